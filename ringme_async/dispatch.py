@@ -1,0 +1,289 @@
+"""The life of one call: look at quota, token, reserve quota, send, learn, judge; or again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Generic, Literal, TypeVar
+
+from attrs import define, field, frozen
+
+from ringme_async.auth import Token, TokenEndpoint, TokenKey, TokenStore
+from ringme_async.errors import (
+    DeadlineExceeded,
+    RateLimited,
+    RingMeError,
+    TransportError,
+    Unauthorized,
+)
+from ringme_async.judge import is_success, judge
+from ringme_async.observe import Observers, Trace
+from ringme_async.quota import Quota, QuotaBook, Reservation
+from ringme_async.retry import RetryBudget, RetryPolicy
+from ringme_async.transports import Headers, Request, Response, Timeouts, Transport
+
+T = TypeVar("T")
+
+API_ROOT = "/api/ver1.0"
+OnQuota = Literal["raise", "wait"]
+
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+
+def utc_now() -> datetime:
+    """Read the wall clock; only calendar time, such as a Retry-After date, is reckoned by it."""
+    return datetime.now(UTC)
+
+
+@frozen(eq=False)
+class Call(Generic[T]):
+    """One operation as data, ready to be sent, and sent again.
+
+    Whoever makes it has checked ``path``, ``query`` and ``client_id``.
+    """
+
+    method: str
+    path: str
+    key: TokenKey
+    decode: Callable[[Response], T] = field(repr=False)
+    client_id: str | None
+    idempotent: bool
+    timeout: float
+    query: str = field(default="", repr=False)
+    body: bytes = field(default=b"", repr=False)
+    on_quota: OnQuota = "raise"
+
+    @property
+    def host(self) -> str:
+        """The host, and the port if there is one, that the call goes to."""
+        return self.key.origin.partition("://")[2]
+
+
+@define(eq=False)
+class Account:
+    """What has become of a call so far; it outlives a cancelled call and a parked call's runs."""
+
+    attempts: int = 0
+    maybe_applied: bool = False
+    waiting_for_login: bool = False
+    last_error: RingMeError | None = None
+
+
+@frozen(eq=False)
+class Dispatcher:
+    """Runs calls: each to one value or one error, within its deadline."""
+
+    transport: Transport
+    tokens: TokenStore
+    endpoint: TokenEndpoint
+    quotas: QuotaBook
+    retry: RetryPolicy
+    timeouts: Timeouts
+    observers: Observers
+    user_agent: str
+    wall_clock: Callable[[], datetime] = utc_now
+    _budgets: dict[str, RetryBudget] = field(factory=dict, init=False)
+
+    async def run(self, call: Call[T], account: Account | None = None) -> T:
+        """Run a call to its value.
+
+        Args:
+            call: What to do.
+            account: Where to keep the books of it; default a new one.
+
+        Raises:
+            RingMeError: The last thing that went wrong, or DeadlineExceeded.
+        """
+        account = Account() if account is None else account
+        trace = self.observers.trace(call.method, call.path, call.host, call.client_id)
+        trace.call_started()
+        try:
+            value = await self._within_deadline(call, account, trace)
+        except RingMeError as error:
+            sign(error, call, account)
+            trace.call_ended(error)
+            raise
+        except BaseException as error:
+            trace.call_ended(error)
+            raise
+        trace.call_ended(None)
+        return value
+
+    def budget_of(self, origin: str) -> RetryBudget:
+        """Give the retry budget of an origin, so that one sick host cannot silence the others."""
+        budget = self._budgets.get(origin)
+        if budget is None:
+            budget = self._budgets[origin] = RetryBudget()
+        return budget
+
+    async def _within_deadline(self, call: Call[T], account: Account, trace: Trace) -> T:
+        deadline = asyncio.get_running_loop().time() + call.timeout
+        timer = asyncio.timeout_at(deadline)
+        try:
+            async with timer:
+                return await _Run(self, call, account, trace, deadline).until_done()
+        except TimeoutError:
+            if not timer.expired():
+                raise
+        # Raised here and not above: the TimeoutError's own chain has nothing to tell.
+        raise _too_late(call, "the deadline passed") from account.last_error
+
+
+@define(eq=False)
+class _Run(Generic[T]):
+    """One call on its way, attempt by attempt."""
+
+    rooms: Dispatcher
+    call: Call[T]
+    account: Account
+    trace: Trace
+    deadline: float
+
+    async def until_done(self) -> T:
+        rooms, call = self.rooms, self.call
+        quota = rooms.quotas.of(call.key)
+        budget = rooms.budget_of(call.key.origin)
+        tries = 0
+        logged_in_again = False
+        spent: int | None = None
+        while True:
+            await self.pass_quota(quota)
+            token = rooms.tokens.ready(call.key) or await self.log_in()
+            reservation = quota.try_reserve() or await quota.reserve()
+            if reservation is None:
+                continue
+            try:
+                value = await self.attempt(token, reservation)
+            except RingMeError as failure:
+                error = self.account.last_error = failure
+            else:
+                token.accepted = True
+                budget.succeeded(spent)
+                return value
+            if isinstance(error, RateLimited) and call.on_quota == "wait":
+                continue
+            if isinstance(error, Unauthorized) and call.key.auth.renewable:
+                rooms.tokens.drop(call.key, token)
+                if not logged_in_again:
+                    logged_in_again = True
+                    continue
+                # A token that had been good has died once more; a fresh one that is refused
+                # at once is the user's to mend.
+                if not token.accepted:
+                    raise error
+            elif not rooms.retry.retryable(error, idempotent=call.idempotent):
+                raise error
+            tries += 1
+            spent = self.withdraw(budget, error, tries)
+            await self.back_off(error, tries)
+
+    async def pass_quota(self, quota: Quota) -> None:
+        while (wait := quota.exhausted_for()) is not None:
+            used_up = RateLimited(
+                f"the hourly limit is used up for {wait:.0f} s more",
+                reset_after=wait,
+                status="rate_limit_exceeded",
+            )
+            if self.call.on_quota == "raise":
+                raise used_up
+            self.account.last_error = used_up
+            self.refuse_a_wait_beyond_deadline(wait, "the reset of the quota", used_up)
+            self.trace.parked(wait)
+            await asyncio.sleep(wait)
+            self.trace.woken()
+
+    async def log_in(self) -> Token:
+        self.account.waiting_for_login = True
+        try:
+            return await self.rooms.tokens.get(self.call.key, self.rooms.endpoint)
+        finally:
+            self.account.waiting_for_login = False
+
+    async def attempt(self, token: Token, reservation: Reservation) -> T:
+        self.account.attempts += 1
+        self.trace.attempt_sent(self.account.attempts)
+        response: Response | None = None
+        try:
+            response = await self.rooms.transport.send(self.request(token))
+            value = self.judged(response, token, reservation)
+        except BaseException as error:
+            if response is None:
+                self.settle_unanswered(error, reservation)
+            elif not 300 <= response.status < 500:
+                # A 3xx or 4xx says that nothing was done; a 5xx or an unreadable 2xx does not.
+                self.suspect()
+            self.trace.attempt_ended(None if response is None else response.status, error)
+            raise
+        self.trace.attempt_ended(response.status, None)
+        return value
+
+    def settle_unanswered(self, error: BaseException, reservation: Reservation) -> None:
+        if isinstance(error, TransportError) and not error.sent:
+            reservation.give_back()
+        else:
+            reservation.lost()
+            self.suspect()
+
+    def suspect(self) -> None:
+        if self.call.method not in _SAFE_METHODS:
+            self.account.maybe_applied = True
+
+    def judged(self, response: Response, token: Token, reservation: Reservation) -> T:
+        if is_success(response):
+            reservation.learn(response.headers)
+            return self.call.decode(response)
+        error = judge(response, secrets=(token.value,))
+        if isinstance(error, RateLimited):
+            reservation.refused(error.reset_after)
+        elif "x-ratelimit-remaining" in response.headers:
+            reservation.learn(response.headers)
+        elif isinstance(error, Unauthorized):
+            reservation.give_back()
+        else:
+            reservation.lost()
+        raise error
+
+    def request(self, token: Token) -> Request:
+        call = self.call
+        fields = {
+            "accept": "application/json",
+            "accept-encoding": "gzip",
+            "authorization": token.authorization,
+            "user-agent": self.rooms.user_agent,
+        }
+        if call.body:
+            fields["content-type"] = "application/json"
+        url = f"{call.key.origin}{API_ROOT}{call.path}{call.query}"
+        return Request(call.method, url, Headers(fields), call.body, self.rooms.timeouts)
+
+    def withdraw(self, budget: RetryBudget, error: RingMeError, tries: int) -> int:
+        if tries >= self.rooms.retry.attempts:
+            raise error
+        cost = budget.withdraw(error)
+        if cost is None:
+            raise error
+        return cost
+
+    async def back_off(self, error: RingMeError, tries: int) -> None:
+        delay = self.rooms.retry.delay(error, retry=tries, now=self.rooms.wall_clock)
+        self.refuse_a_wait_beyond_deadline(delay, "the next attempt", error)
+        self.trace.retry_scheduled(delay, error)
+        await asyncio.sleep(delay)
+
+    def refuse_a_wait_beyond_deadline(
+        self, wait: float, until: str, error: RingMeError
+    ) -> None:
+        if asyncio.get_running_loop().time() + wait > self.deadline:
+            raise _too_late(self.call, f"{until}, in {wait:.1f} s, is beyond the deadline") from error
+
+
+def sign(error: RingMeError, call: Call[T], account: Account) -> None:
+    """Write into an error whom its call was for and what its account says."""
+    error.client_id = call.client_id
+    error.attempts = account.attempts
+    error.maybe_applied = error.maybe_applied or account.maybe_applied
+
+
+def _too_late(call: Call[T], reason: str) -> DeadlineExceeded:
+    return DeadlineExceeded(f"{reason} (timeout={call.timeout:g} s)")

@@ -1,0 +1,311 @@
+"""The tree of exceptions: every call ends in a value or in one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_LONGEST_QUOTE = 200
+
+
+def one_line(text: str, limit: int = _LONGEST_QUOTE) -> str:
+    """Fold foreign text into one bounded, printable line, fit for a message."""
+    folded = " ".join(text.split())
+    printable = "".join(char if char.isprintable() else "\ufffd" for char in folded)
+    return printable if len(printable) <= limit else printable[: limit - 1] + "\u2026"
+
+
+class RingMeError(Exception):
+    """Whatever goes wrong between a call and its value.
+
+    Attributes:
+        client_id: Whom the call was for, as it stood in the path; None if it was for nobody.
+        attempts: How many requests entered the transport.
+        maybe_applied: True if the server may have acted on the call although it failed.
+    """
+
+    advice: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        client_id: str | None = None,
+        attempts: int = 0,
+        maybe_applied: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.client_id = client_id
+        self.attempts = attempts
+        self.maybe_applied = maybe_applied
+
+    @property
+    def reason(self) -> str:
+        """What went wrong, without who, how often and what to do."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        who = f"client {self.client_id}: " if self.client_id is not None else ""
+        tried = f" (tried {self.attempts} times)" if self.attempts > 1 else ""
+        applied = "; the change may have been applied" if self.maybe_applied else ""
+        advice = f"; {self.advice}" if self.advice else ""
+        return f"{who}{self.reason}{tried}{applied}{advice}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
+
+class InvalidRequest(RingMeError, ValueError):
+    """The call was refused before anything was sent, because it could never be right."""
+
+
+class TransportError(RingMeError):
+    """No usable answer arrived.
+
+    Attributes:
+        sent: May the request have reached the server? False only where it surely has not.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        sent: bool = True,
+        client_id: str | None = None,
+        attempts: int = 0,
+        maybe_applied: bool = False,
+    ) -> None:
+        super().__init__(
+            message, client_id=client_id, attempts=attempts, maybe_applied=maybe_applied
+        )
+        self.sent = sent
+
+
+class ConnectError(TransportError):
+    """No connection came about: name, route, port, TLS or proxy. Nothing was sent."""
+
+    advice = "check the base URL, the network and the server's certificate"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        sent: bool = False,
+        client_id: str | None = None,
+        attempts: int = 0,
+        maybe_applied: bool = False,
+    ) -> None:
+        super().__init__(
+            message,
+            sent=sent,
+            client_id=client_id,
+            attempts=attempts,
+            maybe_applied=maybe_applied,
+        )
+
+
+class TransportTimeout(TransportError):
+    """One attempt took longer than its time-out allows."""
+
+
+class ResponseLost(TransportError):
+    """The connection broke, or the answer could not be read to its end."""
+
+
+class ResponseTooLarge(TransportError):
+    """The answer's body, decompressed, is over the transport's cap."""
+
+
+class DecodeError(RingMeError):
+    """An answer arrived that is not what the API promises.
+
+    Attributes:
+        field: The field that is wrong; None if the body as a whole is.
+        value: What stood there.
+        body: The answer's bytes as they came.
+    """
+
+    advice = "the server's answer is not what its documentation promises"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        value: object = None,
+        body: bytes = b"",
+        client_id: str | None = None,
+        attempts: int = 0,
+        maybe_applied: bool = False,
+    ) -> None:
+        super().__init__(
+            message, client_id=client_id, attempts=attempts, maybe_applied=maybe_applied
+        )
+        self.field = field
+        self.value = value
+        self.body = body
+
+
+class ApiError(RingMeError):
+    """The server answered, and the answer is no.
+
+    Attributes:
+        status_code: The HTTP status.
+        status: The API's own word for it (``access_denied``); None if the answer has none.
+        message: The API's sentence about it; None if the answer has none.
+        headers: The answer's headers.
+        body: The answer's bytes as they came.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int = 0,
+        status: str | None = None,
+        api_message: str | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        body: bytes = b"",
+        client_id: str | None = None,
+        attempts: int = 0,
+        maybe_applied: bool = False,
+    ) -> None:
+        super().__init__(
+            message, client_id=client_id, attempts=attempts, maybe_applied=maybe_applied
+        )
+        self.status_code = status_code
+        self.status = status
+        self.message = api_message
+        self.headers = dict(headers)
+        self.body = body
+
+
+class BadRequest(ApiError):
+    """400: a parameter is wrong."""
+
+
+class Unauthorized(ApiError):
+    """401: no token, or the token has expired or is wrong, and a new one was refused as well."""
+
+    advice = "check the credentials: a fresh token was refused too, or none can be fetched"
+
+
+class Forbidden(ApiError):
+    """403: this application or user may not do that."""
+
+
+class AccessDenied(Forbidden):
+    """403 ``access_denied``: this user has no right to the resource."""
+
+
+class UserBlocked(Forbidden):
+    """403 ``user_blocked``: the user, or the client it belongs to, is blocked."""
+
+    advice = "the provider has to unblock the user or the client"
+
+
+class UserAccessTypeDenied(Forbidden):
+    """403 ``user_access_type_deny``: the user's access level is too low."""
+
+
+class AppAccessTypeDenied(Forbidden):
+    """403 ``app_access_type_deny``: the application's access level is too low."""
+
+
+class NotFound(ApiError):
+    """404: no such resource."""
+
+
+class ClientNotFound(NotFound):
+    """404 ``client_not_found``: there is no client with this id."""
+
+
+class RateLimited(ApiError):
+    """429 ``rate_limit_exceeded``: the hourly limit is used up.
+
+    Attributes:
+        reset_after: Seconds from now until the limit is reset.
+    """
+
+    advice = 'wait for the next hour, or pass on_quota="wait"'
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reset_after: float = 60.0,
+        status_code: int = 429,
+        status: str | None = None,
+        api_message: str | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        body: bytes = b"",
+        client_id: str | None = None,
+        attempts: int = 0,
+        maybe_applied: bool = False,
+    ) -> None:
+        super().__init__(
+            message,
+            status_code=status_code,
+            status=status,
+            api_message=api_message,
+            headers=headers,
+            body=body,
+            client_id=client_id,
+            attempts=attempts,
+            maybe_applied=maybe_applied,
+        )
+        self.reset_after = reset_after
+
+
+class Busy(ApiError):
+    """429 of the other kind: a request like this is already running; a short wait is right."""
+
+
+class ServerError(ApiError):
+    """5xx: the server failed."""
+
+
+class TokenError(RingMeError):
+    """The token endpoint refused the credentials; trying again does not help.
+
+    Attributes:
+        error: OAuth's word for it, such as ``invalid_client``.
+        error_description: The server's sentence about it; None if there was none.
+        status_code: The HTTP status of the refusal; None if the answer was 200 but unusable.
+    """
+
+    advice = "check the App ID, the App Secret and the kind of the application"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error: str = "",
+        error_description: str | None = None,
+        status_code: int | None = None,
+        client_id: str | None = None,
+        attempts: int = 0,
+        maybe_applied: bool = False,
+    ) -> None:
+        super().__init__(
+            message, client_id=client_id, attempts=attempts, maybe_applied=maybe_applied
+        )
+        self.error = error
+        self.error_description = error_description
+        self.status_code = status_code
+
+
+class DeadlineExceeded(RingMeError):
+    """The call's own deadline passed; ``__cause__`` is the last thing that went wrong."""
+
+    advice = "raise timeout= if the server is merely slow"
+
+
+class Conflict(RingMeError):
+    """A plan found a field that somebody else has changed since; nothing was sent."""
+
+
+class NotApplied(RingMeError):
+    """The server took the change and answered with a record that does not show it."""

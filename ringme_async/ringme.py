@@ -1,0 +1,183 @@
+"""RingMe: puts the parts together and owns their lifetime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Self
+
+from ringme_async.auth import Auth, LoginLimit, TokenEndpoint, TokenStore
+from ringme_async.dispatch import Dispatcher, OnQuota
+from ringme_async.errors import InvalidRequest
+from ringme_async.models import JSON
+from ringme_async.observe import Observer, Observers
+from ringme_async.quota import QuotaBook
+from ringme_async.resources.addressing import Addressing, UrlForm
+from ringme_async.resources.clients import Clients, checked_on_quota, checked_timeout
+from ringme_async.resources.raw import raw_call
+from ringme_async.retry import RetryPolicy
+from ringme_async.tenant import Tenant, origin_of
+from ringme_async.transports import Response, Timeouts, Transport
+from ringme_async.transports.aiohttp import AiohttpTransport
+from ringme_async.version import VERSION
+
+_USER_AGENT = f"ringme-async/{VERSION}"
+
+
+class RingMe:
+    """The API of one provider, or of several, for one event loop.
+
+    Use it as ``async with RingMe(...) as ringme``, or call ``aclose`` when done.
+
+    Args:
+        base_url: The provider's scheme and host, such as ``"https://pbx.example.com"``. None is
+            fine when every tenant has its own.
+        auth: The credentials of calls whose tenant has none of its own. None is fine when every
+            tenant has its own.
+        transport: What sends the requests; default a new ``AiohttpTransport``. It is closed with
+            the ``RingMe``.
+        timeout: Seconds for each call as a whole: token, quota, every attempt, every sleep and the
+            body. Default 60.
+        timeouts: Seconds for the connection and for each attempt, beneath ``timeout``.
+        retry: How often and how soon to try again.
+        on_quota: ``"raise"`` ``RateLimited`` when the hourly limit is used up, which is the
+            default, or ``"wait"`` for its reset inside the deadline.
+        login_limit: How fast tokens may be fetched from each host; default what the API allows,
+            with a little air.
+        tokens: Where tokens are kept; default in memory. It is closed with the ``RingMe``.
+        url_form: Which of the API's two paths to use: ``"client"`` for
+            ``/client/{id}/client/``, or ``"client_info"`` for ``/client/client_info/{id}/``.
+        observers: Whom to tell what happens.
+
+    Raises:
+        InvalidRequest: An argument is malformed.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        auth: Auth | None = None,
+        transport: Transport | None = None,
+        timeout: float = 60.0,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        on_quota: OnQuota = "raise",
+        login_limit: LoginLimit | None = None,
+        tokens: TokenStore | None = None,
+        url_form: UrlForm = "client",
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        if url_form not in {"client", "client_info"}:
+            raise InvalidRequest(f'url_form is "client" or "client_info", not {url_form!r}')
+        self._timeout = checked_timeout(timeout)
+        self._on_quota: OnQuota = checked_on_quota(on_quota)
+        origin = None if base_url is None else origin_of(base_url)
+        self._addressing = Addressing(origin, auth, url_form)
+        self._transport = AiohttpTransport() if transport is None else transport
+        self._tokens = TokenStore() if tokens is None else tokens
+        self._dispatcher = self._put_together(
+            timeouts or Timeouts(),
+            retry or RetryPolicy(),
+            login_limit or LoginLimit(),
+            Observers(observers),
+        )
+        self._clients = Clients(
+            self._dispatcher, self._addressing, timeout=self._timeout, on_quota=self._on_quota
+        )
+
+    @property
+    def clients(self) -> Clients:
+        """The resource "Client"."""
+        return self._clients
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        idempotent: bool = False,
+        params: Mapping[str, str | int] | None = None,
+        json: JSON = None,
+        tenant: Tenant | None = None,
+        timeout: float | None = None,
+        on_quota: OnQuota | None = None,
+    ) -> Response:
+        """Call any other resource of the API, with the same auth, quota, retries and deadline.
+
+        Args:
+            method: ``"GET"``, ``"POST"``, and so on.
+            path: What follows ``/api/ver1.0``, such as ``"/client/@me/extension/"``.
+            idempotent: May the call be repeated when it is not known whether it was carried out?
+                Default no: then it is repeated only if it surely was not.
+            params: The query.
+            json: The body; None sends none.
+            tenant: Whose credentials and host to use; default those of the ``RingMe``.
+            timeout: Seconds for the call as a whole; default that of the ``RingMe``, 60.
+            on_quota: ``"raise"`` or ``"wait"``; default that of the ``RingMe``.
+
+        Returns:
+            The answer, whose status is 2xx.
+
+        Raises:
+            InvalidRequest: The method, path or body is malformed, or the credentials or the host
+                are missing.
+            RingMeError: As ``clients.get``.
+        """
+        call = raw_call(
+            method,
+            path,
+            self._addressing.key_of(tenant),
+            params=params,
+            body=json,
+            idempotent=idempotent,
+            timeout=self._timeout if timeout is None else checked_timeout(timeout),
+            on_quota=self._on_quota if on_quota is None else checked_on_quota(on_quota),
+        )
+        return await self._dispatcher.run(call)
+
+    async def aclose(self) -> None:
+        """Stop fetching tokens and close the transport; further calls do nothing."""
+        try:
+            await self._tokens.aclose()
+        finally:
+            await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<RingMe {self._addressing.origin or 'of many hosts'}>"
+
+    def _put_together(
+        self,
+        timeouts: Timeouts,
+        retry: RetryPolicy,
+        login_limit: LoginLimit,
+        observers: Observers,
+    ) -> Dispatcher:
+        endpoint = TokenEndpoint(
+            self._transport,
+            login_limit=login_limit,
+            retry=retry,
+            timeouts=timeouts,
+            observers=observers,
+        )
+        return Dispatcher(
+            transport=self._transport,
+            tokens=self._tokens,
+            endpoint=endpoint,
+            quotas=QuotaBook(),
+            retry=retry,
+            timeouts=timeouts,
+            observers=observers,
+            user_agent=_USER_AGENT,
+        )

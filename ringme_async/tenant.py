@@ -1,0 +1,100 @@
+"""Who a call is for: a client's id, checked before it enters a path, or a tenant of its own."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from ringme_async.auth import Auth
+from ringme_async.errors import InvalidRequest, one_line
+
+_CLIENT_ID = re.compile(r"[0-9]{1,20}|@me", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)
+
+
+def client_id_in_path(client_id: int | str) -> str:
+    """Check a client's id and give it as it stands in a path (API page, section 1).
+
+    Args:
+        client_id: A number, in digits or as an ``int``, or ``"@me"``.
+
+    Raises:
+        InvalidRequest: It is anything else.
+    """
+    if isinstance(client_id, int) and not isinstance(client_id, bool):
+        text = str(client_id)
+    elif isinstance(client_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        text = client_id
+    else:
+        text = ""
+    if _CLIENT_ID.fullmatch(text) is None:
+        shown = one_line(repr(client_id), 60)
+        raise InvalidRequest(f'a client id is a number or "@me", not {shown}')
+    return text
+
+
+def origin_of(base_url: str) -> str:
+    """Check a base URL and give its origin: scheme, host and port, nothing after it.
+
+    Raises:
+        InvalidRequest: No scheme or host, credentials in it, or a path other than the API's root.
+    """
+    hint = 'such as "https://pbx.example.com"'
+    if not isinstance(base_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidRequest(f"base_url is a URL {hint}, not {type(base_url).__name__}")
+    try:
+        parts = urlsplit(base_url)
+        port = parts.port
+    except ValueError:
+        raise InvalidRequest(f"base_url is not a URL; give one {hint}") from None
+    if parts.username is not None or parts.password is not None:
+        raise InvalidRequest("base_url must not hold credentials; pass them as auth=")
+    if parts.scheme not in {"http", "https"} or _HOST.fullmatch(_host(parts.netloc)) is None:
+        raise InvalidRequest(f"base_url needs a scheme and a host, {hint}")
+    if parts.query or parts.fragment or parts.path.rstrip("/") not in {"", "/api/ver1.0"}:
+        raise InvalidRequest(f"base_url ends with the host and port, {hint}")
+    suffix = "" if port is None else f":{port}"
+    return f"{parts.scheme}://{_host(parts.netloc).lower()}{suffix}"
+
+
+def _host(netloc: str) -> str:
+    return netloc if netloc.endswith("]") else re.sub(r":[0-9]*$", "", netloc)
+
+
+def _checked_id(_tenant: object, _attribute: object, value: int | str) -> None:
+    client_id_in_path(value)
+
+
+def _checked_origin(_tenant: object, _attribute: object, value: str | None) -> None:
+    if value is not None:
+        origin_of(value)
+
+
+@frozen
+class Tenant:
+    """A client with credentials, and perhaps a host, of its own.
+
+    Args:
+        client_id: Its id; default ``"@me"``, the client that the credentials belong to.
+        auth: Its credentials; None means those of the ``RingMe`` that the call goes through.
+        base_url: Its provider's URL; None means that of the ``RingMe``.
+        name: What you call it, in outcomes and messages; None means the client id.
+
+    Raises:
+        InvalidRequest: The id or the URL is malformed.
+    """
+
+    client_id: int | str = field(default="@me", validator=_checked_id)
+    auth: Auth | None = field(default=None, kw_only=True)
+    base_url: str | None = field(default=None, kw_only=True, validator=_checked_origin)
+    name: str | None = field(default=None, kw_only=True)
+
+    @property
+    def origin(self) -> str | None:
+        """The scheme, host and port of its own ``base_url``; None if it has none."""
+        return None if self.base_url is None else origin_of(self.base_url)
+
+
+Who = int | str | Tenant

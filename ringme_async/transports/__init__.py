@@ -1,0 +1,124 @@
+"""What a transport is: one request in, one response out. Nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from ringme_async.errors import InvalidRequest
+
+__all__ = ["Headers", "Request", "Response", "Timeouts", "Transport"]
+
+_SECRET_HEADERS = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "set-cookie", "www-authenticate"}
+)
+
+
+class Headers(Mapping[str, str]):
+    """Header fields, frozen, looked up in any letter case, shown without their secrets."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Mapping[str, str] | None = None) -> None:
+        if fields is None:
+            self._fields: dict[str, str] = {}
+        elif isinstance(fields, Headers):
+            self._fields = fields._fields
+        else:
+            self._fields = {name.lower(): value for name, value in fields.items()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._fields[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._fields
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._fields.items()))
+
+    def __repr__(self) -> str:
+        shown = {
+            name: "***" if name in _SECRET_HEADERS else value
+            for name, value in self._fields.items()
+        }
+        return f"Headers({shown})"
+
+
+def _positive(_instance: object, attribute: object, value: float) -> None:
+    if not value > 0:
+        name = getattr(attribute, "name", "timeout")
+        raise InvalidRequest(f"{name} must be a number of seconds above 0, not {value!r}")
+
+
+@frozen
+class Timeouts:
+    """How long the parts of one attempt may take, in seconds, beneath the call's deadline.
+
+    Args:
+        connect: For the connection, TLS included. Default 10.
+        attempt: For the whole attempt, from the connection to the body's last byte. Default 30.
+    """
+
+    connect: float = field(default=10.0, validator=_positive)
+    attempt: float = field(default=30.0, validator=_positive)
+
+
+_DEFAULT_TIMEOUTS = Timeouts()
+
+
+@frozen(eq=False, repr=False)
+class Request:
+    """One HTTP request, whole, as it goes to a transport."""
+
+    method: str
+    url: str
+    headers: Headers = field(factory=Headers, converter=Headers)
+    body: bytes = b""
+    timeouts: Timeouts = _DEFAULT_TIMEOUTS
+
+    def __repr__(self) -> str:
+        parts = urlsplit(self.url)
+        host = parts.netloc.rpartition("@")[2]
+        return f"<Request {self.method} {parts.scheme}://{host}{parts.path}>"
+
+
+@frozen(eq=False, repr=False)
+class Response:
+    """One HTTP response, read to its end, its body decompressed."""
+
+    status: int
+    headers: Headers = field(factory=Headers, converter=Headers)
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}, {len(self.body)} bytes>"
+
+
+class Transport(Protocol):
+    """Sends one request and returns one response.
+
+    An implementation follows no redirects, retries nothing and keeps no cookies. It is safe to be
+    cancelled at any await.
+    """
+
+    async def send(self, request: Request) -> Response:
+        """Send a request and read its response to the end.
+
+        Raises:
+            TransportError: No usable answer arrived; its ``sent`` says whether the request may
+                have reached the server.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release what the transport holds; further calls do nothing."""
+        ...
