@@ -1,0 +1,24 @@
+"""What all tests share: the choice of a clock, and a mended aioresponses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from tests.jumping_loop import JumpingLoop
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "jumping: run the test on a loop whose clock jumps instead of waiting"
+    )
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if item.get_closest_marker("jumping") is not None:
+        return {"jumping": JumpingLoop}
+    return {"real": asyncio.new_event_loop}
