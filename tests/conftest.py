@@ -14,6 +14,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "jumping: run the test on a loop whose clock jumps instead of waiting"
     )
+    # Without a loop said to be none, pytest-asyncio's look at the current one makes one on 3.11,
+    # which nobody closes.
+    asyncio.set_event_loop(None)
 
 
 def pytest_asyncio_loop_factories(

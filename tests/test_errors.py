@@ -1,0 +1,115 @@
+"""What every error says, keeps and survives."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from ringme_async import errors
+from ringme_async.errors import (
+    ApiError,
+    ConnectError,
+    DecodeError,
+    InvalidRequest,
+    RateLimited,
+    ResponseLost,
+    RingMeError,
+    TokenError,
+    one_line,
+)
+
+ALL_ERRORS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, RingMeError)
+]
+
+
+@pytest.mark.parametrize("kind", ALL_ERRORS)
+def test_every_error_survives_pickling(kind: type[RingMeError]) -> None:
+    error = kind("it broke", client_id="12", attempts=3, maybe_applied=True)
+
+    twin = pickle.loads(pickle.dumps(error))
+
+    assert type(twin) is kind
+    assert vars(twin) == vars(error)
+    assert str(twin) == str(error)
+
+
+@pytest.mark.parametrize("kind", ALL_ERRORS)
+def test_every_error_is_one_line_that_says_who_and_how_often(kind: type[RingMeError]) -> None:
+    text = str(kind("it broke", client_id="12", attempts=3))
+
+    assert text.startswith("client 12: it broke (tried 3 times)")
+    assert "\n" not in text
+
+
+def test_special_attributes_survive_pickling() -> None:
+    error = RateLimited("used up", reset_after=17.0, status="rate_limit_exceeded", body=b"{}")
+
+    twin = pickle.loads(pickle.dumps(error))
+
+    assert (twin.reset_after, twin.status, twin.body) == (17.0, "rate_limit_exceeded", b"{}")
+
+
+def test_an_error_can_be_copied() -> None:
+    error = TokenError("no", error="invalid_client", status_code=401)
+
+    assert vars(copy.copy(error)) == vars(error)
+
+
+def test_a_message_says_that_a_change_may_have_been_applied() -> None:
+    assert "may have been applied" in str(ResponseLost("cut off", maybe_applied=True))
+
+
+def test_a_message_without_a_client_begins_with_the_reason() -> None:
+    assert str(ResponseLost("cut off")) == "cut off"
+
+
+def test_a_message_says_what_to_do_next_where_there_is_something() -> None:
+    assert str(RateLimited("used up")).endswith('wait for the next hour, or pass on_quota="wait"')
+
+
+def test_a_repr_names_the_class() -> None:
+    assert repr(ResponseLost("cut off")) == "<ResponseLost: cut off>"
+
+
+def test_an_invalid_request_is_a_value_error() -> None:
+    assert issubclass(InvalidRequest, ValueError)
+
+
+def test_a_connection_that_never_came_about_sent_nothing() -> None:
+    assert ConnectError("refused").sent is False
+
+
+def test_a_transport_error_is_taken_as_sent_unless_said_otherwise() -> None:
+    assert ResponseLost("cut off").sent is True
+
+
+def test_a_decode_error_keeps_the_field_and_the_value() -> None:
+    error = DecodeError("id is not an integer", field="id", value=None, body=b"{}")
+
+    assert (error.field, error.value, error.body) == ("id", None, b"{}")
+
+
+def test_an_api_error_keeps_its_own_copy_of_the_headers() -> None:
+    headers = {"date": "today"}
+    error = ApiError("no", headers=headers)
+
+    headers.clear()
+
+    assert error.headers == {"date": "today"}
+
+
+def test_foreign_text_is_folded_into_one_line() -> None:
+    assert one_line("a\r\n  b\tc") == "a b c"
+
+
+def test_foreign_text_loses_what_cannot_be_printed() -> None:
+    assert one_line("a\x1b[31mb\u202e") == "a\ufffd[31mb\ufffd"
+
+
+def test_foreign_text_is_bounded() -> None:
+    assert one_line("x" * 1000, 10) == "xxxxxxxxx\u2026"

@@ -1,0 +1,153 @@
+"""Which error an answer is (API page, section 4)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ringme_async.errors import (
+    AccessDenied,
+    ApiError,
+    AppAccessTypeDenied,
+    BadRequest,
+    Busy,
+    ClientNotFound,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    ServerError,
+    Unauthorized,
+    UserAccessTypeDenied,
+    UserBlocked,
+)
+from ringme_async.judge import is_success, judge, reset_after
+from ringme_async.transports import Response
+
+
+def answer(code: int, status: str | None = None, **headers: str) -> Response:
+    said = {"message": "so it is"} | ({} if status is None else {"status": status})
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(code, fields, json.dumps(said).encode())
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        (400, "anything", BadRequest),
+        (401, None, Unauthorized),
+        (403, "access_denied", AccessDenied),
+        (403, "user_blocked", UserBlocked),
+        (403, "user_access_type_deny", UserAccessTypeDenied),
+        (403, "app_access_type_deny", AppAccessTypeDenied),
+        (403, "something_new", Forbidden),
+        (403, None, Forbidden),
+        (404, None, NotFound),
+        (404, "client_not_found", ClientNotFound),
+        (408, None, ApiError),
+        (429, "rate_limit_exceeded", RateLimited),
+        (429, None, Busy),
+        (500, None, ServerError),
+        (503, "whatever", ServerError),
+        (599, None, ServerError),
+        (307, None, ApiError),
+        (418, None, ApiError),
+    ],
+)
+def test_code_and_status_choose_the_class(
+    code: int, status: str | None, kind: type[ApiError]
+) -> None:
+    error = judge(answer(code, status))
+
+    assert type(error) is kind
+    assert (error.status_code, error.status, error.message) == (code, status, "so it is")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html><h1>502 Bad Gateway</h1></html>",
+        b"",
+        b'{"message": "cut o',
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'"text"',
+        b'{"message": 5, "status": []}',
+        b"9" * 5000,
+    ],
+)
+@pytest.mark.parametrize(("code", "kind"), [(403, Forbidden), (404, NotFound), (502, ServerError)])
+def test_a_body_that_says_nothing_usable_still_gives_the_right_class(
+    body: bytes, code: int, kind: type[ApiError]
+) -> None:
+    error = judge(Response(code, {}, body))
+
+    assert type(error) is kind
+    assert error.body == body
+    assert (error.status, error.message) == (None, None)
+
+
+def test_a_status_without_a_message_is_kept() -> None:
+    error = judge(Response(403, {}, b'{"status": "user_blocked"}'))
+
+    assert (type(error), error.status, error.message) == (UserBlocked, "user_blocked", None)
+
+
+def test_a_429_without_status_and_with_nothing_remaining_is_the_hourly_limit() -> None:
+    assert type(judge(answer(429, x_ratelimit_remaining="0"))) is RateLimited
+
+
+def test_a_429_with_something_remaining_is_a_busy_server() -> None:
+    assert type(judge(answer(429, x_ratelimit_remaining="7"))) is Busy
+
+
+def test_the_hourly_limit_carries_its_reset() -> None:
+    error = judge(answer(429, "rate_limit_exceeded", x_ratelimit_reset="1234"))
+
+    assert isinstance(error, RateLimited)
+    assert error.reset_after == 1234.0
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-5", "nan", "1.5", "\u0661", "999999", "9" * 400])
+def test_a_reset_that_is_no_whole_number_within_a_day_counts_as_a_minute(value: str) -> None:
+    assert reset_after({"x-ratelimit-reset": value}) == 60.0
+
+
+def test_a_missing_reset_counts_as_a_minute() -> None:
+    assert reset_after({}) == 60.0
+
+
+def test_the_message_quotes_code_status_and_what_the_server_said() -> None:
+    assert "403 Forbidden (user_blocked): so it is" in str(judge(answer(403, "user_blocked")))
+
+
+def test_a_code_without_a_name_is_shown_bare() -> None:
+    assert str(judge(Response(599))) == "599"
+
+
+def test_a_redirect_is_said_not_to_be_followed() -> None:
+    assert "not followed" in str(judge(Response(302, {"location": "https://evil.example/"})))
+
+
+def test_a_message_of_many_lines_becomes_one_bounded_line() -> None:
+    body = json.dumps({"message": "a\nb\n" + "x" * 10_000}).encode()
+
+    text = str(judge(Response(400, {}, body)))
+
+    assert "\n" not in text
+    assert len(text) < 300
+
+
+def test_a_secret_that_the_server_echoes_is_nowhere_in_the_error() -> None:
+    body = b'{"message": "token s3cret is bad"}'
+    headers = {"X-Echo": "Bearer s3cret", "Set-Cookie": "session=s3cret"}
+
+    error = judge(Response(401, headers, body), secrets=("s3cret",))
+
+    assert "s3cret" not in f"{error!s}{error!r}{vars(error)}"
+    assert error.message == "token *** is bad"
+
+
+@pytest.mark.parametrize(("code", "verdict"), [(199, False), (200, True), (204, True), (300, False)])
+def test_success_is_2xx(code: int, verdict: bool) -> None:
+    assert is_success(Response(code)) is verdict

@@ -1,0 +1,94 @@
+"""What observers are told, and that they can break nothing."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from ringme_async.observe import (
+    AttemptEnded,
+    AttemptSent,
+    CallEnded,
+    CallStarted,
+    Event,
+    Observers,
+    Parked,
+    RetryScheduled,
+    Woken,
+)
+
+
+async def test_a_trace_tells_the_whole_life_of_a_call_under_one_number() -> None:
+    told: list[Event] = []
+    trace = Observers([told.append]).trace("GET", "/client/12/client/", "pbx.example.com", "12")
+
+    trace.call_started()
+    trace.attempt_sent(1)
+    trace.attempt_ended(503, ValueError())
+    trace.retry_scheduled(0.5, ValueError())
+    trace.parked(3600.0)
+    trace.woken()
+    trace.attempt_sent(2)
+    trace.attempt_ended(200, None)
+    trace.call_ended(None)
+
+    assert [type(event) for event in told] == [
+        CallStarted,
+        AttemptSent,
+        AttemptEnded,
+        RetryScheduled,
+        Parked,
+        Woken,
+        AttemptSent,
+        AttemptEnded,
+        CallEnded,
+    ]
+    assert len({event.call for event in told if hasattr(event, "call")}) == 1
+
+
+async def test_an_attempt_that_failed_is_told_with_the_name_of_the_error() -> None:
+    told: list[Event] = []
+    trace = Observers([told.append]).trace("GET", "/", "pbx.example.com", None)
+
+    trace.attempt_ended(None, TimeoutError())
+
+    match told:
+        case [AttemptEnded(status_code=None, error_type="TimeoutError", host="pbx.example.com")]:
+            pass
+        case _:
+            pytest.fail(f"unexpected: {told}")
+
+
+async def test_two_calls_have_two_numbers() -> None:
+    told: list[Event] = []
+    observers = Observers([told.append])
+
+    observers.trace("GET", "/", "a", None).call_started()
+    observers.trace("GET", "/", "a", None).call_started()
+
+    first, second = told
+    assert isinstance(first, CallStarted)
+    assert isinstance(second, CallStarted)
+    assert first.call != second.call
+
+
+def test_an_observer_that_raises_is_logged_and_does_not_keep_the_next_from_hearing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[Event] = []
+
+    def broken(event: Event) -> None:
+        raise RuntimeError("broken observer")
+
+    with caplog.at_level(logging.ERROR, "ringme_async.observe"):
+        Observers([broken, told.append])(Woken("12"))
+
+    assert told == [Woken("12")]
+    assert "An observer failed on Woken" in caplog.text
+
+
+def test_without_observers_nothing_is_made() -> None:
+    trace = Observers().trace("GET", "/", "a", None)
+
+    assert trace is Observers().trace("PUT", "/other", "b", "12")
