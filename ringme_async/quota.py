@@ -1,0 +1,397 @@
+"""What each credential may still send, learned from the headers of the answers.
+
+The server counts requests in windows of an hour and says in every answer how many are left and in
+how many seconds the counter is reset (API page, section 3). A window that nothing is known of is
+*unknown*: one request goes first as a probe. Then it is *known*, and requests go while fewer are
+in flight than are left; *used up*, and nothing goes until it turns; or *unlimited*, if the probe's
+answer has no such headers.
+
+Answers arrive out of order, so the smallest Remaining of a window counts: whatever the server had
+not counted by then is still in flight here, and subtracted. An answer to a request sent before
+the window turned never opens the new one. Its Reset tells in which window the server counted it:
+if in the new one, it can make the number smaller, else it is ignored. A number that jumps up in
+mid-window is not believed until the window turns: that costs a second or two, while to believe it
+would cost refusals whenever answers overtake each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from itertools import islice
+from typing import Final
+from weakref import WeakValueDictionary
+
+from attrs import define, field
+
+from ringme_async.judge import RESET_UNSTATED
+
+__all__ = ["Quota", "QuotaBook", "Reservation"]
+
+_LONGEST_RESET: Final = 86_400.0
+# Reset is in whole seconds, so the window may turn up to a second later than it says.
+_MARGIN: Final = 1.0
+# A loop may fire a timer a hair early; whoever slept until then must not find it too soon.
+_TIMER_SLACK: Final = 0.001
+# Anything longer is no count of requests, and int() refuses what is very long.
+_MOST_DIGITS: Final = 15
+_OLDEST_LOOKED_AT: Final = 64
+
+
+@define(eq=False)
+class Reservation:
+    """The right to send one request, to be settled with what became of it.
+
+    The first settlement counts, any further one does nothing. One that is never settled stays
+    counted as in flight until the window has turned twice.
+    """
+
+    _quota: Quota
+    _window: int
+    _sent_at: float
+    _lost_before: int
+    _settled: bool = False
+
+    def learn(self, headers: Mapping[str, str]) -> None:
+        """Tell that an answer arrived.
+
+        Args:
+            headers: The answer's, looked up by their names in lower case. What is no whole number
+                from 0 up, or a Reset of over a day, is taken as missing. Without Remaining, a
+                probe makes the quota unlimited until told otherwise, and any other request counts
+                as spent. Without Reset the window keeps its end; a new one gets 60 s.
+        """
+        if not self._settle():
+            return
+        limit = _whole_number(headers.get("x-ratelimit-limit"))
+        if limit is not None:
+            self._quota.limit = limit
+        remaining = _whole_number(headers.get("x-ratelimit-remaining"))
+        if remaining is None:
+            self._quota.learn_nothing(self._window)
+            return
+        reset = _whole_number(headers.get("x-ratelimit-reset"))
+        if reset is not None and reset > _LONGEST_RESET:
+            reset = None
+        self._quota.learn(remaining, reset, self._window, self._sent_at, self._lost_before)
+
+    def refused(self, reset_after: float) -> None:
+        """Tell of a 429 ``rate_limit_exceeded``: nothing is left, whoever spent it.
+
+        Args:
+            reset_after: Seconds until the limit is reset; for nonsense, 60 are taken.
+        """
+        if self._settle():
+            self._quota.refuse(reset_after)
+
+    def lost(self) -> None:
+        """Tell that no answer came, although the request may have been counted: it is spent."""
+        if self._settle():
+            self._quota.spend()
+
+    def give_back(self) -> None:
+        """Tell that the request surely was not counted; another may go in its place."""
+        if self._settle():
+            self._quota.serve()
+
+    def _settle(self) -> bool:
+        if self._settled:
+            return False
+        self._settled = True
+        self._quota.land(self._window)
+        return True
+
+
+@define(eq=False)
+class Quota:
+    """What one credential may still send in its present window.
+
+    A probe that is not answered within ``patience`` no longer holds up the others: one more goes
+    then, another after twice that time, and so on, but never more than the last known Limit. So
+    one stalled tenant of a dealer's application does not stop all of them.
+
+    Args:
+        patience: Seconds to wait for a probe's answer before another one goes. Default 1.
+
+    Attributes:
+        limit: The last X-RateLimit-Limit seen; None before.
+    """
+
+    _patience: float = 1.0
+    limit: int | None = field(default=None, init=False)
+    # None: unknown. Infinite: unlimited. Within a window it never grows.
+    _known: float | None = field(default=None, init=False)
+    # What late answers leave of an unknown window, for the probe's answer to be held against.
+    _late: float = field(default=math.inf, init=False)
+    _turns_at: float = field(default=math.inf, init=False)
+    _not_before: float = field(default=-math.inf, init=False)
+    _turned_at: float = field(default=-math.inf, init=False)
+    _window: int = field(default=0, init=False)
+    _in_flight: int = field(default=0, init=False)
+    # Sent in the window before this one. Older ones are forgotten, so that a leak heals.
+    _in_flight_older: int = field(default=0, init=False)
+    _probes: int = field(default=0, init=False)
+    _next_probe_at: float = field(default=math.inf, init=False)
+    _spent_unseen: int = field(default=0, init=False)
+    _waiters: OrderedDict[asyncio.Future[Reservation | None], None] = field(
+        factory=OrderedDict, init=False, repr=False
+    )
+    _timer: asyncio.TimerHandle | None = field(default=None, init=False, repr=False)
+
+    def exhausted_for(self) -> float | None:
+        """Seconds until the used-up window turns; None if it is not surely used up.
+
+        It is not while the answer to something in flight could still free a request: ``reserve``
+        waits for that.
+        """
+        now = self._look()
+        return self._due() - now if self._is_used_up() else None
+
+    def try_reserve(self) -> Reservation | None:
+        """Take a request at once; None if none is free, or others wait in line."""
+        now = self._look()
+        if self._waiters or not self._is_free(now):
+            return None
+        return self._take(now)
+
+    async def reserve(self) -> Reservation | None:
+        """Take a request, waiting in line for a probe or for what is in flight.
+
+        Returns:
+            None once the window is used up; ``exhausted_for`` then tells for how long.
+        """
+        reservation = self.try_reserve()
+        if reservation is not None or self._is_used_up():
+            return reservation
+        waiter: asyncio.Future[Reservation | None] = asyncio.get_running_loop().create_future()
+        self._waiters[waiter] = None
+        self._set_timer()
+        try:
+            return await waiter
+        except BaseException:
+            self._leave(waiter)
+            raise
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anything is in flight or waits in line."""
+        return bool(self._in_flight or self._in_flight_older or self._waiters)
+
+    @property
+    def worth(self) -> int:
+        """What forgetting it would cost: 0 nothing, 1 a probe, 2 a probe that is refused."""
+        self._look()
+        if self._known is None or self._known == math.inf:
+            return 0
+        return 2 if self._is_used_up() else 1
+
+    # What reservations report: ``land`` first, then one of the others.
+
+    def land(self, window: int) -> None:
+        """Count a request that was sent in ``window`` as no longer in flight."""
+        self._look()
+        if window == self._window:
+            self._in_flight -= 1
+            self._probes = max(0, self._probes - 1)
+        elif window == self._window - 1:
+            self._in_flight_older -= 1
+
+    def learn(
+        self, remaining: int, reset: int | None, window: int, sent_at: float, spent_before: int
+    ) -> None:
+        """Take in what an answer says of the window in which the server counted its request."""
+        now = _now()
+        # What went astray since the request was sent may have been counted after it.
+        left = remaining - (self._spent_unseen - spent_before)
+        if reset is not None:
+            ends_at = now + reset + _MARGIN
+        else:
+            ends_at = now + RESET_UNSTATED + _MARGIN if self._turns_at == math.inf else math.inf
+        if window == self._window and self._known is None:
+            self._open(min(left, self._late), ends_at)
+        elif window == self._window or (
+            reset is not None and sent_at + reset - _MARGIN > self._turned_at
+        ):
+            self._narrow(left, ends_at)
+        self.serve()
+
+    def learn_nothing(self, window: int) -> None:
+        """Take in an answer that says nothing of the quota."""
+        if window == self._window and self._known is None:
+            self._open(math.inf, math.inf)
+            self.serve()
+        else:
+            self.spend()
+
+    def refuse(self, reset_after: float) -> None:
+        """Let nothing go for that time; several such times overlap, and the last one counts."""
+        if not 0 <= reset_after <= _LONGEST_RESET:
+            reset_after = RESET_UNSTATED
+        self._not_before = max(self._not_before, _now() + reset_after + _MARGIN)
+        self._open(0, self._not_before)
+        self.serve()
+
+    def spend(self) -> None:
+        """Count a request as spent that no answer speaks of."""
+        self._spent_unseen += 1
+        self._late -= 1
+        if self._known is not None:
+            self._known -= 1
+        self.serve()
+
+    def serve(self) -> None:
+        """Hand out what is free, first come, first served; if it is used up, send all away."""
+        if not self._waiters:
+            return
+        now = self._look()
+        while self._waiters and (self._is_used_up() or self._is_free(now)):
+            waiter, _ = self._waiters.popitem(last=False)
+            if not waiter.done():
+                waiter.set_result(None if self._is_used_up() else self._take(now))
+        self._set_timer()
+
+    # The window.
+
+    def _look(self) -> float:
+        now = _now()
+        if self._known is not None and now > self._due() - _TIMER_SLACK:
+            self._turn()
+        return now
+
+    def _due(self) -> float:
+        return max(self._turns_at, self._not_before)
+
+    def _turn(self) -> None:
+        self._turned_at = self._due()
+        self._turns_at = math.inf
+        self._known = None
+        self._late = math.inf
+        self._window += 1
+        self._in_flight_older = self._in_flight
+        self._in_flight = 0
+        self._probes = 0
+
+    def _open(self, left: float, turns_at: float) -> None:
+        self._known = left
+        self._turns_at = turns_at
+        self._probes = 0
+
+    def _narrow(self, left: float, ends_at: float) -> None:
+        self._late = min(self._late, left)
+        if self._known is not None:
+            self._known = min(self._known, left)
+            # Each answer's estimate is late by its own latency: the earliest is the nearest.
+            self._turns_at = min(self._turns_at, ends_at)
+
+    # Who may go.
+
+    def _is_used_up(self) -> bool:
+        return self._known is not None and self._known <= 0
+
+    def _is_free(self, now: float) -> bool:
+        if self._known is not None:
+            return self._known > self._in_flight + self._in_flight_older
+        if self._probes == 0:
+            return True
+        return self._may_probe_again() and now > self._next_probe_at - _TIMER_SLACK
+
+    def _may_probe_again(self) -> bool:
+        return self.limit is None or self._in_flight + self._in_flight_older < self.limit
+
+    def _take(self, now: float) -> Reservation:
+        if self._known is None:
+            self._next_probe_at = now + self._patience * 2.0**self._probes
+            self._probes += 1
+        self._in_flight += 1
+        return Reservation(self, self._window, now, self._spent_unseen)
+
+    # Those in line.
+
+    def _leave(self, waiter: asyncio.Future[Reservation | None]) -> None:
+        self._waiters.pop(waiter, None)
+        if waiter.done() and not waiter.cancelled():
+            # It was served in the very moment of its cancellation: the turn is the next one's.
+            reservation = waiter.result()
+            if reservation is not None:
+                reservation.give_back()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Look again when the window turns, or when a probe has had its time."""
+        if not self._waiters:
+            when = math.inf
+        elif self._known is not None:
+            when = self._due()
+        else:
+            when = self._next_probe_at if self._may_probe_again() else math.inf
+        if self._timer is not None:
+            if self._timer.when() == when:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if when < math.inf:
+            self._timer = asyncio.get_running_loop().call_at(when, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self.serve()
+
+
+@define(eq=False)
+class QuotaBook:
+    """The quotas of all credentials, a bounded number of them.
+
+    When it is full, one of those asked for longest ago goes: one that tells nothing (unlimited,
+    or its window has turned) before one with requests left, and a used-up one last. What is in
+    use stays, and as long as anybody holds a quota, its key leads to that very one.
+
+    Args:
+        capacity: How many are kept. Default 100,000.
+    """
+
+    _capacity: int = 100_000
+    _kept: OrderedDict[Hashable, Quota] = field(factory=OrderedDict, init=False, repr=False)
+    _alive: WeakValueDictionary[Hashable, Quota] = field(
+        factory=WeakValueDictionary, init=False, repr=False
+    )
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def of(self, key: Hashable) -> Quota:
+        """Give the quota of a credential."""
+        quota = self._kept.get(key)
+        if quota is not None:
+            self._kept.move_to_end(key)
+            return quota
+        quota = self._alive.get(key)
+        if quota is None:
+            quota = self._alive[key] = Quota()
+        self._kept[key] = quota
+        while len(self._kept) > self._capacity and self._evict_one():
+            pass
+        return quota
+
+    def _evict_one(self) -> bool:
+        number = min(len(self._kept) - 1, _OLDEST_LOOKED_AT)
+        idle = [item for item in islice(self._kept.items(), number) if not item[1].in_use]
+        if not idle:
+            return False
+        key, _ = min(idle, key=lambda item: item[1].worth)
+        del self._kept[key]
+        return True
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _whole_number(text: str | None) -> int | None:
+    if text is None:
+        return None
+    digits = text.strip(" \t")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS):
+        return None
+    return int(digits)
