@@ -1,0 +1,154 @@
+"""The token endpoint: asks a host for a token, at its pace and as often as makes sense."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+
+from attrs import field, frozen
+
+from ringme_async.auth.answers import LoginForm, Refused, read_answer
+from ringme_async.auth.login_limit import LoginGates, LoginLimit
+from ringme_async.auth.token import Token
+from ringme_async.auth.twin import twin_of
+from ringme_async.errors import DecodeError, ServerError, TransportError, TransportTimeout
+from ringme_async.observe import Observers, TokenFetched
+from ringme_async.retry import RetryPolicy
+from ringme_async.transports import Headers, Request, Timeouts, Transport
+
+__all__ = ["TokenEndpoint", "TokenHost"]
+
+TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path, no password
+LONGEST_PAUSE = 30.0
+"""Seconds; a host that asks for a longer wait gets none: the error is of more use to the caller."""
+
+_HEADERS = Headers(
+    {
+        "accept": "application/json",
+        "accept-encoding": "gzip",
+        "content-type": "application/x-www-form-urlencoded",
+    }
+)
+_GARBLED = DecodeError("the answer to a login is no JSON object")
+
+
+class TokenEndpoint:
+    """Asks hosts for tokens by ``POST /oauth/token`` (API page, section 2).
+
+    Every attempt passes the host's ``LoginLimit`` and then has ``timeouts.attempt`` to itself; time
+    in the queue does not count. Failures of the way, 408, 429, 5xx and answers of 200 that are no
+    JSON object (a proxy's page, a body cut short) are tried again. The word of the server itself is
+    not: an OAuth error, any other 4xx, JSON without a bearer token. A redirect is refused, because
+    following it would hand the secret to another place.
+
+    Args:
+        transport: What sends the requests.
+        login_limit: How many logins a host takes. Default 18 a second and 6 at once.
+        retry: How often and after which waits to try again. Default ``RetryPolicy()``.
+        timeouts: For each attempt. Default ``Timeouts()``.
+        observers: Told of every token that comes.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        login_limit: LoginLimit | None = None,
+        retry: RetryPolicy | None = None,
+        timeouts: Timeouts | None = None,
+        observers: Observers | None = None,
+    ) -> None:
+        self._transport = transport
+        self._gates = LoginGates(login_limit or LoginLimit())
+        self._retry = retry or RetryPolicy()
+        self._timeouts = timeouts or Timeouts()
+        self._observers = observers or Observers()
+
+    def at(self, origin: str) -> TokenHost:
+        """Give what an ``Auth`` may see of this: one host."""
+        return TokenHost(origin, self)
+
+    def post(self, origin: str, form: Mapping[str, str]) -> Coroutine[object, object, Token]:
+        """Send a form to a host's token endpoint; to be awaited.
+
+        Args:
+            origin: Scheme, host and port.
+            form: The parameters. All but ``grant_type``, ``client_id``, ``scope``, ``username``
+                and ``redirect_uri`` are taken for secrets.
+
+        Raises:
+            TokenError: The host refused, or its answer has no usable token.
+            ApiError: 408, 429 or 5xx, to the last attempt.
+            TransportError: No answer, to the last attempt.
+        """
+        # Not async itself, so that no frame that an error passes through holds the bare form.
+        return self._post(origin, LoginForm(form))
+
+    async def _post(self, origin: str, form: LoginForm) -> Token:
+        attempts = 0
+        while True:
+            async with self._gates.of(origin):
+                outcome = await self._attempt(origin, form)
+            if isinstance(outcome, Token):
+                return outcome
+            attempts += 1
+            pause = self._pause_after(attempts, outcome)
+            if pause is None:
+                outcome.error.attempts = attempts
+                raise outcome.error
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, origin: str, form: LoginForm) -> Token | Refused:
+        loop = asyncio.get_running_loop()
+        sent_at = loop.time()
+        request = Request("POST", origin + TOKEN_PATH, _HEADERS, form.encode(), self._timeouts)
+        try:
+            async with asyncio.timeout(self._timeouts.attempt):
+                response = await self._transport.send(request)
+        except TimeoutError:
+            text = f"no answer to the login within {self._timeouts.attempt:g} s"
+            return Refused(TransportTimeout(text))
+        except TransportError as error:
+            # Its chain and traceback lead to where the form was sent from.
+            return Refused(twin_of(error))
+        outcome = read_answer(response, form, host=_host(origin), sent_at=sent_at)
+        if isinstance(outcome, Token) and self._observers:
+            self._observers(TokenFetched(_host(origin), form.grant, loop.time() - sent_at))
+        return outcome
+
+    def _pause_after(self, attempts: int, refused: Refused) -> float | None:
+        error = _GARBLED if refused.garbled else refused.error
+        # The policy knows which 5xx a call may repeat; a login may repeat them all.
+        again = isinstance(error, ServerError) or self._retry.retryable(error, idempotent=True)
+        if not again or attempts >= self._retry.attempts:
+            return None
+        pause = self._retry.delay(error, retry=attempts)
+        return pause if pause <= max(LONGEST_PAUSE, self._retry.cap) else None
+
+
+@frozen
+class TokenHost:
+    """One host, as an ``Auth`` sees it.
+
+    Args:
+        origin: Scheme, host and port.
+        endpoint: The way to its token endpoint.
+    """
+
+    origin: str
+    _endpoint: TokenEndpoint = field(repr=False)
+
+    def post(self, form: Mapping[str, str]) -> Coroutine[object, object, Token]:
+        """Send a form to this host's token endpoint; to be awaited.
+
+        Args:
+            form: The parameters, as in ``TokenEndpoint.post``.
+
+        Raises:
+            RingMeError: As ``TokenEndpoint.post`` does.
+        """
+        return self._endpoint.post(self.origin, form)
+
+
+def _host(origin: str) -> str:
+    return origin.partition("://")[2]

@@ -1,0 +1,89 @@
+"""A token as it stands in a file: one line of JSON, in calendar time."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import cast
+
+from attrs import field, frozen
+
+from ringme_async.auth.token import flaw_in_text, flaw_in_token
+
+__all__ = ["SavedToken", "from_line", "to_line"]
+
+_KEPT_WITHOUT_EXPIRY = 86_400.0
+
+
+@frozen
+class SavedToken:
+    """A token between two processes.
+
+    Args:
+        value: What the server calls ``access_token``.
+        saved: When it was saved, in seconds since the epoch.
+        expires: When it ends, in seconds since the epoch; None if nobody knows.
+        lifetime: How many seconds it had when it came; None if nobody knows.
+        refresh_token: What gets the next one; None if the credentials do.
+    """
+
+    value: str = field(repr=False)
+    saved: float
+    expires: float | None = None
+    lifetime: float | None = None
+    refresh_token: str | None = field(default=None, repr=False)
+
+    @property
+    def spent_at(self) -> float:
+        """When it is of no more use, in seconds since the epoch."""
+        if self.refresh_token is not None:
+            return math.inf
+        return self.saved + _KEPT_WITHOUT_EXPIRY if self.expires is None else self.expires
+
+    def remaining(self, wall_now: float) -> float | None:
+        """How many seconds it has yet; None if nobody knows.
+
+        Never more than its lifetime, should the clock have been put back meanwhile.
+        """
+        if self.expires is None:
+            return None
+        remaining = self.expires - wall_now
+        return remaining if self.lifetime is None else min(remaining, self.lifetime)
+
+
+def to_line(name: str, token: SavedToken) -> bytes:
+    """Write a key's token as one line, its end included."""
+    record = {
+        "key": name,
+        "token": token.value,
+        "saved": token.saved,
+        "expires": token.expires,
+        "lifetime": token.lifetime,
+        "refresh": token.refresh_token,
+    }
+    return json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def from_line(line: bytes) -> tuple[str, SavedToken] | None:
+    """Read a line back; None if it is anything but a line that was written here."""
+    try:
+        found: object = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    record = cast("dict[str, object]", found)
+    name, value, refresh = record.get("key"), record.get("token"), record.get("refresh")
+    times = [record.get(part) for part in ("saved", "expires", "lifetime")]
+    if not isinstance(name, str) or not isinstance(value, str) or flaw_in_token(value) is not None:
+        return None
+    if refresh is not None and flaw_in_text(refresh) is not None:
+        return None
+    if times[0] is None or not all(time is None or _is_a_time(time) for time in times):
+        return None
+    saved, expires, lifetime = cast("tuple[float, float | None, float | None]", tuple(times))
+    return name, SavedToken(value, saved, expires, lifetime, cast("str | None", refresh))
+
+
+def _is_a_time(value: object) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool) and abs(value) < 1e15

@@ -1,0 +1,333 @@
+"""The tokens of all tenants: fetched once however many wait, renewed in time, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import random as random_
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextvars import Context
+from itertools import islice
+
+from attrs import define
+
+from ringme_async.auth.credentials import RefreshToken, TokenKey, file_key
+from ringme_async.auth.endpoint import TokenEndpoint, TokenHost
+from ringme_async.auth.flight import Flight
+from ringme_async.auth.token import Token
+from ringme_async.auth.token_file import TokenFile
+from ringme_async.auth.twin import twin_of
+from ringme_async.errors import InvalidRequest, TokenError, TransportError
+
+__all__ = ["TokenStore"]
+
+REFUSAL_REMEMBERED = 60.0
+"""Seconds for which refused credentials are not tried again."""
+
+LARGEST_MARGIN = 0.1
+"""The part of a token's lifetime that its margin never passes."""
+
+_LOCK_TRIES = 100
+_LOCK_PAUSE = 0.02
+
+_log = logging.getLogger("ringme_async.auth")
+
+
+@define(eq=False)
+class _Entry:
+    """What is known of one key."""
+
+    token: Token | None = None
+    """In use, unless it was dropped."""
+    good_until: float = -math.inf
+    newest: Token | None = None
+    """The last one that came, dropped or not: its refresh token may be the only good one."""
+    irreplaceable: bool = False
+    """Does it hold a refresh token that stands nowhere else?"""
+    refusal: TokenError | None = None
+    refused_until: float = -math.inf
+    flight: Flight | None = None
+
+    @property
+    def in_use(self) -> bool:
+        return self.flight is not None or self.irreplaceable
+
+
+class TokenStore:
+    """Keeps a token for every key and fetches it anew when it is due.
+
+    A token is due ``margin`` seconds before it expires, or a tenth of its lifetime if that is
+    less, and somewhat later by chance, so that tokens of one age are not all due at once. The first
+    caller after that fetches a new one, and all callers wait for it; there is no fetching in the
+    background.
+
+    However many callers wait for one key, one token request is made, in a task of its own, on
+    nobody's deadline. It is cancelled when the last of them leaves; only the trading-in of a
+    refresh token goes on to its end, because the server may have replaced the refresh token
+    already and would never send the new one again. A refusal (``TokenError``) is remembered for
+    60 seconds; other failures are not remembered. One store may serve several loops in turn, but
+    not at once.
+
+    With a path, tokens outlive the process, and several processes may use the file at once. It
+    holds tokens, so it has mode 0600 and must not be open to others; of the credentials it holds
+    only hashes. It is read and written in the loop's thread, as a few hundred bytes at each login
+    are quicker done than handed over; once in many thousand logins it is written anew, within some
+    tenths of a second. If it cannot be read or written later on, that is logged and the store goes
+    on without. Tokens of your own kinds of ``Auth`` are never written.
+
+    Args:
+        path: Where to keep tokens; its directory must exist. Default: nowhere.
+        capacity: How many keys are kept; the least recently used is forgotten first, but none
+            that is being fetched, and no refresh token that is kept nowhere else. Default 100,000.
+        margin: Seconds before its end from which a token is not used any more. Default 30.
+        wall_clock: Gives the time since the epoch in seconds; used for the file only, since the
+            loop's time means nothing to another process.
+        random: Gives a number from 0 to 1 for the jitter; for tests.
+
+    Raises:
+        InvalidRequest: An argument is out of its range, or the file could be read or placed
+            there by somebody else.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        capacity: int = 100_000,
+        margin: float = 30.0,
+        wall_clock: Callable[[], float] = time.time,
+        random: Callable[[], float] = random_.random,
+    ) -> None:
+        if capacity < 1:
+            raise InvalidRequest(f"capacity must be a whole number from 1 up, not {capacity!r}")
+        if not 0 <= margin < math.inf:
+            raise InvalidRequest(f"margin must be a number of seconds from 0 up, not {margin!r}")
+        self._capacity = capacity
+        self._margin = margin
+        self._random = random
+        self._file: TokenFile | None = None
+        if path is not None:
+            self._file = TokenFile(os.fspath(path), capacity=capacity, wall_clock=wall_clock)
+        self._entries: OrderedDict[TokenKey, _Entry] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def ready(self, key: TokenKey) -> Token | None:
+        """Give the key's token if it can be used right now, without waiting for anything."""
+        entry = self._entries.get(key)
+        if entry is None or asyncio.get_running_loop().time() >= entry.good_until:
+            return None
+        self._entries.move_to_end(key)
+        return entry.token
+
+    async def get(self, key: TokenKey, endpoint: TokenEndpoint) -> Token:
+        """Give the key's token, after fetching it if need be.
+
+        Args:
+            key: Whose token, and where.
+            endpoint: The way to the host, if this call is the one that has to fetch.
+
+        Raises:
+            TokenError: The credentials were refused, now or less than a minute ago.
+            ApiError: The token endpoint is out of order.
+            TransportError: The token endpoint gave no answer.
+            RuntimeError: The store is closed.
+        """
+        if self._closed:
+            raise self._too_late()
+        token = self.ready(key)
+        if token is not None:
+            return token
+        entry = self._entry(key)
+        flight = entry.flight
+        if flight is None:
+            if self._now() < entry.refused_until and entry.refusal is not None:
+                raise twin_of(entry.refusal)
+            saved = self._take_saved(key, entry)
+            if saved is not None:
+                self._trim()
+                return saved
+            flight = self._take_off(key, entry, endpoint.at(key.origin))
+        try:
+            await flight.landed()
+        finally:
+            if flight.deserted:
+                self._desert(key, entry, flight)
+        return flight.result()
+
+    def drop(self, key: TokenKey, token: Token) -> None:
+        """Forget a token that was refused; a newer one stays.
+
+        Args:
+            key: Whose token it was.
+            token: The very token that was refused.
+        """
+        entry = self._entries.get(key)
+        if entry is not None and entry.token is token:
+            entry.token = None
+            entry.good_until = -math.inf
+
+    async def aclose(self) -> None:
+        """End what is under way and forget all tokens; further calls do nothing.
+
+        Whoever waits for a token gets a RuntimeError.
+        """
+        self._closed = True
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._save()
+        self._entries.clear()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    @staticmethod
+    def _too_late() -> RuntimeError:
+        return RuntimeError("the TokenStore is closed: its RingMe has been left")
+
+    def _entry(self, key: TokenKey) -> _Entry:
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = _Entry()
+        self._entries.move_to_end(key)
+        return entry
+
+    def _take_off(self, key: TokenKey, entry: _Entry, host: TokenHost) -> Flight:
+        flight = entry.flight = Flight()
+        # A context of its own: the first caller's would hold its trace and its request for all.
+        task = asyncio.get_running_loop().create_task(
+            self._fetch(key, entry, flight, host), name="ringme login", context=Context()
+        )
+        flight.task = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        # A task that is cancelled before its first step never comes to its own landing.
+        task.add_done_callback(lambda _: self._land(key, entry, flight, self._cut_off()))
+        self._trim()
+        return flight
+
+    async def _fetch(self, key: TokenKey, entry: _Entry, flight: Flight, host: TokenHost) -> None:
+        outcome: Token | Exception | None = None
+        try:
+            outcome = await _ask(key, host, entry.newest)
+        finally:
+            self._land(key, entry, flight, outcome)
+        await self._save()
+
+    def _land(
+        self, key: TokenKey, entry: _Entry, flight: Flight, outcome: Token | Exception | None
+    ) -> None:
+        if flight.outcome is not None:
+            return
+        if outcome is None:
+            outcome = self._cut_off()
+        if entry.flight is flight:
+            entry.flight = None
+            if isinstance(outcome, Token):
+                self._adopt(key, entry, outcome, lifetime=None)
+                self._keep(key, outcome)
+            elif isinstance(outcome, TokenError):
+                outcome = self._second_thought(key, entry, outcome)
+            self._trim()
+        flight.land(outcome)
+
+    def _second_thought(
+        self, key: TokenKey, entry: _Entry, refusal: TokenError
+    ) -> Token | TokenError:
+        """Another process may have traded in the refresh token a moment before us."""
+        known = entry.newest
+        saved = self._take_saved(key, entry)
+        if saved is not None:
+            return saved
+        if entry.newest is known:
+            entry.refusal = refusal
+            entry.refused_until = self._now() + REFUSAL_REMEMBERED
+        return refusal
+
+    def _adopt(self, key: TokenKey, entry: _Entry, token: Token, lifetime: float | None) -> None:
+        entry.token = entry.newest = token
+        entry.refusal = None
+        entry.good_until = math.inf
+        if token.expires_at is not None:
+            lifetime = token.expires_at - self._now() if lifetime is None else lifetime
+            margin = min(self._margin, lifetime * LARGEST_MARGIN)
+            entry.good_until = token.expires_at - margin * (1.0 + self._random()) / 2.0
+        entry.irreplaceable = (
+            self._file is None
+            and isinstance(key.auth, RefreshToken)
+            and token.refresh_token != key.auth.refresh_token
+        )
+
+    def _desert(self, key: TokenKey, entry: _Entry, flight: Flight) -> None:
+        if isinstance(key.auth, RefreshToken):
+            return
+        if entry.flight is flight:
+            entry.flight = None
+        if flight.task is not None:
+            flight.task.cancel()
+
+    def _cut_off(self) -> Exception:
+        return self._too_late() if self._closed else TransportError("the login was cancelled")
+
+    def _trim(self) -> None:
+        excess = len(self._entries) - self._capacity
+        if excess > 0:
+            idle = (key for key, entry in self._entries.items() if not entry.in_use)
+            for key in list(islice(idle, excess)):
+                del self._entries[key]
+
+    def _take_saved(self, key: TokenKey, entry: _Entry) -> Token | None:
+        """Take the file's token if it is another than ours; give it if it is good now."""
+        name = None if self._file is None else file_key(key)
+        if self._file is None or name is None:
+            return None
+        saved = self._file.newest(name)
+        if saved is None:
+            return None
+        ours = entry.newest
+        if ours and (ours.value, ours.refresh_token) == (saved.value, saved.refresh_token):
+            return None
+        remaining = self._file.remaining(saved)
+        expires_at = None if remaining is None else self._now() + remaining
+        token = Token(saved.value, expires_at, saved.refresh_token)
+        self._adopt(key, entry, token, lifetime=saved.lifetime)
+        return token if self._now() < entry.good_until else None
+
+    def _keep(self, key: TokenKey, token: Token) -> None:
+        name = None if self._file is None else file_key(key)
+        if self._file is None or name is None:
+            return
+        remaining = None if token.expires_at is None else token.expires_at - self._now()
+        refresh_token = token.refresh_token if isinstance(key.auth, RefreshToken) else None
+        self._file.keep(name, token.value, remaining, refresh_token)
+
+    async def _save(self) -> None:
+        if self._file is None:
+            return
+        for _ in range(_LOCK_TRIES):
+            if self._file.write():
+                return
+            await asyncio.sleep(_LOCK_PAUSE)
+        _log.warning("Another process holds the token file's lock; tokens wait for the next login")
+
+
+async def _ask(key: TokenKey, host: TokenHost, previous: Token | None) -> Token | Exception:
+    try:
+        token: object = await key.auth.fetch(host, previous)
+    except Exception as error:  # noqa: BLE001 - handed as it is to those who wait
+        return twin_of(error)
+    if isinstance(token, Token):
+        return token
+    kind = type(key.auth).__name__
+    return TypeError(f"{kind}.fetch must return a Token, not {type(token).__name__}")

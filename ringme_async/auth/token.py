@@ -1,0 +1,82 @@
+"""A bearer token, and what may stand in one."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import define, field
+from attrs.setters import frozen as never_changed
+
+from ringme_async.errors import InvalidRequest
+
+__all__ = ["Token", "flaw_in_text", "flaw_in_token"]
+
+# RFC 6749, appendix A: what a token or a client's secret is made of. A space at an end would be
+# lost in a header.
+_IN_A_HEADER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_NOT_IN_A_FORM = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@define(eq=False, init=False)
+class Token:
+    """A bearer token; two of them are equal only if they are the same object (RFC 6750).
+
+    Args:
+        value: What the server calls ``access_token``: printable ASCII.
+        expires_at: When it ends, in seconds of the running loop's ``time()``; None if nobody
+            knows, and then it is good until it is refused.
+        refresh_token: What came with it to get the next one; None if nothing did.
+
+    Attributes:
+        authorization: The value of the ``Authorization`` header.
+        accepted: Has the API ever taken it? Written by whoever sends it.
+
+    Raises:
+        InvalidRequest: ``value`` could not stand in a header; the message does not show it.
+    """
+
+    value: str = field(repr=False, on_setattr=never_changed)
+    expires_at: float | None = field(on_setattr=never_changed)
+    refresh_token: str | None = field(repr=False, on_setattr=never_changed)
+    authorization: str = field(repr=False, on_setattr=never_changed)
+    accepted: bool = field(repr=False)
+
+    def __init__(
+        self, value: str, expires_at: float | None = None, refresh_token: str | None = None
+    ) -> None:
+        flaw = flaw_in_token(value)
+        if flaw is not None:
+            # A traceback may show this frame with its locals.
+            del value, refresh_token
+            raise InvalidRequest(f"a token {flaw}")
+        keep = object.__setattr__
+        keep(self, "value", value)
+        keep(self, "expires_at", expires_at)
+        keep(self, "refresh_token", refresh_token)
+        keep(self, "authorization", f"Bearer {value}")
+        keep(self, "accepted", False)
+
+
+def flaw_in_token(value: object) -> str | None:
+    """Say why something cannot be sent as a bearer token, without showing it; None if it can."""
+    if not isinstance(value, str):
+        return f"must be a string, not {type(value).__name__}"
+    if not value:
+        return "must not be empty"
+    if _IN_A_HEADER.fullmatch(value) is None:
+        return (
+            "must be printable ASCII without spaces around it; this one holds something else,"
+            " perhaps a line break"
+        )
+    return None
+
+
+def flaw_in_text(value: object) -> str | None:
+    """Say why something cannot be an id, a secret or a name in a login; None if it can."""
+    if not isinstance(value, str):
+        return f"must be a string, not {type(value).__name__}"
+    if not value:
+        return "must not be empty"
+    if _NOT_IN_A_FORM.search(value) is not None:
+        return "must not hold control characters, such as a line break at its end"
+    return None
