@@ -11,6 +11,7 @@ from ringme_async.auth import Auth
 from ringme_async.errors import InvalidRequest, one_line
 
 _CLIENT_ID = re.compile(r"[0-9]{1,20}|@me", re.ASCII)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)
 
 
@@ -55,7 +56,7 @@ def origin_of(base_url: str) -> str:
         raise InvalidRequest(f"base_url needs a scheme and a host, {hint}")
     if parts.query or parts.fragment or parts.path.rstrip("/") not in {"", "/api/ver1.0"}:
         raise InvalidRequest(f"base_url ends with the host and port, {hint}")
-    suffix = "" if port is None else f":{port}"
+    suffix = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
     return f"{parts.scheme}://{_host(parts.netloc).lower()}{suffix}"
 
 

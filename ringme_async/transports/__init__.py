@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from ringme_async.errors import InvalidRequest
+from ringme_async.errors import DecodeError, InvalidRequest
+from ringme_async.frozen import JSON
 
 __all__ = ["Headers", "Request", "Response", "Timeouts", "Transport"]
 
@@ -98,6 +100,18 @@ class Response:
     status: int
     headers: Headers = field(factory=Headers, converter=Headers)
     body: bytes = b""
+
+    def json(self) -> JSON:
+        """Read the body as JSON.
+
+        Raises:
+            DecodeError: It is none.
+        """
+        try:
+            return cast("JSON", json.loads(self.body))
+        except (ValueError, RecursionError):
+            pass
+        raise DecodeError("the body is no JSON", body=self.body)
 
     def __repr__(self) -> str:
         return f"<Response {self.status}, {len(self.body)} bytes>"

@@ -1,0 +1,161 @@
+"""Whom a call can be for, and what never reaches a path."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ringme_async.auth import ClientCredentials
+from ringme_async.errors import InvalidRequest
+from ringme_async.tenant import Tenant, client_id_in_path, origin_of
+
+HOSTILE_IDS = [
+    "",
+    " ",
+    "../../admin",
+    "1?x=1#f",
+    "1%2f2",
+    "12\r\nX: y",
+    "12\n",
+    "\n12",
+    "\uff11\uff12",
+    "\u0661",
+    "@ME",
+    "@me/",
+    "@me\n",
+    "@",
+    "-1",
+    "+1",
+    "1.0",
+    "1e3",
+    "0x10",
+    " 12",
+    "12 ",
+    "1_000",
+    "12/13",
+    "12;a=b",
+    "12\x00",
+    "9" * 21,
+    True,
+    False,
+    -1,
+    10**20,
+    1.0,
+    None,
+    b"12",
+    ["12"],
+]
+
+
+@pytest.mark.parametrize("client_id", HOSTILE_IDS, ids=repr)
+def test_what_is_no_client_id_is_refused(client_id: object) -> None:
+    with pytest.raises(InvalidRequest, match="a client id is a number"):
+        client_id_in_path(client_id)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("client_id", "in_path"), [(12, "12"), ("12", "12"), (0, "0"), ("0012", "0012"), ("@me", "@me")]
+)
+def test_numbers_and_at_me_stand_in_the_path_as_given(client_id: int | str, in_path: str) -> None:
+    assert client_id_in_path(client_id) == in_path
+
+
+@given(st.text())
+def test_nothing_but_ascii_digits_and_at_me_passes(text: str) -> None:
+    try:
+        passed = client_id_in_path(text)
+    except InvalidRequest:
+        return
+    assert passed == text
+    assert text == "@me" or set(text) <= set("0123456789")
+
+
+def test_the_refusal_is_one_bounded_line() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        client_id_in_path("x\n" * 1000)
+
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("base_url", "origin"),
+    [
+        ("https://pbx.example.com", "https://pbx.example.com"),
+        ("https://pbx.example.com/", "https://pbx.example.com"),
+        ("https://PBX.Example.com:8443", "https://pbx.example.com:8443"),
+        ("https://pbx.example.com/api/ver1.0", "https://pbx.example.com"),
+        ("https://pbx.example.com/api/ver1.0/", "https://pbx.example.com"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("https://[::1]", "https://[::1]"),
+        ("https://pbx.example.com:443", "https://pbx.example.com"),
+        ("http://pbx.example.com:80", "http://pbx.example.com"),
+        ("http://pbx.example.com:443", "http://pbx.example.com:443"),
+    ],
+)
+def test_a_base_url_is_brought_to_its_origin(base_url: str, origin: str) -> None:
+    assert origin_of(base_url) == origin
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "",
+        "pbx.example.com",
+        "ftp://pbx.example.com",
+        "https://",
+        "https://:443",
+        "https://pbx.example.com:port",
+        "https://pbx.example.com:99999",
+        "https://pbx.example.com/other",
+        "https://pbx.example.com/?x=1",
+        "https://pbx.example.com/#f",
+        "https://pbx example.com",
+        "https://pbx.example.com\r\nX: y",
+        "https://\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444",
+        "https://[::1",
+        None,
+        b"https://pbx.example.com",
+    ],
+    ids=repr,
+)
+def test_what_is_no_base_url_is_refused(base_url: object) -> None:
+    with pytest.raises(InvalidRequest, match="base_url"):
+        origin_of(base_url)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("base_url", ["https://user:s3cret@pbx.example.com", "https://s3cret@a"])
+def test_credentials_in_a_base_url_are_refused_and_not_shown(base_url: str) -> None:
+    with pytest.raises(InvalidRequest, match="must not hold credentials") as caught:
+        origin_of(base_url)
+
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_tenant_is_by_default_the_client_of_its_credentials() -> None:
+    tenant = Tenant(auth=ClientCredentials("app", "s3cret"))
+
+    assert tenant.client_id == "@me"
+    assert tenant.origin is None
+
+
+def test_a_tenant_with_a_host_of_its_own_knows_its_origin() -> None:
+    assert Tenant(12, base_url="https://other.example/").origin == "https://other.example"
+
+
+def test_a_tenant_does_not_show_its_secret() -> None:
+    assert "s3cret" not in repr(Tenant(auth=ClientCredentials("app", "s3cret"), name="acme"))
+
+
+def test_a_malformed_tenant_is_refused_when_it_is_made() -> None:
+    with pytest.raises(InvalidRequest, match="a client id"):
+        Tenant("../../admin")
+    with pytest.raises(InvalidRequest, match="base_url"):
+        Tenant(12, base_url="nonsense")
+
+
+def test_tenants_are_equal_by_value() -> None:
+    assert Tenant(12, name="acme") == Tenant(12, name="acme")
+    assert len({Tenant(12), Tenant(12), Tenant(13)}) == 2
