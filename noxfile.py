@@ -1,0 +1,100 @@
+"""What a change has to pass. ``nox`` runs all of it, ``nox -l`` lists the parts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.10.14"
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+EXTRAS = ".[cli]"
+
+nox.options.default_venv_backend = "uv|virtualenv"
+# An interpreter that is not there is skipped, on a build machine too, and never downloaded.
+nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
+# `check` runs the tests on the interpreter that nox runs on, so the others are what is left.
+nox.options.sessions = [
+    "check",
+    *(f"tests-{version}" for version in PYTHONS if version != RUNNING),
+    "lowest",
+]
+
+
+def install(session: nox.Session, *groups: str, constraints: Path | None = None) -> None:
+    """Install the project as it stands here, with groups of what its developers need."""
+    bounds = ("--constraint", str(constraints)) if constraints else ()
+    needed = nox.project.dependency_groups(PROJECT, *groups)
+    session.install("--editable", EXTRAS, *needed, *bounds)
+
+
+def run_lint(session: nox.Session) -> None:
+    """Look for mistakes and for code out of form."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+def run_typing(session: nox.Session) -> None:
+    """Check the types inside the package, and those that its users get to see."""
+    session.env["PYRIGHT_PYTHON_IGNORE_WARNINGS"] = "1"
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--ignoreexternal", "--verifytypes", "ringme_async")
+
+
+def run_tests(session: nox.Session, *arguments: str) -> None:
+    """Run the tests as strictly as Python can."""
+    session.run("python", "-X", "dev", "-W", "error", "-m", "pytest", *arguments, *session.posargs)
+
+
+@nox.session
+def check(session: nox.Session) -> None:
+    """Lint, types, and tests with coverage, all in one environment."""
+    install(session, "dev")
+    run_lint(session)
+    run_typing(session)
+    run_tests(session, "--cov")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: its rules and its format."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    run_lint(session)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """mypy and pyright, both strict, and the types that users see, all of them known."""
+    install(session, "typing", "test")
+    run_typing(session)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The tests, every branch of the package covered."""
+    install(session, "test")
+    run_tests(session, "--cov")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests on one version of Python."""
+    install(session, "test")
+    run_tests(session)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """The tests on the lowest versions that the project says it works with."""
+    promised = [*PROJECT["project"]["dependencies"]]
+    promised += PROJECT["project"]["optional-dependencies"]["cli"]
+    constraints = Path(session.create_tmp(), "lowest.txt")
+    constraints.write_text("\n".join(bound.replace(">=", "==") for bound in promised))
+    install(session, "test", constraints=constraints)
+    run_tests(session)
