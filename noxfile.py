@@ -70,7 +70,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """mypy and pyright, both strict, and the types that users see, all of them known."""
+    """Both mypy and pyright, strict, and the types that users see, all of them known."""
     install(session, "typing", "test")
     run_typing(session)
 
