@@ -94,8 +94,9 @@ class BearerToken:
     def __init__(self, token: str) -> None:
         flaw = flaw_in_token(token)
         if flaw is not None:
-            # A traceback may show this frame with its locals; so in the classes below.
-            del token
+            # A traceback may show this frame's locals, and there is no self to show yet; so in
+            # the classes below.
+            del self, token
             raise InvalidRequest(f"BearerToken: token {flaw}")
         object.__setattr__(self, "token", token)
 
@@ -127,7 +128,7 @@ class ClientCredentials:
     def __init__(self, app_id: str, app_secret: str, scope: str = "all") -> None:
         flaw = _first_flaw(app_id=app_id, app_secret=app_secret, scope=scope or "none")
         if flaw is not None:
-            del app_id, app_secret
+            del self, app_id, app_secret
             raise InvalidRequest(f"ClientCredentials: {flaw}")
         object.__setattr__(self, "app_id", app_id)
         object.__setattr__(self, "app_secret", app_secret)
@@ -180,7 +181,7 @@ class PasswordCredentials:
             scope=scope or "none",
         )
         if flaw is not None:
-            del app_id, app_secret, username, password
+            del self, app_id, app_secret, username, password
             raise InvalidRequest(f"PasswordCredentials: {flaw}")
         object.__setattr__(self, "app_id", app_id)
         object.__setattr__(self, "app_secret", app_secret)
@@ -228,7 +229,7 @@ class RefreshToken:
     def __init__(self, app_id: str, app_secret: str, refresh_token: str) -> None:
         flaw = _first_flaw(app_id=app_id, app_secret=app_secret, refresh_token=refresh_token)
         if flaw is not None:
-            del app_id, app_secret, refresh_token
+            del self, app_id, app_secret, refresh_token
             raise InvalidRequest(f"RefreshToken: {flaw}")
         object.__setattr__(self, "app_id", app_id)
         object.__setattr__(self, "app_secret", app_secret)

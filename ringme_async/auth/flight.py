@@ -19,8 +19,10 @@ class Flight:
 
     __slots__ = ("_waiters", "outcome", "task")
 
+    task: asyncio.Task[None]
+    """Set when it has been made, which may be after it has landed."""
+
     def __init__(self) -> None:
-        self.task: asyncio.Task[None] | None = None
         self.outcome: Token | Exception | None = None
         self._waiters: set[asyncio.Future[None]] = set()
 

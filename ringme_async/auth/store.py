@@ -211,11 +211,17 @@ class TokenStore:
         )
         flight.task = task
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        # A task that is cancelled before its first step never comes to its own landing.
-        task.add_done_callback(lambda _: self._land(key, entry, flight, self._cut_off()))
+        task.add_done_callback(lambda _: self._end(key, entry, flight))
         self._trim()
         return flight
+
+    def _end(self, key: TokenKey, entry: _Entry, flight: Flight) -> None:
+        self._tasks.discard(flight.task)
+        # A task that is cancelled before its first step never comes to its own landing.
+        self._land(key, entry, flight, None)
+        if not flight.task.cancelled():
+            # Only what ends the program ends up here; asyncio has passed it on already.
+            flight.task.exception()
 
     async def _fetch(self, key: TokenKey, entry: _Entry, flight: Flight, host: TokenHost) -> None:
         outcome: Token | Exception | None = None
@@ -272,10 +278,8 @@ class TokenStore:
     def _desert(self, key: TokenKey, entry: _Entry, flight: Flight) -> None:
         if isinstance(key.auth, RefreshToken):
             return
-        if entry.flight is flight:
-            entry.flight = None
-        if flight.task is not None:
-            flight.task.cancel()
+        entry.flight = None
+        flight.task.cancel()
 
     def _cut_off(self) -> Exception:
         return self._too_late() if self._closed else TransportError("the login was cancelled")

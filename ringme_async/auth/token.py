@@ -46,8 +46,8 @@ class Token:
     ) -> None:
         flaw = flaw_in_token(value)
         if flaw is not None:
-            # A traceback may show this frame with its locals.
-            del value, refresh_token
+            # A traceback may show this frame's locals, and there is no self to show yet.
+            del self, value, refresh_token
             raise InvalidRequest(f"a token {flaw}")
         keep = object.__setattr__
         keep(self, "value", value)

@@ -1,0 +1,307 @@
+"""Kinds of credentials: values that are checked when they are made and never show a secret."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import Callable
+from typing import ClassVar
+
+import attrs
+import pytest
+from attrs import field, frozen
+
+from ringme_async.auth import (
+    Auth,
+    BearerToken,
+    ClientCredentials,
+    LoginLimit,
+    PasswordCredentials,
+    RefreshToken,
+    Token,
+    TokenHost,
+    TokenKey,
+)
+from ringme_async.auth.credentials import file_key
+from ringme_async.errors import InvalidRequest
+from tests.auth.exposure import assert_keeps, told_by
+from tests.auth.hosts import ORIGIN, Host, endpoint_over, script, token_answer
+
+SECRET = "hush-hush-0"
+MAKERS: dict[str, Callable[[str], Auth]] = {
+    "BearerToken": BearerToken,
+    "ClientCredentials": lambda secret: ClientCredentials("app", secret),
+    "PasswordCredentials secret": lambda secret: PasswordCredentials("app", secret, "ann", "pw"),
+    "PasswordCredentials password": lambda secret: PasswordCredentials("app", "x", "ann", secret),
+    "RefreshToken secret": lambda secret: RefreshToken("app", secret, "refresh"),
+    "RefreshToken token": lambda secret: RefreshToken("app", "x", secret),
+}
+every_kind = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
+
+
+@every_kind
+def test_equal_credentials_are_one_and_the_same_key(make: Callable[[str], Auth]) -> None:
+    one, other = TokenKey(ORIGIN, make(SECRET)), TokenKey(ORIGIN, make(SECRET))
+    assert one == other
+    assert hash(one) == hash(other)
+
+
+@every_kind
+def test_another_secret_is_another_key(make: Callable[[str], Auth]) -> None:
+    assert TokenKey(ORIGIN, make(SECRET)) != TokenKey(ORIGIN, make("hush-hush-1"))
+
+
+@every_kind
+def test_another_origin_is_another_key(make: Callable[[str], Auth]) -> None:
+    elsewhere = TokenKey("https://pbx.example.org", make(SECRET))
+    assert TokenKey(ORIGIN, make(SECRET)) != elsewhere
+
+
+def test_two_kinds_with_the_same_texts_are_different() -> None:
+    assert len({PasswordCredentials("a", "b", "c", "d"), RefreshToken("a", "b", "c")}) == 2
+    assert ClientCredentials("a", "b") != ClientCredentials("a", "b", scope="calls")
+
+
+@every_kind
+def test_no_repr_shows_a_secret(make: Callable[[str], Auth]) -> None:
+    assert_keeps(repr(TokenKey(ORIGIN, make(SECRET))), SECRET)
+
+
+@every_kind
+def test_credentials_do_not_change(make: Callable[[str], Auth]) -> None:
+    auth = make(SECRET)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        auth.renewable = False  # type: ignore[misc]
+
+
+@every_kind
+def test_credentials_and_keys_can_be_pickled(make: Callable[[str], Auth]) -> None:
+    key = TokenKey(ORIGIN, make(SECRET))
+    assert pickle.loads(pickle.dumps(key)) == key  # noqa: S301 - our own
+
+
+@every_kind
+def test_every_kind_is_an_auth(make: Callable[[str], Auth]) -> None:
+    assert isinstance(make(SECRET), Auth)
+
+
+def test_only_a_fixed_token_cannot_be_renewed() -> None:
+    renewable = {name: make(SECRET).renewable for name, make in MAKERS.items()}
+    assert [name for name, can in renewable.items() if not can] == ["BearerToken"]
+
+
+BAD_TEXTS = {
+    "a line break at the end": SECRET + "\n",
+    "a header of one's own": SECRET + "\r\nX-Evil: 1",
+    "a NUL": SECRET + "\0",
+    "a tab": "\t" + SECRET,
+    "a DEL": SECRET + "\x7f",
+    "a C1 control": SECRET + "\x85",
+    "half a surrogate pair": SECRET + "\ud800",
+}
+
+
+@every_kind
+@pytest.mark.parametrize("bad", BAD_TEXTS.values(), ids=BAD_TEXTS.keys())
+def test_a_secret_that_cannot_be_right_is_refused_without_showing_it(
+    make: Callable[[str], Auth], bad: str
+) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        make(bad)
+    # The lambda's own frame and this one are the user's; the ones below are ours.
+    assert_keeps(str(caught.value) + repr(vars(caught.value)), SECRET)
+
+
+@every_kind
+@pytest.mark.parametrize("bad", ["", None, 12, b"bytes"])
+def test_a_secret_that_is_empty_or_no_string_is_refused(
+    make: Callable[[object], Auth], bad: object
+) -> None:
+    with pytest.raises(InvalidRequest, match="must"):
+        make(bad)
+
+
+@pytest.mark.parametrize(
+    "bad", [SECRET + "\u20ac", SECRET + "é", " " + SECRET, SECRET + " ", "\u202e" + SECRET]
+)
+def test_a_bearer_token_is_printable_ascii_without_spaces_around_it(bad: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        BearerToken(bad)
+    assert_keeps(str(caught.value), SECRET)
+
+
+@pytest.mark.parametrize("good", ["a", "a b", "mF_9.B5f-4.1JqM", "x" * 5_000, "YWJj+/=="])
+def test_a_bearer_token_may_be_whatever_the_rfc_lets_it_be(good: str) -> None:
+    assert BearerToken(good).token == good
+
+
+def test_secrets_may_hold_any_letters_and_signs() -> None:
+    assert PasswordCredentials("приложение", "a&b=c+d%20", "ann@x", "пароль €").password
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: ClientCredentials("", SECRET), "app_id"),
+        (lambda: ClientCredentials("app\n", SECRET), "app_id"),
+        (lambda: ClientCredentials("app", SECRET, scope="a\nb"), "scope"),
+        (lambda: ClientCredentials(SECRET, ""), "app_secret"),
+        (lambda: PasswordCredentials("", SECRET, "ann", SECRET), "app_id"),
+        (lambda: PasswordCredentials("app", SECRET, "", SECRET), "username"),
+        (lambda: PasswordCredentials("app", SECRET, "ann", SECRET + "\n"), "password"),
+        (lambda: RefreshToken("", SECRET, SECRET), "app_id"),
+        (lambda: RefreshToken("app", SECRET, ""), "refresh_token"),
+        (lambda: BearerToken(SECRET + "\n"), "token"),
+        (lambda: Token(SECRET + "\n", refresh_token=SECRET), "token"),
+    ],
+)
+def test_a_refusal_names_the_field_and_no_frame_of_it_holds_a_secret(
+    make: Callable[[], object], named: str
+) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        make()
+    assert named in str(caught.value)
+    error = caught.value
+    # The frame of this test and of the lambda hold what the user wrote.
+    assert error.__traceback__ is not None
+    assert error.__traceback__.tb_next is not None
+    ours = error.with_traceback(error.__traceback__.tb_next.tb_next)
+    assert_keeps(told_by(ours), SECRET)
+
+
+def test_a_token_is_equal_to_itself_only() -> None:
+    assert Token("t") != Token("t")
+
+
+def test_a_token_has_its_header_ready() -> None:
+    assert Token("t").authorization == "Bearer t"
+
+
+def test_a_token_shows_when_it_expires_and_nothing_else() -> None:
+    assert repr(Token("hush", 12.5, "hush")) == "Token(expires_at=12.5)"
+
+
+def test_a_token_keeps_its_values_but_for_the_note_whether_it_was_accepted() -> None:
+    token = Token("t")
+    token.accepted = True
+    for name in ("value", "expires_at", "refresh_token", "authorization"):
+        with pytest.raises(attrs.exceptions.FrozenAttributeError):
+            setattr(token, name, "other")
+
+
+class TestForms:
+    """What each kind sends (API page, section 2)."""
+
+    async def fetch(self, auth: Auth, *, previous: Token | None = None) -> dict[str, str]:
+        host = Host()
+        await auth.fetch(endpoint_over(host).at(ORIGIN), previous)
+        return host.forms[0]
+
+    async def test_client_credentials(self) -> None:
+        assert await self.fetch(ClientCredentials("app", "a&b=c d+ü")) == {
+            "grant_type": "client_credentials",
+            "client_id": "app",
+            "client_secret": "a&b=c d+ü",
+            "scope": "all",
+        }
+
+    async def test_password_credentials(self) -> None:
+        assert await self.fetch(PasswordCredentials("app", "secret", "ann", "p w")) == {
+            "grant_type": "password",
+            "client_id": "app",
+            "client_secret": "secret",
+            "username": "ann",
+            "password": "p w",
+            "scope": "all",
+        }
+
+    async def test_refresh_token(self) -> None:
+        assert await self.fetch(RefreshToken("app", "secret", "r-1")) == {
+            "grant_type": "refresh_token",
+            "client_id": "app",
+            "client_secret": "secret",
+            "refresh_token": "r-1",
+        }
+
+    async def test_the_newest_refresh_token_is_the_one_that_is_sent(self) -> None:
+        auth = RefreshToken("app", "secret", "r-1")
+        form = await self.fetch(auth, previous=Token("t", refresh_token="r-2"))
+        assert form["refresh_token"] == "r-2"
+
+    async def test_an_empty_scope_is_not_sent(self) -> None:
+        assert "scope" not in await self.fetch(ClientCredentials("app", "secret", scope=""))
+        auth = PasswordCredentials("app", "secret", "ann", "pw", scope="")
+        assert "scope" not in await self.fetch(auth)
+
+    async def test_a_bearer_token_sends_nothing(self) -> None:
+        host = Host()
+        token = await BearerToken("fixed").fetch(endpoint_over(host).at(ORIGIN), None)
+        assert token.value == "fixed"
+        assert host.requests == []
+
+
+async def test_a_new_refresh_token_replaces_the_old_one() -> None:
+    host = Host(script(token_answer("t-1", refresh_token="r-3")))
+    auth = RefreshToken("app", "secret", "r-1")
+    token = await auth.fetch(endpoint_over(host).at(ORIGIN), Token("t-0", refresh_token="r-2"))
+    assert token.refresh_token == "r-3"
+
+
+async def test_without_a_new_refresh_token_the_old_one_stays() -> None:
+    host = Host(script(token_answer("t-1")))
+    previous = Token("t-0", refresh_token="r-2")
+    auth = RefreshToken("app", "secret", "r-1")
+    token = await auth.fetch(endpoint_over(host).at(ORIGIN), previous)
+    assert token.refresh_token == "r-2"
+
+
+async def test_a_kind_of_ones_own_may_leave_the_host_alone() -> None:
+    @frozen
+    class FromVault:
+        path: str
+        values: list[str] = field(repr=False, hash=False, eq=False)
+        renewable: ClassVar[bool] = True
+
+        async def fetch(self, host: TokenHost, previous: Token | None) -> Token:
+            now = asyncio.get_running_loop().time()
+            return Token(self.values.pop(0), expires_at=now + 60)
+
+    auth: Auth = FromVault("kv/ringme", ["v-1"])
+    assert (await auth.fetch(endpoint_over(Host()).at(ORIGIN), None)).value == "v-1"
+
+
+class TestNamesInAFile:
+    """How keys are called in a file."""
+
+    def test_they_depend_on_everything_that_makes_the_key(self) -> None:
+        auths: list[Auth] = [
+            ClientCredentials("a", "b"),
+            ClientCredentials("a", "c"),
+            ClientCredentials("b", "b"),
+            ClientCredentials("a", "b", scope="x"),
+            PasswordCredentials("a", "b", "c", "d"),
+            PasswordCredentials("a", "b", "c", "e"),
+            PasswordCredentials("a", "b", "d", "d"),
+            RefreshToken("a", "b", "all"),
+            RefreshToken("a", "b", "c"),
+        ]
+        keys = [TokenKey(origin, auth) for auth in auths for origin in (ORIGIN, "http://x")]
+        assert len({file_key(key) for key in keys}) == len(keys)
+
+    def test_they_are_the_same_in_every_process(self) -> None:
+        key = TokenKey("https://pbx.example.com", ClientCredentials("app-id", "app-secret"))
+        assert file_key(key) == (
+            "a37c455ff5ea772b99fe608209fbca08bdccb306ee7808bbb804b00b13c470b3"
+        )
+
+    def test_neither_fixed_tokens_nor_kinds_of_ones_own_have_one(self) -> None:
+        @frozen(init=False)
+        class Mine(ClientCredentials):
+            pass
+
+        assert file_key(TokenKey(ORIGIN, BearerToken("t"))) is None
+        assert file_key(TokenKey(ORIGIN, Mine("a", "b"))) is None
+
+
+def test_the_limit_is_a_value() -> None:
+    assert len({LoginLimit(), LoginLimit(18.0, 6), LoginLimit(9)}) == 2

@@ -1,0 +1,312 @@
+"""The token endpoint: what is sent, what is tried again, and how long each part may take."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from ringme_async.auth import LoginLimit, Token, TokenEndpoint
+from ringme_async.errors import (
+    Busy,
+    ConnectError,
+    ResponseLost,
+    ResponseTooLarge,
+    RingMeError,
+    ServerError,
+    TokenError,
+    TransportError,
+    TransportTimeout,
+)
+from ringme_async.observe import Event, Observers, TokenFetched
+from ringme_async.retry import RetryPolicy
+from ringme_async.transports import Request, Response, Timeouts
+from tests.auth.exposure import assert_keeps, told_by
+from tests.auth.hosts import (
+    ORIGIN,
+    Gatekeeper,
+    Host,
+    answer,
+    endpoint_over,
+    most_in_a_second,
+    script,
+    settle,
+    token_answer,
+)
+
+pytestmark = pytest.mark.jumping
+
+FORM = {"grant_type": "client_credentials", "client_id": "app", "client_secret": "hush-hush"}
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def post(host: Host, **parts: object) -> Token:
+    return await endpoint_over(host, **parts).post(ORIGIN, FORM)  # type: ignore[arg-type]
+
+
+async def test_the_form_goes_to_the_root_of_the_host() -> None:
+    host = Host()
+    assert (await post(host)).value == "token-1"
+    request = host.requests[0]
+    assert (request.method, request.url) == ("POST", "https://pbx.example.com/oauth/token")
+    assert host.forms == [FORM]
+    assert dict(request.headers) == {
+        "accept": "application/json",
+        "accept-encoding": "gzip",
+        "content-type": "application/x-www-form-urlencoded",
+    }
+
+
+async def test_what_an_auth_sees_is_one_host() -> None:
+    host = Host()
+    at_host = endpoint_over(host).at(ORIGIN)
+    assert at_host.origin == ORIGIN
+    await at_host.post(FORM)
+    assert host.requests[0].url.startswith(ORIGIN)
+    assert_keeps(repr(at_host), "hush-hush")
+
+
+async def test_the_timeouts_go_with_the_request() -> None:
+    host = Host()
+    await post(host, timeouts=Timeouts(connect=1, attempt=2))
+    assert host.requests[0].timeouts == Timeouts(connect=1, attempt=2)
+
+
+async def test_everything_has_a_default() -> None:
+    assert (await TokenEndpoint(Host()).post(ORIGIN, FORM)).value == "token-1"
+
+
+async def test_a_lifetime_counts_from_when_the_request_was_sent() -> None:
+    host = Host(seconds=5.0)
+    token = await post(host)
+    assert token.expires_at == pytest.approx(3600.0)
+
+
+FLEETING = [
+    ConnectError("refused"),
+    TransportTimeout("slow"),
+    ResponseLost("reset"),
+    TransportError("odd"),
+    answer(408),
+    answer(429),
+    answer(500),
+    answer(501),
+    answer(502, b"<html>"),
+    answer(503, {"error": "temporarily_unavailable"}),
+    answer(504),
+    answer(520),
+    answer(200, b"<html>", "text/html"),
+    answer(200),
+    answer(200, b'{"access_token": "t'),
+]
+
+
+@pytest.mark.parametrize("failure", FLEETING, ids=str)
+async def test_what_may_pass_is_tried_again(failure: Response | Exception) -> None:
+    host = Host(script(failure, failure, failure, token_answer("t")))
+    assert (await post(host)).value == "t"
+    assert len(host.requests) == 4
+
+
+@pytest.mark.parametrize("failure", FLEETING, ids=str)
+async def test_what_does_not_pass_is_the_error_of_the_last_attempt(
+    failure: Response | Exception,
+) -> None:
+    host = Host(script(failure))
+    with pytest.raises(RingMeError) as caught:
+        await post(host)
+    assert len(host.requests) == caught.value.attempts == 4
+    if isinstance(failure, Exception):
+        assert type(caught.value) is type(failure)
+    elif failure.status == 200:
+        assert isinstance(caught.value, TokenError)
+        assert caught.value.status_code == 200
+
+
+FINAL = [
+    ResponseTooLarge("300 MB"),
+    answer(400, {"error": "invalid_grant"}),
+    answer(401, {"error": "invalid_client"}),
+    answer(403),
+    answer(404),
+    answer(302, location="https://elsewhere.example/"),
+    answer(307, location="https://elsewhere.example/"),
+    answer(200, {"error": "invalid_client"}),
+    answer(200, {"access_token": None}),
+    answer(200, {"access_token": "t", "token_type": "mac"}),
+]
+
+
+@pytest.mark.parametrize("failure", FINAL, ids=str)
+async def test_the_servers_own_word_is_not_asked_for_twice(failure: Response | Exception) -> None:
+    host = Host(script(failure))
+    with pytest.raises(RingMeError) as caught:
+        await post(host)
+    assert len(host.requests) == caught.value.attempts == 1
+
+
+async def test_a_redirect_is_never_followed() -> None:
+    host = Host(script(answer(308, location="https://elsewhere.example/oauth/token")))
+    with pytest.raises(TokenError, match=re.escape("https://elsewhere.example")):
+        await post(host)
+    assert [request.url for request in host.requests] == [f"{ORIGIN}/oauth/token"]
+
+
+async def test_a_policy_of_one_attempt_tries_once() -> None:
+    host = Host(script(answer(503)))
+    with pytest.raises(ServerError):
+        await post(host, retry=RetryPolicy(attempts=1))
+    assert len(host.requests) == 1
+
+
+async def test_the_waits_are_those_of_the_policy() -> None:
+    host = Host(script(ConnectError("no"), ConnectError("no"), token_answer("t")))
+    await post(host, retry=RetryPolicy(base=2.0, random=lambda: 1.0))
+    assert host.starts == pytest.approx([0.0, 2.0, 6.0])
+
+
+async def test_the_wait_that_the_server_asks_for_is_kept() -> None:
+    host = Host(script(answer(429, **{"retry-after": "12"}), token_answer("t")))
+    await post(host)
+    assert host.starts == pytest.approx([0.0, 12.0])
+
+
+async def test_a_wait_of_half_a_minute_is_kept_and_a_longer_one_ends_it_at_once() -> None:
+    host = Host(script(answer(429, **{"retry-after": "30"}), answer(503, **{"retry-after": "31"})))
+    with pytest.raises(ServerError) as caught:
+        await post(host)
+    assert now() == pytest.approx(30.0)
+    assert caught.value.headers["retry-after"] == "31"
+    assert caught.value.attempts == 2
+
+
+async def test_a_policy_with_a_higher_cap_may_wait_longer() -> None:
+    host = Host(script(answer(503, **{"retry-after": "100"}), token_answer("t")))
+    await post(host, retry=RetryPolicy(base=0.0, cap=100.0))
+    assert host.starts == pytest.approx([0.0, 100.0])
+
+
+async def test_a_transport_that_never_answers_is_given_up_by_the_attempt() -> None:
+    host = Host(seconds=10_000.0)
+    with pytest.raises(TransportTimeout, match="no answer to the login within 3 s") as caught:
+        await post(host, timeouts=Timeouts(attempt=3.0))
+    assert caught.value.sent
+    assert now() == pytest.approx(12.0, abs=0.5)
+    assert host.in_flight == 0
+
+
+async def test_time_in_the_queue_is_not_time_of_the_attempt() -> None:
+    host = Host(seconds=2.0)
+    endpoint = endpoint_over(
+        host, login_limit=LoginLimit(concurrent=1), timeouts=Timeouts(attempt=3.0)
+    )
+    tokens = await asyncio.gather(*(endpoint.post(ORIGIN, FORM) for _ in range(10)))
+    assert len(tokens) == len(host.requests) == 10
+
+
+async def test_every_attempt_passes_the_limit() -> None:
+    host = Host(script(answer(503)), seconds=0.3)
+    endpoint = endpoint_over(host)
+    outcomes = await asyncio.gather(
+        *(endpoint.post(ORIGIN, FORM) for _ in range(50)), return_exceptions=True
+    )
+    assert {type(outcome) for outcome in outcomes} == {ServerError}
+    assert len(host.requests) == 200
+    assert host.peak == 6
+    assert most_in_a_second(host.starts) <= 19
+
+
+async def test_a_place_is_not_held_while_waiting_for_the_next_attempt() -> None:
+    gatekeeper = Gatekeeper()
+    host = Host(gatekeeper)
+    endpoint = endpoint_over(
+        host,
+        login_limit=LoginLimit(per_second=1000, concurrent=1),
+        retry=RetryPolicy(base=5.0, random=lambda: 1.0),
+    )
+    first = asyncio.create_task(endpoint.post(ORIGIN, FORM))
+    await settle()
+    gatekeeper.asked[0].set_result(answer(503))
+    await asyncio.sleep(1)
+    second = asyncio.create_task(endpoint.post(ORIGIN, FORM))
+    await settle()
+    gatekeeper.asked[1].set_result(token_answer("second"))
+    assert (await second).value == "second"
+    assert now() == pytest.approx(1.0)
+    await asyncio.sleep(5)
+    gatekeeper.asked[2].set_result(token_answer("first"))
+    assert (await first).value == "first"
+
+
+async def test_each_host_has_a_limit_of_its_own() -> None:
+    host = Host(seconds=1.0)
+    endpoint = endpoint_over(host, login_limit=LoginLimit(per_second=1000, concurrent=2))
+    origins = [f"https://pbx-{number}.example" for number in range(10)]
+    await asyncio.gather(*(endpoint.post(origin, FORM) for origin in origins for _ in range(2)))
+    assert host.peak == 20
+    assert now() < 1.1
+
+
+@pytest.mark.parametrize("after", [0.0, 0.5, 1.5, 4.0])
+async def test_a_cancelled_login_frees_its_place(after: float) -> None:
+    host = Host(script(answer(503)), seconds=1.0)
+    endpoint = endpoint_over(
+        host,
+        login_limit=LoginLimit(per_second=1000, concurrent=1),
+        retry=RetryPolicy(base=1.0, random=lambda: 1.0),
+    )
+    task = asyncio.create_task(endpoint.post(ORIGIN, FORM))
+    await settle()
+    await asyncio.sleep(after)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert host.in_flight == 0
+    host.handler = script(token_answer("t"))
+    before = now()
+    assert (await endpoint.post(ORIGIN, FORM)).value == "t"
+    assert now() - before == pytest.approx(1.0, abs=0.01)
+
+
+async def test_observers_hear_of_a_token_and_nothing_secret() -> None:
+    events: list[Event] = []
+    host = Host(script(answer(503), token_answer("t0ken")), seconds=2.0)
+    await post(host, observers=Observers([events.append]))
+    assert events == [TokenFetched("pbx.example.com", "client_credentials", 2.0)]
+    assert_keeps(repr(events), "hush-hush", "t0ken")
+
+
+async def test_a_transports_error_comes_without_its_chain() -> None:
+    async def handle(request: Request) -> Response:
+        body = request.body.decode()
+        try:
+            raise OSError(f"could not send {body}")
+        except OSError as error:
+            raise ConnectError("refused") from error
+
+    with pytest.raises(ConnectError) as caught:
+        await post(Host(handle))
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    # The frames of the tests hold what the test has in hand.
+    frames = error.__traceback__
+    while frames is not None and "ringme_async" not in frames.tb_frame.f_code.co_filename:
+        frames = frames.tb_next
+    assert_keeps(told_by(error.with_traceback(frames)), "hush-hush")
+
+
+async def test_a_bug_in_a_transport_is_not_tried_again() -> None:
+    host = Host(script(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        await post(host)
+    assert len(host.requests) == 1
+
+
+async def test_a_429_is_busy() -> None:
+    with pytest.raises(Busy):
+        await post(Host(script(answer(429, **{"x-ratelimit-remaining": "0"}))))
