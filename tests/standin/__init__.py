@@ -1,0 +1,10 @@
+"""A second server, written from the API page alone, that the SDK is checked against.
+
+It shares no code with the package, so that one misreading cannot hide in both.
+"""
+
+from __future__ import annotations
+
+from .client import RunningStandIn, start_standin
+
+__all__ = ["RunningStandIn", "start_standin"]
