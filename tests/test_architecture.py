@@ -1,0 +1,177 @@
+"""The arrows between the rooms of the package, as ``docs/architecture.md`` draws them."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import ringme_async
+
+PACKAGE = Path(ringme_async.__file__).parent
+FRONT_DOOR = "ringme_async"
+
+# From the top down: a room imports from the layers below its own. Rooms that share a layer do not
+# know each other.
+LAYERS = (
+    {"ringme"},
+    {"resources"},
+    {"plan"},
+    {"bulk", "dispatch", "codec"},
+    {"tenant"},
+    {"auth", "quota"},
+    {"retry", "observe"},
+    {"judge"},
+    {"transports"},
+    {"models"},
+    {"checks"},
+    {"geo", "frozen"},
+    {"wording"},
+    {"errors", "unset", "version"},
+)
+DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}
+BESIDE = {"cli", "mirror", "testing"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports_of(tree: ast.AST) -> Iterator[str]:
+    """Find what a module imports: at its top, in its functions and for type checkers alike."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports name the whole way"
+            assert node.module is not None
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in MODULES else node.module
+
+
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in MODULES.items()}
+IMPORTS = {name: set(imports_of(tree)) for name, tree in TREES.items()}
+
+
+def room_of(module: str) -> str:
+    """Name the room that a module of the package is in; the front door's is the empty name."""
+    return module.partition(".")[2].partition(".")[0]
+
+
+def rooms_known_to(module: str) -> set[str]:
+    known = {room_of(name) for name in IMPORTS[module] if name.split(".")[0] == FRONT_DOOR}
+    return known - {room_of(module)}
+
+
+CORE = sorted(name for name in MODULES if room_of(name) not in BESIDE)
+
+
+def test_every_room_has_its_place_in_the_layers() -> None:
+    assert {room_of(name) for name in CORE} - {""} <= DEPTH.keys()
+
+
+@pytest.mark.parametrize("module", [name for name in CORE if name != FRONT_DOOR])
+def test_a_room_imports_only_from_the_layers_below_it(module: str) -> None:
+    depth = DEPTH[room_of(module)]
+    assert {room for room in rooms_known_to(module) if DEPTH.get(room, -1) <= depth} == set()
+
+
+def test_nothing_in_the_core_imports_what_stands_beside_it() -> None:
+    assert {
+        name: rooms_known_to(name) & BESIDE for name in CORE if rooms_known_to(name) & BESIDE
+    } == {}
+
+
+def test_no_module_of_the_core_imports_itself_through_others() -> None:
+    arrows = {name: (IMPORTS[name] & set(CORE)) - {name} for name in CORE}
+    assert set(graphlib.TopologicalSorter(arrows).static_order()) == set(CORE)
+
+
+def test_bulk_knows_neither_http_nor_clients() -> None:
+    known = {room for name in CORE if room_of(name) == "bulk" for room in rooms_known_to(name)}
+    assert known & {"dispatch", "models", "codec", "transports", "judge", "auth"} == set()
+
+
+def test_dispatch_does_not_know_bulk() -> None:
+    assert "bulk" not in rooms_known_to("ringme_async.dispatch")
+
+
+@pytest.mark.parametrize("library", ["aiohttp", "yarl", "multidict"])
+def test_one_file_of_the_core_imports_the_http_library(library: str) -> None:
+    importing = {
+        name for name in CORE if any(found.split(".")[0] == library for found in IMPORTS[name])
+    }
+    assert importing <= {"ringme_async.transports.aiohttp"}
+
+
+def test_the_command_line_comes_in_by_the_front_door() -> None:
+    known = {room for name in MODULES if room_of(name) == "cli" for room in rooms_known_to(name)}
+    assert known <= {"", "testing", "mirror", "version"}
+
+
+def test_only_the_command_line_prints() -> None:
+    def writes(tree: ast.AST) -> bool:
+        return any(
+            (isinstance(node, ast.Name) and node.id == "print")
+            or (isinstance(node, ast.Attribute) and node.attr in {"stdout", "stderr"})
+            for node in ast.walk(tree)
+        )
+
+    assert [name for name, tree in TREES.items() if room_of(name) != "cli" and writes(tree)] == []
+
+
+def test_importing_the_package_imports_no_extra_and_nothing_beside_the_core() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import ringme_async, sys; print(*sys.modules, sep='\\n')"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+    ).stdout.split()
+    unwanted = {"rich", "cyclopts", "sqlalchemy", "pytest", "pyreqwest", "opentelemetry"}
+    unwanted |= {f"ringme_async.{room}" for room in BESIDE}
+    assert "ringme_async.ringme" in loaded
+    assert unwanted.isdisjoint(loaded)
+
+
+def constants_then_classes(name: str) -> tuple[bool, bool, str]:
+    return not name.isupper(), name[0].islower(), name
+
+
+@pytest.mark.parametrize("door", ["ringme_async", "ringme_async.testing"])
+def test_public_names_are_sorted_and_there(door: str) -> None:
+    module = import_module(door)
+    assert module.__all__ == sorted(set(module.__all__), key=constants_then_classes)
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+def without_docstring(door: str) -> Iterator[str]:
+    module = import_module(door)
+    for name in module.__all__:
+        value = getattr(module, name)
+        if inspect.isclass(value) or inspect.isroutine(value):
+            if not inspect.getdoc(value):
+                yield name
+            members = vars(value).items() if inspect.isclass(value) else ()
+            for member, definition in members:
+                public = not member.startswith("_")
+                described = isinstance(definition, property) or inspect.isroutine(definition)
+                if public and described and not inspect.getdoc(getattr(value, member)):
+                    yield f"{name}.{member}"
+
+
+@pytest.mark.parametrize("door", ["ringme_async", "ringme_async.testing"])
+def test_everything_public_says_what_it_is(door: str) -> None:
+    assert list(without_docstring(door)) == []
