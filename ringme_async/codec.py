@@ -1,0 +1,311 @@
+"""Bytes to models and back: tolerant of values, strict about JSON types (API page, section 1)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from math import isfinite
+from types import NoneType
+from typing import Any, cast
+
+import msgspec
+from attrs import NOTHING, fields, frozen, resolve_types
+from cattrs import Converter
+from cattrs.gen import (
+    make_dict_structure_fn_from_attrs,  # pyright: ignore[reportUnknownVariableType]
+    make_dict_unstructure_fn,
+    override,
+)
+
+from ringme_async.errors import DecodeError, InvalidRequest, one_line
+from ringme_async.frozen import DEEPEST, RecordExtra
+from ringme_async.models import (
+    FIELDS,
+    JSON,
+    Client,
+    ClientType,
+    ClientUpdate,
+    GeoList,
+    JSONLike,
+)
+from ringme_async.wording import shown
+
+__all__ = [
+    "client_from_json",
+    "client_to_json",
+    "decode_client",
+    "decode_json",
+    "encode_client",
+    "encode_update",
+]
+
+_FIELDS = frozenset(FIELDS)
+_ALL_NULL: Mapping[str, None] = dict.fromkeys(FIELDS)
+
+
+def decode_json(body: bytes) -> JSON:
+    """Read JSON as it stands: integers keep all their digits, other numbers are floats.
+
+    Of a name that an object has twice, the last value counts, as with every common reader.
+
+    Args:
+        body: UTF-8, with or without a byte order mark.
+
+    Raises:
+        DecodeError: It is empty, no JSON, holds NaN, an infinity or a number that no float can
+            hold, or is nested deeper than 64 levels.
+    """
+    value = _decode(body)
+    # Counting brackets is cheap, and settles it for all but the rarest bodies.
+    if body.count(b"{") + body.count(b"[") > DEEPEST and _too_deep(value):
+        raise _nested_too_deep(body)
+    return value
+
+
+def decode_client(body: bytes) -> Client:
+    """Read a client's record.
+
+    Raises:
+        DecodeError: It is no JSON object, or a field has the wrong JSON type; ``field`` and
+            ``value`` name it, ``body`` keeps the whole.
+    """
+    record = _decode(body)
+    try:
+        if isinstance(record, dict):
+            return client_from_json(record)
+        raise DecodeError(f"a record must be a JSON object, not {shown(record)}", value=record)
+    except DecodeError as error:
+        if _too_deep(record):
+            raise _nested_too_deep(body) from None
+        error.body = body
+        raise
+
+
+def client_from_json(record: Mapping[str, JSONLike]) -> Client:
+    """Make a client of a record that is decoded already.
+
+    Raises:
+        DecodeError: A field has the wrong JSON type; ``field`` and ``value`` name it.
+    """
+    if len(record) == len(FIELDS):
+        try:
+            return _structure_whole(record, Client)
+        except KeyError:
+            pass  # As many fields as are modelled, but others.
+    if "id" not in record:
+        raise DecodeError("id is missing", field="id")
+    return _structure_other({**_ALL_NULL, **record, "extra": _extra_of(record)}, Client)
+
+
+def encode_client(client: Client) -> bytes:
+    """Write a client's record: the same JSON that it was read from.
+
+    Raises:
+        InvalidRequest: The client was made by hand, and a field has no wire form.
+    """
+    return _encode(client_to_json(client))
+
+
+def client_to_json(client: Client) -> dict[str, JSON]:
+    """Make the record of a client: the same JSON that it was read from.
+
+    Fields that the record did not have are left out, unless they have been given a value since;
+    one thing is not given back: an ``extension_len`` of ``"3"`` comes out as ``3``. The order of
+    the fields is that of ``Client``. A client that was made by hand has all 28 of them.
+
+    Raises:
+        InvalidRequest: The client was made by hand, and a field has no wire form.
+    """
+    record: dict[str, JSON] = _unstructure(client)
+    extra = client.extra
+    if isinstance(extra, RecordExtra):
+        for name in extra.absent:
+            if record[name] is None:
+                del record[name]
+    for name, value in extra.to_json().items():
+        if name in _FIELDS:
+            raise InvalidRequest(f"{name} is a field of Client: name it itself, not in extra")
+        record[name] = value
+    return record
+
+
+def encode_update(update: ClientUpdate) -> bytes:
+    """Write the body of the PUT that makes a change.
+
+    Raises:
+        InvalidRequest: The update names nothing.
+    """
+    if not update:
+        raise InvalidRequest(f"the update names nothing to change: {update!r}")
+    return _encode(update.changes())
+
+
+@frozen
+class _Wire:
+    """How the values of one declared type stand in JSON."""
+
+    types: tuple[type, ...]
+    expected: str
+    write: Callable[[object], object] | None = None
+
+
+def _write_moment(value: object) -> object:
+    if isinstance(value, datetime) and value.tzinfo is None and value.microsecond == 0:
+        return value.isoformat(" ")
+    return value
+
+
+def _write_yes_no(value: object) -> object:
+    if value is True:
+        return "yes"
+    return "no" if value is False else value
+
+
+def _write_type(value: object) -> object:
+    return value.value if isinstance(value, ClientType) else value
+
+
+def _write_geo_list(value: object) -> object:
+    return str(value) if isinstance(value, GeoList) else value
+
+
+_TEXT = (str, NoneType)
+
+_WIRES: Mapping[object, _Wire] = {
+    int: _Wire((int,), "an integer"),
+    int | None: _Wire((int, NoneType), "an integer or null"),
+    str | None: _Wire(_TEXT, "a string or null"),
+    bool | None: _Wire((bool, NoneType), "true, false or null"),
+    int | str | None: _Wire((int, str, NoneType), "an integer, a string or null"),
+    bool | str | None: _Wire(_TEXT, "a string or null", _write_yes_no),
+    datetime | str | None: _Wire(_TEXT, "a string or null", _write_moment),
+    ClientType | str | None: _Wire(_TEXT, "a string or null", _write_type),
+    GeoList | str | None: _Wire(_TEXT, "a string or null", _write_geo_list),
+}
+"""By the declared types of ``Client``'s fields. Types are compared exactly: ``true`` is no integer,
+although a ``bool`` is an ``int``; what a value means, the model itself finds out."""
+
+
+def _reader(name: str, wire: _Wire) -> Callable[[object, object], object]:
+    types = wire.types
+
+    def read(value: object, _type: object) -> object:
+        if type(value) in types:
+            return value
+        raise DecodeError(
+            f"{name} must be {wire.expected}, not {shown(value)}", field=name, value=value
+        )
+
+    return read
+
+
+def _writer(name: str, wire: _Wire) -> Callable[[object], object]:
+    types, write = wire.types, wire.write
+
+    def unstructure(value: object) -> object:
+        written = value if write is None else write(value)
+        if type(written) in types:
+            return written
+        raise InvalidRequest(f"{name} cannot be written as {wire.expected}: {shown(value)}")
+
+    return unstructure
+
+
+def _make_hooks() -> tuple[
+    Callable[[Mapping[str, object], type[Client]], Client],
+    Callable[[Mapping[str, object], type[Client]], Client],
+    Callable[[Client], dict[str, Any]],
+]:
+    converter = Converter(detailed_validation=False)
+    attributes = fields(resolve_types(Client))
+    wires = {a.name: _WIRES[a.type] for a in attributes if a.name != "extra"}
+    readers: dict[str, Any] = {n: override(struct_hook=_reader(n, w)) for n, w in wires.items()}
+    writers: dict[str, Any] = {n: override(unstruct_hook=_writer(n, w)) for n, w in wires.items()}
+    # Without defaults, so that cattrs makes one plain call of what it finds.
+    every = [a.evolve(default=NOTHING) for a in attributes]
+    modelled = [a for a in every if a.name != "extra"]
+
+    def structure(which: list[Any]) -> Any:
+        return make_dict_structure_fn_from_attrs(
+            which, Client, converter, _cattrs_detailed_validation=False, **readers
+        )
+
+    readers["extra"] = override(struct_hook=lambda extra, _type: extra)
+    unstructure = make_dict_unstructure_fn(Client, converter, extra=override(omit=True), **writers)
+    return structure(modelled), structure(every), unstructure
+
+
+_structure_whole, _structure_other, _unstructure = _make_hooks()
+
+
+def _extra_of(record: Mapping[str, JSONLike]) -> RecordExtra:
+    unknown = {name: value for name, value in record.items() if name not in _FIELDS}
+    try:
+        return RecordExtra(unknown, _FIELDS.difference(record))
+    except InvalidRequest as error:
+        raise DecodeError(error.reason, value=unknown) from None
+
+
+def _decode(body: bytes) -> JSON:
+    try:
+        return cast("JSON", msgspec.json.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode_leniently(body)
+
+
+def _decode_leniently(body: bytes) -> JSON:
+    """Read what the fast reader does not: a byte order mark, and half of a surrogate pair."""
+    if not body:
+        raise DecodeError("the body is empty, where JSON belongs", body=body)
+    try:
+        value = json.loads(
+            body.decode("utf-8-sig"), parse_float=_finite, parse_constant=_no_constant
+        )
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except ValueError as error:
+        reason = one_line(str(error))
+    else:
+        return cast("JSON", value)
+    raise DecodeError(f"the body is not JSON: {reason}", body=body)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"no float can hold {one_line(text, 40)}")
+    return number
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _too_deep(value: JSON) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+    return any(isinstance(inner, dict | list) for inner in level)
+
+
+def _nested_too_deep(body: bytes) -> DecodeError:
+    return DecodeError(f"the body is nested deeper than {DEEPEST} levels", body=body)
+
+
+def _inside(value: JSON) -> list[JSON]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _encode(value: JSON) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except ValueError:
+        pass
+    try:
+        # Escapes, and so can write what has no UTF-8: half of a surrogate pair.
+        return json.dumps(value, separators=(",", ":")).encode("ascii")
+    except ValueError as error:
+        raise InvalidRequest(one_line(str(error))) from None

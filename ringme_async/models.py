@@ -1,0 +1,288 @@
+"""A client of RingMe as a value, and a change of one (API page, section 1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from attrs import evolve, field, fields, frozen
+
+from ringme_async.checks import (
+    as_geo_list,
+    email_or_null,
+    id_or_null,
+    percent_or_null,
+    zone_or_null,
+)
+from ringme_async.errors import InvalidRequest
+from ringme_async.frozen import (
+    JSON,
+    FrozenJSON,
+    FrozenValue,
+    JSONLike,
+    frozen_json,
+    same_json,
+)
+from ringme_async.geo import GeoList, is_geo_list
+from ringme_async.unset import UNSET, Unset
+from ringme_async.wording import shown
+
+__all__ = [
+    "FIELDS",
+    "JSON",
+    "UNSET",
+    "WRITABLE",
+    "Client",
+    "ClientType",
+    "ClientUpdate",
+    "FrozenJSON",
+    "FrozenValue",
+    "GeoList",
+    "JSONLike",
+    "Unset",
+]
+
+_NO_EXTRA: Final = FrozenJSON()
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} (?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}")
+_LENGTH = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+class ClientType(StrEnum):
+    """What a client is before the law."""
+
+    LEGAL_ENTITY = "J"
+    NATURAL_PERSON = "F"
+
+    def __repr__(self) -> str:
+        return f"ClientType.{self.name}"
+
+
+_TYPES: Mapping[object, ClientType] = {kind.value: kind for kind in ClientType}
+
+
+def _as_type(value: ClientType | str | None) -> ClientType | str | None:
+    return _TYPES.get(value, value)
+
+
+def _as_length(value: int | str | None) -> int | str | None:
+    # Only digits that str() would give back: "03", "3 " and digits of other scripts stay as they
+    # are, for they could not be written again.
+    return int(value) if isinstance(value, str) and _LENGTH.fullmatch(value) else value
+
+
+def _as_moment(value: datetime | str | None) -> datetime | str | None:
+    # fromisoformat() takes more than the one form that can be written again, and newer Pythons
+    # take more than older ones: 24:00:00 is the next day to some.
+    if not isinstance(value, str) or _MOMENT.fullmatch(value) is None:
+        return value
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        return value
+
+
+def _as_yes_no(value: bool | str | None) -> bool | str | None:
+    if value == "yes":
+        return True
+    return False if value == "no" else value
+
+
+def _as_geo_list(value: GeoList | str | None) -> GeoList | str | None:
+    return GeoList(value) if isinstance(value, str) and is_geo_list(value) else value
+
+
+@frozen
+class Client:
+    """One tenant of the PBX, as the server last told of it.
+
+    A field is None if the server said ``null``, or nothing. Where a field's type has ``str`` beside
+    a type with a meaning, ``str`` is what the server said if that has no such meaning.
+
+    A client may be made by hand, for a test: ``Client(id=12, name="x")``. The raw forms of a field
+    will do (``type="J"``, ``presence="yes"``); what is not named is None, and is written as
+    ``null``. Name the fields; only ``id`` is likely to keep its place.
+
+    Clients are equal if they mean the same: it does not matter whether a field was ``null`` or
+    left out.
+
+    Attributes:
+        id: Its id.
+        name: Its name.
+        type: A legal entity or a natural person.
+        domain: Its domain.
+        domain_prefix: The prefix under which its extensions are dialled from another domain.
+        prefix: Its prefix: digits, with leading zeros that matter.
+        extension_len: How many digits its extension numbers have.
+        create_date: When it was created; without a zone, for the API states none.
+        timezone: Its IANA zone.
+        language: Its language.
+        email: Its e-mail address.
+        ambassadors: Its contact persons.
+        contact_phones: Their phones.
+        jur_address: Its legal address.
+        fact_address: Its actual address.
+        dial_rule_id: The rule for its outgoing calls.
+        sip_network_permission_id: The trusted SIP network: phones may log in by IP address, and
+            calls are allowed only from its addresses.
+        geo_list: The countries whose IP addresses may use SIP accounts; None means that the
+            provider's own list holds.
+        hold_music: The sound file that is played on hold.
+        disk_space_notify_threshold: The percentage of disk space at which a mail goes out.
+        disk_space_notify_email: Where that mail goes.
+        did_as_transfer_caller_id: The outside number that is shown when a call is forwarded.
+        short_local_caller_id: Are inside numbers shown without the PBX's prefix?
+        presence: Is it shown whether an extension is free?
+        record_format: The format of call recordings.
+        record_stereo: Are calls recorded in stereo?
+        reg_status_log: Are registrations logged?
+        extra_params: Additional parameters, in free text.
+        extra: Every other field that the server sent.
+    """
+
+    id: int
+    name: str | None = None
+    type: ClientType | str | None = field(default=None, converter=_as_type)
+    domain: str | None = None
+    domain_prefix: str | None = None
+    prefix: str | None = None
+    extension_len: int | str | None = field(default=None, converter=_as_length)
+    create_date: datetime | str | None = field(default=None, converter=_as_moment)
+    timezone: str | None = None
+    language: str | None = None
+    email: str | None = None
+    ambassadors: str | None = None
+    contact_phones: str | None = None
+    jur_address: str | None = None
+    fact_address: str | None = None
+    dial_rule_id: int | None = None
+    sip_network_permission_id: int | None = None
+    geo_list: GeoList | str | None = field(default=None, converter=_as_geo_list)
+    hold_music: int | None = None
+    disk_space_notify_threshold: int | None = None
+    disk_space_notify_email: str | None = None
+    did_as_transfer_caller_id: str | None = None
+    short_local_caller_id: bool | str | None = field(default=None, converter=_as_yes_no)
+    presence: bool | str | None = field(default=None, converter=_as_yes_no)
+    record_format: str | None = None
+    record_stereo: bool | None = None
+    reg_status_log: bool | None = None
+    extra_params: str | None = None
+    extra: FrozenJSON = field(default=_NO_EXTRA, converter=frozen_json)
+
+    def __repr__(self) -> str:
+        said = [(name, getattr(self, name)) for name in FIELDS]
+        named = [f"{name}={shown(value)}" for name, value in said if value is not None]
+        if self.extra:
+            named.append(f"extra={shown(self.extra)}")
+        return f"Client({', '.join(named)})"
+
+
+FIELDS: Final[tuple[str, ...]] = tuple(
+    attribute.name for attribute in fields(Client) if attribute.name != "extra"
+)
+"""The names of the 28 fields that ``Client`` has attributes for, on the wire as here."""
+
+_FIELDS = frozenset(FIELDS)
+
+
+def _unmodelled(_update: object, _field: object, extra: FrozenJSON) -> None:
+    for name in extra:
+        if name in WRITABLE:
+            raise InvalidRequest(f"{name} is a field of ClientUpdate: name it itself, not in extra")
+        if name in _FIELDS:
+            raise InvalidRequest(
+                f"{name} cannot be changed: the API takes only {', '.join(WRITABLE)}"
+            )
+
+
+@frozen(kw_only=True)
+class ClientUpdate:
+    """A change of a client: what it does not name stays as it is, what it names None is cleared.
+
+    It is false if it names nothing. Two updates are equal if they name the same.
+
+    Args:
+        dial_rule_id: The rule for outgoing calls; an integer from 0.
+        sip_network_permission_id: The trusted SIP network; an integer from 0.
+        geo_list: The countries whose IP addresses may use SIP accounts: a ``GeoList``, or its wire
+            form such as ``"RU BY"`` or ``"*"``. None lets the provider's own list hold.
+        hold_music: The sound file that is played on hold; an integer from 0.
+        disk_space_notify_threshold: The percentage of disk space at which a mail goes out; an
+            integer from 0 to 100.
+        disk_space_notify_email: Where that mail goes; one address.
+        timezone: The IANA zone, such as ``"Europe/Moscow"``. Only its form is checked, as the
+            server's database of zones is not that of this machine.
+        extra: Fields that a newer server takes and ``Client`` has no attribute for, such as
+            ``{"call_interactive_timeout": 5}``. They are sent as they are.
+
+    Raises:
+        InvalidRequest: A value is malformed; the message names the field.
+    """
+
+    dial_rule_id: int | None | Unset = field(default=UNSET, validator=id_or_null)
+    sip_network_permission_id: int | None | Unset = field(default=UNSET, validator=id_or_null)
+    geo_list: GeoList | None | Unset = field(default=UNSET, converter=as_geo_list)
+    hold_music: int | None | Unset = field(default=UNSET, validator=id_or_null)
+    disk_space_notify_threshold: int | None | Unset = field(
+        default=UNSET, validator=percent_or_null
+    )
+    disk_space_notify_email: str | None | Unset = field(default=UNSET, validator=email_or_null)
+    timezone: str | None | Unset = field(default=UNSET, validator=zone_or_null)
+    extra: FrozenJSON = field(default=_NO_EXTRA, converter=frozen_json, validator=_unmodelled)
+
+    @classmethod
+    def diff(cls, before: Client, after: Client) -> ClientUpdate:
+        """Make the update that turns one state of a client into another.
+
+        It names the writable fields whose meaning differs, and in ``extra`` the other fields that
+        ``after`` has and ``before`` lacks or has otherwise. A field of ``extra`` that ``after``
+        lacks is no wish to clear it, and is not named.
+
+        Raises:
+            InvalidRequest: ``after`` differs by a value that cannot be written.
+        """
+        changed: dict[str, Any] = {
+            name: getattr(after, name)
+            for name in WRITABLE
+            if getattr(after, name) != getattr(before, name)
+        }
+        extra: dict[str, JSONLike] = {
+            name: value
+            for name, value in after.extra.items()
+            if name not in before.extra or not same_json(value, before.extra[name])
+        }
+        return cls(**changed, extra=extra)
+
+    def apply_to(self, client: Client) -> Client:
+        """Give the client as it is after this update, if the server does as told."""
+        return evolve(client, **self._named(), extra=client.extra | self.extra)
+
+    def changes(self) -> dict[str, JSON]:
+        """Give what is sent: each field that is named, in its wire form."""
+        wire: dict[str, JSON] = {
+            name: str(value) if isinstance(value, GeoList) else value
+            for name, value in self._named().items()
+        }
+        return wire | self.extra.to_json()
+
+    def __bool__(self) -> bool:
+        return bool(self.extra or self._named())
+
+    def __repr__(self) -> str:
+        named = [f"{name}={shown(value)}" for name, value in self._named().items()]
+        if self.extra:
+            named.append(f"extra={shown(self.extra)}")
+        return f"ClientUpdate({', '.join(named)})"
+
+    def _named(self) -> dict[str, Any]:
+        named = {name: getattr(self, name) for name in WRITABLE}
+        return {name: value for name, value in named.items() if value is not UNSET}
+
+
+WRITABLE: Final[tuple[str, ...]] = tuple(
+    attribute.name for attribute in fields(ClientUpdate) if attribute.name != "extra"
+)
+"""The names of the seven fields that can be changed."""
