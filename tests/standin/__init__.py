@@ -5,6 +5,6 @@ It shares no code with the package, so that one misreading cannot hide in both.
 
 from __future__ import annotations
 
-from .client import RunningStandIn, start_standin
+from .client import RunningStandIn, running_standin, start_standin
 
-__all__ = ["RunningStandIn", "start_standin"]
+__all__ = ["RunningStandIn", "running_standin", "start_standin"]

@@ -8,13 +8,12 @@ import json
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PATIENCE = 20.0
 
 
 class RunningStandIn:
@@ -54,10 +53,10 @@ class RunningStandIn:
                 return json.loads(text)
 
 
-@asynccontextmanager
-async def start_standin(config: Mapping[str, Any] | None = None) -> AsyncIterator[RunningStandIn]:
+@contextmanager
+def running_standin(config: Mapping[str, Any] | None = None) -> Iterator[RunningStandIn]:
     """Run a stand-in with this configuration (config.py) for the length of the block."""
-    process = subprocess.Popen(  # noqa: ASYNC220 - no child watcher of some loop is involved
+    process = subprocess.Popen(
         [sys.executable, "-m", "tests.standin", "--config", "-", "--until-eof"],
         cwd=_ROOT,
         stdin=subprocess.PIPE,
@@ -68,8 +67,7 @@ async def start_standin(config: Mapping[str, Any] | None = None) -> AsyncIterato
     try:
         process.stdin.write(json.dumps(config or {}).encode() + b"\n")
         process.stdin.flush()
-        async with asyncio.timeout(_PATIENCE):
-            line = await asyncio.to_thread(process.stdout.readline)
+        line = process.stdout.readline()
         if not line:
             raise RuntimeError("the stand-in ended before it listened; its stderr says why")
         where = json.loads(line)
@@ -80,3 +78,13 @@ async def start_standin(config: Mapping[str, Any] | None = None) -> AsyncIterato
         process.wait()
         process.stdin.close()
         process.stdout.close()
+
+
+@asynccontextmanager
+async def start_standin(config: Mapping[str, Any] | None = None) -> AsyncIterator[RunningStandIn]:
+    """Run a stand-in as ``running_standin`` does, without holding up the loop while it starts."""
+    stack = ExitStack()
+    try:
+        yield await asyncio.to_thread(stack.enter_context, running_standin(config))
+    finally:
+        stack.close()

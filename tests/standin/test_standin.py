@@ -17,7 +17,7 @@ from .client import RunningStandIn, start_standin
 from .config import BadConfig, Config
 from .faults import gzip_bomb
 
-DEALER = {"app_id": "dealer", "secret": "hush", "tenant": 1, "reach": {}}
+DEALER = {"app_id": "dealer", "secret": "hush-hush", "tenant": 1, "reach": {}}
 Json = dict[str, Any]
 
 
@@ -29,7 +29,7 @@ class Plain:
         self.session = session
 
     async def login(self, **form: str) -> tuple[int, Json]:
-        data = {"grant_type": "client_credentials", "client_secret": "hush"} | form
+        data = {"grant_type": "client_credentials", "client_secret": "hush-hush"} | form
         async with self.session.post(f"{self.server.base_url}/oauth/token", data=data) as answer:
             return answer.status, await answer.json()
 
@@ -45,6 +45,12 @@ class Plain:
             allow_redirects=False,
         ) as answer:
             return answer.status, await answer.json(), answer.headers
+
+
+@pytest.fixture
+async def shared(server: RunningStandIn) -> AsyncIterator[Plain]:
+    async with aiohttp.ClientSession() as session:
+        yield Plain(server, session)
 
 
 @asynccontextmanager
@@ -108,8 +114,8 @@ async def test_each_refusal_of_the_page_has_its_code_and_word() -> None:
         "blocked": [5],
         "applications": [
             DEALER,
-            {"app_id": "own", "secret": "hush", "tenant": 2},
-            {"app_id": "reader", "secret": "hush", "tenant": 3, "access": "read"},
+            {"app_id": "own", "secret": "hush-hush", "tenant": 2},
+            {"app_id": "reader", "secret": "hush-hush", "tenant": 3, "access": "read"},
         ],
         "rules": [{"tenants": [6], "do": "user_access_type_deny"}, {"tenants": [7], "do": "busy"}],
     }
@@ -144,7 +150,7 @@ async def test_each_refusal_of_the_page_has_its_code_and_word() -> None:
 
 async def test_one_counter_serves_all_applications_of_a_client_and_each_has_its_ceiling() -> None:
     applications = [
-        {"app_id": f"a{number}", "secret": "hush", "tenant": 1, "ceiling": ceiling}
+        {"app_id": f"a{number}", "secret": "hush-hush", "tenant": 1, "ceiling": ceiling}
         for number, ceiling in enumerate((100, 1000, 1000, 1000))
     ]
     async with plain({"applications": applications}) as wire:
@@ -202,14 +208,14 @@ async def test_the_token_endpoint_knows_three_grants_and_who_may_use_them() -> N
             DEALER,
             {
                 "app_id": "people",
-                "secret": "hush",
+                "secret": "hush-hush",
                 "tenant": 2,
                 "kind": "password",
                 "users": {"ann": {"password": "pw"}},
             },
             {
                 "app_id": "public",
-                "secret": "hush",
+                "secret": "hush-hush",
                 "tenant": 3,
                 "kind": "public",
                 "refresh_token": "r0",

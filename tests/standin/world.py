@@ -8,6 +8,7 @@ import secrets
 import time
 import zoneinfo
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from .config import Application, Config
@@ -23,7 +24,15 @@ LATER: dict[str, Any] = {
     "call_interactive_out_call": False,
 }
 _GEO_LIST = re.compile(r"\*|[A-Z]{2}( [A-Z]{2})*")
-_ZONES = frozenset(zoneinfo.available_timezones())
+
+
+@lru_cache(maxsize=1024)
+def _is_zone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        return False
+    return True
 
 
 def _whole(value: object) -> bool:
@@ -46,7 +55,7 @@ def wrong_with(name: str, value: object) -> str | None:
         case "geo_list":
             good = isinstance(value, str) and _GEO_LIST.fullmatch(value) is not None
         case "timezone":
-            good = isinstance(value, str) and value in _ZONES
+            good = isinstance(value, str) and _is_zone(value)
         case "call_interactive_method":
             good = value in ("GET", "POST")
         case "call_interactive_out_call":
