@@ -2,70 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from typing import Generic, Literal, TypeVar
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
 
-from attrs import define, field
-
-from ringme_async.auth import TokenKey
-from ringme_async.bulk import BulkRun, NotBefore
+from ringme_async.bulk import BulkRun, Done, Failed, NotAttempted, Outcome
 from ringme_async.codec import decode_client, encode_update
-from ringme_async.dispatch import Account, Call, Dispatcher, OnQuota, sign
-from ringme_async.errors import DeadlineExceeded, InvalidRequest, RateLimited, RingMeError
+from ringme_async.dispatch import Call, Dispatcher, OnQuota
+from ringme_async.errors import InvalidRequest
 from ringme_async.models import Client, ClientUpdate
+from ringme_async.plan import Applied, Plan, PlannedChange, load_changes, resolved
 from ringme_async.resources.addressing import Addressing
-from ringme_async.tenant import Who
+from ringme_async.resources.jobs import ApplyJob, CallJob
+from ringme_async.tenant import Tenant, Who
 from ringme_async.transports import Response
-
-T = TypeVar("T")
 
 OnQuotaInBulk = Literal["park", "fail"]
 
 
 def _decode(response: Response) -> Client:
     return decode_client(response.body)
-
-
-@define(eq=False)
-class _ClientJob(Generic[T]):
-    """A call as the bulk engine wants it."""
-
-    call: Call[T]
-    dispatcher: Dispatcher
-    tenant_key: tuple[TokenKey, str | None]
-    parks: bool
-    account: Account = field(factory=Account)
-
-    @property
-    def quota_key(self) -> TokenKey:
-        return self.call.key
-
-    @property
-    def attempts(self) -> int:
-        return self.account.attempts
-
-    @property
-    def waiting_for_login(self) -> bool:
-        return self.account.waiting_for_login
-
-    def not_before(self) -> float | None:
-        wait = self.dispatcher.quotas.of(self.call.key).exhausted_for()
-        return None if wait is None else asyncio.get_running_loop().time() + wait
-
-    async def run(self) -> T | NotBefore:
-        try:
-            return await self.dispatcher.run(self.call, self.account)
-        except RateLimited as refused:
-            if not self.parks:
-                raise
-            return NotBefore(asyncio.get_running_loop().time() + refused.reset_after)
-
-    def abandon(self) -> RingMeError:
-        error = DeadlineExceeded("the run's deadline passed while it was under way")
-        error.__cause__ = self.account.last_error
-        sign(error, self.call, self.account)
-        return error
 
 
 class Clients:
@@ -215,7 +171,7 @@ class Clients:
             InvalidRequest: An argument is out of bounds.
         """
 
-        def make_job(change: tuple[Who, ClientUpdate]) -> _ClientJob[Client]:
+        def make_job(change: tuple[Who, ClientUpdate]) -> CallJob:
             who, update = _pair(change)
             return self._job(self._write(who, update, timeout, "raise"), on_quota)
 
@@ -223,6 +179,118 @@ class Clients:
             changes,
             make_job,
             name_of=_first,
+            concurrency=concurrency,
+            per_tenant=1,
+            max_waiting=max_waiting,
+            ordered=ordered,
+            deadline=deadline,
+            on_quota=on_quota,
+        )
+
+    async def plan(
+        self,
+        changes: Mapping[Who, ClientUpdate] | Iterable[tuple[Who, ClientUpdate]],
+        *,
+        concurrency: int = 64,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        on_quota: OnQuotaInBulk = "park",
+    ) -> Plan:
+        """Read clients as they are, and say what would change of them.
+
+        Args:
+            changes: A mapping, or pairs, of whom to change and what.
+            concurrency: How many calls may be under way at once; default 64.
+            deadline: Seconds for the reading as a whole; default none.
+            timeout: Seconds for each call; default that of the ``RingMe``, 60.
+            on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
+                ``"fail"``.
+
+        Returns:
+            The plan; nothing has been changed. Whoever could not be read, and whoever turns out
+            to be a client that an earlier element names, is among its ``failures``.
+
+        Raises:
+            InvalidRequest: An argument is out of bounds.
+        """
+        pairs = list(changes.items() if isinstance(changes, Mapping) else changes)
+
+        def make_job(change: tuple[Who, ClientUpdate]) -> CallJob:
+            who, update = _pair(change)
+            checked_update(update)
+            return self._job(self._read(who, timeout, "raise"), on_quota)
+
+        report = await BulkRun(
+            pairs,
+            make_job,
+            name_of=_first,
+            concurrency=concurrency,
+            deadline=deadline,
+            on_quota=on_quota,
+        )
+        return self._planned(pairs, report)
+
+    def load_plan(self, path: str | Path, *, tenants: Iterable[Tenant] = ()) -> Plan:
+        """Read a plan that was saved, to apply it.
+
+        Args:
+            path: What ``Plan.save`` wrote.
+            tenants: The tenants with names that the plan was made for; it holds no credentials.
+
+        Raises:
+            InvalidRequest: The file is no plan, or names a tenant that is not given.
+        """
+        loaded, as_wished = load_changes(path, tenants)
+        return Plan(loaded, as_wished, (), self._apply)
+
+    def _planned(
+        self, pairs: Sequence[tuple[Who, ClientUpdate]], outcomes: Sequence[Outcome[Client]]
+    ) -> Plan:
+        planned: list[PlannedChange] = []
+        failures: list[Failed | NotAttempted] = []
+        seen: set[object] = set()
+        as_wished = 0
+        for (who, update), outcome in zip(pairs, outcomes, strict=True):
+            if not isinstance(outcome, Done):
+                failures.append(outcome)
+                continue
+            same = (self._addressing.of(who).key, outcome.value.id)
+            if same in seen:
+                failures.append(_named_twice(outcome))
+                continue
+            seen.add(same)
+            change = PlannedChange.between(who, outcome.value, update)
+            if change.fields:
+                planned.append(change)
+            else:
+                as_wished += 1
+        return Plan(tuple(planned), as_wished, tuple(failures), self._apply)
+
+    def _apply(
+        self,
+        changes: Sequence[PlannedChange],
+        *,
+        concurrency: int,
+        max_waiting: int,
+        ordered: bool,
+        deadline: float | None,
+        timeout: float | None,
+        on_quota: OnQuotaInBulk,
+    ) -> BulkRun[Applied]:
+        def make_job(change: PlannedChange) -> ApplyJob:
+            who = resolved(change.who, change.client_id)
+            return ApplyJob(
+                self._dispatcher,
+                self._read(who, timeout, "raise"),
+                on_quota == "park",
+                change,
+                lambda update: self._write(who, update, timeout, "raise"),
+            )
+
+        return BulkRun(
+            changes,
+            make_job,
+            name_of=_whose,
             concurrency=concurrency,
             per_tenant=1,
             max_waiting=max_waiting,
@@ -247,8 +315,7 @@ class Clients:
     def _write(
         self, who: Who, update: ClientUpdate, timeout: float | None, on_quota: OnQuota
     ) -> Call[Client]:
-        if not isinstance(update, ClientUpdate):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidRequest(f"an update is a ClientUpdate, not a {type(update).__name__}")
+        checked_update(update)
         address = self._addressing.of(who)
         return Call(
             "PUT",
@@ -262,9 +329,17 @@ class Clients:
             on_quota=checked_on_quota(on_quota),
         )
 
-    def _job(self, call: Call[Client], on_quota: OnQuotaInBulk) -> _ClientJob[Client]:
-        tenant_key = (call.key, call.client_id)
-        return _ClientJob(call, self._dispatcher, tenant_key, parks=on_quota == "park")
+    def _job(self, call: Call[Client], on_quota: OnQuotaInBulk) -> CallJob:
+        return CallJob(self._dispatcher, call, parks=on_quota == "park")
+
+
+def checked_update(update: ClientUpdate) -> ClientUpdate:
+    """Check that an update is one, and names something."""
+    if not isinstance(update, ClientUpdate):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidRequest(f"an update is a ClientUpdate, not a {type(update).__name__}")
+    if not update:
+        raise InvalidRequest("the update names nothing to change")
+    return update
 
 
 def checked_timeout(timeout: float) -> float:
@@ -287,6 +362,15 @@ def _itself(who: Who) -> Who:
 
 def _first(change: tuple[Who, ClientUpdate]) -> Who:
     return change[0] if isinstance(change, tuple) and change else change  # type: ignore[return-value]
+
+
+def _whose(change: PlannedChange) -> Who:
+    return change.who
+
+
+def _named_twice(outcome: Done[Client]) -> Failed:
+    error = InvalidRequest("the same client is named by an earlier element", client_id=str(outcome.value.id))
+    return Failed(outcome.who, outcome.index, outcome.attempts, error)
 
 
 def _pair(change: tuple[Who, ClientUpdate]) -> tuple[Who, ClientUpdate]:

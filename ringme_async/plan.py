@@ -1,0 +1,315 @@
+"""Plan: what would change, field by field; printed, kept, and applied with care."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, cast, overload
+
+from attrs import field, frozen
+
+from ringme_async.bulk import BulkRun, Failed, NotAttempted
+from ringme_async.codec import client_to_json
+from ringme_async.errors import Conflict, InvalidRequest, NotApplied
+from ringme_async.frozen import JSON, same_json
+from ringme_async.geo import GeoList, is_geo_list
+from ringme_async.models import WRITABLE, Client, ClientUpdate
+from ringme_async.tenant import Tenant, Who, client_id_in_path
+from ringme_async.wording import shown
+
+__all__ = ["Applied", "FieldChange", "Plan", "PlannedChange"]
+
+_FORMAT: Final = "ringme-plan"
+_VERSION: Final = 1
+
+
+@frozen
+class FieldChange:
+    """One field of a client, as it was read and as it shall be, both in wire form."""
+
+    field: str
+    before: JSON
+    after: JSON
+
+    def __str__(self) -> str:
+        return f"{self.field}: {_told(self.before)} -> {_told(self.after)}"
+
+
+@frozen
+class Applied:
+    """What became of a planned change.
+
+    Attributes:
+        client: The record as the server has it now.
+        sent: The names of the fields that were sent; none if all were as wished already.
+    """
+
+    client: Client
+    sent: tuple[str, ...]
+
+
+@frozen
+class PlannedChange:
+    """What is to change of one client.
+
+    Attributes:
+        who: Whom the change was asked for.
+        client_id: Its id, as the server told it.
+        fields: What differs from the wish.
+    """
+
+    who: Who
+    client_id: int
+    fields: tuple[FieldChange, ...]
+
+    @classmethod
+    def between(cls, who: Who, client: Client, update: ClientUpdate) -> PlannedChange:
+        """Compare a client as it is with what an update wishes."""
+        current = client_to_json(client)
+        fields = tuple(
+            FieldChange(name, current.get(name), wish)
+            for name, wish in update.changes().items()
+            if not _means_the_same(name, current.get(name), wish)
+        )
+        return cls(who, client.id, fields)
+
+    @property
+    def name(self) -> str | None:
+        """What the tenant is called; None if it has no name."""
+        return self.who.name if isinstance(self.who, Tenant) else None
+
+    def left_to_send(self, client: Client) -> ClientUpdate:
+        """Decide, field by field, what of the plan is still to be sent.
+
+        Args:
+            client: The record as it was read a moment ago.
+
+        Returns:
+            The fields that are as the plan found them; none of those that are as wished already.
+
+        Raises:
+            Conflict: A field is neither; nothing must be sent.
+        """
+        current = client_to_json(client)
+        left: dict[str, JSON] = {}
+        for change in self.fields:
+            now = current.get(change.field)
+            if _means_the_same(change.field, now, change.after):
+                continue
+            if not _means_the_same(change.field, now, change.before):
+                raise Conflict(
+                    f"{change.field} was {_told(change.before)} when the plan was made"
+                    f" and is {_told(now)} now; nothing was sent"
+                )
+            left[change.field] = change.after
+        return _update_of(left)
+
+    def check(self, client: Client) -> None:
+        """Compare the record that a PUT returned with the wish.
+
+        Raises:
+            NotApplied: A field is not as wished.
+        """
+        current = client_to_json(client)
+        for change in self.fields:
+            now = current.get(change.field)
+            if not _means_the_same(change.field, now, change.after):
+                raise NotApplied(
+                    f"{change.field} was set to {_told(change.after)}"
+                    f" and the server answered {_told(now)}"
+                )
+
+    def __str__(self) -> str:
+        title = f"client {self.client_id}" + (f" ({self.name})" if self.name else "")
+        return "\n".join([title, *(f"  {change}" for change in self.fields)])
+
+
+class _Apply(Protocol):
+    def __call__(self, changes: Sequence[PlannedChange], **options: Any) -> BulkRun[Applied]: ...
+
+
+@frozen(eq=False, repr=False)
+class Plan(Sequence[PlannedChange]):
+    """What would change, for each client that is not as wished already.
+
+    It prints as a readable diff.
+
+    Attributes:
+        changes: The clients that differ, in input order.
+        as_wished: How many clients are as wished already.
+        failures: The clients that could not be read, or whose change was malformed.
+    """
+
+    changes: tuple[PlannedChange, ...]
+    as_wished: int
+    failures: tuple[Failed | NotAttempted, ...]
+    _apply: _Apply = field(repr=False)
+
+    def apply(
+        self,
+        *,
+        concurrency: int = 64,
+        max_waiting: int = 10_000,
+        ordered: bool = False,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        on_quota: str = "park",
+    ) -> BulkRun[Applied]:
+        """Make the changes, each after one more look at the client.
+
+        Each client is read right before its PUT and decided field by field: as wished already, and
+        nothing is sent; as the plan found it, and what differs is sent; anything else is a
+        ``Conflict``, and the client is left alone. The record that the PUT returns is compared
+        with the wish; a difference is ``NotApplied``. Between that look and the PUT somebody else
+        may still change a field, and the plan then overwrites it: the API has no versions.
+
+        Args:
+            concurrency: How many clients may be under way at once; default 64.
+            max_waiting: How many may be held that cannot run yet.
+            ordered: Give outcomes in the plan's order; default as they come.
+            deadline: Seconds for the run as a whole; default none.
+            timeout: Seconds for each of the two calls; default that of the ``RingMe``, 60.
+            on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
+                ``"fail"``.
+
+        Returns:
+            A run, to be awaited for a ``BulkReport`` or entered with ``async with``.
+
+        Raises:
+            InvalidRequest: An argument is out of bounds.
+        """
+        return self._apply(
+            self.changes,
+            concurrency=concurrency,
+            max_waiting=max_waiting,
+            ordered=ordered,
+            deadline=deadline,
+            timeout=timeout,
+            on_quota=on_quota,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the plan as JSON, with resolved ids and without any credentials.
+
+        Clients that could not be read are not in it.
+        """
+        Path(path).write_text(json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n")
+
+    def to_json(self) -> dict[str, JSON]:
+        """Give what ``save`` writes."""
+        changes: list[JSON] = [
+            {
+                "id": change.client_id,
+                "tenant": change.name,
+                "fields": {
+                    item.field: {"from": item.before, "to": item.after} for item in change.fields
+                },
+            }
+            for change in self.changes
+        ]
+        return {_FORMAT: _VERSION, "as_wished": self.as_wished, "changes": changes}
+
+    @overload
+    def __getitem__(self, index: int) -> PlannedChange: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[PlannedChange, ...]: ...
+    def __getitem__(self, index: int | slice) -> PlannedChange | tuple[PlannedChange, ...]:
+        return self.changes[index]
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+    def __iter__(self) -> Iterator[PlannedChange]:
+        return iter(self.changes)
+
+    def __str__(self) -> str:
+        summary = f"{len(self.changes)} to change, {self.as_wished} as wished already"
+        if self.failures:
+            summary += f", {len(self.failures)} could not be planned"
+        failed = [str(item.error if isinstance(item, Failed) else item) for item in self.failures]
+        return "\n".join([*map(str, self.changes), *failed, summary])
+
+    def __repr__(self) -> str:
+        return f"<Plan: {len(self.changes)} to change, {self.as_wished} as wished already>"
+
+
+def load_changes(
+    path: str | Path, tenants: Iterable[Tenant]
+) -> tuple[tuple[PlannedChange, ...], int]:
+    """Read what ``Plan.save`` wrote, and find the tenants that it names.
+
+    Returns:
+        The changes, and how many clients were as wished.
+
+    Raises:
+        InvalidRequest: The file is no plan, or names a tenant that is not given.
+    """
+    by_name = {tenant.name: tenant for tenant in tenants if tenant.name is not None}
+    try:
+        plan: object = json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError):
+        plan = None
+    match plan:
+        case {"ringme-plan": 1, "as_wished": int(as_wished), "changes": list(changes)}:
+            listed = cast("list[object]", changes)
+            return tuple(_loaded(number, item, by_name) for number, item in enumerate(listed, 1)), (
+                as_wished
+            )
+        case _:
+            raise InvalidRequest(f"{Path(path).name} is no plan of version {_VERSION}")
+
+
+def _loaded(number: int, item: object, by_name: Mapping[str, Tenant]) -> PlannedChange:
+    match item:
+        case {"id": int(client_id), "tenant": name, "fields": dict(fields)}:
+            client_id_in_path(client_id)
+            changes = cast("dict[str, object]", fields)
+            return PlannedChange(
+                _whose(number, client_id, name, by_name),
+                client_id,
+                tuple(_loaded_field(number, name, values) for name, values in changes.items()),
+            )
+        case _:
+            raise InvalidRequest(f"change {number} of the plan is malformed")
+
+
+def _loaded_field(number: int, name: str, values: object) -> FieldChange:
+    match values:
+        case {"from": before, "to": after}:
+            _update_of({name: cast("JSON", after)})
+            return FieldChange(name, cast("JSON", before), cast("JSON", after))
+        case _:
+            raise InvalidRequest(f"change {number} of the plan: {name} lacks from or to")
+
+
+def _whose(number: int, client_id: int, name: object, by_name: Mapping[str, Tenant]) -> Who:
+    if name is None:
+        return client_id
+    tenant = by_name.get(name) if isinstance(name, str) else None
+    if tenant is None:
+        raise InvalidRequest(f"change {number} of the plan is for {shown(name)}: no such tenant")
+    return resolved(tenant, client_id)
+
+
+def resolved(who: Who, client_id: int) -> Who:
+    """Name the same client by the id that the server told."""
+    if not isinstance(who, Tenant):
+        return client_id
+    return Tenant(client_id, auth=who.auth, base_url=who.base_url, name=who.name)
+
+
+def _update_of(fields: Mapping[str, JSON]) -> ClientUpdate:
+    named: dict[str, Any] = {name: fields[name] for name in fields if name in WRITABLE}
+    extra = {name: value for name, value in fields.items() if name not in WRITABLE}
+    return ClientUpdate(**named, extra=extra)
+
+
+def _means_the_same(name: str, one: JSON, other: JSON) -> bool:
+    if name == "geo_list" and is_geo_list(one) and is_geo_list(other):
+        return GeoList(str(one)) == GeoList(str(other))
+    return same_json(one, other)
+
+
+def _told(value: JSON) -> str:
+    return json.dumps(value, ensure_ascii=False)

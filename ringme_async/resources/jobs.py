@@ -1,0 +1,95 @@
+"""Calls for clients as the bulk engine wants them: jobs that can be parked and given up."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from attrs import define, field
+
+from ringme_async.auth import TokenKey
+from ringme_async.bulk import NotBefore
+from ringme_async.dispatch import Account, Call, Dispatcher, sign
+from ringme_async.errors import DeadlineExceeded, RateLimited, RingMeError
+from ringme_async.models import Client, ClientUpdate
+from ringme_async.plan import Applied, PlannedChange
+
+T = TypeVar("T")
+
+
+@define(eq=False)
+class _Job(ABC, Generic[T]):
+    """What jobs share: whose quota they spend, their books, and parking."""
+
+    dispatcher: Dispatcher
+    call: Call[Client]
+    parks: bool
+    account: Account = field(factory=Account, kw_only=True)
+
+    @property
+    def quota_key(self) -> TokenKey:
+        return self.call.key
+
+    @property
+    def tenant_key(self) -> tuple[TokenKey, str | None]:
+        return (self.call.key, self.call.client_id)
+
+    @property
+    def attempts(self) -> int:
+        return self.account.attempts
+
+    @property
+    def waiting_for_login(self) -> bool:
+        return self.account.waiting_for_login
+
+    def not_before(self) -> float | None:
+        wait = self.dispatcher.quotas.of(self.call.key).exhausted_for()
+        return None if wait is None else asyncio.get_running_loop().time() + wait
+
+    async def run(self) -> T | NotBefore:
+        try:
+            return await self.work()
+        except RateLimited as refused:
+            if not self.parks:
+                raise
+            return NotBefore(asyncio.get_running_loop().time() + refused.reset_after)
+
+    def abandon(self) -> RingMeError:
+        error = DeadlineExceeded("the deadline of the run passed while it was under way")
+        error.__cause__ = self.account.last_error
+        sign(error, self.call, self.account)
+        return error
+
+    @abstractmethod
+    async def work(self) -> T: ...
+
+
+@define(eq=False)
+class CallJob(_Job[Client]):
+    """One call for one client."""
+
+    async def work(self) -> Client:
+        return await self.dispatcher.run(self.call, self.account)
+
+
+@define(eq=False)
+class ApplyJob(_Job[Applied]):
+    """One planned change: ``call`` reads the client again, and what is left to send is sent."""
+
+    change: PlannedChange
+    write: Callable[[ClientUpdate], Call[Client]]
+
+    async def work(self) -> Applied:
+        client = await self.dispatcher.run(self.call, self.account)
+        try:
+            left = self.change.left_to_send(client)
+            if not left:
+                return Applied(client, ())
+            answered = await self.dispatcher.run(self.write(left), self.account)
+            self.change.check(answered)
+        except RingMeError as error:
+            sign(error, self.call, self.account)
+            raise
+        return Applied(answered, tuple(left.changes()))
