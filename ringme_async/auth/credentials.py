@@ -290,12 +290,12 @@ def file_key(key: TokenKey) -> str | None:
 
 
 def _identity(auth: Auth) -> tuple[str, ...] | None:
-    if type(auth) is ClientCredentials:
+    if isinstance(auth, ClientCredentials) and type(auth) is ClientCredentials:
         return ("client_credentials", auth.app_id, auth.app_secret, auth.scope)
-    if type(auth) is PasswordCredentials:
+    if isinstance(auth, PasswordCredentials) and type(auth) is PasswordCredentials:
         user = (auth.username, auth.password)
         return ("password", auth.app_id, auth.app_secret, *user, auth.scope)
-    if type(auth) is RefreshToken:
+    if isinstance(auth, RefreshToken) and type(auth) is RefreshToken:
         return ("refresh_token", auth.app_id, auth.app_secret, auth.refresh_token)
     return None
 

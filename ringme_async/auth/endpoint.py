@@ -18,7 +18,7 @@ from ringme_async.transports import Headers, Request, Timeouts, Transport
 
 __all__ = ["TokenEndpoint", "TokenHost"]
 
-TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path, no password
+TOKEN_PATH = "/oauth/token"
 LONGEST_PAUSE = 30.0
 """Seconds; a host that asks for a longer wait gets none: the error is of more use to the caller."""
 
@@ -112,7 +112,7 @@ class TokenEndpoint:
             # Its chain and traceback lead to where the form was sent from.
             return Refused(twin_of(error))
         outcome = read_answer(response, form, host=_host(origin), sent_at=sent_at)
-        if isinstance(outcome, Token) and self._observers:
+        if isinstance(outcome, Token):
             self._observers(TokenFetched(_host(origin), form.grant, loop.time() - sent_at))
         return outcome
 

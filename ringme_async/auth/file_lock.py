@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from ringme_async.errors import InvalidRequest
@@ -84,7 +84,7 @@ def open_private(path: str, flags: int) -> int:
 
 
 @contextmanager
-def try_lock(path: str) -> Iterator[bool]:
+def try_lock(path: str) -> Generator[bool, None, None]:
     """Hold the lock that a file stands for, if nobody else does; never wait for it.
 
     Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from ringme_async.auth.token import Token
-from ringme_async.auth.twin import twin_of
 
 __all__ = ["Flight"]
 
@@ -24,7 +23,7 @@ class Flight:
 
     def __init__(self) -> None:
         self.outcome: Token | Exception | None = None
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: set[asyncio.Future[Token | Exception]] = set()
 
     @property
     def deserted(self) -> bool:
@@ -32,31 +31,19 @@ class Flight:
         return self.outcome is None and not self._waiters
 
     def land(self, outcome: Token | Exception) -> None:
-        """Wake everybody. Only the first landing counts."""
-        if self.outcome is None:
-            self.outcome = outcome
+        """Hand the outcome to everybody; once."""
+        self.outcome = outcome
         for waiter in self._waiters:
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(outcome)
 
-    async def landed(self) -> None:
-        """Wait for the outcome."""
+    async def landed(self) -> Token | Exception:
+        """Wait for the outcome; an error in it belongs to all, so raise a twin of it."""
         if self.outcome is not None:
-            return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            return self.outcome
+        waiter: asyncio.Future[Token | Exception] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
-            await waiter
+            return await waiter
         finally:
             self._waiters.discard(waiter)
-
-    def result(self) -> Token:
-        """Give the token, or raise an error of the caller's own.
-
-        Raises:
-            Exception: A twin of what went wrong.
-        """
-        if isinstance(self.outcome, Token):
-            return self.outcome
-        assert self.outcome is not None
-        raise twin_of(self.outcome)

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import Context
 from itertools import islice
+from typing import cast
 
 from attrs import define
 
@@ -156,11 +157,13 @@ class TokenStore:
                 return saved
             flight = self._take_off(key, entry, endpoint.at(key.origin))
         try:
-            await flight.landed()
+            outcome = await flight.landed()
         finally:
             if flight.deserted:
                 self._desert(key, entry, flight)
-        return flight.result()
+        if isinstance(outcome, Exception):
+            raise twin_of(outcome)
+        return outcome
 
     def drop(self, key: TokenKey, token: Token) -> None:
         """Forget a token that was refused; a newer one stays.
@@ -328,7 +331,8 @@ class TokenStore:
 
 async def _ask(key: TokenKey, host: TokenHost, previous: Token | None) -> Token | Exception:
     try:
-        token: object = await key.auth.fetch(host, previous)
+        # A type checker may not have looked at a class of the user's own.
+        token = cast("object", await key.auth.fetch(host, previous))
     except Exception as error:  # noqa: BLE001 - handed as it is to those who wait
         return twin_of(error)
     if isinstance(token, Token):

@@ -12,7 +12,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 from attrs import frozen
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringme_async.auth import Token
@@ -77,10 +77,20 @@ GOOD = [
         4_600.0,
         "tGzv3JOkF0XG5Qx2TlKWIA",
     ),
-    Good("RFC 6749, 5.1: the type in any case", {"access_token": "t", "token_type": "bEaReR"}, "t", None),
+    Good(
+        "RFC 6749, 5.1: the type in any case",
+        {"access_token": "t", "token_type": "bEaReR"},
+        "t",
+        None,
+    ),
     Good("API page: bearer", {"access_token": "t", "token_type": "bearer"}, "t", None),
     Good("a type with spaces", {"access_token": "t", "token_type": " Bearer "}, "t", None),
-    Good("oauthlib: no token_type, unless strict", {"access_token": "t", "expires_in": 3600}, "t", 4_600.0),
+    Good(
+        "oauthlib: no token_type, unless strict",
+        {"access_token": "t", "expires_in": 3600},
+        "t",
+        4_600.0,
+    ),
     Good("token_type null", {"access_token": "t", "token_type": None}, "t", None),
     Good("oauthlib: a scope", {"access_token": "t", "scope": "abc def"}, "t", None),
     Good("a scope as a list", {"access_token": "t", "scope": ["abc", "def"]}, "t", None),
@@ -97,14 +107,28 @@ GOOD = [
         4_600.0,
         "b",
     ),
-    Good("oauthlib: only the odd spelling expires", {"access_token": "t", "expires": 3600}, "t", None),
+    Good(
+        "oauthlib: only the odd spelling expires", {"access_token": "t", "expires": 3600}, "t", None
+    ),
     Good("API page: no expires_in", {"access_token": "t"}, "t", None),
     Good("expires_in as a float", {"access_token": "t", "expires_in": 3600.5}, "t", 4_600.5),
-    Good("expires_in as a string with a fraction", {"access_token": "t", "expires_in": "0.5"}, "t", 1_000.5),
+    Good(
+        "expires_in as a string with a fraction",
+        {"access_token": "t", "expires_in": "0.5"},
+        "t",
+        1_000.5,
+    ),
     Good("expires_in with spaces", {"access_token": "t", "expires_in": " 60 "}, "t", 1_060.0),
     Good("expires_in of a second", {"access_token": "t", "expires_in": 1}, "t", 1_001.0),
-    Good("expires_in of ten years", {"access_token": "t", "expires_in": 315_360_000}, "t", 315_361_000.0),
-    Good("expires_in beyond ten years", {"access_token": "t", "expires_in": 315_360_001}, "t", None),
+    Good(
+        "expires_in of ten years",
+        {"access_token": "t", "expires_in": 315_360_000},
+        "t",
+        315_361_000.0,
+    ),
+    Good(
+        "expires_in beyond ten years", {"access_token": "t", "expires_in": 315_360_001}, "t", None
+    ),
     Good("Authlib: expires_in 0 says nothing", {"access_token": "t", "expires_in": 0}, "t", None),
     Good("expires_in '0'", {"access_token": "t", "expires_in": "0"}, "t", None),
     Good("expires_in -1", {"access_token": "t", "expires_in": -1}, "t", None),
@@ -119,11 +143,23 @@ GOOD = [
     Good("expires_in '3_600'", {"access_token": "t", "expires_in": "3_600"}, "t", None),
     Good("expires_in in Arabic digits", {"access_token": "t", "expires_in": "٣٦٠٠"}, "t", None),
     Good("expires_in as a list", {"access_token": "t", "expires_in": [3600]}, "t", None),
-    Good("expires_in as a clock time", {"access_token": "t", "expires_in": 1_764_000_000}, "t", None),
+    Good(
+        "expires_in as a clock time", {"access_token": "t", "expires_in": 1_764_000_000}, "t", None
+    ),
     Good("expires_in 1e400", b'{"access_token": "t", "expires_in": 1e400}', "t", None),
     Good("expires_in NaN", b'{"access_token": "t", "expires_in": NaN}', "t", None),
-    Good("expires_in of 5,000 digits", f'{{"access_token":"t","expires_in":{HUGE}}}'.encode(), "t", None),
-    Good("expires_in of 5,000 digits in a string", {"access_token": "t", "expires_in": HUGE}, "t", None),
+    Good(
+        "expires_in of 5,000 digits",
+        f'{{"access_token":"t","expires_in":{HUGE}}}'.encode(),
+        "t",
+        None,
+    ),
+    Good(
+        "expires_in of 5,000 digits in a string",
+        {"access_token": "t", "expires_in": HUGE},
+        "t",
+        None,
+    ),
     Good("refresh_token null", {"access_token": "t", "refresh_token": None}, "t", None),
     Good("refresh_token empty", {"access_token": "t", "refresh_token": ""}, "t", None),
     Good("refresh_token a number", {"access_token": "t", "refresh_token": 12}, "t", None),
@@ -378,9 +414,10 @@ def test_a_form_with_half_a_surrogate_pair_raises_nothing_that_holds_it() -> Non
     assert LoginForm({"password": "a\ud800b"}).encode() == b"password=a%3Fb"
 
 
+texts = st.text('a9 .-\n\x00é€\U0001f600\ud800%&+<"\\')
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=5,
 )
 names = st.sampled_from(
@@ -388,11 +425,13 @@ names = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.integers(100, 599), st.dictionaries(names, json_values))
 def test_any_json_is_a_token_or_an_error(status: int, body: dict[str, object]) -> None:
     assert isinstance(read(answer(status, body)), Token | Refused)
 
 
-@given(st.integers(100, 599), st.binary(), st.dictionaries(st.sampled_from(["location"]), st.text()))
+@settings(deadline=None)
+@given(st.integers(100, 599), st.binary(), st.dictionaries(st.sampled_from(["location"]), texts))
 def test_any_bytes_are_an_error(status: int, body: bytes, headers: dict[str, str]) -> None:
     assert isinstance(read(Response(status, Headers(headers), body)), Refused)

@@ -77,7 +77,7 @@ def test_credentials_do_not_change(make: Callable[[str], Auth]) -> None:
 @every_kind
 def test_credentials_and_keys_can_be_pickled(make: Callable[[str], Auth]) -> None:
     key = TokenKey(ORIGIN, make(SECRET))
-    assert pickle.loads(pickle.dumps(key)) == key  # noqa: S301 - our own
+    assert pickle.loads(pickle.dumps(key)) == key
 
 
 @every_kind
@@ -290,9 +290,7 @@ class TestNamesInAFile:
 
     def test_they_are_the_same_in_every_process(self) -> None:
         key = TokenKey("https://pbx.example.com", ClientCredentials("app-id", "app-secret"))
-        assert file_key(key) == (
-            "a37c455ff5ea772b99fe608209fbca08bdccb306ee7808bbb804b00b13c470b3"
-        )
+        assert file_key(key) == ("a37c455ff5ea772b99fe608209fbca08bdccb306ee7808bbb804b00b13c470b3")
 
     def test_neither_fixed_tokens_nor_kinds_of_ones_own_have_one(self) -> None:
         @frozen(init=False)

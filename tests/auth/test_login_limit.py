@@ -42,7 +42,7 @@ def let_pass(seconds: float) -> None:
     """Do what a callback does that blocks the loop: time passes, and nothing runs."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, JumpingLoop)
-    loop._jumping.now += seconds  # noqa: SLF001 - it has no other handle
+    loop._jumping.now += seconds
 
 
 class Visitors:

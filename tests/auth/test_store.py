@@ -37,7 +37,6 @@ from tests.auth.hosts import (
     key_of,
     most_in_a_second,
     script,
-    settle,
     token_answer,
 )
 
@@ -490,7 +489,7 @@ class TestOwnAuths:
 
     async def test_what_is_no_token_is_named(self) -> None:
         key = TokenKey(ORIGIN, Own(lambda _host, _previous: "t0ken"))
-        with pytest.raises(TypeError, match="Own.fetch must return a Token, not str"):
+        with pytest.raises(TypeError, match=r"Own\.fetch must return a Token, not str"):
             await TokenStore().get(key, endpoint_over(Host()))
 
 

@@ -324,16 +324,15 @@ async def test_a_late_401_during_a_login_does_not_disturb_it() -> None:
     assert scene.store.ready(KEY) is second.result()
 
 
-async def test_only_the_first_landing_of_a_flight_counts() -> None:
+async def test_a_flight_that_has_landed_keeps_nobody_waiting() -> None:
     flight = Flight()
     waiter = asyncio.create_task(flight.landed())
     await settle()
     token = Token("t")
     flight.land(token)
-    flight.land(ConnectError("late"))
-    await waiter
-    await flight.landed()
-    assert flight.result() is token
+    assert await waiter is token
+    assert await flight.landed() is token
+    assert not flight.deserted
 
 
 async def test_what_ends_the_program_leaves_nobody_waiting(

@@ -1,0 +1,100 @@
+"""No way a login can fail shows a secret, in anything an exception or a log can tell."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from ringme_async.auth import (
+    Auth,
+    ClientCredentials,
+    PasswordCredentials,
+    RefreshToken,
+    TokenKey,
+    TokenStore,
+)
+from ringme_async.errors import ConnectError, RingMeError
+from ringme_async.transports import Headers, Request, Response
+from tests.auth.exposure import assert_keeps, told_by
+from tests.auth.hosts import ORIGIN, Host, endpoint_over
+
+pytestmark = pytest.mark.jumping
+
+APP_SECRET = "hush/app+secret"
+PASSWORD = "hush pass&word"
+REFRESH = "hush%refresh"
+SECRETS = [APP_SECRET, PASSWORD, REFRESH, "hush"]
+AUTHS: list[Auth] = [
+    ClientCredentials("app", APP_SECRET),
+    PasswordCredentials("app", APP_SECRET, "ann", PASSWORD),
+    RefreshToken("app", APP_SECRET, REFRESH),
+]
+STATUSES = [200, 301, 307, 400, 401, 403, 404, 408, 418, 429, 500, 502, 503]
+
+
+def echo(status: int, shape: str) -> Host:
+    """A server that gives everything back that it was sent, as a debug page does."""
+
+    async def handle(request: Request) -> Response:
+        form = request.body.decode()
+        body = {
+            "raw": request.body,
+            "html": f"<html><pre>{form}</pre>".encode(),
+            "oauth": json.dumps({"error": form, "error_description": form}).encode(),
+            "api": json.dumps({"status": form, "message": form}).encode(),
+            "token": json.dumps({"access_token": f"{form}\n", "token_type": form}).encode(),
+            "type": json.dumps({"access_token": "t", "token_type": form}).encode(),
+        }[shape]
+        return Response(status, Headers({"location": f"http://x/?{form}", "x-debug": form}), body)
+
+    return Host(handle)
+
+
+@pytest.mark.parametrize("auth", AUTHS, ids=lambda auth: type(auth).__name__)
+@pytest.mark.parametrize("shape", ["raw", "html", "oauth", "api", "token", "type"])
+@pytest.mark.parametrize("status", STATUSES)
+async def test_a_server_that_gives_the_form_back(
+    auth: Auth, shape: str, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(RingMeError) as caught:
+        await TokenStore().get(TokenKey(ORIGIN, auth), endpoint_over(echo(status, shape)))
+    assert_keeps(told_by(caught.value), *SECRETS)
+    assert_keeps(caplog.text, *SECRETS)
+
+
+@pytest.mark.parametrize("auth", AUTHS, ids=lambda auth: type(auth).__name__)
+async def test_a_transport_that_fails_with_the_form_in_hand(
+    auth: Auth, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def handle(request: Request) -> Response:
+        form = request.body.decode()
+        raise ConnectError("refused") from OSError(form)
+
+    with pytest.raises(RingMeError) as caught:
+        await TokenStore().get(TokenKey(ORIGIN, auth), endpoint_over(Host(handle)))
+    assert_keeps(told_by(caught.value), *SECRETS)
+    assert_keeps(caplog.text, *SECRETS)
+
+
+async def test_a_file_of_tokens_that_is_broken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "tokens"
+    path.touch(0o600)
+    for content in (b"hush\n", b'{"ringme_tokens": 1}\nhush\n'):
+        path.write_bytes(content)
+        TokenStore(path=path)
+    assert len(caplog.records) == 2
+    assert_keeps(caplog.text, "hush")
+
+
+async def test_a_store_shows_nothing(tmp_path: Path) -> None:
+    store = TokenStore(path=tmp_path / "tokens")
+    await store.get(TokenKey(ORIGIN, AUTHS[0]), endpoint_over(Host()))
+    assert_keeps(repr(store) + repr(vars(store)), *SECRETS, "token-1")
