@@ -83,7 +83,7 @@ class Dispatcher:
     observers: Observers
     user_agent: str
     wall_clock: Callable[[], datetime] = utc_now
-    _budgets: dict[str, RetryBudget] = field(factory=dict, init=False)
+    _budgets: dict[str, RetryBudget] = field(factory=dict[str, RetryBudget], init=False)
 
     async def run(self, call: Call[T], account: Account | None = None) -> T:
         """Run a call to its value.
@@ -271,17 +271,18 @@ class _Run(Generic[T]):
         self.trace.retry_scheduled(delay, error)
         await asyncio.sleep(delay)
 
-    def refuse_a_wait_beyond_deadline(
-        self, wait: float, until: str, error: RingMeError
-    ) -> None:
+    def refuse_a_wait_beyond_deadline(self, wait: float, until: str, error: RingMeError) -> None:
         if asyncio.get_running_loop().time() + wait > self.deadline:
-            raise _too_late(self.call, f"{until}, in {wait:.1f} s, is beyond the deadline") from error
+            raise _too_late(
+                self.call, f"{until}, in {wait:.1f} s, is beyond the deadline"
+            ) from error
 
 
 def sign(error: RingMeError, call: Call[T], account: Account) -> None:
     """Write into an error whom its call was for and what its account says."""
     error.client_id = call.client_id
-    error.attempts = account.attempts
+    # A login that failed before anything was sent has counted its own requests.
+    error.attempts = account.attempts or error.attempts
     error.maybe_applied = error.maybe_applied or account.maybe_applied
 
 

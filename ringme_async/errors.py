@@ -273,7 +273,7 @@ class TokenError(RingMeError):
     Attributes:
         error: OAuth's word for it, such as ``invalid_client``.
         error_description: The server's sentence about it; None if there was none.
-        status_code: The HTTP status of the refusal; None if the answer was 200 but unusable.
+        status_code: The HTTP status of the answer; 200 if it was one that holds no usable token.
     """
 
     advice = "check the App ID, the App Secret and the kind of the application"

@@ -145,9 +145,6 @@ def _without(body: bytes, secrets: tuple[str, ...]) -> bytes:
 def _headers_without(headers: Headers, secrets: tuple[str, ...]) -> Mapping[str, str]:
     shown: dict[str, str] = {}
     for name, value in headers.items():
-        if name == "set-cookie":
-            continue
-        for secret in secrets:
-            value = value.replace(secret, "***")
-        shown[name] = value
+        if name != "set-cookie":
+            shown[name] = _without(value.encode(), secrets).decode()
     return shown

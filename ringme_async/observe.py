@@ -130,7 +130,7 @@ class Observers:
         for observer in self._observers:
             try:
                 observer(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 - an observer must break nothing, whatever it raises
                 _log.exception("An observer failed on %s", type(event).__name__)
 
     def trace(self, method: str, path: str, host: str, client_id: str | None) -> Trace:

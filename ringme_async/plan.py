@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, cast, overload
+from typing import Any, Final, Literal, TypedDict, overload
 
+import msgspec
 from attrs import field, frozen
 
 from ringme_async.bulk import BulkRun, Failed, NotAttempted
 from ringme_async.codec import client_to_json
-from ringme_async.errors import Conflict, InvalidRequest, NotApplied
+from ringme_async.errors import Conflict, InvalidRequest, NotApplied, one_line
 from ringme_async.frozen import JSON, same_json
 from ringme_async.geo import GeoList, is_geo_list
 from ringme_async.models import WRITABLE, Client, ClientUpdate
@@ -125,10 +126,6 @@ class PlannedChange:
         return "\n".join([title, *(f"  {change}" for change in self.fields)])
 
 
-class _Apply(Protocol):
-    def __call__(self, changes: Sequence[PlannedChange], **options: Any) -> BulkRun[Applied]: ...
-
-
 @frozen(eq=False, repr=False)
 class Plan(Sequence[PlannedChange]):
     """What would change, for each client that is not as wished already.
@@ -144,7 +141,7 @@ class Plan(Sequence[PlannedChange]):
     changes: tuple[PlannedChange, ...]
     as_wished: int
     failures: tuple[Failed | NotAttempted, ...]
-    _apply: _Apply = field(repr=False)
+    _apply: Callable[..., BulkRun[Applied]] = field(repr=False)
 
     def apply(
         self,
@@ -154,7 +151,7 @@ class Plan(Sequence[PlannedChange]):
         ordered: bool = False,
         deadline: float | None = None,
         timeout: float | None = None,
-        on_quota: str = "park",
+        on_quota: Literal["park", "fail"] = "park",
     ) -> BulkRun[Applied]:
         """Make the changes, each after one more look at the client.
 
@@ -234,6 +231,20 @@ class Plan(Sequence[PlannedChange]):
         return f"<Plan: {len(self.changes)} to change, {self.as_wished} as wished already>"
 
 
+_SavedField = TypedDict("_SavedField", {"from": Any, "to": Any})
+
+
+class _SavedChange(TypedDict):
+    id: int
+    tenant: str | None
+    fields: dict[str, _SavedField]
+
+
+_SavedPlan = TypedDict(
+    "_SavedPlan", {"ringme-plan": Literal[1], "as_wished": int, "changes": list[_SavedChange]}
+)
+
+
 def load_changes(
     path: str | Path, tenants: Iterable[Tenant]
 ) -> tuple[tuple[PlannedChange, ...], int]:
@@ -247,46 +258,32 @@ def load_changes(
     """
     by_name = {tenant.name: tenant for tenant in tenants if tenant.name is not None}
     try:
-        plan: object = json.loads(Path(path).read_bytes())
-    except (ValueError, RecursionError):
-        plan = None
-    match plan:
-        case {"ringme-plan": 1, "as_wished": int(as_wished), "changes": list(changes)}:
-            listed = cast("list[object]", changes)
-            return tuple(_loaded(number, item, by_name) for number, item in enumerate(listed, 1)), (
-                as_wished
-            )
-        case _:
-            raise InvalidRequest(f"{Path(path).name} is no plan of version {_VERSION}")
+        plan = msgspec.json.decode(Path(path).read_bytes(), type=_SavedPlan)
+    except (msgspec.DecodeError, RecursionError) as error:
+        flaw = one_line(str(error))
+    else:
+        changes = tuple(
+            _loaded(number, change, by_name) for number, change in enumerate(plan["changes"], 1)
+        )
+        return changes, plan["as_wished"]
+    raise InvalidRequest(f"{Path(path).name} is no plan of version {_VERSION}: {flaw}")
 
 
-def _loaded(number: int, item: object, by_name: Mapping[str, Tenant]) -> PlannedChange:
-    match item:
-        case {"id": int(client_id), "tenant": name, "fields": dict(fields)}:
-            client_id_in_path(client_id)
-            changes = cast("dict[str, object]", fields)
-            return PlannedChange(
-                _whose(number, client_id, name, by_name),
-                client_id,
-                tuple(_loaded_field(number, name, values) for name, values in changes.items()),
-            )
-        case _:
-            raise InvalidRequest(f"change {number} of the plan is malformed")
+def _loaded(number: int, change: _SavedChange, by_name: Mapping[str, Tenant]) -> PlannedChange:
+    client_id_in_path(change["id"])
+    fields = tuple(
+        FieldChange(name, values["from"], values["to"]) for name, values in change["fields"].items()
+    )
+    _update_of({item.field: item.after for item in fields})
+    return PlannedChange(
+        _whose(number, change["id"], change["tenant"], by_name), change["id"], fields
+    )
 
 
-def _loaded_field(number: int, name: str, values: object) -> FieldChange:
-    match values:
-        case {"from": before, "to": after}:
-            _update_of({name: cast("JSON", after)})
-            return FieldChange(name, cast("JSON", before), cast("JSON", after))
-        case _:
-            raise InvalidRequest(f"change {number} of the plan: {name} lacks from or to")
-
-
-def _whose(number: int, client_id: int, name: object, by_name: Mapping[str, Tenant]) -> Who:
+def _whose(number: int, client_id: int, name: str | None, by_name: Mapping[str, Tenant]) -> Who:
     if name is None:
         return client_id
-    tenant = by_name.get(name) if isinstance(name, str) else None
+    tenant = by_name.get(name)
     if tenant is None:
         raise InvalidRequest(f"change {number} of the plan is for {shown(name)}: no such tenant")
     return resolved(tenant, client_id)

@@ -19,9 +19,9 @@ from ringme_async.retry import RetryPolicy
 from ringme_async.tenant import Tenant, origin_of
 from ringme_async.transports import Response, Timeouts, Transport
 from ringme_async.transports.aiohttp import AiohttpTransport
-from ringme_async.version import VERSION
+from ringme_async.version import __version__
 
-_USER_AGENT = f"ringme-async/{VERSION}"
+_USER_AGENT = f"ringme-async/{__version__}"
 
 
 class RingMe:

@@ -1,5 +1,5 @@
-"""The version of the package, read off its metadata only when somebody asks."""
+"""The version of the package."""
 
 from __future__ import annotations
 
-VERSION = "0.1.0"
+__version__ = "0.1.0"

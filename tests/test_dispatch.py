@@ -255,9 +255,7 @@ class TestADeadline:
             async with asyncio.timeout(3):
                 await connect(scripted(never)).clients.get(12)
 
-    async def test_leaves_a_timeout_error_that_is_not_its_own_alone(
-        self, connect: Connect
-    ) -> None:
+    async def test_leaves_a_timeout_error_that_is_not_its_own_alone(self, connect: Connect) -> None:
         with pytest.raises(TimeoutError, match="of the transport's own"):
             await connect(scripted(TimeoutError("of the transport's own"))).clients.get(12)
 

@@ -148,6 +148,8 @@ def test_a_secret_that_the_server_echoes_is_nowhere_in_the_error() -> None:
     assert error.message == "token *** is bad"
 
 
-@pytest.mark.parametrize(("code", "verdict"), [(199, False), (200, True), (204, True), (300, False)])
+@pytest.mark.parametrize(
+    ("code", "verdict"), [(199, False), (200, True), (204, True), (300, False)]
+)
 def test_success_is_2xx(code: int, verdict: bool) -> None:
     assert is_success(Response(code)) is verdict

@@ -15,8 +15,8 @@ from ringme_async import (
     Tenant,
     TokenStore,
 )
-from tests.scripted import ScriptedTransport, record, refusal
 from ringme_async.transports import Response
+from tests.scripted import ScriptedTransport, record, refusal
 
 AUTH = BearerToken("t0ken")
 URL = "https://pbx.example.com"

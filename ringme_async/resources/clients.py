@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard, cast
 
+from ringme_async.auth import TokenKey
 from ringme_async.bulk import BulkRun, Done, Failed, NotAttempted, Outcome
 from ringme_async.codec import decode_client, encode_update
 from ringme_async.dispatch import Call, Dispatcher, OnQuota
@@ -134,6 +135,7 @@ class Clients:
             ordered=ordered,
             deadline=deadline,
             on_quota=on_quota,
+            host_of=_host_of,
         )
 
     def update_many(
@@ -176,7 +178,7 @@ class Clients:
             return self._job(self._write(who, update, timeout, "raise"), on_quota)
 
         return BulkRun(
-            changes,
+            cast("Iterable[tuple[Who, ClientUpdate]]", changes),
             make_job,
             name_of=_first,
             concurrency=concurrency,
@@ -185,6 +187,7 @@ class Clients:
             ordered=ordered,
             deadline=deadline,
             on_quota=on_quota,
+            host_of=_host_of,
         )
 
     async def plan(
@@ -213,7 +216,7 @@ class Clients:
         Raises:
             InvalidRequest: An argument is out of bounds.
         """
-        pairs = list(changes.items() if isinstance(changes, Mapping) else changes)
+        pairs = _pairs(changes)
 
         def make_job(change: tuple[Who, ClientUpdate]) -> CallJob:
             who, update = _pair(change)
@@ -227,6 +230,7 @@ class Clients:
             concurrency=concurrency,
             deadline=deadline,
             on_quota=on_quota,
+            host_of=_host_of,
         )
         return self._planned(pairs, report)
 
@@ -297,6 +301,7 @@ class Clients:
             ordered=ordered,
             deadline=deadline,
             on_quota=on_quota,
+            host_of=_host_of,
         )
 
     def _read(self, who: Who, timeout: float | None, on_quota: OnQuota) -> Call[Client]:
@@ -344,9 +349,13 @@ def checked_update(update: ClientUpdate) -> ClientUpdate:
 
 def checked_timeout(timeout: float) -> float:
     """Check a call's timeout: a number of seconds above 0."""
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+    if not _is_seconds(timeout):
         raise InvalidRequest(f"timeout is a number of seconds above 0, not {timeout!r}")
     return timeout
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def checked_on_quota(on_quota: OnQuota) -> OnQuota:
@@ -356,12 +365,17 @@ def checked_on_quota(on_quota: OnQuota) -> OnQuota:
     return on_quota
 
 
+def _host_of(key: TokenKey) -> str:
+    return key.origin
+
+
 def _itself(who: Who) -> Who:
     return who
 
 
-def _first(change: tuple[Who, ClientUpdate]) -> Who:
-    return change[0] if isinstance(change, tuple) and change else change  # type: ignore[return-value]
+def _first(change: object) -> Who:
+    # What is no pair becomes a failure, whose name is then all that there is of it.
+    return change[0] if _is_pair(change) else cast("Who", change)
 
 
 def _whose(change: PlannedChange) -> Who:
@@ -369,11 +383,25 @@ def _whose(change: PlannedChange) -> Who:
 
 
 def _named_twice(outcome: Done[Client]) -> Failed:
-    error = InvalidRequest("the same client is named by an earlier element", client_id=str(outcome.value.id))
+    error = InvalidRequest(
+        "the same client is named by an earlier element", client_id=str(outcome.value.id)
+    )
     return Failed(outcome.who, outcome.index, outcome.attempts, error)
 
 
+def _pairs(
+    changes: Mapping[Who, ClientUpdate] | Iterable[tuple[Who, ClientUpdate]],
+) -> list[tuple[Who, ClientUpdate]]:
+    if isinstance(changes, Mapping):
+        return list(cast("Mapping[Who, ClientUpdate]", changes).items())
+    return list(changes)
+
+
+def _is_pair(change: object) -> TypeGuard[tuple[Who, ClientUpdate]]:
+    return isinstance(change, tuple) and len(cast("tuple[object, ...]", change)) == 2
+
+
 def _pair(change: tuple[Who, ClientUpdate]) -> tuple[Who, ClientUpdate]:
-    if not isinstance(change, tuple) or len(change) != 2:
+    if not _is_pair(change):
         raise InvalidRequest("a change is a pair: whom to change, and a ClientUpdate")
     return change

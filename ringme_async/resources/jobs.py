@@ -63,7 +63,8 @@ class _Job(ABC, Generic[T]):
         return error
 
     @abstractmethod
-    async def work(self) -> T: ...
+    async def work(self) -> T:
+        """Do it once; a ``RateLimited`` is dealt with by ``run``."""
 
 
 @define(eq=False)
@@ -71,6 +72,7 @@ class CallJob(_Job[Client]):
     """One call for one client."""
 
     async def work(self) -> Client:
+        """Make the call."""
         return await self.dispatcher.run(self.call, self.account)
 
 
@@ -82,6 +84,7 @@ class ApplyJob(_Job[Applied]):
     write: Callable[[ClientUpdate], Call[Client]]
 
     async def work(self) -> Applied:
+        """Read, decide, write, compare."""
         client = await self.dispatcher.run(self.call, self.account)
         try:
             left = self.change.left_to_send(client)

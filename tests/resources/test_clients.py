@@ -58,9 +58,7 @@ async def test_the_other_url_form_can_be_chosen_for_a_ringme_as_a_whole(
     transport: ScriptedTransport, method: str
 ) -> None:
     base_url = "https://pbx.example.com"
-    async with RingMe(
-        base_url, auth=DEALER, transport=transport, url_form="client_info"
-    ) as ringme:
+    async with RingMe(base_url, auth=DEALER, transport=transport, url_form="client_info") as ringme:
         if method == "get":
             await ringme.clients.get(12)
         else:
@@ -172,9 +170,7 @@ class TestATenant:
             with pytest.raises(InvalidRequest, match="no credentials"):
                 await ringme.clients.get(Tenant(12))
 
-    async def test_without_a_host_anywhere_is_refused(
-        self, transport: ScriptedTransport
-    ) -> None:
+    async def test_without_a_host_anywhere_is_refused(self, transport: ScriptedTransport) -> None:
         async with RingMe(auth=DEALER, transport=transport) as ringme:
             with pytest.raises(InvalidRequest, match="no base_url"):
                 await ringme.clients.get(12)

@@ -106,7 +106,9 @@ class TestAPlan:
     ) -> None:
         server.add(12, call_interactive_timeout=5)
 
-        plan = await ringme.clients.plan([(12, ClientUpdate(extra={"call_interactive_timeout": 6}))])
+        plan = await ringme.clients.plan(
+            [(12, ClientUpdate(extra={"call_interactive_timeout": 6}))]
+        )
 
         assert plan[0].fields == (FieldChange("call_interactive_timeout", 5, 6),)
 
@@ -339,16 +341,26 @@ class TestASavedPlan:
             "[]",
             '{"ringme-plan": 2, "as_wished": 0, "changes": []}',
             '{"ringme-plan": 1, "as_wished": 0, "changes": [{}]}',
-            '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": 1, "tenant": null,'
-            ' "fields": {"timezone": {}}}]}',
-            '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": 1, "tenant": null,'
-            ' "fields": {"timezone": {"from": null, "to": 5}}}]}',
-            '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": 1, "tenant": 5,'
-            ' "fields": {}}]}',
-            '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": -1, "tenant": null,'
-            ' "fields": {}}]}',
-            '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": true, "tenant": null,'
-            ' "fields": {}}]}',
+            (
+                '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": 1, "tenant": null,'
+                ' "fields": {"timezone": {}}}]}'
+            ),
+            (
+                '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": 1, "tenant": null,'
+                ' "fields": {"timezone": {"from": null, "to": 5}}}]}'
+            ),
+            (
+                '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": 1, "tenant": 5,'
+                ' "fields": {}}]}'
+            ),
+            (
+                '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": -1, "tenant": null,'
+                ' "fields": {}}]}'
+            ),
+            (
+                '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": true, "tenant": null,'
+                ' "fields": {}}]}'
+            ),
             "[" * 100_000,
         ],
     )
