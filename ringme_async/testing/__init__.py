@@ -1,0 +1,21 @@
+"""A RingMe for tests: in memory or on a loopback port, with its limits and its faults."""
+
+from __future__ import annotations
+
+from ringme_async.testing import faults
+from ringme_async.testing.directory import FakeApplication, FakeTenant, FakeUser
+from ringme_async.testing.fake import FakeRingMe
+from ringme_async.testing.journal import Journal, JournalEntry, Violation
+from ringme_async.testing.tokens import OAuthSettings
+
+__all__ = [
+    "FakeApplication",
+    "FakeRingMe",
+    "FakeTenant",
+    "FakeUser",
+    "Journal",
+    "JournalEntry",
+    "OAuthSettings",
+    "Violation",
+    "faults",
+]
