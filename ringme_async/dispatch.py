@@ -28,6 +28,7 @@ T = TypeVar("T")
 API_ROOT = "/api/ver1.0"
 OnQuota = Literal["raise", "wait"]
 
+_MOST_RENEWALS = 10
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
@@ -145,7 +146,7 @@ class _Run(Generic[T]):
         quota = rooms.quotas.of(call.key)
         budget = rooms.budget_of(call.key.origin)
         tries = 0
-        logged_in_again = False
+        renewals = 0
         spent: int | None = None
         while True:
             await self.pass_quota(quota)
@@ -165,14 +166,13 @@ class _Run(Generic[T]):
                 continue
             if isinstance(error, Unauthorized) and call.key.auth.renewable:
                 rooms.tokens.drop(call.key, token)
-                if not logged_in_again:
-                    logged_in_again = True
-                    continue
-                # A token that had been good has died once more; a fresh one that is refused
-                # at once is the user's to mend.
-                if not token.accepted:
+                renewals += 1
+                # Credentials that have been good are: when a token dies, many calls die with it,
+                # and the next one may be dead again before all of them have come up.
+                if renewals > (_MOST_RENEWALS if token.accepted else 1):
                     raise error
-            elif not rooms.retry.retryable(error, idempotent=call.idempotent):
+                continue
+            if not rooms.retry.retryable(error, idempotent=call.idempotent):
                 raise error
             tries += 1
             spent = self.withdraw(budget, error, tries)

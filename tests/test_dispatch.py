@@ -321,6 +321,28 @@ class TestA401:
 
         assert (await unlucky).id == 12
 
+    async def test_of_credentials_that_have_been_good_is_mended_again_and_again(
+        self, connect: Connect
+    ) -> None:
+        transport = scripted(
+            record(), *[refusal(401)] * 9, record(), tokens=[token(f"no{n}") for n in range(10)]
+        )
+        ringme = connect(transport, auth=APP)
+        await ringme.clients.get("@me")
+
+        assert (await ringme.clients.get("@me")).id == 12
+        assert len(transport.logins) == 10
+
+    async def test_that_goes_on_for_ten_new_tokens_is_the_users(self, connect: Connect) -> None:
+        transport = scripted(record(), refusal(401))
+        ringme = connect(transport, auth=APP)
+        await ringme.clients.get("@me")
+
+        error = await failure(ringme.clients.get("@me"))
+
+        assert isinstance(error, Unauthorized)
+        assert error.attempts == 11
+
     async def test_of_the_token_endpoint_is_a_token_error_that_is_not_retried(
         self, connect: Connect
     ) -> None:

@@ -265,6 +265,7 @@ class TokenStore:
         return refusal
 
     def _adopt(self, key: TokenKey, entry: _Entry, token: Token, lifetime: float | None) -> None:
+        token.accepted = entry.newest is not None and entry.newest.accepted
         entry.token = entry.newest = token
         entry.refusal = None
         entry.good_until = math.inf

@@ -29,7 +29,8 @@ class Token:
 
     Attributes:
         authorization: The value of the ``Authorization`` header.
-        accepted: Has the API ever taken it? Written by whoever sends it.
+        accepted: Has the API ever taken it, or one before it of the same credentials? Written by
+            whoever sends it, and handed on to the next token.
 
     Raises:
         InvalidRequest: ``value`` could not stand in a header; the message does not show it.
