@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from ringme_async.version import VERSION
+from ringme_async.version import __version__
 
 ROOT = Path(__file__).parent.parent
 TOP_OF_SDIST = {
@@ -61,7 +61,7 @@ def inside_wheel(wheel: Path) -> set[str]:
 @pytest.fixture(scope="module")
 def metadata(wheel: Path) -> Message:
     with zipfile.ZipFile(wheel) as archive:
-        text = archive.read(f"ringme_async-{VERSION}.dist-info/METADATA").decode()
+        text = archive.read(f"ringme_async-{__version__}.dist-info/METADATA").decode()
     return HeaderParser().parsestr(text)
 
 
@@ -90,12 +90,12 @@ def test_the_wheel_says_that_it_is_typed(inside_wheel: set[str]) -> None:
 
 def test_the_wheel_carries_its_licence(inside_wheel: set[str], metadata: Message) -> None:
     assert metadata["License-Expression"] == "MIT"
-    assert f"ringme_async-{VERSION}.dist-info/licenses/LICENSE" in inside_wheel
+    assert f"ringme_async-{__version__}.dist-info/licenses/LICENSE" in inside_wheel
 
 
 def test_the_wheel_has_the_version_that_the_code_says(wheel: Path, metadata: Message) -> None:
-    assert metadata["Version"] == VERSION
-    assert wheel.name == f"ringme_async-{VERSION}-py3-none-any.whl"
+    assert metadata["Version"] == __version__
+    assert wheel.name == f"ringme_async-{__version__}-py3-none-any.whl"
 
 
 def test_the_core_needs_no_more_than_it_says(metadata: Message) -> None:

@@ -1,0 +1,96 @@
+"""The command line as a whole: its version, its exit codes, and what it needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ringme_async.cli import main
+from ringme_async.cli.codes import ExitCode
+from ringme_async.version import __version__
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["ringme", *arguments])
+    return main()
+
+
+def test_it_tells_its_version(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--version") == ExitCode.ALL_WELL
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+def test_telling_the_version_loads_no_extra() -> None:
+    program = (
+        "import sys; sys.argv[1:] = ['--version']\n"
+        "from ringme_async.cli import main\n"
+        "main(); print(*sys.modules, sep='\\n')"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT
+    ).stdout.split()
+    assert {"rich", "cyclopts", "ringme_async.testing"}.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("demo", "--help")])
+def test_help_is_no_failure(
+    arguments: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, *arguments) == ExitCode.ALL_WELL
+    assert "Usage: ringme" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [("frob",), ("demo", "--frob"), ("demo", "x")])
+def test_a_wrong_command_line_is_refused_on_stderr(
+    arguments: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, *arguments) == ExitCode.WRONG_USAGE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err != ""
+
+
+def test_an_interruption_has_its_own_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ringme_async.cli.app.run_demo", interrupted)
+    assert run(monkeypatch, "demo") == ExitCode.INTERRUPTED
+    assert capsys.readouterr().err == "ringme: interrupted\n"
+
+
+@pytest.mark.parametrize("missing", ["cyclopts", "rich"])
+def test_without_its_extra_it_says_in_one_line_how_to_get_it(missing: str) -> None:
+    program = (
+        f"import sys; sys.argv[1:] = ['demo']; sys.modules[{missing!r}] = None\n"
+        "from ringme_async.cli import main; sys.exit(main())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, cwd=ROOT
+    )
+    assert ended.returncode == ExitCode.COULD_NOT_START
+    assert ended.stderr == (
+        f"ringme: the command line needs {missing};"
+        " install it with: pip install 'ringme-async[cli]'\n"
+    )
+
+
+def test_another_missing_module_is_no_matter_of_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "ringme_async.cli.app", None)
+    with pytest.raises(ModuleNotFoundError, match=r"ringme_async\.cli\.app"):
+        run(monkeypatch, "demo")
