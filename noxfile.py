@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ nox.needs_version = ">=2025.10.14"
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
-EXTRAS = ".[cli]"
+EXTRAS = ".[cli,mirror]"
 
 nox.options.default_venv_backend = "uv|virtualenv"
 # An interpreter that is not there is skipped, on a build machine too, and never downloaded.
@@ -71,7 +72,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Both mypy and pyright, strict, and the types that users see, all of them known."""
-    install(session, "typing", "test")
+    install(session, "test", "typing")
     run_typing(session)
 
 
@@ -92,9 +93,19 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def lowest(session: nox.Session) -> None:
     """The tests on the lowest versions that the project says it works with."""
-    promised = [*PROJECT["project"]["dependencies"]]
-    promised += PROJECT["project"]["optional-dependencies"]["cli"]
+    project = PROJECT["project"]
+    extras = project["optional-dependencies"]
+    promised: list[str] = [*project["dependencies"], *extras["cli"], *extras["mirror"]]
+    # A constraint names no extras.
+    lowest = [re.sub(r"\[.*?\]", "", bound).replace(">=", "==") for bound in promised]
     constraints = Path(session.create_tmp(), "lowest.txt")
-    constraints.write_text("\n".join(bound.replace(">=", "==") for bound in promised))
+    constraints.write_text("\n".join(lowest))
     install(session, "test", constraints=constraints)
     run_tests(session)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, every warning an error; it ends up in docs/_build/html."""
+    install(session, "docs")
+    session.run("sphinx-build", "-W", "-n", "-b", "html", "docs", "docs/_build/html")
