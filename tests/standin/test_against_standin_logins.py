@@ -67,6 +67,20 @@ async def test_a_hundred_and_twenty_tenants_log_in_once_each_and_never_too_fast(
     assert logins["max_in_a_second"] <= 20
 
 
+async def test_logins_that_take_no_time_are_spaced_all_the_same() -> None:
+    tenants = [
+        Tenant(auth=ClientCredentials(f"app-{number}", f"secret-{number}"))
+        for number in range(1, 31)
+    ]
+    async with guarded({"own_applications": {"tenants": {}}}) as server:
+        async with sdk(server, None) as ringme:
+            await asyncio.gather(*(ringme.clients.get(tenant) for tenant in tenants))
+        logins = (await server.books())["logins"]
+
+    assert logins["outcomes"] == {"200": 30}
+    assert logins["max_in_a_second"] <= 20
+
+
 @pytest.mark.parametrize("status", [400, 401])
 async def test_a_bad_secret_in_a_hundred_and_fifty_calls_makes_one_login(status: int) -> None:
     async with guarded({"wrong_secret_status": status, "login_latency": 0.1}) as server:
@@ -217,7 +231,7 @@ async def test_a_quota_that_another_application_used_up_is_believed() -> None:
             for who in (1, 2, 3, 4):
                 await neighbour.clients.get(who)
             for _ in range(3):
-                with pytest.raises(errors.RateLimited, match="rate_limit_exceeded|used up"):
+                with pytest.raises(errors.RateLimited, match="used up"):
                     await ringme.clients.get(2)
         books = await server.books()
 
@@ -232,4 +246,6 @@ async def test_waiting_for_the_quota_gives_every_value_and_meets_no_refusal() ->
 
     assert [client.id for client in clients] == list(range(1, 26))
     assert books["total"]["refused"] == {}
-    assert [window["counted"] for window in books["windows"]] == [10, 10, 5]
+    counted = [window["counted"] for window in books["windows"]]
+    assert sum(counted) == 25
+    assert max(counted) == 10

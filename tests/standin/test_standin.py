@@ -3,60 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import json
-import zlib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
 
-import aiohttp
 import pytest
 
-from .client import RunningStandIn, start_standin
 from .config import BadConfig, Config
-from .faults import gzip_bomb
-
-DEALER = {"app_id": "dealer", "secret": "hush-hush", "tenant": 1, "reach": {}}
-Json = dict[str, Any]
-
-
-class Plain:
-    """What a person with aiohttp and the API page would write."""
-
-    def __init__(self, server: RunningStandIn, session: aiohttp.ClientSession) -> None:
-        self.server = server
-        self.session = session
-
-    async def login(self, **form: str) -> tuple[int, Json]:
-        data = {"grant_type": "client_credentials", "client_secret": "hush-hush"} | form
-        async with self.session.post(f"{self.server.base_url}/oauth/token", data=data) as answer:
-            return answer.status, await answer.json()
-
-    async def call(
-        self, who: str, token: str, *, form: str = "{}/client", body: Json | None = None
-    ) -> tuple[int, Json, Mapping[str, str]]:
-        url = f"{self.server.base_url}/api/ver1.0/client/{form.format(who)}/"
-        async with self.session.request(
-            "GET" if body is None else "PUT",
-            url,
-            json=body,
-            headers={"Authorization": f"Bearer {token}"},
-            allow_redirects=False,
-        ) as answer:
-            return answer.status, await answer.json(), answer.headers
-
-
-@pytest.fixture
-async def shared(server: RunningStandIn) -> AsyncIterator[Plain]:
-    async with aiohttp.ClientSession() as session:
-        yield Plain(server, session)
-
-
-@asynccontextmanager
-async def plain(config: Json) -> AsyncIterator[Plain]:
-    async with start_standin(config) as server, aiohttp.ClientSession() as session:
-        yield Plain(server, session)
+from .faults import FaultBox
+from .plain import DEALER, Json, plain
 
 
 async def test_both_forms_of_the_path_give_the_record_compressed_and_with_the_counter() -> None:
@@ -298,117 +250,6 @@ async def test_what_a_client_must_not_do_is_written_down() -> None:
     assert books["other_host"]["requests"] == books["other_host"]["credentials"] == 1
 
 
-@pytest.mark.parametrize(
-    ("kind", "status", "applied"),
-    [
-        ("503", 503, 0),
-        ("504_after", 504, 1),
-        ("html", 502, 0),
-        ("empty", 503, 0),
-        ("busy", 429, 0),
-        ("redirect", 307, 0),
-        ("token_death", 401, 0),
-        ("status_418", 418, 0),
-    ],
-)
-async def test_a_fault_of_status_leaves_the_record_as_it_says(
-    shared: Plain, kind: str, status: int, applied: int
-) -> None:
-    await fresh(shared, [{"do": kind, "retry_after": "date+2"}])
-    token = await shared.server.do("issue_token", app="dealer")
-    url = f"{shared.server.base_url}/api/ver1.0/client/12/client/"
-    async with shared.session.put(
-        url,
-        json={"hold_music": 1},
-        headers={"Authorization": f"Bearer {token}"},
-        allow_redirects=False,
-    ) as answer:
-        await answer.read()
-        books = await shared.server.books()
-
-    assert answer.status == status
-    assert ("Retry-After" in answer.headers) == (status in {429, 502, 503, 504})
-    assert len(books["writes"]) == applied
-    assert books["tenants"]["12"]["last"] == kind
-    assert not books["tenants"]["12"]["ok"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "error", "applied"),
-    [
-        ("reset_before", aiohttp.ClientOSError, 0),
-        ("reset_after", aiohttp.ClientOSError, 1),
-        ("close_before", aiohttp.ServerDisconnectedError, 0),
-        ("close_after", aiohttp.ServerDisconnectedError, 1),
-        ("cut_head_before", aiohttp.ServerDisconnectedError, 0),
-        ("cut_head", aiohttp.ServerDisconnectedError, 1),
-        ("nonsense", aiohttp.ClientResponseError, 0),
-        ("cut", aiohttp.ClientPayloadError, 1),
-        ("garble", (aiohttp.ClientPayloadError, ValueError), 1),
-        ("bad_crc", aiohttp.ClientPayloadError, 1),
-        ("half_json", json.JSONDecodeError, 1),
-    ],
-)
-async def test_a_fault_of_the_wire_breaks_the_answer_and_not_the_books(
-    shared: Plain, kind: str, error: type[Exception] | tuple[type[Exception], ...], applied: int
-) -> None:
-    await fresh(shared, [{"do": kind}])
-    token = await shared.server.do("issue_token", app="dealer")
-
-    with pytest.raises(error):
-        await shared.call("12", token, body={"hold_music": 1})
-
-    # aiohttp repeats a PUT by itself when the connection breaks, so there can be two.
-    books = await shared.server.books()
-    assert bool(books["writes"]) == bool(applied)
-    assert books["tenants"]["12"]["last"] == kind
-    assert books["total"]["in_flight"] == 0
-
-
-async def test_stall_drip_hangup_and_skew_give_the_whole_answer_in_the_end(shared: Plain) -> None:
-    kinds = ("stall", "drip", "hangup", "clock_skew")
-    rules = [{"tenants": [at], "do": kind, "seconds": 0.05} for at, kind in enumerate(kinds, 1)]
-    await fresh(shared, rules)
-    token = await shared.server.do("issue_token", app="dealer")
-
-    answers = [await shared.call(str(at), token) for at in (1, 2, 3, 4)]
-
-    assert [(status, record["id"]) for status, record, _ in answers] == [
-        (200, 1),
-        (200, 2),
-        (200, 3),
-        (200, 4),
-    ]
-    books = await shared.server.books(tenants="failed")
-    assert books["tenants"] == {}
-    assert books["faults"] == dict.fromkeys(kinds, 1)
-
-
-async def test_an_answer_that_nobody_waits_for_is_abandoned_in_the_books(shared: Plain) -> None:
-    await fresh(shared, [{"do": "stall", "seconds": 30}])
-    token = await shared.server.do("issue_token", app="dealer")
-
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await shared.call("12", token)
-
-    while (books := await shared.server.books())["total"]["in_flight"]:
-        await asyncio.sleep(0)
-    assert books["tenants"]["12"]["last"] == "abandoned"
-
-
-async def test_faults_by_chance_are_those_of_the_seed_in_any_order(shared: Plain) -> None:
-    rates = {"500": 0.2, "busy": 0.2}
-    seen = []
-    for order in (range(1, 41), range(40, 0, -1)):
-        await fresh(shared, [], seed=7, rates=rates)
-        token = await shared.server.do("issue_token", app="dealer")
-        seen.append({who: (await shared.call(str(who), token))[0] for who in order})
-
-    assert seen[0] == seen[1]
-    assert set(seen[0].values()) == {200, 429, 500}
-
-
 async def test_a_dealer_can_have_a_hundred_thousand_tenants_of_a_later_revision() -> None:
     config = {
         "tenants": {"range": [1, 100_000]},
@@ -448,26 +289,10 @@ async def test_writes_of_one_tenant_can_be_made_to_exclude_each_other() -> None:
     assert alone[0] == 200
 
 
-def test_the_bomb_is_well_formed_gzip() -> None:
-    bomb = b"".join(gzip_bomb(5 * 2**20))
-
-    assert gzip.decompress(bomb) == bytes(5 * 2**20)
-    assert len(bomb) < 10_000
-    assert zlib.decompressobj(31).decompress(bomb, 100) == bytes(100)
-
-
 @pytest.mark.parametrize(
     "config",
     [{"tenant": 1}, {"rules": [{"do": "explode"}]}, {"faults": {"rates": {"oops": 1}}}],
 )
 def test_a_typo_in_the_configuration_is_loud(config: Json) -> None:
-    from .faults import FaultBox  # noqa: PLC0415
-
     with pytest.raises((BadConfig, TypeError)):
         FaultBox((made := Config.of(config)).faults, made.rules)
-
-
-async def fresh(wire: Plain, rules: list[Json], **faults: Any) -> None:
-    await wire.server.do("set_rules", rules=rules)
-    await wire.server.do("set_faults", **faults)
-    await wire.server.do("reset_books")

@@ -1,0 +1,140 @@
+"""The SDK's bulk calls against the stand-in: one outcome each, as the server's books have it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from ringme_async import errors
+from ringme_async.auth import ClientCredentials
+from ringme_async.bulk import Done, Failed
+from ringme_async.models import ClientUpdate
+from ringme_async.tenant import Tenant
+
+from .checks import Json, assert_tells_no_secret, guarded, sdk
+
+EVERY_KIND = (
+    *("500", "502", "503", "504", "504_after", "html", "empty", "busy", "reset_before"),
+    *("reset_after", "close_before", "close_after", "cut_head_before", "nonsense", "redirect"),
+    *("cut", "cut_head", "garble", "bad_crc", "half_json", "wrong_type", "stall", "drip"),
+    *("hangup", "clock_skew", "token_death"),
+)
+FAULTS: Json = {
+    "seed": 11,
+    "rates": dict.fromkeys(EVERY_KIND, 0.05 / len(EVERY_KIND)),
+    "stall_seconds": 0.2,
+    "drip_seconds": 0.2,
+    "retry_after": ["", "0", "date+0", "nan"],
+}
+TROUBLED: Json = {
+    "tenants": {"range": [1, 1990]},
+    "blocked": {"divisible_by": 101},
+    "rules": [{"tenants": {"divisible_by": 97}, "do": "503"}],
+    "faults": FAULTS,
+}
+
+
+async def test_two_thousand_reads_with_faults_have_one_outcome_each_as_in_the_books() -> None:
+    async with guarded(TROUBLED) as server, sdk(server) as ringme:
+        report = await ringme.clients.get_many(range(1, 2001), concurrency=64)
+        books = await server.books(tenants="failed")
+
+    assert [outcome.index for outcome in report] == list(range(2000))
+    assert [outcome.who for outcome in report] == list(range(1, 2001))
+    failed = {outcome.who: outcome.error for outcome in report if isinstance(outcome, Failed)}
+    assert {str(who) for who in failed} == set(books["tenants"])
+    for outcome in report:
+        if isinstance(outcome, Done):
+            assert outcome.value.id == outcome.who
+    doomed = {who for who in range(1, 2001) if not who % 97 or not who % 101 or who > 1990}
+    assert doomed <= set(failed)
+    # Once a neighbour's token deaths have used up a call's patience, a 401 is its last error.
+    assert sum(isinstance(failed[who], errors.ServerError) for who in range(97, 1990, 97)) >= 15
+    assert sum(isinstance(failed[who], errors.UserBlocked) for who in range(101, 1990, 101)) >= 15
+    others = Counter(books["tenants"][str(who)]["last"] for who in set(failed) - doomed)
+    assert set(others) <= {"redirect", "wrong_type", "401", "token_death"}
+    assert others["401"] + others["token_death"] <= 3
+    for error in failed.values():
+        assert_tells_no_secret(error)
+    assert sum(books["faults"].values()) > 60
+    assert books["total"]["max_in_flight"] <= 64
+
+
+async def test_five_hundred_changes_with_faults_leave_what_their_outcomes_say() -> None:
+    wishes = {who: ClientUpdate(hold_music=who, timezone="Asia/Omsk") for who in range(1, 501)}
+    config = {**TROUBLED, "faults": {**FAULTS, "seed": 5}, "unwritable": ["geo_list"]}
+    wishes[13] = ClientUpdate(geo_list="RU")
+    async with guarded(config) as server, sdk(server) as ringme:
+        report = await ringme.clients.update_many(wishes, concurrency=64)
+        books = await server.books()
+
+    written: dict[Any, Json] = {}
+    for write in books["writes"]:
+        written.setdefault(write["tenant"], write["body"])
+        assert write["body"] == {"hold_music": write["tenant"], "timezone": "Asia/Omsk"}
+    assert len(report) == 500
+    for outcome in report:
+        match outcome:
+            case Done(who=who, value=client):
+                assert client.hold_music == who
+                assert who in written
+            case Failed(who=who, error=error):
+                assert error.maybe_applied or who not in written
+            case _:
+                pytest.fail("nothing was left unattempted")
+    assert isinstance(report[12], Failed)
+    assert isinstance(report[12].error, errors.AccessDenied)
+
+
+async def test_a_ceiling_in_bulk_is_used_to_the_last_request_and_never_passed() -> None:
+    own = {"tenants": {"range": [1, 4]}, "ceiling": 20}
+    config = {"own_applications": own, "window_seconds": 2.0, "latency": [0.0, 0.02]}
+    tenants = [
+        Tenant(auth=ClientCredentials(f"app-{number}", f"secret-{number}"), name=f"t{number}")
+        for number in (1, 2, 3, 4)
+    ] * 50
+    async with guarded(config) as server, sdk(server, None) as ringme:
+        report = await ringme.clients.get_many(tenants, concurrency=32)
+        books = await server.books()
+
+    assert all(outcome.ok for outcome in report)
+    assert len(report) == 200
+    assert books["total"]["refused"] == {}
+    assert books["logins"]["outcomes"] == {"200": 4}
+    counted: dict[int, list[int]] = {}
+    for window in books["windows"]:
+        counted.setdefault(window["client"], []).append(window["counted"])
+    assert set(counted) == {1, 2, 3, 4}
+    for windows in counted.values():
+        assert sum(windows) == 50
+        assert max(windows) == 20
+
+
+async def test_a_tenant_that_stalls_holds_up_nobody_else() -> None:
+    config = {"rules": [{"tenants": [7], "do": "stall", "seconds": 120}]}
+    ids = [7] * 30 + list(range(8, 208))
+    done: set[object] = set()
+    async with (
+        guarded(config) as server,
+        asyncio.timeout(20),
+        sdk(server) as ringme,
+        ringme.clients.get_many(ids, concurrency=16) as run,
+    ):
+        async for outcome in run:
+            assert isinstance(outcome, Done)
+            done.add(outcome.who)
+            if len(done) == 200:
+                break
+
+    assert done == set(range(8, 208))
+
+
+async def test_tokens_that_die_by_chance_cost_no_value() -> None:
+    faults = {"seed": 3, "rates": {"token_death": 0.01}}
+    async with guarded({"faults": faults, "latency": 0.02}) as server, sdk(server) as ringme:
+        report = await ringme.clients.get_many(range(1, 1001), concurrency=64)
+
+    assert sum(outcome.ok for outcome in report) == 1000
