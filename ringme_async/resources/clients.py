@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeGuard, cast
+from typing import Literal, TypeGuard, TypeVar, cast
 
 from ringme_async.auth import TokenKey
 from ringme_async.bulk import BulkRun, Done, Failed, NotAttempted, Outcome
@@ -17,6 +17,9 @@ from ringme_async.resources.addressing import Addressing
 from ringme_async.resources.jobs import ApplyJob, CallJob
 from ringme_async.tenant import Tenant, Who
 from ringme_async.transports import Response
+
+# A mapping's type is invariant in its keys: without this, a dict[int, ...] would be refused.
+W = TypeVar("W", bound=Who)
 
 OnQuotaInBulk = Literal["park", "fail"]
 
@@ -140,7 +143,7 @@ class Clients:
 
     def update_many(
         self,
-        changes: Mapping[Who, ClientUpdate]
+        changes: Mapping[W, ClientUpdate]
         | Iterable[tuple[Who, ClientUpdate]]
         | AsyncIterable[tuple[Who, ClientUpdate]],
         *,
@@ -192,7 +195,7 @@ class Clients:
 
     async def plan(
         self,
-        changes: Mapping[Who, ClientUpdate] | Iterable[tuple[Who, ClientUpdate]],
+        changes: Mapping[W, ClientUpdate] | Iterable[tuple[Who, ClientUpdate]],
         *,
         concurrency: int = 64,
         deadline: float | None = None,
@@ -390,7 +393,7 @@ def _named_twice(outcome: Done[Client]) -> Failed:
 
 
 def _pairs(
-    changes: Mapping[Who, ClientUpdate] | Iterable[tuple[Who, ClientUpdate]],
+    changes: Mapping[W, ClientUpdate] | Iterable[tuple[Who, ClientUpdate]],
 ) -> list[tuple[Who, ClientUpdate]]:
     if isinstance(changes, Mapping):
         return list(cast("Mapping[Who, ClientUpdate]", changes).items())
