@@ -1,0 +1,194 @@
+"""What the transports share: asking for gzip, and taking in a body up to a cap."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+import attrs
+
+from ringme_async.errors import InvalidRequest, ResponseLost, ResponseTooLarge
+from ringme_async.transports import Headers, Request, Response
+
+DEFAULT_MAX_BODY: Final = 8 * 2**20
+
+_GZIP_WBITS: Final = 16 + zlib.MAX_WBITS
+# What the framing of an incompressible body may add to it on the wire.
+_FRAMING: Final = 2**16
+# A stream of empty members never reaches the cap, and each of them costs a copy of the rest.
+_MOST_MEMBERS: Final = 1_000
+
+
+class _Inflater(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /, max_length: int = ...) -> bytes: ...
+
+
+def asking_for_gzip(request: Request) -> Request:
+    """Give the request with ``Accept-Encoding: gzip``, unless it asks for something itself.
+
+    The header is mandatory on every request (API page, section 3).
+    """
+    if "accept-encoding" in request.headers:
+        return request
+    headers = Headers({**request.headers, "accept-encoding": "gzip"})
+    return attrs.evolve(request, headers=headers)
+
+
+def whole_number(name: str, value: object, *, least: int) -> int:
+    """Give a setting back if it is a whole number.
+
+    Raises:
+        InvalidRequest: It is none, or is below ``least``.
+    """
+    if type(value) is not int or value < least:
+        raise InvalidRequest(f"{name} must be a whole number from {least} up, not {value!r}")
+    return value
+
+
+def peer_of(url: str) -> str:
+    """Name the host and port of a URL, and nothing else of it, for a message."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return "an unreadable address"
+    return f"{parts.hostname or 'no host'}:{port}"
+
+
+class Body:
+    """A body on its way in: its coding is undone chunk by chunk, and it never passes its cap.
+
+    Args:
+        url: Where it comes from, for messages.
+        headers: Of its answer.
+        max_body: The cap on its size after decompression, in bytes.
+    """
+
+    __slots__ = ("_cap", "_coding", "_inflater", "_members", "_parts", "_raw", "_size", "_url")
+
+    def __init__(self, url: str, headers: Headers, max_body: int) -> None:
+        self._url = url
+        self._cap = max_body
+        self._coding = headers.get("content-encoding", "").strip().lower()
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._raw = 0
+        self._members = 0
+        self._inflater: _Inflater | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Take in the next bytes as they came over the wire.
+
+        Raises:
+            ResponseTooLarge: The body is over its cap.
+            ResponseLost: Its coding is garbled, or one that was not asked for.
+        """
+        if not chunk:
+            return
+        self._raw += len(chunk)
+        if self._coding in {"", "identity"}:
+            self._keep(chunk)
+            return
+        if self._raw > self._cap + _FRAMING:
+            raise self._too_large()
+        try:
+            self._inflate(chunk)
+        except zlib.error:
+            garbled = True
+        else:
+            garbled = False
+        if garbled:
+            raise self._lost(f"its {self._coding} body is garbled")
+
+    def finish(self) -> bytes:
+        """Give the whole body.
+
+        Raises:
+            ResponseLost: It stops in the middle of its compressed stream.
+        """
+        if self._inflater is not None and not self._inflater.eof:
+            raise self._lost(f"its {self._coding} body stops in the middle")
+        return self.so_far()
+
+    def so_far(self) -> bytes:
+        """Give what has come in, whole or not."""
+        return b"".join(self._parts)
+
+    def headers_left(self, headers: Headers) -> Headers:
+        """Give the headers without those that describe the body as it was on the wire."""
+        if self._inflater is None:
+            return headers
+        gone = {"content-encoding", "content-length"}
+        return Headers({name: value for name, value in headers.items() if name not in gone})
+
+    def _keep(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > self._cap:
+            raise self._too_large()
+        self._parts.append(part)
+
+    def _inflate(self, chunk: bytes) -> None:
+        inflater, rest = self._inflater, chunk
+        while True:
+            if inflater is not None and inflater.eof:
+                # Padding with zeros may follow a member.
+                rest = rest.lstrip(b"\0")
+            if not rest:
+                return
+            if inflater is None or inflater.eof:
+                inflater = self._inflater = self._next_member(rest)
+            # One byte more than fits, so that a body over the cap shows itself as such.
+            self._keep(inflater.decompress(rest, self._cap - self._size + 1))
+            rest = inflater.unused_data
+
+    def _next_member(self, start: bytes) -> _Inflater:
+        self._members += 1
+        if self._members > _MOST_MEMBERS:
+            raise self._lost(f"its {self._coding} body is cut into too many pieces")
+        return zlib.decompressobj(self._wbits(start))
+
+    def _wbits(self, start: bytes) -> int:
+        if self._coding in {"gzip", "x-gzip"}:
+            return _GZIP_WBITS
+        if self._coding == "deflate" and self._inflater is None:
+            # Some servers mean a bare deflate stream, without the zlib header of RFC 9110.
+            return zlib.MAX_WBITS if start[0] & 0x0F == 8 else -zlib.MAX_WBITS
+        if self._coding == "deflate":
+            raise self._lost("something follows its deflate body")
+        raise self._lost("its Content-Encoding was not asked for")
+
+    def _too_large(self) -> ResponseTooLarge:
+        return ResponseTooLarge(
+            f"the answer of {peer_of(self._url)} is over max_body, {self._cap} bytes"
+        )
+
+    def _lost(self, why: str) -> ResponseLost:
+        return ResponseLost(f"the answer of {peer_of(self._url)} cannot be read: {why}")
+
+
+def unpacked(request: Request, response: Response, max_body: int) -> Response:
+    """Undo the coding of a response that is in memory as a whole.
+
+    Where the status is an error, a body that cannot be read to its end is given as far as it
+    goes, since the status says what matters.
+
+    Raises:
+        ResponseTooLarge: The body is over its cap.
+        ResponseLost: The body of a success cannot be decompressed.
+    """
+    body = Body(request.url, response.headers, max_body)
+    try:
+        body.feed(response.body)
+        data = body.finish()
+    except ResponseLost:
+        if response.status < 400:
+            raise
+        data = body.so_far()
+    return Response(response.status, body.headers_left(response.headers), data)

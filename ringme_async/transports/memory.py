@@ -1,0 +1,72 @@
+"""A transport without a network: the requests go to a function."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ringme_async.errors import TransportTimeout
+from ringme_async.transports import Request, Response
+from ringme_async.transports.body import (
+    DEFAULT_MAX_BODY,
+    asking_for_gzip,
+    peer_of,
+    unpacked,
+    whole_number,
+)
+
+__all__ = ["Handler", "InMemoryTransport"]
+
+Handler = Callable[[Request], Awaitable[Response]]
+"""Answers a request; whatever it raises reaches the caller as it is."""
+
+
+class InMemoryTransport:
+    """Hands each request to an async function, and gives back what that returns.
+
+    It does what every transport does: asks for gzip and undoes it (API page, section 3), keeps
+    the attempt's time-out, and keeps bodies under their cap.
+
+    Args:
+        handler: Answers the requests, several at once. A ``TransportError`` that it raises is the
+            network's failure; any other exception is a bug of its own, and gets out too.
+        max_body: The cap on a body after decompression, in bytes. Default 8 MiB.
+
+    Raises:
+        InvalidRequest: ``max_body`` is not a whole number from 1 up.
+    """
+
+    __slots__ = ("_closed", "_handler", "_max_body")
+
+    def __init__(self, handler: Handler, *, max_body: int = DEFAULT_MAX_BODY) -> None:
+        self._handler = handler
+        self._max_body = whole_number("max_body", max_body, least=1)
+        self._closed = False
+
+    async def send(self, request: Request) -> Response:
+        """Call the handler with a request.
+
+        Raises:
+            TransportTimeout: The handler took longer than ``timeouts.attempt``.
+            ResponseTooLarge: The body is over ``max_body``.
+            ResponseLost: The body cannot be decompressed.
+            RuntimeError: The transport is closed.
+        """
+        if self._closed:
+            raise RuntimeError("this InMemoryTransport is closed")
+        timer = asyncio.timeout(request.timeouts.attempt)
+        try:
+            async with timer:
+                response = await self._handler(asking_for_gzip(request))
+        except TimeoutError:
+            if not timer.expired():
+                raise
+        else:
+            return unpacked(request, response, self._max_body)
+        raise TransportTimeout(
+            f"no whole answer from {peer_of(request.url)} within {request.timeouts.attempt:g} s"
+        )
+
+    async def aclose(self) -> None:
+        """Refuse further requests; further calls do nothing."""
+        self._closed = True
