@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
 from ringme_async.auth import Auth, LoginLimit, TokenEndpoint, TokenStore
 from ringme_async.dispatch import Dispatcher, OnQuota
+from ringme_async.environment import auth_in, base_url_in
 from ringme_async.errors import InvalidRequest
 from ringme_async.models import JSON
 from ringme_async.observe import Observer, Observers
@@ -84,6 +86,39 @@ class RingMe:
         )
         self._clients = Clients(
             self._dispatcher, self._addressing, timeout=self._timeout, on_quota=self._on_quota
+        )
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        transport: Transport | None = None,
+        timeout: float = 60.0,
+        on_quota: OnQuota = "raise",
+    ) -> Self:
+        """Make one from the environment.
+
+        ``RINGME_BASE_URL`` says where; ``RINGME_APP_ID`` and ``RINGME_APP_SECRET``, with
+        ``RINGME_USERNAME`` and ``RINGME_PASSWORD`` for an application of the password kind, or
+        ``RINGME_TOKEN``, say with which credentials.
+
+        Args:
+            environ: The variables; default those of the process.
+            transport: As of ``RingMe``.
+            timeout: As of ``RingMe``, in seconds. Default 60.
+            on_quota: As of ``RingMe``.
+
+        Raises:
+            InvalidRequest: A variable is missing or malformed; the message names it.
+        """
+        variables = os.environ if environ is None else environ
+        return cls(
+            base_url_in(variables),
+            auth=auth_in(variables),
+            transport=transport,
+            timeout=timeout,
+            on_quota=on_quota,
         )
 
     @property

@@ -24,7 +24,7 @@ LAYERS = (
     {"ringme"},
     {"resources"},
     {"plan"},
-    {"bulk", "dispatch", "codec"},
+    {"bulk", "dispatch", "codec", "environment"},
     {"tenant"},
     {"auth", "quota"},
     {"retry", "observe"},
