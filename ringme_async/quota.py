@@ -8,10 +8,11 @@ answer has no such headers.
 
 Answers arrive out of order, so the smallest Remaining of a window counts: whatever the server had
 not counted by then is still in flight here, and subtracted. An answer to a request sent before
-the window turned never opens the new one. Its Reset tells in which window the server counted it:
-if in the new one, it can make the number smaller, else it is ignored. A number that jumps up in
-mid-window is not believed until the window turns: that costs a second or two, while to believe it
-would cost refusals whenever answers overtake each other.
+the window turned is ignored, unless its Reset proves that the server counted it in the new one:
+then it is spent there, and to forget it would be refused in the end. The same holds for an answer
+that runs ahead, from an hour that the server has begun while ours has its margin to go. It can
+only lower the number now, and is what is known when our window turns: to believe a number that
+jumps up would be refused wherever answers overtake each other, and gain a second or two.
 """
 
 from __future__ import annotations
@@ -123,9 +124,10 @@ class Quota:
     limit: int | None = field(default=None, init=False)
     # None: unknown. Infinite: unlimited. Within a window it never grows.
     _known: float | None = field(default=None, init=False)
-    # What late answers leave of an unknown window, for the probe's answer to be held against.
-    _late: float = field(default=math.inf, init=False)
     _turns_at: float = field(default=math.inf, init=False)
+    # What is known already of the window after this one, and when that turns.
+    _known_next: float | None = field(default=None, init=False)
+    _next_turns_at: float = field(default=math.inf, init=False)
     _not_before: float = field(default=-math.inf, init=False)
     _turned_at: float = field(default=-math.inf, init=False)
     _window: int = field(default=0, init=False)
@@ -202,20 +204,31 @@ class Quota:
         self, remaining: int, reset: int | None, window: int, sent_at: float, spent_before: int
     ) -> None:
         """Take in what an answer says of the window in which the server counted its request."""
-        now = _now()
         # What went astray since the request was sent may have been counted after it.
         left = remaining - (self._spent_unseen - spent_before)
-        if reset is not None:
-            ends_at = now + reset + _MARGIN
+        is_late = window != self._window
+        if reset is None:
+            surely_ends_after = -math.inf
+            ends_by = math.inf if self._turns_at < math.inf else _now() + RESET_UNSTATED + _MARGIN
         else:
-            ends_at = now + RESET_UNSTATED + _MARGIN if self._turns_at == math.inf else math.inf
-        if window == self._window and self._known is None:
-            self._open(min(left, self._late), ends_at)
-        elif window == self._window or (
-            reset is not None and sent_at + reset - _MARGIN > self._turned_at
-        ):
-            self._narrow(left, ends_at)
+            surely_ends_after = sent_at + reset - _MARGIN
+            ends_by = _now() + reset + _MARGIN
+        if is_late and surely_ends_after <= self._turned_at:
+            pass
+        elif self._known is None:
+            self._open(left, ends_by)
+        else:
+            self._known = min(self._known, left)
+            if surely_ends_after > self._due():
+                self._learn_next(left, ends_by)
+            else:
+                # Each estimate is late by its answer's latency: the earliest is the nearest.
+                self._turns_at = min(self._turns_at, ends_by)
         self.serve()
+
+    def _learn_next(self, left: float, ends_by: float) -> None:
+        self._known_next = left if self._known_next is None else min(self._known_next, left)
+        self._next_turns_at = min(self._next_turns_at, ends_by)
 
     def learn_nothing(self, window: int) -> None:
         """Take in an answer that says nothing of the quota."""
@@ -236,9 +249,10 @@ class Quota:
     def spend(self) -> None:
         """Count a request as spent that no answer speaks of."""
         self._spent_unseen += 1
-        self._late -= 1
         if self._known is not None:
             self._known -= 1
+        if self._known_next is not None:
+            self._known_next -= 1
         self.serve()
 
     def serve(self) -> None:
@@ -256,7 +270,7 @@ class Quota:
 
     def _look(self) -> float:
         now = _now()
-        if self._known is not None and now > self._due() - _TIMER_SLACK:
+        while self._known is not None and now > self._due() - _TIMER_SLACK:
             self._turn()
         return now
 
@@ -265,9 +279,8 @@ class Quota:
 
     def _turn(self) -> None:
         self._turned_at = self._due()
-        self._turns_at = math.inf
-        self._known = None
-        self._late = math.inf
+        self._known, self._known_next = self._known_next, None
+        self._turns_at, self._next_turns_at = self._next_turns_at, math.inf
         self._window += 1
         self._in_flight_older = self._in_flight
         self._in_flight = 0
@@ -277,13 +290,6 @@ class Quota:
         self._known = left
         self._turns_at = turns_at
         self._probes = 0
-
-    def _narrow(self, left: float, ends_at: float) -> None:
-        self._late = min(self._late, left)
-        if self._known is not None:
-            self._known = min(self._known, left)
-            # Each answer's estimate is late by its own latency: the earliest is the nearest.
-            self._turns_at = min(self._turns_at, ends_at)
 
     # Who may go.
 
