@@ -10,7 +10,6 @@ from typing import Self
 from ringme_async.auth import Auth, LoginLimit, TokenEndpoint, TokenStore
 from ringme_async.dispatch import Dispatcher, OnQuota
 from ringme_async.environment import auth_in, base_url_in
-from ringme_async.errors import InvalidRequest
 from ringme_async.models import JSON
 from ringme_async.observe import Observer, Observers
 from ringme_async.quota import QuotaBook
@@ -18,7 +17,7 @@ from ringme_async.resources.addressing import Addressing, UrlForm
 from ringme_async.resources.clients import Clients, checked_on_quota, checked_timeout
 from ringme_async.resources.raw import raw_call
 from ringme_async.retry import RetryPolicy
-from ringme_async.tenant import Tenant, origin_of
+from ringme_async.tenant import Tenant
 from ringme_async.transports import Response, Timeouts, Transport
 from ringme_async.transports.aiohttp import AiohttpTransport
 from ringme_async.version import __version__
@@ -70,12 +69,9 @@ class RingMe:
         url_form: UrlForm = "client",
         observers: Iterable[Observer] = (),
     ) -> None:
-        if url_form not in {"client", "client_info"}:
-            raise InvalidRequest(f'url_form is "client" or "client_info", not {url_form!r}')
         self._timeout = checked_timeout(timeout)
         self._on_quota: OnQuota = checked_on_quota(on_quota)
-        origin = None if base_url is None else origin_of(base_url)
-        self._addressing = Addressing(origin, auth, url_form)
+        self._addressing = Addressing.by(base_url, auth, url_form)
         self._transport = AiohttpTransport() if transport is None else transport
         self._tokens = TokenStore() if tokens is None else tokens
         self._dispatcher = self._put_together(

@@ -8,9 +8,11 @@ from attrs import frozen
 
 from ringme_async.auth import Auth, TokenKey
 from ringme_async.errors import InvalidRequest
-from ringme_async.tenant import Tenant, Who, client_id_in_path
+from ringme_async.tenant import Tenant, Who, client_id_in_path, origin_of
 
 UrlForm = Literal["client", "client_info"]
+
+_NO_HOST = "no base_url: give one to RingMe, or to the tenant"
 
 
 @frozen
@@ -27,8 +29,22 @@ class Addressing:
     """Resolves whom calls are for against the defaults of one ``RingMe``."""
 
     origin: str | None
-    auth: Auth | None
-    url_form: UrlForm = "client"
+    # One for all calls: looking things up by the very same key is quicker than by an equal one.
+    own: TokenKey | None
+    url_form: UrlForm
+
+    @classmethod
+    def by(cls, base_url: str | None, auth: Auth | None, url_form: UrlForm) -> Addressing:
+        """Take the defaults as they were given to a ``RingMe``.
+
+        Raises:
+            InvalidRequest: One of them is malformed.
+        """
+        if url_form not in {"client", "client_info"}:
+            raise InvalidRequest(f'url_form is "client" or "client_info", not {url_form!r}')
+        origin = None if base_url is None else origin_of(base_url)
+        own = None if origin is None or auth is None else TokenKey(origin, auth)
+        return cls(origin, own, url_form)
 
     def of(self, who: Who) -> Address:
         """Find out where a call for ``who`` goes.
@@ -44,20 +60,20 @@ class Addressing:
 
     def key_of(self, tenant: Tenant | None) -> TokenKey:
         """Choose the credentials and the host; never send credentials to a host not theirs."""
-        if tenant is None:
-            tenant = _NOBODY_IN_PARTICULAR
+        if tenant is None or (tenant.auth is None and tenant.origin in {None, self.origin}):
+            return self._own_key()
         origin = tenant.origin or self.origin
         if origin is None:
-            raise InvalidRequest("no base_url: give one to RingMe, or to the tenant")
-        if tenant.auth is not None:
-            return TokenKey(origin, tenant.auth)
-        if self.auth is None:
-            raise InvalidRequest("no credentials: give auth= to RingMe, or to the tenant")
-        if origin != self.origin:
+            raise InvalidRequest(_NO_HOST)
+        if tenant.auth is None:
             raise InvalidRequest(
                 "the tenant's base_url is another host than RingMe's; give the tenant auth= too"
             )
-        return TokenKey(origin, self.auth)
+        return TokenKey(origin, tenant.auth)
 
-
-_NOBODY_IN_PARTICULAR = Tenant()
+    def _own_key(self) -> TokenKey:
+        if self.origin is None:
+            raise InvalidRequest(_NO_HOST)
+        if self.own is None:
+            raise InvalidRequest("no credentials: give auth= to RingMe, or to the tenant")
+        return self.own
