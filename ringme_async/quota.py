@@ -52,7 +52,7 @@ class Reservation:
     _quota: Quota
     _window: int
     _sent_at: float
-    _lost_before: int
+    _spent_before: int
     _settled: bool = False
 
     def learn(self, headers: Mapping[str, str]) -> None:
@@ -76,7 +76,7 @@ class Reservation:
         reset = _whole_number(headers.get("x-ratelimit-reset"))
         if reset is not None and reset > _LONGEST_RESET:
             reset = None
-        self._quota.learn(remaining, reset, self._window, self._sent_at, self._lost_before)
+        self._quota.learn(remaining, reset, self._window, self._sent_at, self._spent_before)
 
     def refused(self, reset_after: float) -> None:
         """Tell of a 429 ``rate_limit_exceeded``: nothing is left, whoever spent it.
@@ -120,7 +120,7 @@ class Quota:
         limit: The last X-RateLimit-Limit seen; None before.
     """
 
-    _patience: float = 1.0
+    _patience: float = field(default=1.0, alias="patience")
     limit: int | None = field(default=None, init=False)
     # None: unknown. Infinite: unlimited. Within a window it never grows.
     _known: float | None = field(default=None, init=False)
@@ -138,7 +138,7 @@ class Quota:
     _next_probe_at: float = field(default=math.inf, init=False)
     _spent_unseen: int = field(default=0, init=False)
     _waiters: OrderedDict[asyncio.Future[Reservation | None], None] = field(
-        factory=OrderedDict, init=False, repr=False
+        factory=OrderedDict[asyncio.Future[Reservation | None], None], init=False, repr=False
     )
     _timer: asyncio.TimerHandle | None = field(default=None, init=False, repr=False)
 
@@ -196,7 +196,8 @@ class Quota:
         self._look()
         if window == self._window:
             self._in_flight -= 1
-            self._probes = max(0, self._probes - 1)
+            if self._known is None:
+                self._probes -= 1
         elif window == self._window - 1:
             self._in_flight_older -= 1
 
@@ -289,7 +290,6 @@ class Quota:
     def _open(self, left: float, turns_at: float) -> None:
         self._known = left
         self._turns_at = turns_at
-        self._probes = 0
 
     # Who may go.
 
@@ -357,10 +357,12 @@ class QuotaBook:
         capacity: How many are kept. Default 100,000.
     """
 
-    _capacity: int = 100_000
-    _kept: OrderedDict[Hashable, Quota] = field(factory=OrderedDict, init=False, repr=False)
+    _capacity: int = field(default=100_000, alias="capacity")
+    _kept: OrderedDict[Hashable, Quota] = field(
+        factory=OrderedDict[Hashable, Quota], init=False, repr=False
+    )
     _alive: WeakValueDictionary[Hashable, Quota] = field(
-        factory=WeakValueDictionary, init=False, repr=False
+        factory=WeakValueDictionary[Hashable, Quota], init=False, repr=False
     )
 
     def __len__(self) -> int:

@@ -1,5 +1,8 @@
-"""Whether to try again and when: plain decisions. Nothing here sleeps, sends or reads a clock
-that was not handed in."""
+"""Whether to try again, and when.
+
+Plain decisions: nothing here sleeps or sends, and calendar time is read only where a date has to
+be counted from it.
+"""
 
 from __future__ import annotations
 

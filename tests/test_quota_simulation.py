@@ -39,10 +39,10 @@ class Server:
     began: float = 0.0
     whole: Callable[[float], int] = math.ceil
     loses: Callable[[], bool] = lambda: False
-    served: Counter[int] = field(factory=Counter, init=False)
-    refused: Counter[int] = field(factory=Counter, init=False)
-    lost: Counter[int] = field(factory=Counter, init=False)
-    elsewhere: Counter[int] = field(factory=Counter, init=False)
+    served: Counter[int] = field(factory=Counter[int], init=False)
+    refused: Counter[int] = field(factory=Counter[int], init=False)
+    lost: Counter[int] = field(factory=Counter[int], init=False)
+    elsewhere: Counter[int] = field(factory=Counter[int], init=False)
 
     async def send(self) -> Answer:
         await asyncio.sleep(self.latency())
