@@ -136,7 +136,7 @@ async def serving(
             server.requests.append(request)
             await peer.send(data)
 
-    listener = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    listener = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls, backlog=512)
     port = listener.sockets[0].getsockname()[1]
     server = WireServer(port, "https" if tls else "http")
     server.idle.set()

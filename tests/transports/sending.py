@@ -1,0 +1,74 @@
+"""Short ways to send one request and look at what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ssl import SSLContext
+
+import pytest
+from aiohttp import ClientSession
+
+from ringme_async.errors import RingMeError, TransportError
+from ringme_async.transports import Headers, Request, Response, Timeouts
+from ringme_async.transports.aiohttp import AiohttpTransport
+
+SECRET = "s3cret"
+PATIENT = Timeouts(connect=5.0, attempt=5.0)
+
+
+def request(
+    url: str, method: str = "GET", body: bytes = b"", timeouts: Timeouts = PATIENT, **fields: str
+) -> Request:
+    """Make a request that carries secrets in its header, its query and its body."""
+    headers = {"Authorization": f"Bearer {SECRET}", **fields}
+    return Request(method, f"{url}?q={SECRET}", Headers(headers), body, timeouts)
+
+
+@asynccontextmanager
+async def opened(
+    session: ClientSession | None = None,
+    *,
+    max_body: int = 8 * 2**20,
+    ssl: SSLContext | None = None,
+    proxy: str | None = None,
+    limit: int = 0,
+) -> AsyncIterator[AiohttpTransport]:
+    """Open a transport and close it."""
+    transport = AiohttpTransport(session, max_body=max_body, ssl=ssl, proxy=proxy, limit=limit)
+    try:
+        yield transport
+    finally:
+        await transport.aclose()
+
+
+async def sent(
+    url: str, method: str = "GET", body: bytes = b"", *, max_body: int = 8 * 2**20
+) -> Response:
+    """Send one request with a transport of its own."""
+    async with opened(max_body=max_body) as transport:
+        return await transport.send(request(url, method, body))
+
+
+async def failure_of(transport: AiohttpTransport, asked: Request) -> TransportError:
+    """Send a request that fails, and check what holds for every failure."""
+    with pytest.raises(TransportError) as caught:
+        await transport.send(asked)
+    assert_harmless(caught.value)
+    return caught.value
+
+
+def assert_harmless(error: RingMeError) -> None:
+    """Check that an error is one line, and tells no secret and nothing of aiohttp."""
+    assert "\n" not in str(error)
+    for text in (str(error), repr(error), repr(vars(error))):
+        assert SECRET not in text
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    frame = error.__traceback__
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        assert "site-packages" not in code.co_filename
+        if "ringme_async" in code.co_filename:
+            assert SECRET not in repr(frame.tb_frame.f_locals)
+        frame = frame.tb_next

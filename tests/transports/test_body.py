@@ -1,0 +1,112 @@
+"""Taking in a body chunk by chunk."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ringme_async.errors import ResponseLost, ResponseTooLarge
+from ringme_async.transports import Headers
+from ringme_async.transports.body import Body, peer_of
+
+URL = "https://pbx.example.com/path?q=s3cret"
+
+
+def intake(coding: str, max_body: int = 10_000) -> Body:
+    return Body(URL, Headers({"content-encoding": coding}), max_body)
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "identity": bytes,
+}
+
+
+@given(
+    body=st.binary(max_size=2_000),
+    coding=st.sampled_from(sorted(PACKERS)),
+    size=st.integers(1, 64),
+)
+def test_any_body_survives_any_cut_into_chunks(body: bytes, coding: str, size: int) -> None:
+    packed = PACKERS[coding](body)
+    taken = intake(coding)
+    for place in range(0, len(packed), size):
+        taken.feed(packed[place : place + size])
+
+    assert taken.finish() == body
+
+
+@given(
+    body=st.binary(min_size=1, max_size=2_000),
+    coding=st.sampled_from(["gzip", "deflate"]),
+    data=st.data(),
+)
+def test_no_half_of_a_packed_body_passes_for_the_whole(
+    body: bytes, coding: str, data: st.DataObject
+) -> None:
+    packed = PACKERS[coding](body)
+    taken = intake(coding)
+    taken.feed(packed[: data.draw(st.integers(1, len(packed) - 1))])
+
+    with pytest.raises(ResponseLost, match="stops in the middle"):
+        taken.finish()
+    assert body.startswith(taken.so_far())
+
+
+@given(noise=st.binary(min_size=1, max_size=500), coding=st.sampled_from(["gzip", "deflate", "br"]))
+def test_noise_ends_in_a_body_or_in_one_error(noise: bytes, coding: str) -> None:
+    taken = intake(coding)
+    lost: ResponseLost | None = None
+    try:
+        taken.feed(noise)
+        taken.finish()
+    except ResponseLost as error:
+        lost = error
+
+    if lost is not None:
+        assert lost.__context__ is None
+        assert "s3cret" not in str(lost)
+
+
+@given(
+    body=st.binary(max_size=300), cap=st.integers(1, 300), coding=st.sampled_from(sorted(PACKERS))
+)
+def test_the_cap_holds_to_the_byte(body: bytes, cap: int, coding: str) -> None:
+    taken = intake(coding, cap)
+    if len(body) > cap:
+        with pytest.raises(ResponseTooLarge, match=f"{cap} bytes"):
+            taken.feed(PACKERS[coding](body))
+        assert len(taken.so_far()) <= cap
+    else:
+        taken.feed(PACKERS[coding](body))
+        assert taken.finish() == body
+
+
+def test_zeros_in_a_chunk_of_their_own_are_padding() -> None:
+    taken = intake("gzip")
+    taken.feed(gzip.compress(b"hello"))
+    taken.feed(b"\0" * 10)
+    taken.feed(b"\0\0" + gzip.compress(b" again"))
+
+    assert taken.finish() == b"hello again"
+
+
+@pytest.mark.parametrize(
+    ("url", "peer"),
+    [
+        ("https://pbx.example.com/path?q=1", "pbx.example.com:443"),
+        ("http://user:s3cret@pbx.example.com:8080/", "pbx.example.com:8080"),
+        ("http://[::1]/", "::1:80"),
+        ("http://pbx.example.com:99999/", "an unreadable address"),
+        ("http://[::1/", "an unreadable address"),
+        ("/path", "no host:80"),
+    ],
+)
+def test_a_message_names_host_and_port_and_no_more(url: str, peer: str) -> None:
+    assert peer_of(url) == peer
