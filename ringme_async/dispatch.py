@@ -236,10 +236,10 @@ class _Run(Generic[T]):
         error = judge(response, secrets=(token.value,))
         if isinstance(error, RateLimited):
             reservation.refused(error.reset_after)
-        elif "x-ratelimit-remaining" in response.headers:
-            reservation.learn(response.headers)
-        elif isinstance(error, Unauthorized):
+        elif isinstance(error, Unauthorized) and "x-ratelimit-remaining" not in response.headers:
             reservation.give_back()
+        elif response.status < 500 or "x-ratelimit-remaining" in response.headers:
+            reservation.learn(response.headers)
         else:
             reservation.lost()
         raise error

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from tests.aioresponses_shim import mend_aioresponses
 from tests.jumping_loop import JumpingLoop
 
 
@@ -14,6 +15,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "jumping: run the test on a loop whose clock jumps instead of waiting"
     )
+    mend_aioresponses()
     # Without a loop said to be none, pytest-asyncio's look at the current one makes one on 3.11,
     # which nobody closes.
     asyncio.set_event_loop(None)

@@ -52,7 +52,9 @@ def test_a_request_shows_neither_query_nor_credentials_nor_headers_nor_body() ->
     url = "https://user:s3cret@pbx.example.com:8443/api/ver1.0/client/12/client/?token=s3cret"
     request = Request("PUT", url, Headers({"Authorization": "Bearer s3cret"}), b"s3cret")
 
-    assert repr(request) == "<Request PUT https://pbx.example.com:8443/api/ver1.0/client/12/client/>"
+    assert (
+        repr(request) == "<Request PUT https://pbx.example.com:8443/api/ver1.0/client/12/client/>"
+    )
 
 
 def test_a_request_takes_a_plain_mapping_as_its_headers() -> None:
@@ -71,3 +73,11 @@ def test_a_response_shows_its_size_and_not_its_body() -> None:
 def test_timeouts_must_be_above_zero(seconds: float) -> None:
     with pytest.raises(InvalidRequest, match="connect must be a number of seconds above 0"):
         Timeouts(connect=seconds)
+
+
+def test_headers_give_a_default_for_what_is_absent() -> None:
+    assert Headers({"A": "1"}).get("b", "2") == "2"
+
+
+def test_a_request_to_a_malformed_url_can_still_be_shown() -> None:
+    assert repr(Request("GET", "http://[::1/")) == "<Request GET of a malformed URL>"

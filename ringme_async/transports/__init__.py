@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Protocol, cast
+from collections.abc import ItemsView, Iterator, Mapping
+from typing import Protocol, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -13,6 +13,8 @@ from ringme_async.errors import DecodeError, InvalidRequest
 from ringme_async.frozen import JSON
 
 __all__ = ["Headers", "Request", "Response", "Timeouts", "Transport"]
+
+T = TypeVar("T")
 
 _SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "set-cookie", "www-authenticate"}
@@ -40,6 +42,20 @@ class Headers(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._fields)
+
+    @overload
+    def get(self, key: str, default: None = None, /) -> str | None: ...
+    @overload
+    def get(self, key: str, default: str, /) -> str: ...
+    @overload
+    def get(self, key: str, default: T, /) -> str | T: ...
+    def get(self, key: str, default: object = None, /) -> object:
+        """Give a field's value, or the default if there is no such field."""
+        return self._fields.get(key.lower(), default)
+
+    def items(self) -> ItemsView[str, str]:
+        """Give the fields, their names in lower case."""
+        return self._fields.items()
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._fields
@@ -88,7 +104,10 @@ class Request:
     timeouts: Timeouts = _DEFAULT_TIMEOUTS
 
     def __repr__(self) -> str:
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            return f"<Request {self.method} of a malformed URL>"
         host = parts.netloc.rpartition("@")[2]
         return f"<Request {self.method} {parts.scheme}://{host}{parts.path}>"
 
