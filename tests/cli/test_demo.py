@@ -83,7 +83,7 @@ def test_the_servers_books_agree(told: dict[str, Any]) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is a thing of Unix")
 def test_interrupted_under_way_it_says_so_and_ends() -> None:
-    import pty  # noqa: PLC0415
+    import pty
 
     terminal, stderr = pty.openpty()
     with subprocess.Popen(COMMAND, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=stderr) as process:
