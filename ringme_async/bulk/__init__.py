@@ -1,0 +1,25 @@
+"""Many jobs at once: bounded, fair, heedful of quotas, one outcome for every element.
+
+It runs jobs, and knows neither HTTP nor what they are about.
+"""
+
+from ringme_async.bulk.job import Job, NotBefore
+from ringme_async.bulk.limit import Limit
+from ringme_async.bulk.outcome import Done, Failed, NotAttempted, Outcome
+from ringme_async.bulk.progress import Progress
+from ringme_async.bulk.report import BulkReport, BulkSummary
+from ringme_async.bulk.run import BulkRun
+
+__all__ = [
+    "BulkReport",
+    "BulkRun",
+    "BulkSummary",
+    "Done",
+    "Failed",
+    "Job",
+    "Limit",
+    "NotAttempted",
+    "NotBefore",
+    "Outcome",
+    "Progress",
+]

@@ -1,0 +1,111 @@
+"""The tasks of a run: begun when they are needed, and none left when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import Any
+
+from attrs import define, field
+
+from ringme_async.bulk.limit import Limit
+
+__all__ = ["Crew"]
+
+
+@define(eq=False)
+class Crew:
+    """Workers, at most one for each slot, and the run's other tasks.
+
+    All run in copies of the context in which the crew was made. If one of them raises anything, all
+    are cancelled.
+
+    Args:
+        limit: How many workers there may be.
+        work: What a worker does, until ``is_stopping``.
+        on_leave: Called whenever a task has ended.
+
+    Attributes:
+        is_stopping: Whether all are to end.
+        error: What the first to fail raised.
+    """
+
+    limit: Limit
+    work: Callable[[], Coroutine[Any, Any, None]]
+    on_leave: Callable[[], None]
+    is_stopping: bool = field(default=False, init=False)
+    error: BaseException | None = field(default=None, init=False)
+    _context: Context = field(factory=copy_context, init=False)
+    _tasks: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
+    _workers: int = field(default=0, init=False)
+    _resting: list[asyncio.Future[None]] = field(factory=list[asyncio.Future[None]], init=False)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether no task is left."""
+        return not self._tasks
+
+    @property
+    def has_idle_worker(self) -> bool:
+        """Whether ``stir`` would find one."""
+        return bool(self._resting) or self._workers < self.limit.value
+
+    def stir(self) -> None:
+        """Let one more worker look for something to do."""
+        if self.is_stopping:
+            return
+        if self._resting:
+            self._resting.pop().set_result(None)
+        elif self._workers < self.limit.value:
+            self._workers += 1
+            self.spawn(self.work())
+
+    async def rest(self) -> None:
+        """Wait, as a worker, to be stirred."""
+        resting = asyncio.get_running_loop().create_future()
+        self._resting.append(resting)
+        await resting
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin a task."""
+        task = asyncio.get_running_loop().create_task(work, context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._take_leave)
+        return task
+
+    def stop(self) -> None:
+        """Cancel all tasks."""
+        self.is_stopping = True
+        for task in self._tasks:
+            task.cancel()
+
+    async def join(self) -> None:
+        """Wait until all tasks have ended.
+
+        A cancellation in the meantime is raised after that, so that nothing is left behind.
+        """
+        interrupted: asyncio.CancelledError | None = None
+        while self._tasks:
+            try:
+                await asyncio.wait(self._tasks)
+            except asyncio.CancelledError as cancelled:
+                interrupted = cancelled
+        if interrupted is not None:
+            raise interrupted
+
+    def _take_leave(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        try:
+            task.result()
+        except asyncio.CancelledError as error:
+            if not self.is_stopping:
+                self._fail(error)
+        except BaseException as error:  # noqa: BLE001 - it gets out of the run as it is
+            self._fail(error)
+        self.on_leave()
+
+    def _fail(self, error: BaseException) -> None:
+        if self.error is None:
+            self.error = error
+        self.stop()

@@ -1,0 +1,190 @@
+"""The input: any iterable, async iterable or mapping, as a row of jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sized,
+)
+from typing import Any, Final, Generic, TypeVar, cast
+
+from attrs import define, field
+
+from ringme_async.bulk.job import Job
+from ringme_async.bulk.outcome import Failed, NotAttempted
+from ringme_async.bulk.ticket import Ticket
+from ringme_async.errors import InvalidRequest, RingMeError
+from ringme_async.tenant import Who
+
+__all__ = ["Intake"]
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+_END: Final = object()
+# An async input that takes longer for an element is left once the run's deadline has passed.
+_PATIENCE: Final = 1.0
+
+
+@define(eq=False)
+class Intake(Generic[T, V]):
+    """Pulls elements, one at a time, and makes their jobs.
+
+    Args:
+        items: The input. A mapping stands for its pairs.
+        make_job: Gives an element's job, or raises a ``RingMeError`` if the element is malformed.
+        name_of: Gives whom an element is for.
+
+    Attributes:
+        total: How many elements there are; None if the input does not say.
+        pulled: How many were pulled.
+        why_not: Why no more jobs are to be made, once that is so.
+        ended: Whether nothing more is to come.
+        cut_short: Whether it was left before its end.
+        error: What the input raised, if it did.
+
+    Raises:
+        InvalidRequest: The input is nothing that a run can iterate over.
+    """
+
+    items: Iterable[T] | AsyncIterable[T] | Mapping[Any, Any]
+    make_job: Callable[[T], Job[V]]
+    name_of: Callable[[T], object]
+    total: int | None = field(init=False)
+    _items: Iterable[T] | AsyncIterable[T] = field(init=False)
+    pulled: int = field(default=0, init=False)
+    why_not: str | None = field(default=None, init=False)
+    ended: bool = field(default=False, init=False)
+    cut_short: bool = field(default=False, init=False)
+    error: Exception | None = field(default=None, init=False)
+    _elements: Iterator[T] | None = field(default=None, init=False)
+    _elements_to_come: AsyncIterator[T] = field(init=False)
+    _fetching: asyncio.Timeout | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._items = checked(self.items)
+        self.total = len(self._items) if isinstance(self._items, Sized) else None
+
+    @property
+    def is_async(self) -> bool:
+        """Whether elements come by ``fetch``, not by ``pull``."""
+        return isinstance(self._items, AsyncIterable)
+
+    def open(self) -> None:
+        """Begin."""
+        if isinstance(self._items, AsyncIterable):
+            self._elements_to_come = aiter(self._items)
+        else:
+            self._elements = iter(self._items)
+
+    def pull(self) -> Ticket[V] | Failed | NotAttempted | None:
+        """Pull an element; None: there is no more."""
+        try:
+            element = next(cast("Iterator[T]", self._elements), _END)
+        except Exception as error:  # noqa: BLE001 - it gets out of the run as it is, at its end
+            self.error = error
+            element = _END
+        return self._admit(element)
+
+    async def fetch(self) -> Ticket[V] | Failed | NotAttempted | None:
+        """Wait for an element; None: there is no more."""
+        scope = asyncio.timeout(None if self.why_not is None else _PATIENCE)
+        try:
+            async with scope as self._fetching:
+                element = await anext(self._elements_to_come, _END)
+        except Exception as error:  # noqa: BLE001 - it gets out of the run as it is, at its end
+            element = _END
+            if scope.expired():
+                self.cut_short = True
+            else:
+                self.error = error
+        finally:
+            self._fetching = None
+        return self._admit(element)
+
+    def hurry(self) -> None:
+        """Give the element that is being fetched no more than a second."""
+        if self._fetching is not None:
+            self._fetching.reschedule(asyncio.get_running_loop().time() + _PATIENCE)
+
+    def close(self) -> Exception | None:
+        """Close a generator; other iterators may be the user's own, such as an open file.
+
+        Returns:
+            What it raised at that.
+        """
+        elements: object = self._elements
+        if isinstance(elements, Generator):
+            try:
+                cast("Generator[T]", elements).close()
+            except Exception as broken:  # noqa: BLE001 - it gets out unless something worse does
+                return broken
+        return None
+
+    async def aclose(self) -> None:
+        """Close an async iterator that can be closed."""
+        aclose = getattr(self._elements_to_come, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+    def _admit(self, pulled: T | object) -> Ticket[V] | Failed | NotAttempted | None:
+        if pulled is _END:
+            self.ended = True
+            return None
+        element = cast("T", pulled)
+        index = self.pulled
+        self.pulled += 1
+        who = cast("Who", self.name_of(element))
+        if self.why_not is not None:
+            return NotAttempted(who, index, reason=self.why_not)
+        try:
+            job = self.make_job(element)
+        except RingMeError as flaw:
+            return Failed(who, index, 0, forget_traceback(flaw))
+        return Ticket(index, who, job)
+
+
+def checked(
+    items: Iterable[T] | AsyncIterable[T] | Mapping[Any, Any],
+) -> Iterable[T] | AsyncIterable[T]:
+    """Give what is to be iterated over.
+
+    Raises:
+        InvalidRequest: It is no iterable, or a single text.
+    """
+    given: object = items
+    if isinstance(given, str | bytes | bytearray):
+        raise InvalidRequest(
+            "the input of a run is an iterable of elements, not a single "
+            f"{type(given).__name__}; put it into a list"
+        )
+    if isinstance(items, Mapping):
+        return cast("Iterable[T]", items.items())
+    if isinstance(given, Iterable | AsyncIterable):
+        return cast("Iterable[T]", items)
+    raise InvalidRequest(
+        "the input of a run is an iterable, an async iterable or a mapping, "
+        f"not {type(given).__name__}"
+    )
+
+
+def forget_traceback(error: RingMeError) -> RingMeError:
+    """Let go of the frames of an error and of what led to it.
+
+    They keep whatever the call had in hand, and the run itself: a hundred thousand failures in a
+    report would hold that much.
+    """
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error

@@ -1,0 +1,65 @@
+"""What the engine runs: a job knows whose quota it spends and when it may run."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Protocol, TypeVar
+
+from attrs import frozen
+
+from ringme_async.errors import RingMeError
+
+__all__ = ["Job", "NotBefore"]
+
+V_co = TypeVar("V_co", covariant=True)
+
+
+@frozen
+class NotBefore:
+    """What ``run`` returns instead of a value when the quota refused it: park me until then.
+
+    Attributes:
+        at: Loop time.
+    """
+
+    at: float
+
+
+class Job(Protocol[V_co]):
+    """One piece of work for one tenant; it may be run again after it was parked."""
+
+    @property
+    def quota_key(self) -> Hashable:
+        """Whose quota it spends: the group that is parked, and that is kept from taking all."""
+        ...
+
+    @property
+    def tenant_key(self) -> Hashable:
+        """Whom it is for: jobs of one tenant start in input order."""
+        ...
+
+    @property
+    def attempts(self) -> int:
+        """How many requests it has sent so far, over all its runs."""
+        ...
+
+    @property
+    def waiting_for_login(self) -> bool:
+        """Does it wait for a token right now?"""
+        ...
+
+    def not_before(self) -> float | None:
+        """Tell the loop time before which its quota would refuse it; None if it may run."""
+        ...
+
+    async def run(self) -> V_co | NotBefore:
+        """Do the work.
+
+        Raises:
+            RingMeError: It failed; anything else is a bug, and ends the run.
+        """
+        ...
+
+    def abandon(self) -> RingMeError:
+        """Make the error of a run that was cut short by the deadline of the whole."""
+        ...

@@ -1,0 +1,44 @@
+"""A look at a run from outside, at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from ringme_async.bulk.engine import Engine
+from ringme_async.bulk.progress import Progress, estimate
+
+__all__ = ["progress_of"]
+
+
+def progress_of(engine: Engine[Any]) -> Progress:
+    """Look how far a run is."""
+    tally, schedule, intake, running = (
+        engine.tally,
+        engine.schedule,
+        engine.intake,
+        engine.running,
+    )
+    now = 0.0 if engine.pace is None else asyncio.get_running_loop().time()
+    per_second = 0.0 if engine.pace is None else engine.pace.per_second(now)
+    parked_until = schedule.parked_until
+    until_wake = None if parked_until is None else max(0.0, parked_until - now)
+    left = None if intake.total is None else max(0, intake.total - tally.finished)
+    return Progress(
+        total=intake.total,
+        pulled=intake.pulled,
+        done=tally.done,
+        failed=tally.failed,
+        not_attempted=tally.not_attempted,
+        parked=schedule.parked,
+        parked_until=parked_until,
+        waiting=engine.held - schedule.parked,
+        in_flight=len(running),
+        waiting_for_login=sum(ticket.job.waiting_for_login for ticket in running),
+        retried=tally.retried + sum(max(0, ticket.job.attempts - 1) for ticket in running),
+        input_blocked=engine.is_blocked,
+        unread=engine.outbox.unread,
+        concurrency=schedule.limit.value,
+        per_second=per_second,
+        eta=estimate(left, per_second, until_wake, idle=not running),
+    )

@@ -1,0 +1,48 @@
+"""Outcomes that are finished and not read yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+from attrs import define, field
+
+from ringme_async.bulk.outcome import Outcome
+
+__all__ = ["Outbox"]
+
+V = TypeVar("V")
+
+
+@define(eq=False)
+class Outbox(Generic[V]):
+    """Gives outcomes as they came or, ``ordered``, each after all before it.
+
+    Attributes:
+        head: The place in the input of what has to come next, if it is ordered.
+        readable: What can be taken now.
+    """
+
+    ordered: bool
+    head: int = field(default=0, init=False)
+    readable: deque[Outcome[V]] = field(factory=deque[Outcome[V]], init=False)
+    _early: dict[int, Outcome[V]] = field(factory=dict[int, Outcome[V]], init=False)
+
+    @property
+    def unread(self) -> int:
+        """How many it holds."""
+        return len(self.readable) + len(self._early)
+
+    def put(self, outcome: Outcome[V]) -> None:
+        """Put an outcome in."""
+        if not self.ordered:
+            self.readable.append(outcome)
+            return
+        self._early[outcome.index] = outcome
+        while (following := self._early.pop(self.head, None)) is not None:
+            self.readable.append(following)
+            self.head += 1
+
+    def take(self) -> Outcome[V]:
+        """Take the next one out."""
+        return self.readable.popleft()

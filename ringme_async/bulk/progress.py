@@ -1,0 +1,130 @@
+"""How far a run is."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from attrs import define, field, frozen
+
+__all__ = ["Pace", "Progress"]
+
+HeldBy = Literal["consumer", "logins", "concurrency", "quota", "input"]
+
+_WINDOW = 10.0
+
+
+@frozen(kw_only=True)
+class Progress:
+    """A run at one moment; each element that was pulled is counted in one place.
+
+    ``pulled == done + failed + not_attempted + parked + waiting + in_flight``, as long as the run
+    is not left before its end.
+
+    Attributes:
+        total: How many elements the input has; None if it does not say.
+        pulled: How many were pulled from it.
+        done: How many were done.
+        failed: How many failed.
+        not_attempted: How many the end of the run came before.
+        parked: How many wait for their hourly limit to be reset.
+        parked_until: When the first of these can go on, in the loop's time; None if none is parked.
+        waiting: How many were pulled and wait for others of their tenant or credential.
+        in_flight: How many are under way.
+        waiting_for_login: How many of those wait for a token.
+        retried: How many requests were sent beyond the first for an element.
+        input_blocked: Whether nothing more is pulled, because as many as may be are parked or
+            waiting.
+        unread: How many outcomes wait for the consumer.
+        concurrency: How many may be under way at once.
+        per_second: How many elements a second are finished, smoothed over ten seconds.
+        eta: Seconds until the end at this pace, and not before a parked one that all else waits
+            for; None if it cannot be told.
+    """
+
+    total: int | None
+    pulled: int
+    done: int
+    failed: int
+    not_attempted: int
+    parked: int
+    parked_until: float | None
+    waiting: int
+    in_flight: int
+    waiting_for_login: int
+    retried: int
+    input_blocked: bool
+    unread: int
+    concurrency: int
+    per_second: float
+    eta: float | None
+
+    @property
+    def finished(self) -> int:
+        """How many have an outcome."""
+        return self.done + self.failed + self.not_attempted
+
+    @property
+    def held_by(self) -> HeldBy:
+        """The limit that the run is at: what would have to be more for it to go faster."""
+        if self.unread >= self.concurrency:
+            return "consumer"
+        if self.waiting_for_login * 2 > self.in_flight:
+            return "logins"
+        if self.in_flight >= self.concurrency:
+            return "concurrency"
+        return "quota" if self.parked else "input"
+
+
+@define(eq=False)
+class Pace:
+    """How many a second: an average in which what is ten seconds old counts a third.
+
+    Args:
+        started: The moment of the start.
+    """
+
+    started: float
+    _counted: float = field(default=0.0, init=False)
+    _last: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._last = self.started
+
+    def count(self, now: float) -> None:
+        """Count one."""
+        if now > self._last:
+            self._counted *= math.exp((self._last - now) / _WINDOW)
+            self._last = now
+        self._counted += 1.0
+
+    def per_second(self, now: float) -> float:
+        """Give the pace; 0 at the very start."""
+        elapsed = now - self.started
+        if elapsed <= 0:
+            return 0.0
+        counted = self._counted * math.exp((self._last - now) / _WINDOW)
+        # Before the window has filled there is less of it to divide by.
+        return counted / (_WINDOW * -math.expm1(-elapsed / _WINDOW))
+
+
+def estimate(
+    left: int | None, per_second: float, until_wake: float | None, *, idle: bool
+) -> float | None:
+    """Estimate the seconds to the end.
+
+    Args:
+        left: How many elements are not finished; None if unknown.
+        per_second: The pace.
+        until_wake: Seconds until the first parked one goes on; None if none is parked.
+        idle: Whether nothing is under way.
+    """
+    if left is None:
+        return None
+    if left == 0:
+        return 0.0
+    # A pace that has all but died away says nothing, and would divide to infinity.
+    seconds = left / per_second if per_second > 1e-6 else None
+    if idle and until_wake is not None:
+        return until_wake if seconds is None else max(seconds, until_wake)
+    return seconds

@@ -1,0 +1,179 @@
+"""A run: awaited for its report, or entered and iterated."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterable, Callable, Generator, Hashable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Generic, Literal, Self, TypeVar
+
+from ringme_async.bulk.engine import Engine
+from ringme_async.bulk.intake import Intake
+from ringme_async.bulk.job import Job
+from ringme_async.bulk.limit import Limit
+from ringme_async.bulk.look import progress_of
+from ringme_async.bulk.outbox import Outbox
+from ringme_async.bulk.outcome import Outcome
+from ringme_async.bulk.progress import Progress
+from ringme_async.bulk.report import BulkReport, BulkSummary
+from ringme_async.bulk.schedule import Schedule
+from ringme_async.errors import InvalidRequest
+
+__all__ = ["BulkRun"]
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+def _itself(element: object) -> object:
+    return element
+
+
+def _one_for_all(_key: object) -> None:
+    return None
+
+
+class BulkRun(Generic[V]):
+    """Many jobs at once: bounded, fair, with exactly one outcome for each element of the input.
+
+    It is used once, in one of two ways. Awaited, it gives a ``BulkReport`` with all outcomes in
+    input order. Entered with ``async with``, it is iterated and gives each outcome as it comes;
+    ``progress`` and ``report`` can be looked at all the while. However the block is left, what is
+    in flight is cancelled and awaited, and the error that gets out is the block's own.
+
+    Elements are pulled only when there is a free slot and nothing in hand that could start. At any
+    time there are no more than ``concurrency`` jobs in flight, twice as many in flight or finished
+    and not read, and ``max_waiting`` that were pulled and are parked or waiting (one that is parked
+    after it was started keeps its place until something in hand ends).
+
+    An element that is malformed is a ``Failed``. An input that raises ends the run: what is in
+    flight is done, what was pulled beyond that ends as ``NotAttempted``, and its error gets out.
+    Any other error than a ``RingMeError`` in a job is a bug: everything is cancelled, and it gets
+    out as it is.
+
+    Args:
+        items: The input: an iterable, an async iterable, or a mapping, which stands for its pairs.
+        make_job: Gives the job for an element, or raises a ``RingMeError`` if it is malformed.
+        name_of: Gives the ``who`` of an element's outcome: its ``Who``, or whatever it is if it is
+            malformed. Default the element itself.
+        concurrency: How many jobs may be in flight. Default 64.
+        per_tenant: How many jobs of one tenant key; 1 runs them one at a time, in input order.
+            Default an eighth of ``concurrency``.
+        max_waiting: How many elements may be held that were pulled and cannot start yet. Default
+            10,000.
+        ordered: Give outcomes in input order. One that is parked then holds up those after it.
+        deadline: Seconds for the run, from its start. What is in flight then is cancelled and ends
+            as ``Failed``; the rest of the input is still pulled to its end, so it must have one, and
+            ends as ``NotAttempted``. An async input that takes over a second for an element is left
+            at that point, and the report is not ``complete``. Default none.
+        on_quota: ``"park"`` jobs until their ``not_before``, or let them run and ``"fail"``.
+        host_of: Gives the host that a quota key belongs to, so that no host takes all the slots;
+            default one host for all.
+
+    Raises:
+        InvalidRequest: An argument is out of bounds, or the input is a text or no iterable.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[T] | AsyncIterable[T] | Mapping[Any, Any],
+        make_job: Callable[[T], Job[V]],
+        *,
+        name_of: Callable[[T], object] = _itself,
+        concurrency: int = 64,
+        per_tenant: int | None = None,
+        max_waiting: int = 10_000,
+        ordered: bool = False,
+        deadline: float | None = None,
+        on_quota: Literal["park", "fail"] = "park",
+        host_of: Callable[[Any], Hashable] = _one_for_all,
+    ) -> None:
+        limit = Limit(_count("concurrency", concurrency))
+        if per_tenant is None:
+            per_tenant = max(1, concurrency // 8)
+        if on_quota not in {"park", "fail"}:
+            raise InvalidRequest(f'on_quota is "park" or "fail", not {on_quota!r}')
+        self._engine = Engine(
+            Intake(items, make_job, name_of),
+            Schedule(limit, _count("per_tenant", per_tenant), host_of, on_quota == "park"),
+            Outbox[V](bool(ordered)),
+            _count("max_waiting", max_waiting),
+            None if deadline is None else _seconds("deadline", deadline),
+        )
+        self._state: Literal["new", "entered", "used"] = "new"
+        self._report: BulkReport[V] | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is at this moment."""
+        return progress_of(self._engine)
+
+    @property
+    def report(self) -> BulkSummary:
+        """The counts so far and the first 1,000 failures; after ``await run``, its report."""
+        if self._report is not None:
+            return self._report
+        return self._engine.tally.summary(complete=self._engine.is_complete)
+
+    def __await__(self) -> Generator[Any, None, BulkReport[V]]:
+        return self._collect().__await__()
+
+    async def _collect(self) -> BulkReport[V]:
+        async with self:
+            outcomes = [outcome async for outcome in self]
+            self._report = self._engine.tally.report(outcomes, complete=self._engine.is_complete)
+        return self._report
+
+    async def __aenter__(self) -> Self:
+        if self._state != "new":
+            raise RuntimeError("a run is used once; make another one for another go")
+        self._state = "used"
+        self._engine.start()
+        self._state = "entered"
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._state = "used"
+        error = await self._engine.stop()
+        if error is None or error is exc:
+            return
+        if exc is None:
+            raise error
+        # The block's own error goes on; this one is told where asyncio tells what has no place.
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": "a bulk run that was left early broke as well", "exception": error}
+        )
+
+    def __aiter__(self) -> Self:
+        self._check_entered()
+        return self
+
+    async def __anext__(self) -> Outcome[V]:
+        self._check_entered()
+        return await self._engine.next()
+
+    def _check_entered(self) -> None:
+        if self._state == "new":
+            raise RuntimeError("iterate over a run inside of `async with run:`, or await it")
+        if self._state == "used":
+            raise RuntimeError("the run is over; it gives outcomes only inside of its `async with`")
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidRequest(f"{name} is a whole number from 1 up, not {value!r}")
+    return value
+
+
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidRequest(f"{name} is a number of seconds, not {value!r}")
+    if not 0 < value < math.inf:
+        raise InvalidRequest(f"{name} is a number of seconds above 0, not {value!r}")
+    return float(value)

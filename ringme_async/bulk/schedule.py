@@ -1,0 +1,315 @@
+"""Which job is next: fair to hosts, credentials and tenants, and heedful of their quotas.
+
+Hosts take turns, each host's credentials do, and each credential's tenants; whoever has as much in
+flight as its share allows stands aside until a job of it ends. Every step costs the same, however
+many jobs wait. It knows no tasks and no clock: moments are given to it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Hashable
+from typing import Final, Generic, TypeVar
+
+from attrs import define, field
+
+from ringme_async.bulk.job import Job
+from ringme_async.bulk.limit import Limit
+from ringme_async.bulk.share import Hosts, HostShare, KeyShare, TenantShare, line_up
+from ringme_async.bulk.ticket import Ticket
+from ringme_async.bulk.verdict import Verdict
+
+__all__ = ["Schedule"]
+
+V = TypeVar("V")
+
+# A thousand credentials that wake in the same second are spread over it.
+_BETWEEN_WAKES: Final = 0.001
+# A job that is told the moment it asks in as its "not before" must not be asked without end.
+_SHORTEST_PARK: Final = 0.05
+# A loop may fire a timer a hair early; whoever comes then must not be sent away again.
+_TIMER_SLACK: Final = 0.0001
+
+
+@define(eq=False)
+class Schedule(Generic[V]):
+    """The jobs in hand.
+
+    Args:
+        limit: How many may be in flight in all.
+        per_tenant: How many of one tenant.
+        host_of: Which host a quota key belongs to.
+        heeds_quota: Whether jobs are asked for their ``not_before``.
+
+    Attributes:
+        held: How many jobs are in hand and not in flight.
+        parked: How many of them wait for their quota.
+    """
+
+    limit: Limit
+    per_tenant: int
+    host_of: Callable[[Hashable], Hashable]
+    heeds_quota: bool
+    held: int = field(default=0, init=False)
+    parked: int = field(default=0, init=False)
+    _line: Hosts[V] = field(factory=Hosts[V], init=False)
+    _hosts: dict[Hashable, HostShare[V]] = field(factory=dict[Hashable, HostShare[V]], init=False)
+    _keys: dict[Hashable, KeyShare[V]] = field(factory=dict[Hashable, KeyShare[V]], init=False)
+    _tenants: dict[Hashable, TenantShare[V]] = field(
+        factory=dict[Hashable, TenantShare[V]], init=False
+    )
+    # Ordered by moment, and then by when they were parked, which is the same for no two.
+    _parking: list[tuple[float, int, KeyShare[V]]] = field(
+        factory=list[tuple[float, int, KeyShare[V]]], init=False
+    )
+    _times_parked: int = field(default=0, init=False)
+    _last_wake: float = field(default=-math.inf, init=False)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is likely that a job could start now."""
+        return self._line.first is not None
+
+    @property
+    def parked_until(self) -> float | None:
+        """When the first of the parked can go on; None if none is parked."""
+        while self._parking:
+            until, number, key = self._parking[0]
+            if key.parked_until is None or key.parked_until <= until:
+                return until
+            heapq.heapreplace(self._parking, (key.parked_until, number, key))
+        return None
+
+    @property
+    def next_wake(self) -> float | None:
+        """When to call ``wake``; None if nothing is parked."""
+        until = self.parked_until
+        return None if until is None else max(until, self._last_wake + _BETWEEN_WAKES)
+
+    def admit(self, ticket: Ticket[V], now: float) -> bool:
+        """Take a new job in hand, and start it at once if it may.
+
+        It is not asked whether others could start: jobs are pulled when none can.
+        """
+        tenant = self._take_in_hand(ticket)
+        key = tenant.owner
+        host = key.host
+        if (
+            tenant.first is None
+            and tenant.in_flight < tenant.allowance
+            and key.parked_until is None
+            and key.has_room()
+            and host.has_room()
+            and self._may_run(ticket, now)
+        ):
+            tenant.in_flight += 1
+            key.in_flight += 1
+            host.in_flight += 1
+            return True
+        self._let_wait(ticket, tenant)
+        return False
+
+    def add(self, ticket: Ticket[V]) -> None:
+        """Take a new job in hand, to be started later."""
+        self._let_wait(ticket, self._take_in_hand(ticket))
+
+    def next(self, now: float) -> Ticket[V] | None:
+        """Start a job that waits: whose turn it is, of those that may."""
+        while (host := self._line.first) is not None:
+            key = host.first
+            if key is None or not host.can_start():
+                line_up(self._line, host)
+                continue
+            tenant = key.first
+            if tenant is None or not key.can_start():
+                line_up(host, key)
+                continue
+            ticket = tenant.first
+            if ticket is not None and self._may_run(ticket, now):
+                self._start(ticket)
+                return ticket
+        return None
+
+    def take(self, ticket: Ticket[V], now: float) -> bool:
+        """Start this very job, the first of its tenant, if it may."""
+        tenant = ticket.tenant
+        key = tenant.owner
+        if not (tenant.can_start() and key.can_start() and key.host.can_start()):
+            return False
+        if not self._may_run(ticket, now):
+            return False
+        self._start(ticket)
+        return True
+
+    def finish(self, ticket: Ticket[V], verdict: Verdict, *, slow: bool) -> None:
+        """Let go of a job that was in flight."""
+        tenant = ticket.tenant
+        key = tenant.owner
+        host = key.host
+        tenant.in_flight -= 1
+        tenant.in_hand -= 1
+        key.in_flight -= 1
+        key.in_hand -= 1
+        host.in_flight -= 1
+        host.in_hand -= 1
+        tenant.learn(verdict, slow=slow)
+        key.learn(verdict, tenant.key, slow=slow)
+        host.learn(verdict, key.key, slow=slow)
+        self._forget_if_idle(tenant)
+        self._update(tenant)
+
+    def put_back(self, ticket: Ticket[V], until: float, now: float) -> None:
+        """Park a job that was in flight, and with it all of its credential."""
+        tenant = ticket.tenant
+        key = tenant.owner
+        tenant.put_back(ticket)
+        tenant.in_flight -= 1
+        key.in_flight -= 1
+        key.host.in_flight -= 1
+        self._count_in(key)
+        self._park(key, max(until, now + _SHORTEST_PARK))
+        self._update(tenant)
+
+    def wake(self, now: float) -> None:
+        """Let the credentials go on whose time has come, one in each millisecond."""
+        while (due := self.next_wake) is not None and due <= now + _TIMER_SLACK:
+            _, _, key = heapq.heappop(self._parking)
+            self._last_wake = now
+            key.parked_until = None
+            # Its window is unknown: until the first answer, others would only wait in the slots.
+            key.allowance = 1
+            self.parked -= key.waiting
+            self._update_key(key)
+
+    def relax(self) -> None:
+        """Let those go on from whom nothing came back since the last look; once a second."""
+        for key in self._keys.values():
+            if key.parked_until is None:
+                key.relax()
+                line_up(key.host, key)
+        for host in self._hosts.values():
+            host.relax()
+            line_up(self._line, host)
+
+    def flush(self) -> list[Ticket[V]]:
+        """Let go of everything that is not in flight, in input order."""
+        flushed: list[Ticket[V]] = []
+        for tenant in list(self._tenants.values()):
+            key = tenant.owner
+            while (ticket := tenant.first) is not None:
+                tenant.remove(ticket)
+                flushed.append(ticket)
+                tenant.in_hand -= 1
+                key.in_hand -= 1
+                key.host.in_hand -= 1
+            key.parked_until = None
+            key.waiting = 0
+            self._forget_if_idle(tenant)
+            self._update(tenant)
+        self._parking.clear()
+        self.held = self.parked = 0
+        flushed.sort(key=lambda ticket: ticket.index)
+        return flushed
+
+    def _take_in_hand(self, ticket: Ticket[V]) -> TenantShare[V]:
+        job = ticket.job
+        tenant = self._tenants.get(job.tenant_key)
+        if tenant is None:
+            tenant = self._new_tenant(job)
+        ticket.tenant = tenant
+        tenant.in_hand += 1
+        tenant.owner.in_hand += 1
+        tenant.owner.host.in_hand += 1
+        return tenant
+
+    def _let_wait(self, ticket: Ticket[V], tenant: TenantShare[V]) -> None:
+        tenant.push(ticket)
+        self._count_in(tenant.owner)
+        self._update(tenant)
+
+    def _may_run(self, ticket: Ticket[V], now: float) -> bool:
+        if not self.heeds_quota:
+            return True
+        until = ticket.job.not_before()
+        if until is None or until <= now + _TIMER_SLACK:
+            return True
+        key = ticket.tenant.owner
+        self._park(key, until)
+        self._update_key(key)
+        return False
+
+    def _start(self, ticket: Ticket[V]) -> None:
+        """Start the first of its tenant's jobs, and let all three stand at the end of their lines."""
+        tenant = ticket.tenant
+        key = tenant.owner
+        host = key.host
+        tenant.remove(ticket)
+        self.held -= 1
+        key.waiting -= 1
+        tenant.in_flight += 1
+        key.in_flight += 1
+        host.in_flight += 1
+        key.remove(tenant)
+        host.remove(key)
+        self._line.remove(host)
+        tenant.is_queued = key.is_queued = host.is_queued = False
+        self._update(tenant)
+
+    def _update(self, tenant: TenantShare[V]) -> None:
+        """Put it right in its line, and those above it; whose line is empty stands in none."""
+        if tenant.first is not None or tenant.is_queued:
+            line_up(tenant.owner, tenant)
+        self._update_key(tenant.owner)
+
+    def _update_key(self, key: KeyShare[V]) -> None:
+        host = key.host
+        if key.first is not None or key.is_queued:
+            line_up(host, key)
+        if host.first is not None or host.is_queued:
+            line_up(self._line, host)
+
+    def _count_in(self, key: KeyShare[V]) -> None:
+        self.held += 1
+        key.waiting += 1
+        if key.parked_until is not None:
+            self.parked += 1
+
+    def _park(self, key: KeyShare[V], until: float) -> None:
+        if key.parked_until is not None:
+            # Where it stands among the parked is put right when its turn comes.
+            key.parked_until = max(key.parked_until, until)
+            return
+        key.parked_until = until
+        self.parked += key.waiting
+        self._times_parked += 1
+        heapq.heappush(self._parking, (until, self._times_parked, key))
+
+    def _new_tenant(self, job: Job[V]) -> TenantShare[V]:
+        quota_key, tenant_key = job.quota_key, job.tenant_key
+        key = self._keys.get(quota_key)
+        if key is None:
+            name = self.host_of(quota_key)
+            host = self._hosts.get(name)
+            if host is None:
+                host = self._hosts[name] = HostShare(name, self.limit, self._line)
+                self._line.members += 1
+            key = self._keys[quota_key] = KeyShare(quota_key, self.limit, host)
+            host.members += 1
+        tenant = self._tenants[tenant_key] = TenantShare(tenant_key, key, self.per_tenant)
+        return tenant
+
+    def _forget_if_idle(self, tenant: TenantShare[V]) -> None:
+        if tenant.in_hand:
+            return
+        key = tenant.owner
+        del self._tenants[tenant.key]
+        if key.in_hand:
+            return
+        host = key.host
+        del self._keys[key.key]
+        host.members -= 1
+        if host.in_hand:
+            return
+        del self._hosts[host.key]
+        self._line.members -= 1

@@ -1,0 +1,196 @@
+"""What one host, one credential and one tenant may have in flight.
+
+A host is a line of credentials, a credential one of tenants, and a tenant one of jobs: in each
+stand those that can start now.
+
+Each starts small and earns more: it is not known of anybody at the start whether he answers, and
+whoever does not must not be found in all the slots. An answer lets one more go, so that the number
+doubles with each round trip; no answer halves it. The blame for that goes up, from a tenant to its
+credential and on to the host, only if two of its members failed in a row, with nothing good in
+between: one dead tenant must not slow its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Final, TypeVar
+
+from attrs import define, field
+
+from ringme_async.bulk.limit import Limit
+from ringme_async.bulk.line import Line, Linked
+from ringme_async.bulk.ticket import Ticket
+from ringme_async.bulk.verdict import Verdict
+
+__all__ = ["HostShare", "Hosts", "KeyShare", "Share", "TenantShare", "line_up"]
+
+L = TypeVar("L", bound=Linked)
+V = TypeVar("V")
+
+# Two, so that a tenant that does not answer cannot hold up its whole credential by coming first.
+_FIRST_ALLOWANCE: Final = 2
+_NOBODY: Final = object()
+
+
+@define(eq=False)
+class Share(Line[L]):
+    """A part of the slots, and what of it is taken.
+
+    Attributes:
+        allowance: How many jobs it may have in flight by what was learned of it.
+        in_flight: How many it has.
+        in_hand: How many it has in flight, parked and waiting; at 0 it is forgotten.
+        is_queued: Whether it stands in the line of those that can start a job.
+    """
+
+    key: Hashable
+    allowance: int = field(default=_FIRST_ALLOWANCE, init=False)
+    in_flight: int = field(default=0, init=False)
+    in_hand: int = field(default=0, init=False)
+    is_queued: bool = field(default=False, init=False)
+
+    def can_start(self) -> bool:
+        """Whether it has a job that may start now."""
+        raise NotImplementedError
+
+
+S = TypeVar("S", bound=Share[Any])
+
+
+def line_up(line: Line[S], share: S) -> None:
+    """Let a share join a line at its end, stay in it or leave it."""
+    can_start = share.can_start()
+    if can_start is not share.is_queued:
+        share.is_queued = can_start
+        if can_start:
+            line.push(share)
+        else:
+            line.remove(share)
+
+
+@define(eq=False)
+class TenantShare(Share[Ticket[V]]):
+    """The share of one tenant; its jobs start in input order."""
+
+    owner: KeyShare[V]
+    most: int
+    # Nothing is lost by waiting for a tenant's first answer: there are others.
+    allowance: int = field(default=1, init=False)
+
+    def can_start(self) -> bool:
+        """Whether a job waits, and fewer are in flight than may be."""
+        return self.first is not None and self.in_flight < self.allowance
+
+    def put_back(self, ticket: Ticket[V]) -> None:
+        """Let a job that was started before wait again, in its old place."""
+        # Only those that were put back before can stand in front of it.
+        behind = self.first
+        while behind is not None and behind.index < ticket.index:
+            behind = behind.behind
+        self.insert(ticket, behind)
+
+    def learn(self, verdict: Verdict, *, slow: bool) -> None:
+        """Take in how a job of it ended."""
+        if slow or verdict is Verdict.ILL:
+            self.allowance = max(1, self.allowance // 2)
+        elif verdict is Verdict.SOUND and self.allowance < self.most:
+            self.allowance += 1
+
+
+@define(eq=False)
+class _SharedOut(Share[L]):
+    """A share whose members have shares of their own."""
+
+    limit: Limit
+    _blamed: Hashable = field(default=_NOBODY, init=False)
+    _silent_looks: int = field(default=0, init=False)
+
+    def is_alone(self) -> bool:
+        """Whether it has no neighbours."""
+        raise NotImplementedError
+
+    def has_room(self) -> bool:
+        """Whether fewer jobs are in flight than may be.
+
+        As soon as it has neighbours, an eighth of the slots is kept free of it for them.
+        """
+        if self.in_flight >= self.allowance:
+            return False
+        slots = self.limit.value
+        return self.in_flight < (slots if self.is_alone() else max(1, slots * 7 // 8))
+
+    def learn(self, verdict: Verdict, member: Hashable, *, slow: bool) -> None:
+        """Take in how a job of one of its members ended."""
+        self._silent_looks = 0
+        if verdict is Verdict.ILL:
+            if self._blamed is not _NOBODY and self._blamed != member:
+                self.allowance = max(1, self.allowance // 2)
+            self._blamed = member
+        elif verdict is Verdict.SOUND and not slow:
+            self._blamed = _NOBODY
+            if self.allowance < self.limit.value:
+                self.allowance += 1
+
+    def relax(self) -> None:
+        """Let one more go if nothing came back since the last look.
+
+        Those that went first may be the ones that do not answer. Of a long silence, only looks
+        1, 2, 4, 8 and so on count.
+        """
+        if self.first is not None and not self.has_room():
+            self._silent_looks += 1
+            if self._silent_looks & (self._silent_looks - 1) == 0:
+                self.allowance += 1
+
+
+@define(eq=False)
+class KeyShare(_SharedOut[TenantShare[V]]):
+    """The share of one credential, and whether its quota lets it run.
+
+    Attributes:
+        waiting: How many of its jobs are parked or waiting.
+        parked_until: The moment before which none of them can run, if there is one.
+    """
+
+    host: HostShare[V]
+    waiting: int = field(default=0, init=False)
+    parked_until: float | None = field(default=None, init=False)
+
+    def is_alone(self) -> bool:
+        """Whether it is the only credential in hand on its host."""
+        return self.host.members == 1
+
+    def can_start(self) -> bool:
+        """Whether one of its tenants can start a job, it is not parked, and it has room."""
+        return self.first is not None and self.parked_until is None and self.has_room()
+
+
+@define(eq=False)
+class HostShare(_SharedOut[KeyShare[V]]):
+    """The share of one host.
+
+    Attributes:
+        members: How many of its credentials are in hand.
+    """
+
+    hosts: Hosts[V]
+    members: int = field(default=0, init=False)
+
+    def is_alone(self) -> bool:
+        """Whether it is the only host in hand."""
+        return self.hosts.members == 1
+
+    def can_start(self) -> bool:
+        """Whether one of its credentials can start a job, and it has room."""
+        return self.first is not None and self.has_room()
+
+
+@define(eq=False)
+class Hosts(Line[HostShare[V]]):
+    """All hosts.
+
+    Attributes:
+        members: How many of them are in hand.
+    """
+
+    members: int = field(default=0, init=False)
