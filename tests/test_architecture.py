@@ -134,7 +134,7 @@ def test_one_file_of_the_core_imports_the_http_library(library: str) -> None:
 
 def test_the_command_line_comes_in_by_the_front_door() -> None:
     known = {room for name in MODULES if room_of(name) == "cli" for room in rooms_known_to(name)}
-    assert known <= {"", "testing", "mirror", "version"}
+    assert known <= {"", "testing", "mirror", "version", "environment"}
 
 
 def test_only_the_command_line_prints() -> None:

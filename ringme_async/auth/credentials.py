@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from attrs import field, frozen
 
@@ -39,7 +39,7 @@ class Auth(Protocol):
             class FromVault:
                 path: str
                 vault: Vault = field(repr=False)
-                renewable: ClassVar[bool] = True
+                renewable: bool = True
 
                 async def fetch(self, host: TokenHost, previous: Token | None) -> Token:
                     lease = await self.vault.read(self.path)
@@ -89,7 +89,6 @@ class BearerToken:
     """
 
     token: str = field(repr=False)
-    renewable: ClassVar[bool] = False
 
     def __init__(self, token: str) -> None:
         flaw = flaw_in_token(token)
@@ -99,6 +98,11 @@ class BearerToken:
             del self, token
             raise InvalidRequest(f"BearerToken: token {flaw}")
         object.__setattr__(self, "token", token)
+
+    @property
+    def renewable(self) -> bool:
+        """False: there is no other token to be had."""
+        return False
 
     async def fetch(self, host: TokenHost, previous: Token | None) -> Token:
         """Give the token; nothing is sent."""
@@ -123,7 +127,6 @@ class ClientCredentials:
     app_id: str
     app_secret: str = field(repr=False)
     scope: str
-    renewable: ClassVar[bool] = True
 
     def __init__(self, app_id: str, app_secret: str, scope: str = "all") -> None:
         flaw = _first_flaw(app_id=app_id, app_secret=app_secret, scope=scope or "none")
@@ -133,6 +136,11 @@ class ClientCredentials:
         object.__setattr__(self, "app_id", app_id)
         object.__setattr__(self, "app_secret", app_secret)
         object.__setattr__(self, "scope", scope)
+
+    @property
+    def renewable(self) -> bool:
+        """True."""
+        return True
 
     async def fetch(self, host: TokenHost, previous: Token | None) -> Token:
         """Log in with the secret."""
@@ -168,7 +176,6 @@ class PasswordCredentials:
     username: str
     password: str = field(repr=False)
     scope: str
-    renewable: ClassVar[bool] = True
 
     def __init__(
         self, app_id: str, app_secret: str, username: str, password: str, scope: str = "all"
@@ -188,6 +195,11 @@ class PasswordCredentials:
         object.__setattr__(self, "username", username)
         object.__setattr__(self, "password", password)
         object.__setattr__(self, "scope", scope)
+
+    @property
+    def renewable(self) -> bool:
+        """True."""
+        return True
 
     async def fetch(self, host: TokenHost, previous: Token | None) -> Token:
         """Log in with the password."""
@@ -224,7 +236,6 @@ class RefreshToken:
     app_id: str
     app_secret: str = field(repr=False)
     refresh_token: str = field(repr=False)
-    renewable: ClassVar[bool] = True
 
     def __init__(self, app_id: str, app_secret: str, refresh_token: str) -> None:
         flaw = _first_flaw(app_id=app_id, app_secret=app_secret, refresh_token=refresh_token)
@@ -234,6 +245,11 @@ class RefreshToken:
         object.__setattr__(self, "app_id", app_id)
         object.__setattr__(self, "app_secret", app_secret)
         object.__setattr__(self, "refresh_token", refresh_token)
+
+    @property
+    def renewable(self) -> bool:
+        """True."""
+        return True
 
     async def fetch(self, host: TokenHost, previous: Token | None) -> Token:
         """Trade in the newest refresh token."""

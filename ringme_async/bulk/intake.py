@@ -159,20 +159,27 @@ def checked(
     Raises:
         InvalidRequest: It is no iterable, or a single text.
     """
-    given: object = items
-    if isinstance(given, str | bytes | bytearray):
+    if _is_one_text(items):
         raise InvalidRequest(
             "the input of a run is an iterable of elements, not a single "
-            f"{type(given).__name__}; put it into a list"
+            f"{type(items).__name__}; put it into a list"
         )
     if isinstance(items, Mapping):
         return cast("Iterable[T]", items.items())
-    if isinstance(given, Iterable | AsyncIterable):
-        return cast("Iterable[T]", items)
+    if _can_be_iterated_over(items):
+        return items
     raise InvalidRequest(
         "the input of a run is an iterable, an async iterable or a mapping, "
-        f"not {type(given).__name__}"
+        f"not {type(items).__name__}"
     )
+
+
+def _is_one_text(items: object) -> bool:
+    return isinstance(items, str | bytes | bytearray)
+
+
+def _can_be_iterated_over(items: object) -> bool:
+    return isinstance(items, Iterable | AsyncIterable)
 
 
 def forget_traceback(error: RingMeError) -> RingMeError:

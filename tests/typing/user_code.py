@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
-from typing import ClassVar, assert_never, assert_type
+from typing import assert_never, assert_type
 
 from attrs import frozen
 
@@ -146,7 +146,7 @@ class FromVault:
     """Credentials of a user's own kind."""
 
     name: str
-    renewable: ClassVar[bool] = True
+    renewable: bool = True
 
     async def fetch(self, host: TokenHost, previous: Token | None) -> Token:
         form = {"grant_type": "client_credentials", "client_id": self.name}
