@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,6 +28,22 @@ nox.options.sessions = [
     *(f"tests-{version}" for version in PYTHONS if version != RUNNING),
     "lowest",
 ]
+
+
+def switch_on_all_of_pyenv() -> None:
+    """Let pyenv's ``python3.12`` answer, although another of its versions is switched on."""
+    pyenv = shutil.which("pyenv")
+    if pyenv is None or "PYENV_VERSION" in os.environ:
+        return
+    listed = subprocess.run(
+        [pyenv, "versions", "--bare"], check=False, capture_output=True, text=True
+    ).stdout.split()
+    ours = [version for version in listed if version.rpartition(".")[0] in PYTHONS]
+    if ours:
+        os.environ["PYENV_VERSION"] = ":".join(ours)
+
+
+switch_on_all_of_pyenv()
 
 
 def install(session: nox.Session, *groups: str, constraints: Path | None = None) -> None:

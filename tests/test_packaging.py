@@ -25,6 +25,8 @@ TOP_OF_SDIST = {
     "LICENSE",
     "PKG-INFO",
     "README.md",
+    "README.ru.md",
+    "SECURITY.md",
     "benchmarks",
     "docs",
     "examples",
