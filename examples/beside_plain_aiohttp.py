@@ -1,7 +1,8 @@
 """Read the same tenants with plain aiohttp, with aiohttp-retry and with ringme-async.
 
-Run it as ``python beside_plain_aiohttp.py``. It needs no account: the server is a fake on this
-machine, with the real one's limits and some trouble. aiohttp-retry takes part if it is installed.
+Run it as ``python beside_plain_aiohttp.py``, or with a number such as 0.2 to have less of everything.
+It needs no account: the server is a fake on this machine, with the real one's limits and some
+trouble. aiohttp-retry takes part if it is installed.
 
 What the others do here is what one writes with them in an afternoon: a token, a semaphore, a gather.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -45,26 +47,26 @@ class Scene:
     tasks: Sequence[Task]
 
 
-def trouble() -> Scene:
+def trouble(size: float) -> Scene:
     """A dealer's token, and five requests in a hundred go wrong; some of them end the token."""
     fake = FakeRingMe()
     dealer = fake.add_dealer()
-    tenants = fake.add_tenants(2_000)
+    tenants = fake.add_tenants(int(2_000 * size))
     fake.faults.random(seed=1, status=0.02, reset=0.015, cut=0.01, token_death=0.005)
     return Scene("trouble and token death", fake, [Task(dealer, one.id) for one in tenants])
 
 
-def logins() -> Scene:
+def logins(size: float) -> Scene:
     """Every tenant has an App ID of its own, and the server takes 20 logins a second."""
     fake = FakeRingMe()
-    applications = [fake.add_application() for _ in range(120)]
+    applications = [fake.add_application() for _ in range(int(120 * size))]
     return Scene("an App ID for each", fake, [Task(one, "@me") for one in applications])
 
 
-def hours() -> Scene:
+def hours(size: float) -> Scene:
     """More is to be read than an hour allows; to save time, the hour has three seconds."""
-    fake = FakeRingMe(ceiling=30, quota_window=3)
-    applications = [fake.add_application() for _ in range(20)]
+    fake = FakeRingMe(ceiling=30, quota_window=3 * size)
+    applications = [fake.add_application() for _ in range(int(20 * size))]
     tasks = [Task(one, "@me") for _ in range(75) for one in applications]
     return Scene("more than an hour allows", fake, tasks)
 
@@ -148,12 +150,12 @@ async def timed() -> AsyncIterator[Callable[[], float]]:
     yield lambda: clock() - began
 
 
-async def main() -> None:
+async def main(size: float) -> None:
     """Let everybody read in every scene, and print what came of it."""
     print(f"{'':<26}{'':<15}{'read':>6}{'of':>7}{'refused':>9}{'seconds':>9}")
     for make_scene in (trouble, logins, hours):
         for name, read in READERS.items():
-            scene = make_scene()
+            scene = make_scene(size)
             async with scene.fake.serve() as url, timed() as elapsed:
                 done = await read(url, scene.tasks)
                 refused = scene.fake.answers.get(429, 0)
@@ -164,4 +166,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0))

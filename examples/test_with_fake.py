@@ -3,6 +3,8 @@
 Run them as ``pytest test_with_fake.py``; they need pytest-asyncio.
 """
 
+# ruff: noqa: D103, S101 - what a test does is said by its name
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import pytest
+from cyclopts import CycloptsError
 from sybil import Document, Example
 from sybil.parsers.myst import CodeBlockParser
 
@@ -33,6 +34,7 @@ from ringme_async import (
     Response,
     RingMe,
 )
+from ringme_async.cli.app import app
 from ringme_async.testing import FakeRingMe, faults
 from tests.jumping_loop import JumpingLoop
 
@@ -239,10 +241,6 @@ def flaw_in(line: str) -> str | None:
 
 def flaw_in_ringme(arguments: list[str]) -> str | None:
     """Read the arguments as the command line does, without running anything."""
-    from cyclopts import CycloptsError  # noqa: PLC0415 - only pages on the command line need it
-
-    from ringme_async.cli.app import app  # noqa: PLC0415
-
     try:
         app.parse_args(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
