@@ -182,7 +182,7 @@ class Engine(Generic[V]):
     async def _perform(self, ticket: Ticket[V], task: asyncio.Task[None], started: float) -> None:
         job = ticket.job
         error: RingMeError | None = None
-        outcome: Outcome[V]
+        outcome: Done[V] | Failed | NotBefore
         try:
             result = await job.run()
         except RingMeError as failure:
@@ -195,13 +195,16 @@ class Engine(Generic[V]):
             outcome = Failed(ticket.who, ticket.index, job.attempts, error)
         else:
             if isinstance(result, NotBefore):
-                self._park(ticket, result)
-                return
-            outcome = Done(ticket.who, ticket.index, job.attempts, result)
+                outcome = result
+            else:
+                outcome = Done(ticket.who, ticket.index, job.attempts, result)
         finally:
             del self.running[ticket]
             self._was_abandoned(ticket, task)
         now = self._loop.time()
+        if isinstance(outcome, NotBefore):
+            self._park(ticket, outcome, now)
+            return
         slow = self._tempo.is_slow(now - started)
         self.schedule.finish(ticket, verdict_on(error), slow=slow)
         self._hand_over(outcome, now)
@@ -213,8 +216,7 @@ class Engine(Generic[V]):
         ticket.abandoned = False
         return task.uncancel() == 0
 
-    def _park(self, ticket: Ticket[V], until: NotBefore) -> None:
-        now = self._loop.time()
+    def _park(self, ticket: Ticket[V], until: NotBefore, now: float) -> None:
         if self.intake.why_not is not None:
             self.schedule.finish(ticket, Verdict.MUTE, slow=False)
             self._hand_over(self._forgo(ticket, self.intake.why_not), now)

@@ -1,0 +1,603 @@
+"""A run from outside: what goes in, what comes out, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ringme_async.bulk import BulkReport, BulkRun, Done, Failed, NotAttempted, NotBefore
+from ringme_async.errors import DeadlineExceeded, InvalidRequest, ResponseLost, RingMeError
+from tests.bulk.scripted_job import ScriptedJob, World, counting, names_of, now, scripted
+
+pytestmark = pytest.mark.jumping
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def itself(key: Any) -> Any:
+    return key
+
+
+class TestTheInput:
+    async def test_may_be_a_list_a_generator_or_a_mapping(self, world: World) -> None:
+        from_list = await BulkRun([1, 2, 3], scripted(world))
+        from_generator = await BulkRun((n for n in [1, 2, 3]), scripted(world))
+        from_mapping = await BulkRun(
+            {1: "x", 2: "y"}, scripted(world), name_of=lambda pair: pair[0]
+        )
+
+        assert from_list.values() == [1, 2, 3]
+        assert from_generator.values() == [1, 2, 3]
+        assert [outcome.who for outcome in from_mapping] == [1, 2]
+        assert from_mapping.values() == [(1, "x"), (2, "y")]
+
+    async def test_may_be_async(self, world: World) -> None:
+        async def elements() -> AsyncIterator[int]:
+            for number in range(5):
+                await asyncio.sleep(10)
+                yield number
+
+        report = await BulkRun(elements(), scripted(world))
+
+        assert report.values() == [0, 1, 2, 3, 4]
+        assert now() == 51.0
+
+    async def test_may_be_an_async_iterable_that_cannot_be_closed(self, world: World) -> None:
+        class Elements:
+            def __init__(self) -> None:
+                self.left = 3
+
+            def __aiter__(self) -> Elements:
+                return self
+
+            async def __anext__(self) -> int:
+                if not self.left:
+                    raise StopAsyncIteration
+                self.left -= 1
+                return self.left
+
+        assert (await BulkRun(Elements(), scripted(world))).values() == [2, 1, 0]
+
+    async def test_may_be_empty(self, world: World) -> None:
+        report = await BulkRun([], scripted(world))
+
+        assert len(report) == 0
+        assert report.ok
+
+    async def test_gives_duplicates_an_outcome_each(self, world: World) -> None:
+        report = await BulkRun([7, 7, 7], scripted(world))
+
+        assert [(outcome.who, outcome.index) for outcome in report] == [(7, 0), (7, 1), (7, 2)]
+
+    @pytest.mark.parametrize("items", ["12", b"12", 12, None], ids=repr)
+    async def test_that_is_one_text_or_no_iterable_is_refused(self, items: Any) -> None:
+        with pytest.raises(InvalidRequest, match="the input of a run is an iterable"):
+            BulkRun(items, scripted(World()))
+
+    async def test_with_a_malformed_element_fails_that_element_alone(self, world: World) -> None:
+        def make(number: int) -> ScriptedJob:
+            if number == 2:
+                raise InvalidRequest("2 is none")
+            return scripted(world)(number)
+
+        report = await BulkRun([1, 2, 3], make)
+
+        assert [type(outcome) for outcome in report] == [Done, Failed, Done]
+        assert report[1].attempts == 0
+
+    async def test_that_raises_ends_the_run_when_what_is_in_flight_is_done(
+        self, world: World
+    ) -> None:
+        def elements() -> Iterator[int]:
+            yield from range(2)
+            raise LookupError("the file broke off")
+
+        seen: list[Any] = []
+        with pytest.raises(LookupError, match="broke off"):
+            async with BulkRun(elements(), scripted(world)) as run:
+                async for outcome in run:
+                    seen.append(outcome.who)
+
+        assert seen == [0, 1]
+
+    async def test_that_raises_leaves_what_waits_as_not_attempted(self, world: World) -> None:
+        def elements() -> Iterator[int]:
+            yield from range(3)
+            raise LookupError("the file broke off")
+
+        seen: list[Any] = []
+        make = scripted(world, lambda _: [1.0], tenant_key="one")
+        with pytest.raises(LookupError):
+            async with BulkRun(elements(), make) as run:
+                async for outcome in run:
+                    seen.append(type(outcome))
+
+        assert seen.count(Done) == 1
+        assert seen.count(NotAttempted) == 2
+
+    async def test_that_is_async_and_raises_ends_the_run_too(self, world: World) -> None:
+        async def elements() -> AsyncIterator[int]:
+            yield 1
+            raise LookupError("the stream broke off")
+
+        with pytest.raises(LookupError, match="broke off"):
+            await BulkRun(elements(), scripted(world))
+
+    @pytest.mark.parametrize("stop", [StopIteration, StopAsyncIteration])
+    async def test_that_raises_an_end_of_iteration_of_its_own_is_no_end(
+        self, world: World, stop: type[Exception]
+    ) -> None:
+        async def run_of_it() -> None:
+            def make(_: int) -> ScriptedJob:
+                return ScriptedJob(world, 1, [stop()])
+
+            await BulkRun([1], make)
+
+        with pytest.raises(RuntimeError):
+            await run_of_it()
+
+    async def test_is_closed_when_the_run_is_left(self, world: World) -> None:
+        closed: list[str] = []
+
+        def elements() -> Iterator[int]:
+            try:
+                yield from range(1000)
+            finally:
+                closed.append("generator")
+
+        async def elements_to_come() -> AsyncIterator[int]:
+            try:
+                for number in range(1000):
+                    yield number
+            finally:
+                closed.append("async generator")
+
+        for items in (elements(), elements_to_come()):
+            async with BulkRun(items, scripted(world), concurrency=2) as run:
+                async for _ in run:
+                    break
+
+        assert closed == ["generator", "async generator"]
+
+    async def test_whose_closing_fails_is_told_of(self, world: World) -> None:
+        def elements() -> Iterator[int]:
+            try:
+                yield from range(1000)
+            finally:
+                raise OSError("cannot be closed")
+
+        with pytest.raises(OSError, match="cannot be closed"):
+            async with BulkRun(elements(), scripted(world), concurrency=2) as run:
+                async for _ in run:
+                    break
+
+    async def test_is_pulled_no_further_than_needed(self, world: World) -> None:
+        pulled: list[int] = []
+        async with BulkRun(
+            counting(pulled, range(1000)), scripted(world), concurrency=4, host_of=itself
+        ) as run:
+            await anext(run)
+            assert len(pulled) <= 12
+
+    async def test_that_is_slow_holds_up_no_outcome(self, world: World) -> None:
+        async def elements() -> AsyncIterator[int]:
+            yield 1
+            await asyncio.sleep(100)
+            yield 2
+
+        async with BulkRun(elements(), scripted(world)) as run:
+            await anext(run)
+            assert now() == 1.0
+
+    async def test_that_is_async_and_long_lets_others_have_their_turn(self, world: World) -> None:
+        async def elements() -> AsyncIterator[int]:
+            for number in range(2000):
+                yield number
+
+        make = scripted(world, lambda _: [0.001])
+        report = await BulkRun(elements(), make, concurrency=512)
+
+        assert len(report) == 2000
+
+
+class TestARun:
+    async def test_that_is_awaited_reports_in_input_order(self, world: World) -> None:
+        report = await BulkRun([3, 1, 2], scripted(world, lambda seconds: [float(seconds)]))
+
+        assert isinstance(report, BulkReport)
+        assert [outcome.who for outcome in report] == [3, 1, 2]
+        assert report[0:2] == (report[0], report[1])
+
+    async def test_that_is_iterated_gives_outcomes_as_they_come(self, world: World) -> None:
+        make = scripted(world, lambda seconds: [float(seconds)])
+        run = BulkRun([3, 1, 2], make, host_of=itself)
+
+        assert await names_of(run) == [1, 2, 3]
+
+    async def test_that_is_ordered_gives_outcomes_in_input_order(self, world: World) -> None:
+        make = scripted(world, lambda seconds: [float(seconds)])
+        run = BulkRun([9, 1, 8, 2, 7, 3], make, ordered=True, concurrency=2)
+
+        assert await names_of(run) == [9, 1, 8, 2, 7, 3]
+
+    async def test_that_is_ordered_and_async_gives_them_so_too(self, world: World) -> None:
+        async def elements() -> AsyncIterator[int]:
+            for seconds in [9, 1, 8, 2, 7, 3]:
+                yield seconds
+
+        make = scripted(world, lambda seconds: [float(seconds)])
+
+        assert await names_of(BulkRun(elements(), make, ordered=True, concurrency=2)) == [
+            9,
+            1,
+            8,
+            2,
+            7,
+            3,
+        ]
+
+    async def test_that_is_ordered_waits_for_a_parked_head_with_a_bounded_buffer(
+        self, world: World
+    ) -> None:
+        def make(number: int) -> ScriptedJob:
+            steps: list[Any] = [NotBefore(100.0), 1.0] if number == 0 else [0.1]
+            return ScriptedJob(world, number, steps, quota_key=number, tenant_key=number)
+
+        pulled: list[int] = []
+        run = BulkRun(
+            counting(pulled, range(1000)), make, ordered=True, concurrency=4, host_of=itself
+        )
+        async with run:
+            first = await anext(run)
+            assert first.index == 0
+            assert len(pulled) <= 12
+            rest = [outcome.index async for outcome in run]
+
+        assert rest == list(range(1, 1000))
+
+    async def test_can_be_used_once(self, world: World) -> None:
+        run = BulkRun([1], scripted(world))
+        await run
+
+        with pytest.raises(RuntimeError, match="used once"):
+            await run
+
+    async def test_is_iterated_only_inside_its_block(self, world: World) -> None:
+        run = BulkRun([1], scripted(world))
+
+        with pytest.raises(RuntimeError, match="inside of `async with run:`"):
+            async for _ in run:
+                pass
+
+    async def test_gives_nothing_after_its_block(self, world: World) -> None:
+        async with BulkRun([1], scripted(world)) as run:
+            pass
+
+        with pytest.raises(RuntimeError, match="the run is over"):
+            await anext(run)
+
+    async def test_has_one_reader_at_a_time(self, world: World) -> None:
+        async with BulkRun([1], scripted(world)) as run:
+            first = asyncio.ensure_future(anext(run))
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="read by another task"):
+                await anext(run)
+            await first
+
+    async def test_ends_each_time_it_is_asked_beyond_its_end(self, world: World) -> None:
+        async with BulkRun([1], scripted(world)) as run:
+            assert [outcome.who async for outcome in run] == [1]
+            assert [outcome.who async for outcome in run] == []
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [
+            ("concurrency", 0),
+            ("concurrency", True),
+            ("concurrency", 1.5),
+            ("per_tenant", 0),
+            ("max_waiting", -1),
+            ("deadline", 0),
+            ("deadline", float("nan")),
+            ("deadline", "5"),
+            ("deadline", True),
+            ("on_quota", "raise"),
+        ],
+    )
+    async def test_refuses_an_argument_out_of_bounds(self, option: str, value: Any) -> None:
+        options: dict[str, Any] = {option: value}
+
+        with pytest.raises(InvalidRequest, match=option):
+            BulkRun([1], scripted(World()), **options)
+
+
+class TestTheEnd:
+    async def test_by_an_error_in_the_block_cancels_what_is_in_flight_and_stays_bare(
+        self, world: World
+    ) -> None:
+        with pytest.raises(KeyError, match="mine"):
+            async with BulkRun(range(100), scripted(world), concurrency=4) as run:
+                async for _ in run:
+                    raise KeyError("mine")
+
+        assert world.running == 0
+        assert world.cancelled > 0
+        assert len(asyncio.all_tasks()) == 1
+
+    async def test_by_leaving_early_cancels_what_is_in_flight(self, world: World) -> None:
+        async with BulkRun(range(100), scripted(world), concurrency=4) as run:
+            async for _ in run:
+                break
+
+        assert world.running == 0
+        assert len(asyncio.all_tasks()) == 1
+
+    async def test_by_cancelling_the_consumer_cancels_what_is_in_flight(self, world: World) -> None:
+        consumer = asyncio.ensure_future(names_of(BulkRun(range(100), scripted(world))))
+        await asyncio.sleep(0.5)
+
+        consumer.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await consumer
+        assert world.running == 0
+        assert len(asyncio.all_tasks()) == 1
+
+    async def test_by_cancelling_twice_leaves_nothing_behind_either(self, world: World) -> None:
+        class Stubborn(ScriptedJob):
+            async def run(self) -> Any:
+                try:
+                    await asyncio.sleep(100)
+                finally:
+                    await asyncio.sleep(10)
+
+        consumer = asyncio.ensure_future(
+            names_of(BulkRun([1], lambda n: Stubborn(world, n, [1.0])))
+        )
+        await asyncio.sleep(1)
+        consumer.cancel()
+        await asyncio.sleep(1)
+        consumer.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await consumer
+        assert len(asyncio.all_tasks()) == 1
+
+    async def test_by_a_bug_in_a_job_gets_the_bug_out_bare(self, world: World) -> None:
+        make = scripted(world, lambda n: [ZeroDivisionError("bug")] if n == 3 else [10.0])
+
+        with pytest.raises(ZeroDivisionError, match="bug"):
+            await BulkRun(range(100), make)
+
+        assert world.running == 0
+
+    async def test_by_a_bug_that_nobody_read_yet_gets_it_out_of_the_block(
+        self, world: World
+    ) -> None:
+        make = scripted(world, lambda n: [ZeroDivisionError("bug")] if n == 3 else [10.0])
+
+        with pytest.raises(ZeroDivisionError, match="bug"):
+            async with BulkRun(range(10), make, host_of=itself):
+                await asyncio.sleep(1)
+
+    async def test_by_two_errors_lets_the_blocks_own_out_and_tells_the_loop_of_the_other(
+        self, world: World
+    ) -> None:
+        told: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        make = scripted(world, lambda _: [ZeroDivisionError("bug")])
+
+        with pytest.raises(KeyError):
+            async with BulkRun(range(10), make):
+                await asyncio.sleep(1)
+                raise KeyError("mine")
+
+        assert isinstance(told[0]["exception"], ZeroDivisionError)
+
+    async def test_by_a_cancellation_of_a_jobs_own_is_not_swallowed(self, world: World) -> None:
+        make = scripted(world, lambda _: [asyncio.CancelledError()])
+
+        with pytest.raises(asyncio.CancelledError):
+            await BulkRun([1], make)
+
+    def test_by_ctrl_c_leaves_nothing_behind_and_says_nothing(self) -> None:
+        program = Path(__file__).with_name("interrupted.py")
+        process = subprocess.Popen(
+            [sys.executable, "-X", "dev", "-W", "error", str(program)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+
+        assert "KeyboardInterrupt" in told
+        assert "never" not in told
+        assert "Warning" not in told
+
+
+class TestADeadline:
+    async def test_abandons_what_is_in_flight_and_does_not_attempt_the_rest(
+        self, world: World
+    ) -> None:
+        make = scripted(world, lambda _: [10.0])
+
+        report = await BulkRun(range(10), make, concurrency=2, deadline=5)
+
+        assert now() == 5.0
+        kinds = [type(outcome) for outcome in report]
+        assert kinds.count(Failed) == 2
+        assert kinds.count(NotAttempted) == 8
+        assert report.complete
+        assert not report.ok
+        assert isinstance(report.failures[0].error, DeadlineExceeded)
+
+    async def test_does_not_attempt_what_is_parked(self, world: World) -> None:
+        make = scripted(world, lambda _: [NotBefore(1000.0)])
+
+        report = await BulkRun([1], make, deadline=5)
+
+        (outcome,) = report
+        assert isinstance(outcome, NotAttempted)
+        assert outcome.attempts == 1
+        assert now() == 5.0
+
+    async def test_fails_what_was_parked_after_it_may_have_been_applied(self, world: World) -> None:
+        make = scripted(world, lambda _: [NotBefore(1000.0)], maybe_applied=True)
+
+        (outcome,) = await BulkRun([1], make, deadline=5)
+
+        assert isinstance(outcome, Failed)
+        assert outcome.error.maybe_applied
+
+    async def test_parks_nothing_any_more(self, world: World) -> None:
+        class Late(ScriptedJob):
+            async def run(self) -> Any:
+                self.attempts += 1
+                try:
+                    await asyncio.sleep(100)
+                except asyncio.CancelledError:
+                    return NotBefore(1000.0)
+
+        (outcome,) = await BulkRun([1], lambda n: Late(world, n, [1.0]), deadline=5)
+
+        assert isinstance(outcome, NotAttempted)
+
+    async def test_lets_a_job_that_ends_all_the_same_have_its_value(self, world: World) -> None:
+        class Quick(ScriptedJob):
+            async def run(self) -> Any:
+                try:
+                    await asyncio.sleep(100)
+                except asyncio.CancelledError:
+                    return "just in time"
+
+        report = await BulkRun([1], lambda n: Quick(world, n, [1.0]), deadline=5)
+
+        assert report.values() == ["just in time"]
+
+    async def test_still_names_every_element_of_the_input(self, world: World) -> None:
+        pulled: list[int] = []
+        make = scripted(world, lambda _: [10.0])
+
+        report = await BulkRun(counting(pulled, range(1000)), make, concurrency=2, deadline=5)
+
+        assert len(report) == 1000
+
+    async def test_leaves_an_async_input_that_stalls(self, world: World) -> None:
+        async def elements() -> AsyncIterator[int]:
+            yield 1
+            await asyncio.sleep(1000)
+            yield 2
+
+        report = await BulkRun(elements(), scripted(world), deadline=5)
+
+        assert now() == 6.0
+        assert len(report) == 1
+        assert not report.complete
+        with pytest.raises(ExceptionGroup, match="not read to its end"):
+            report.raise_for_errors()
+
+    async def test_names_what_an_async_input_still_gives_in_time(self, world: World) -> None:
+        async def elements() -> AsyncIterator[int]:
+            for number in range(20):
+                await asyncio.sleep(0.5)
+                yield number
+
+        report = await BulkRun(elements(), scripted(world), deadline=5)
+
+        assert len(report) == 20
+        assert report.complete
+
+    async def test_that_is_kept_changes_nothing(self, world: World) -> None:
+        report = await BulkRun(range(3), scripted(world), deadline=100, host_of=itself)
+
+        assert report.ok
+        assert now() == 1.0
+
+    async def test_of_the_consumers_own_meets_that_of_the_run_unharmed(self, world: World) -> None:
+        make = scripted(world, lambda _: [10.0])
+        run = BulkRun(range(3), make, deadline=5)
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await names_of(run)
+
+        assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_report_raises_its_errors_together(world: World) -> None:
+    make = scripted(world, lambda n: [ResponseLost("cut off")] if n < 2 else [1.0])
+    report = await BulkRun(range(4), make)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        report.raise_for_errors()
+
+    assert len(caught.value.exceptions) == 2
+    assert all(isinstance(error, RingMeError) for error in caught.value.exceptions)
+
+
+async def test_a_report_without_errors_raises_nothing(world: World) -> None:
+    (await BulkRun(range(4), scripted(world))).raise_for_errors()
+
+
+async def test_a_report_says_in_one_line_how_it_went(world: World) -> None:
+    def steps(number: int) -> list[Any]:
+        return {0: [ResponseLost("cut off")], 1: [NotBefore(9.0), 1.0]}.get(number, [1.0])
+
+    def make(number: int) -> ScriptedJob:
+        return ScriptedJob(world, number, steps(number), quota_key=number, tenant_key=number)
+
+    report = await BulkRun(range(4), make)
+
+    assert report.summary() == "3 of 4 done, 1 failed (ResponseLost 1), 1 retries"
+    assert report.counts == {"done": 3, "ResponseLost": 1, "not_attempted": 0}
+
+
+async def test_a_report_tells_of_what_was_not_attempted(world: World) -> None:
+    report = await BulkRun(range(4), scripted(world, lambda _: [9.0]), concurrency=1, deadline=5)
+
+    assert report.summary() == "0 of 4 done, 1 failed (DeadlineExceeded 1), 3 not attempted"
+    with pytest.raises(ExceptionGroup) as caught:
+        report.raise_for_errors()
+    assert "3 were not attempted" in str(caught.value.exceptions[-1])
+
+
+async def test_a_streamed_run_keeps_the_counts_and_the_first_thousand_failures(
+    world: World,
+) -> None:
+    make = scripted(world, lambda _: [ResponseLost("cut off")])
+    async with BulkRun(range(1500), make) as run:
+        async for _ in run:
+            pass
+
+    assert run.report.failed == 1500
+    assert len(run.report.failures) == 1000
+
+
+async def test_an_awaited_run_keeps_its_report(world: World) -> None:
+    run = BulkRun(range(3), scripted(world))
+
+    report = await run
+
+    assert run.report is report
+
+
+async def test_an_error_in_an_outcome_holds_no_frames(world: World) -> None:
+    (outcome,) = await BulkRun([1], scripted(world, lambda _: [ResponseLost("cut off")]))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.error.__traceback__ is None
+    assert (outcome.ok, outcome.who) == (False, 1)
