@@ -12,7 +12,8 @@ from tests.bulk.scripted_job import World, scripted
 
 async def main() -> None:
     async with BulkRun(range(1000), scripted(World(), lambda _: [30.0])) as run:
-        print("running", flush=True)
+        sys.stdout.write("running\n")
+        sys.stdout.flush()
         async for _ in run:
             pass
 
