@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from functools import lru_cache
 from ssl import SSLContext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 
@@ -108,7 +108,9 @@ async def _plain(request: web.BaseRequest) -> Request:
         known = fields.get(name.lower())
         fields[name.lower()] = value if known is None else f"{known}, {value}"
     target = request.raw_path
-    url = target if "://" in target else f"{request.scheme}://{request.host}{target}"
+    # A proxy is sent the whole URL (RFC 9112, section 3.2.2), and a server has to take it as well.
+    origin = f"{request.scheme}://{request.host}"
+    url = f"{origin}{target}" if target.startswith("/") else target
     return Request(request.method, url, Headers(fields), await request.read())
 
 
@@ -143,12 +145,16 @@ async def _answered(request: web.BaseRequest, visit: Visit) -> web.StreamRespons
 
 
 def _reset(request: web.BaseRequest) -> web.StreamResponse:
-    transport = request.transport
-    if transport is not None:
-        connection = transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        transport.abort()
+    transport = _transport_of(request)
+    connection = transport.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
     return web.Response()
+
+
+def _transport_of(request: web.BaseRequest) -> asyncio.Transport:
+    # It is there as long as the handler is: the loss of the connection cancels the handler.
+    return cast("asyncio.Transport", request.transport)
 
 
 async def _cut(
@@ -156,8 +162,7 @@ async def _cut(
 ) -> web.StreamResponse:
     part = body[: min(int(len(body) * share), len(body) - 1)]
     response = await _streamed(request, visit, fields, iter([part]), len(body))
-    if request.transport is not None:
-        request.transport.close()
+    _transport_of(request).close()
     return response
 
 
@@ -177,7 +182,7 @@ async def _streamed(
             await asyncio.sleep(pause)
             await response.write(part)
     except ConnectionError:
-        # The client has had enough; the caller's own write will find that out again.
+        # The connection is on its way out; aiohttp finds that out for itself at its own next write.
         return response
     return response
 

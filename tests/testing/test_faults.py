@@ -1,0 +1,373 @@
+"""What can go wrong: each fault acts the same in memory and over a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import pytest
+
+from ringme_async.errors import (
+    ConnectError,
+    ResponseLost,
+    ResponseTooLarge,
+    TransportError,
+    TransportTimeout,
+)
+from ringme_async.testing import FakeRingMe, faults
+from ringme_async.transports import Headers, Request, Response
+from tests.testing.reach import ROOT, Caller, limits, said
+
+
+@pytest.fixture
+def token(fake: FakeRingMe) -> str:
+    fake.add_tenant(id=12)
+    return fake.issue_token(fake.add_application(tenant=12, ceiling=100))
+
+
+async def struck(send: Caller, token: str, fault: faults.Fault) -> Response:
+    """Let a PUT meet a fault."""
+    send.fake.faults.next(fault, on="PUT")
+    return await send.put(12, token, {"hold_music": 7})
+
+
+def is_applied(send: Caller) -> bool:
+    return send.fake.records[12]["hold_music"] == 7
+
+
+async def served(send: Caller, token: str) -> int:
+    """Tell how many requests had counted before this one."""
+    limit, remaining, _ = limits(await send.get(12, token))
+    return limit - remaining - 1
+
+
+async def test_a_reset_before_loses_the_request(send: Caller, token: str) -> None:
+    with pytest.raises(ResponseLost) as caught:
+        await struck(send, token, faults.ResetBefore())
+    assert caught.value.sent
+    assert not is_applied(send)
+    assert await served(send, token) == 0
+    assert send.fake.requests[0].status is None
+
+
+async def test_a_reset_after_loses_the_answer(send: Caller, token: str) -> None:
+    with pytest.raises(ResponseLost) as caught:
+        await struck(send, token, faults.ResetAfter())
+    assert caught.value.sent
+    assert is_applied(send)
+    assert await served(send, token) == 1
+    assert send.fake.requests[0].applied
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+async def test_a_cut_body_loses_the_answer(send: Caller, token: str, share: float) -> None:
+    with pytest.raises(ResponseLost):
+        await struck(send, token, faults.CutBody(share))
+    assert is_applied(send)
+    assert await served(send, token) == 1
+
+
+async def test_an_answer_without_a_body_is_cut_off_too(send: Caller, token: str) -> None:
+    send.fake.add_resource("DELETE", "/thing/", None, status=204)
+    send.fake.faults.next(faults.CutBody())
+    with pytest.raises(ResponseLost):
+        await send("DELETE", f"{ROOT}/thing/", token=token)
+
+
+async def test_a_body_that_is_no_gzip_cannot_be_read(send: Caller, token: str) -> None:
+    with pytest.raises(ResponseLost):
+        await struck(send, token, faults.GarbledGzip())
+    assert is_applied(send)
+
+
+async def test_a_garbled_body_arrives_and_is_no_json(send: Caller, token: str) -> None:
+    answer = await struck(send, token, faults.GarbledBody())
+    assert answer.status == 200
+    assert is_applied(send)
+    with pytest.raises(ValueError, match=r"codec|decode"):
+        said(answer)
+
+
+async def test_a_body_can_be_another_one(send: Caller, token: str) -> None:
+    answer = await struck(send, token, faults.GarbledBody(b"[1]"))
+    assert said(answer) == [1]
+
+
+async def test_a_bomb_is_over_the_cap(send: Caller, token: str) -> None:
+    with pytest.raises(ResponseTooLarge):
+        await struck(send, token, faults.GzipBomb())
+    assert is_applied(send)
+
+
+@pytest.mark.parametrize("size", [0, 1000, 2**20, 3 * 2**20 + 5])
+async def test_a_small_bomb_is_so_many_zeros(send: Caller, token: str, size: int) -> None:
+    answer = await struck(send, token, faults.GzipBomb(size))
+    assert answer.body == bytes(size)
+
+
+async def test_a_bomb_s_client_may_leave_early(send: Caller, token: str) -> None:
+    for _ in range(3):
+        with pytest.raises(ResponseTooLarge):
+            await struck(send, token, faults.GzipBomb(10**9))
+    assert (await send.get(12, token)).status == 200
+
+
+async def test_an_answer_can_come_too_late(send: Caller, token: str) -> None:
+    send.fake.faults.next(faults.Stall(30))
+    with pytest.raises(TransportTimeout):
+        await send("GET", f"{ROOT}/client/12/client/", token=token, timeout=0.1)
+    assert (await send.get(12, token)).status == 200
+
+
+@pytest.mark.jumping
+async def test_an_answer_can_be_late(inside: Caller, token: str) -> None:
+    inside.fake.latency = 1
+    put = asyncio.create_task(struck(inside, token, faults.Stall(8)))
+    await asyncio.sleep(0.5)
+    assert is_applied(inside)
+    assert (await put).status == 200
+    assert asyncio.get_running_loop().time() == 9
+
+
+@pytest.mark.jumping
+async def test_an_answer_may_never_come(inside: Caller, token: str) -> None:
+    inside.fake.faults.next(faults.Stall(math.inf))
+    with pytest.raises(TransportTimeout):
+        await inside.get(12, token)
+
+
+@pytest.mark.jumping
+async def test_a_drip_takes_its_time(inside: Caller, token: str) -> None:
+    answer = await struck(inside, token, faults.SlowDrip(10))
+    assert said(answer)["hold_music"] == 7
+    assert asyncio.get_running_loop().time() == 10
+
+
+async def test_a_drip_comes_to_its_end(send: Caller, token: str) -> None:
+    answer = await struck(send, token, faults.SlowDrip(0.05, pieces=5))
+    assert said(answer)["hold_music"] == 7
+
+
+async def test_a_drip_can_be_too_slow(send: Caller, token: str) -> None:
+    send.fake.faults.next(faults.SlowDrip(30))
+    with pytest.raises(TransportTimeout):
+        await send("GET", f"{ROOT}/client/12/client/", token=token, timeout=0.1)
+    assert (await send.get(12, token)).status == 200
+
+
+async def test_a_status_counts_and_does_nothing_else(send: Caller, token: str) -> None:
+    answer = await struck(send, token, faults.ServerError(503, retry_after=2))
+    assert answer.status == 503
+    assert answer.headers["retry-after"] == "2"
+    assert said(answer) == {"message": "The server failed."}
+    assert limits(answer)[1] == 99
+    assert not is_applied(send)
+    assert await served(send, token) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "body"),
+    [
+        (faults.Status(403, status="user_blocked", message=None), 403, {"status": "user_blocked"}),
+        (faults.Status(404, message="no"), 404, {"message": "no"}),
+        (faults.Status(500, message=None), 500, {}),
+        (faults.ServerError(), 500, {"message": "The server failed."}),
+    ],
+)
+async def test_words_of_a_status_can_be_left_out(
+    send: Caller, token: str, fault: faults.Status, status: int, body: Any
+) -> None:
+    answer = await struck(send, token, fault)
+    assert (answer.status, said(answer)) == (status, body)
+
+
+async def test_a_status_can_have_headers_of_its_own(send: Caller, token: str) -> None:
+    fault = faults.Status(500, headers={"x-ratelimit-remaining": "nan", "x-more": "1"})
+    answer = await struck(send, token, fault)
+    assert (answer.headers["x-ratelimit-remaining"], answer.headers["x-more"]) == ("nan", "1")
+
+
+@pytest.mark.parametrize("text", ["nan", "-1", "1e9"])
+async def test_retry_after_can_be_nonsense(send: Caller, token: str, text: str) -> None:
+    answer = await struck(send, token, faults.ServerError(retry_after=text))
+    assert answer.headers["retry-after"] == text
+
+
+async def test_retry_after_can_be_a_date(send: Caller, token: str) -> None:
+    fault = faults.ServerError(retry_after=timedelta(minutes=5))
+    answer = await struck(send, token, fault)
+    later, now = (parsedate_to_datetime(answer.headers[name]) for name in ("retry-after", "date"))
+    assert later - now == timedelta(minutes=5)
+
+
+async def test_busy_has_a_message_and_no_limits(send: Caller, token: str) -> None:
+    answer = await struck(send, token, faults.Busy())
+    assert answer.status == 429
+    assert said(answer).keys() == {"message"}
+    assert "x-ratelimit-reset" not in answer.headers
+    assert await served(send, token) == 0
+
+
+async def test_the_limit_can_be_said_to_be_used_up(send: Caller, token: str) -> None:
+    answer = await struck(send, token, faults.RateLimited(reset=5))
+    assert answer.status == 429
+    assert said(answer)["status"] == "rate_limit_exceeded"
+    assert limits(answer) == (100, 0, 5)
+    assert await served(send, token) == 0
+    assert limits(await struck(send, token, faults.RateLimited()))[2] > 3590
+
+
+@pytest.mark.parametrize("code", [500, 502])
+async def test_a_proxy_answers_with_a_page(send: Caller, token: str, code: int) -> None:
+    answer = await struck(send, token, faults.Html(code))
+    assert answer.status == code
+    assert answer.headers["content-type"].startswith("text/html")
+    assert b"<html>" in answer.body
+    assert "x-ratelimit-limit" not in answer.headers
+    assert not is_applied(send)
+    assert await served(send, token) == 0
+
+
+async def test_a_page_can_be_given(send: Caller, token: str) -> None:
+    answer = await struck(send, token, faults.Html(200, b"<p>Log in to the Wi-Fi</p>"))
+    assert (answer.status, answer.body) == (200, b"<p>Log in to the Wi-Fi</p>")
+
+
+async def test_a_proxy_answers_with_nothing(send: Caller, token: str) -> None:
+    answer = await struck(send, token, faults.Empty(504))
+    assert (answer.status, answer.body) == (504, b"")
+
+
+async def test_a_redirect_is_sent_as_it_is(send: Caller, token: str) -> None:
+    answer = await struck(send, token, faults.Redirect("https://evil.test/oauth/token"))
+    assert answer.status == 307
+    assert answer.headers["location"] == "https://evil.test/oauth/token"
+    assert not is_applied(send)
+
+
+async def test_a_token_can_die_before_its_time(send: Caller, token: str) -> None:
+    answer = await struck(send, token, faults.TokenDeath())
+    assert answer.status == 401
+    assert (await send.get(12, token)).status == 401
+    assert not is_applied(send)
+
+
+async def test_a_token_that_is_not_there_cannot_die(send: Caller) -> None:
+    send.fake.faults.next(faults.TokenDeath())
+    assert (await send.get(12, None)).status == 401
+
+
+async def test_a_clock_can_be_wrong(send: Caller, token: str) -> None:
+    answer = await struck(send, token, faults.ClockSkew(-86_400))
+    right = await send.get(12, token)
+    wrong, now = (parsedate_to_datetime(each.headers["date"]) for each in (answer, right))
+    assert timedelta(0) <= now - wrong - timedelta(days=1) <= timedelta(seconds=2)
+    assert is_applied(send)
+
+
+@pytest.mark.jumping
+async def test_the_wall_clock_goes_on_with_the_loop_s() -> None:
+    fake = FakeRingMe(wall_clock=datetime(2026, 1, 31, 23, 0, tzinfo=UTC))
+    await fake(_request(fake))
+    await asyncio.sleep(7200)
+    answer = await fake(_request(fake))
+    assert answer.headers["date"] == "Sun, 01 Feb 2026 01:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (faults.ServerError(503), 503),
+        (faults.Html(), 502),
+        (faults.Busy(), 429),
+        (faults.TokenDeath(), 200),
+        (faults.ClockSkew(5), 200),
+    ],
+)
+async def test_logins_meet_faults_as_well(send: Caller, fault: faults.Fault, code: int) -> None:
+    application = send.fake.add_application()
+    send.fake.faults.next(fault, on="/oauth/token")
+    answer = await send.log_in(application)
+    assert answer.status == code
+    assert "x-ratelimit-limit" not in answer.headers
+    assert (await send.log_in(application)).status == 200
+
+
+@pytest.mark.parametrize("fault", [faults.ServerError(), faults.TokenDeath()])
+async def test_even_a_path_of_nobody_meets_faults(send: Caller, fault: faults.Fault) -> None:
+    send.fake.faults.next(fault, on="/elsewhere")
+    expected = 500 if isinstance(fault, faults.ServerError) else 404
+    assert (await send("GET", "/elsewhere")).status == expected
+
+
+async def test_a_fault_of_one_s_own_does_what_it_likes(send: Caller, token: str) -> None:
+    class Teapot(faults.Fault):
+        def strike(self, scene: faults.Scene) -> Response:
+            scene.count()
+            scene.carry_out()
+            return Response(418, body=scene.date().encode())
+
+    answer = await struck(send, token, Teapot())
+    assert answer.status == 418
+    assert is_applied(send)
+    assert await served(send, token) == 2
+
+
+async def test_a_fault_that_changes_nothing_is_no_harm(send: Caller, token: str) -> None:
+    assert (await struck(send, token, faults.Fault())).status == 200
+
+
+async def test_a_request_of_nobody_cannot_count(send: Caller) -> None:
+    send.fake.faults.next(faults.ServerError())
+    assert (await send.get(12, None)).status == 500
+
+
+async def test_in_an_outage_nobody_gets_a_connection(send: Caller, token: str) -> None:
+    assert (await send.get(12, token)).status == 200
+    async with send.fake.outage():
+        with pytest.raises(ConnectError) as caught:
+            await send.get(12, token)
+        assert not caught.value.sent
+        with pytest.raises(ConnectError):
+            await send.get(12, token)
+    assert (await send.get(12, token)).status == 200
+    assert send.fake.requests.total == 2
+
+
+async def test_an_outage_loses_the_answers_that_are_on_their_way(send: Caller, token: str) -> None:
+    send.fake.latency = 0.2
+    waiting = asyncio.create_task(send.get(12, token))
+    while not send.fake.in_flight:
+        await asyncio.sleep(0)
+    async with send.fake.outage():
+        with pytest.raises(ResponseLost) as caught:
+            await waiting
+    assert caught.value.sent
+    assert send.fake.in_flight == 0
+
+
+async def test_a_latency_can_be_drawn_by_lot(inside: Caller, token: str) -> None:
+    drawn: list[float] = []
+
+    def latency(random: Any) -> float:
+        drawn.append(random.uniform(0.0, 0.001))
+        return drawn[-1]
+
+    inside.fake.latency = latency
+    assert inside.fake.latency is latency
+    await inside.get(12, token)
+    assert len(drawn) == 1
+
+
+async def test_all_losses_are_errors_of_the_transport(send: Caller, token: str) -> None:
+    for fault in (faults.ResetBefore(), faults.ResetAfter(), faults.CutBody()):
+        with pytest.raises(TransportError):
+            await struck(send, token, fault)
+    assert (await send.get(12, token)).status == 200
+
+
+def _request(fake: FakeRingMe) -> Request:
+    return Request("GET", f"{fake.base_url}/", Headers({"accept-encoding": "gzip"}))
