@@ -1,0 +1,26 @@
+"""Read many tenants into JSON lines or a database, apply plans, and go on after ``kill -9``."""
+
+from __future__ import annotations
+
+from ringme_async.mirror.apply import ApplyReport, apply_plan
+from ringme_async.mirror.errors import OutputError, OutputInUse
+from ringme_async.mirror.journal import Journal
+from ringme_async.mirror.keys import key_of
+from ringme_async.mirror.mirror import Mirror, sink_for
+from ringme_async.mirror.refresh import RefreshReport, refresh
+from ringme_async.mirror.sink import Session, Sink
+
+__all__ = [
+    "ApplyReport",
+    "Journal",
+    "Mirror",
+    "OutputError",
+    "OutputInUse",
+    "RefreshReport",
+    "Session",
+    "Sink",
+    "apply_plan",
+    "key_of",
+    "refresh",
+    "sink_for",
+]

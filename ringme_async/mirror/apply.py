@@ -1,0 +1,155 @@
+"""Applies a plan and keeps a journal of it, so that it can be gone on with after it was killed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+from attrs import define, evolve, frozen
+
+from ringme_async import JSON, Conflict, Done, Failed
+from ringme_async.mirror.drive import Tell, drive
+from ringme_async.mirror.journal import Form, open_journal
+from ringme_async.mirror.keys import add_new, checked_key
+from ringme_async.mirror.sink import Clock, now
+from ringme_async.plan import Applied, Plan, PlannedChange
+
+__all__ = ["ApplyReport", "apply_plan"]
+
+_FOREIGN: Final = "this line is of another plan; resume with that one, or choose another file"
+
+
+@frozen(kw_only=True)
+class ApplyReport:
+    """What applying a plan came to.
+
+    Attributes:
+        run: The id of the run, as it stands in the journal.
+        applied: How many tenants were changed.
+        as_wished: How many were as wished already, so that nothing was sent.
+        failed: How many failed; the conflicts are among them.
+        conflicts: How many somebody else has changed since the plan was made.
+        skipped: How many an earlier part of the run had dealt with.
+        not_attempted: How many the deadline came before.
+    """
+
+    run: str
+    applied: int
+    as_wished: int
+    failed: int
+    conflicts: int
+    skipped: int
+    not_attempted: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether every tenant of the plan is as wished now."""
+        return self.failed == 0 and self.not_attempted == 0
+
+
+async def apply_plan(
+    plan: Plan,
+    path: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    concurrency: int = 64,
+    deadline: float | None = None,
+    on_quota: Literal["park", "fail"] = "park",
+    on_progress: Tell | None = None,
+    clock: Clock = now,
+) -> ApplyReport:
+    """Make the changes of a plan, with a line in a journal for each tenant that is as wished.
+
+    A line is ``{"run": ..., "tenant": ..., "at": ..., "plan": ..., "client_id": ..., "sent":
+    {...}}``: the fields that were sent, none if all were as wished already. Conflicts and other
+    failures go to a file of their own, as those of a ``Journal`` do.
+
+    Each tenant is in the journal at most once; its change may be made more than once, which does
+    no harm, as it sets absolute values. A change that was made without leaving a line, because the
+    process was killed in between, reads as wished already when the run is resumed: no conflict.
+
+    Args:
+        plan: What is to change, from ``clients.plan`` or ``clients.load_plan``.
+        path: The journal; it is made if it is missing.
+        resume: Go on where the run that the journal is of has stopped: skip whom it has dealt
+            with, try again what failed. If the journal is empty, begin.
+        overwrite: Begin anew although there is something in the journal, which is lost.
+        concurrency: How many clients may be under way at once; default 64.
+        deadline: Seconds for the run as a whole; default none.
+        on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it ``"fail"``.
+        on_progress: Called with the progress five times a second, and at the end.
+        clock: Tells the time of day.
+
+    Returns:
+        The counts of this run, without its earlier parts.
+
+    Raises:
+        InvalidRequest: Two tenants of the plan have one name, or an argument is out of bounds.
+        OutputInUse: Another run writes into the journal.
+        OutputError: The journal is of another plan, cannot be used as it is, or could not be
+            written.
+    """
+    changes = _by_key(plan)
+    form = Form(_telling(changes), "sent", {"plan": _fingerprint(plan)}, _FOREIGN)
+    journal = open_journal(os.fspath(path), form, resume=resume, overwrite=overwrite, clock=clock)
+    tally = _Tally()
+    async with journal as session:
+        left = [change for key, change in changes.items() if not session.is_done(key)]
+        run = evolve(plan, changes=tuple(left)).apply(
+            concurrency=concurrency, deadline=deadline, on_quota=on_quota
+        )
+        counts = await drive(
+            run, session, lambda outcome: _key(left[outcome.index]), on_progress, tally.look
+        )
+    return ApplyReport(
+        run=session.run,
+        applied=counts.done - tally.as_wished,
+        as_wished=tally.as_wished,
+        failed=counts.failed,
+        conflicts=tally.conflicts,
+        skipped=len(changes) - len(left),
+        not_attempted=counts.not_attempted,
+    )
+
+
+@define
+class _Tally:
+    as_wished: int = 0
+    conflicts: int = 0
+
+    def look(self, outcome: Done[Applied] | Failed) -> None:
+        if isinstance(outcome, Done):
+            self.as_wished += not outcome.value.sent
+        else:
+            self.conflicts += isinstance(outcome.error, Conflict)
+
+
+def _key(change: PlannedChange) -> str:
+    return checked_key(str(change.client_id) if change.name is None else change.name)
+
+
+def _by_key(plan: Plan) -> dict[str, PlannedChange]:
+    known: set[str] = set()
+    for change in plan:
+        add_new(_key(change), known)
+    return {_key(change): change for change in plan}
+
+
+def _telling(
+    changes: Mapping[str, PlannedChange],
+) -> Callable[[str, Applied], Mapping[str, JSON]]:
+    def tell(key: str, applied: Applied) -> Mapping[str, JSON]:
+        change = changes[key]
+        sent = {item.field: item.after for item in change.fields if item.field in applied.sent}
+        return {"client_id": change.client_id, "sent": sent}
+
+    return tell
+
+
+def _fingerprint(plan: Plan) -> str:
+    changes = json.dumps(plan.to_json()["changes"], sort_keys=True)
+    return hashlib.sha256(changes.encode("ascii")).hexdigest()[:16]

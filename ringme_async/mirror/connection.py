@@ -1,0 +1,172 @@
+"""The way to a database: its URL, its driver, its lock, and its errors in words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import URL, Integer, NullPool, func, literal, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from ringme_async import InvalidRequest, RingMeError
+from ringme_async.mirror.errors import OutputError, OutputInUse
+from ringme_async.mirror.lock import locked
+
+__all__ = ["connected", "database_url", "told_of_database", "undisturbed"]
+
+T = TypeVar("T")
+
+_DRIVERS: Final = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+}
+_SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    # Whoever reads the mirror holds up a commit for a moment.
+    "aiosqlite": {"timeout": 30.0},
+    # What cannot be cancelled has to end by itself.
+    "asyncpg": {"timeout": 10.0, "command_timeout": 60.0},
+}
+_LOCK: Final = 0x52_4D_4D_49
+_LOOKS: Final = 30
+_BETWEEN_LOOKS: Final = 0.1
+_LONGEST: Final = 300
+
+
+def database_url(given: str) -> URL:
+    """Read a database's URL, and choose the driver if it names none.
+
+    Raises:
+        InvalidRequest: It is malformed, is of another kind of database, or names no file.
+    """
+    try:
+        url = make_url(given)
+    except (ArgumentError, ValueError):
+        # What they say may hold the password.
+        raise InvalidRequest(
+            'a database is given as "sqlite:///clients.db"'
+            ' or "postgresql+asyncpg://user:password@host/name"'
+        ) from None
+    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+    kind = url.get_backend_name()
+    if kind not in {"sqlite", "postgresql"}:
+        raise InvalidRequest(f"a mirror is kept in SQLite or PostgreSQL, not in {kind}")
+    if kind == "sqlite" and (url.database or ":memory:").startswith((":memory:", "file:")):
+        raise InvalidRequest("name the file of the database, as in sqlite:///clients.db")
+    return url
+
+
+@asynccontextmanager
+async def connected(url: URL) -> AsyncGenerator[AsyncConnection, None]:
+    """Hold the one connection of a run, with nobody else writing.
+
+    Raises:
+        OutputInUse: Another run writes into the database.
+        OutputError: It cannot be reached, or its driver is missing.
+    """
+    name = url.render_as_string(hide_password=True)
+    is_file = url.get_backend_name() == "sqlite"
+    with locked(str(url.database)) if is_file else nullcontext():
+        connection = _engine_for(url, name).connect()
+        try:
+            with told_of_database(name):
+                await undisturbed(_start(connection))
+                if not is_file:
+                    await _exclude_others(connection, name)
+            yield connection
+        finally:
+            if connection.sync_connection is not None:
+                await undisturbed(connection.close())
+
+
+@contextmanager
+def told_of_database(name: str) -> Generator[None, None, None]:
+    """Turn whatever a driver raises into an error that names the database, without its password.
+
+    Raises:
+        OutputError: The block raised something.
+    """
+    try:
+        yield
+    except RingMeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - each driver has errors of its own
+        # Nothing is chained: the frames of the driver hold the password.
+        raise OutputError(f"{name}: {_in_words(error)}") from None
+
+
+async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
+    """Let a piece of work come to its end before a cancellation takes effect.
+
+    A driver that is cancelled in mid-way leaves it open whether something was committed.
+    """
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()
+    raise cancelled
+
+
+def _engine_for(url: URL, name: str) -> AsyncEngine:
+    driver = url.get_driver_name()
+    try:
+        return create_async_engine(
+            url,
+            poolclass=NullPool,
+            hide_parameters=True,
+            connect_args=_SETTINGS.get(driver, {}),
+            # Records are JSON already.
+            json_serializer=_as_is,
+            json_deserializer=_as_is,
+        )
+    except ImportError:
+        extra = "ringme-async[mirror]" if driver == "aiosqlite" else driver
+        raise OutputError(f"{name} needs {driver}: pip install '{extra}'") from None
+    except (SQLAlchemyError, ValueError) as error:
+        raise InvalidRequest(f"{name}: {_in_words(error)}") from None
+
+
+def _as_is(value: str) -> str:
+    return value
+
+
+async def _start(connection: AsyncConnection) -> None:
+    await connection.start()
+
+
+async def _exclude_others(connection: AsyncConnection, name: str) -> None:
+    """Take the lock of this mirror, which the server lets go of when the connection ends.
+
+    It may take a moment to see that a killed process is gone.
+    """
+    for _ in range(_LOOKS):
+        if await undisturbed(_take_lock(connection)):
+            return
+        await asyncio.sleep(_BETWEEN_LOOKS)
+    raise OutputInUse(f"{name} is being written by another run; wait for its end")
+
+
+async def _take_lock(connection: AsyncConnection) -> bool:
+    # Mirrors in other schemas of the database are others.
+    schema = func.hashtext(func.current_schema())
+    taken = await connection.scalar(
+        select(func.pg_try_advisory_lock(literal(_LOCK, Integer), schema))
+    )
+    await connection.commit()
+    return bool(taken)
+
+
+def _in_words(error: Exception) -> str:
+    origin = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    words = " ".join(str(origin).split()) or type(origin).__name__
+    return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "\u2026"

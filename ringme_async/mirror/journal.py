@@ -1,0 +1,236 @@
+"""An output of JSON lines: one file for what was done, one beside it for what failed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final, Generic, TypeVar
+
+from attrs import define, field, frozen
+
+from ringme_async import JSON, Client, Done, Failed, InvalidRequest
+from ringme_async.codec import client_to_json
+from ringme_async.mirror.errors import OutputError, closed_by
+from ringme_async.mirror.failures import describe
+from ringme_async.mirror.lines import Entry, LineFile
+from ringme_async.mirror.lock import locked
+from ringme_async.mirror.sink import Clock, new_run_id, now
+
+__all__ = ["Journal", "JournalSession", "open_journal"]
+
+V = TypeVar("V")
+
+_NOTHING: Final[Mapping[str, JSON]] = {}
+
+
+def _as_path(path: str | os.PathLike[str]) -> str:
+    return os.fspath(path)
+
+
+@frozen
+class Journal:
+    """Clients as JSON lines, one a tenant, written as they come.
+
+    A line of ``clients.jsonl`` is ``{"run": ..., "tenant": ..., "at": ..., "client": {...}}``, the
+    record as the server sent it. Failures go to ``clients.failures.jsonl``, each with the error's
+    class, message, status and HTTP status, whether a change may have been made, and the attempts.
+
+    The promise is exactly once in the output, at least once at the server: however a run ends,
+    ``kill -9`` included, a tenant whose line is in the file is not read again when the run is
+    resumed, and one that was read without leaving a line is read again. A line is written in one
+    piece, without a buffer; a power cut may lose those of the last seconds, as only the end of a
+    run puts them onto the disk.
+
+    A run that is resumed keeps its id. It cuts off a half-written last line and skips whom the
+    file has; failures are tried again, and leave the failures when they succeed: the file of
+    failures is tidied up at the start and at the end of such a run.
+
+    Args:
+        path: The file; it is made if it is missing.
+        overwrite: Begin anew although there is something in the file, which is lost.
+        clock: Tells the time of day.
+    """
+
+    path: str = field(converter=_as_path)
+    overwrite: bool = field(default=False, kw_only=True)
+    clock: Clock = field(default=now, kw_only=True, repr=False)
+
+    @asynccontextmanager
+    async def open(self, *, resume: bool) -> AsyncGenerator[JournalSession[Client], None]:
+        """Take hold of the files for a run.
+
+        Args:
+            resume: Go on with what is in the files; without it, they must be empty or missing.
+
+        Raises:
+            OutputInUse: Another run writes into them.
+            OutputError: There is something in them, and neither ``resume`` nor ``overwrite`` is
+                asked for; a line in the middle is garbled, which the message names; or they cannot
+                be read or written.
+            InvalidRequest: Both ``resume`` and ``overwrite`` are asked for.
+        """
+        form = Form(_in_line, "client")
+        async with open_journal(
+            self.path, form, resume=resume, overwrite=self.overwrite, clock=self.clock
+        ) as session:
+            yield session
+
+
+@frozen
+class Form(Generic[V]):
+    """What the lines of a journal hold beside run, tenant and time.
+
+    Attributes:
+        told: Gives what there is to tell of a tenant that is done.
+        payload: The name by which a line is known to be of this form.
+        constant: What every line holds; lines that hold something else are of another journal.
+        foreign: What to say of those.
+    """
+
+    told: Callable[[str, V], Mapping[str, JSON]]
+    payload: str
+    constant: Mapping[str, JSON] = _NOTHING
+    foreign: str = ""
+
+
+def _in_line(_key: str, client: Client) -> Mapping[str, JSON]:
+    return {"client": client_to_json(client)}
+
+
+@define(eq=False)
+class JournalSession(Generic[V]):
+    """One run's hold on a journal."""
+
+    run: str
+    _form: Form[V]
+    _output: LineFile
+    _failures: LineFile
+    _clock: Clock
+    _done: set[str] = field(factory=set[str], init=False)
+    # Whom an earlier part of the run has failed for, and who has a newer outcome since.
+    _failed_before: set[str] = field(factory=set[str], init=False)
+    _overtaken: set[str] = field(factory=set[str], init=False)
+
+    def is_done(self, key: str) -> bool:
+        """Whether the output had a line of this tenant at the start."""
+        return key in self._done
+
+    async def write(self, key: str, outcome: Done[V] | Failed) -> None:
+        """Write a line for a tenant.
+
+        Raises:
+            OutputError: It could not be written.
+        """
+        head = {
+            "run": self.run,
+            "tenant": key,
+            "at": self._clock().isoformat(timespec="milliseconds"),
+            **self._form.constant,
+        }
+        if isinstance(outcome, Done):
+            self._output.append({**head, **self._form.told(key, outcome.value)})
+        else:
+            self._failures.append({**head, **describe(outcome)})
+        if key in self._failed_before:
+            self._overtaken.add(key)
+            if isinstance(outcome, Done):
+                self._done.add(key)
+
+    async def tick(self) -> None:
+        """Do nothing: all is written."""
+
+    async def finish(self, *, complete: bool) -> int:
+        """Do nothing more than the end of the block does; nobody knows what has changed."""
+        return 0
+
+    async def begin_anew(self) -> None:
+        """Empty both files."""
+        self._output.open()
+        self._output.cut(0)
+        self._failures.remove()
+
+    async def go_on(self) -> None:
+        """Take in what the files hold."""
+        self._output.open()
+        await self._output.read(self._take_done)
+        await self._tidy_failures()
+
+    async def close(self) -> None:
+        """Leave one line for each failure that still is one, and put all onto the disk."""
+        try:
+            if self._overtaken:
+                await self._tidy_failures()
+            self._output.sync()
+            self._failures.sync()
+        finally:
+            self._output.close()
+            self._failures.close()
+
+    def _take_done(self, number: int, entry: Entry, _line: bytes) -> None:
+        key = self._key_in(self._output, number, entry)
+        if not isinstance(entry.get(self._form.payload), dict):
+            raise self._output.garbled(number)
+        if key in self._done:
+            raise OutputError(
+                f"{self._output.path}, line {number}: {key!r:.100} is there for the second time"
+            )
+        self._done.add(key)
+
+    async def _tidy_failures(self) -> None:
+        """Keep of each tenant that is not done the last failure."""
+        lines: dict[str, bytes] = {}
+        count = 0
+
+        def take(number: int, entry: Entry, line: bytes) -> None:
+            nonlocal count
+            count += 1
+            key = self._key_in(self._failures, number, entry)
+            lines.pop(key, None)
+            if key not in self._done:
+                lines[key] = line
+
+        await self._failures.read(take)
+        if len(lines) < count:
+            self._failures.replace(lines.values())
+        self._failed_before = set(lines)
+        self._overtaken.clear()
+
+    def _key_in(self, file: LineFile, number: int, entry: Entry) -> str:
+        key, run = entry.get("tenant"), entry.get("run")
+        if not (isinstance(key, str) and isinstance(run, str)):
+            raise file.garbled(number)
+        for name, value in self._form.constant.items():
+            if entry.get(name) != value:
+                raise OutputError(f"{file.path}, line {number}: {self._form.foreign}")
+        self.run = run
+        return key
+
+
+@asynccontextmanager
+async def open_journal(
+    path: str, form: Form[V], *, resume: bool, overwrite: bool, clock: Clock
+) -> AsyncGenerator[JournalSession[V], None]:
+    """Take hold of a journal and of the file of failures beside it; see ``Journal.open``."""
+    if resume and overwrite:
+        raise InvalidRequest("a run either goes on with its output or overwrites it")
+    output, failures = LineFile(path), LineFile(failures_beside(path))
+    with locked(path):
+        full = [file.path for file in (output, failures) if not file.is_empty]
+        if full and not (resume or overwrite):
+            raise OutputError(
+                f"{full[0]} is not empty: resume the run that it is of, or overwrite it"
+            )
+        session = JournalSession(new_run_id(), form, output, failures, clock)
+        async with closed_by(session.close):
+            if resume:
+                await session.go_on()
+            else:
+                await session.begin_anew()
+            yield session
+
+
+def failures_beside(path: str) -> str:
+    """Name the file of failures: that of ``clients.jsonl`` is ``clients.failures.jsonl``."""
+    stem, suffix = os.path.splitext(path)
+    return f"{stem}.failures{suffix}"

@@ -1,0 +1,102 @@
+"""An output in a database: the current records, what failed, and what has changed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from attrs import field, frozen
+
+from ringme_async import Client, InvalidRequest
+from ringme_async.mirror.errors import OutputError
+from ringme_async.mirror.journal import Journal
+from ringme_async.mirror.sink import Clock, Session, Sink, now
+
+__all__ = ["Mirror", "sink_for"]
+
+_URL: Final = re.compile(r"[A-Za-z0-9_+.-]+://")
+
+
+def _at_least_one(_mirror: object, _attribute: object, value: int) -> None:
+    if value < 1:
+        raise InvalidRequest(f"batch is a number of tenants from 1 up, not {value!r}")
+
+
+@frozen
+class Mirror:
+    """Clients in a database: their current records, their last errors, and every change.
+
+    Tables (the field names of JSON in ``record``, ``before`` and ``after`` are the API's):
+
+    - ``clients``: ``tenant`` (its key), ``client_id``, ``record``, ``read_at`` and ``run`` (of the
+      last time it was read), ``last_error``, ``last_error_at`` and ``error_run`` (null once it was
+      read again).
+    - ``history``: ``tenant``, ``field``, ``before``, ``after``, ``at``, ``run``: a row whenever a
+      field is not what it was at the last read.
+    - ``runs``: ``number``, ``id``, ``started``, ``finished`` (null until every tenant was tried),
+      and how many were ``read``, ``failed`` and found ``changed``.
+    - ``mirror_version``: the version of all this; a newer one than this package knows is refused.
+
+    Times are UTC. The promise is exactly once in each run, at least once at the server: outcomes
+    are committed in batches, and one counts as done once it is committed, so that ``kill -9`` loses
+    at most the last batch, whose tenants are read again when the run is resumed.
+
+    It needs SQLAlchemy and the database's driver: ``pip install 'ringme-async[mirror]'`` brings
+    them for SQLite; for PostgreSQL, add ``asyncpg``. Two runs on one database exclude each other,
+    by a file beside it or by an advisory lock.
+
+    Args:
+        url: ``"sqlite:///clients.db"``, or ``"postgresql+asyncpg://user:password@host/name"``; the
+            password is never shown, and may be left to ``PGPASSWORD`` or ``~/.pgpass``.
+        batch: How many outcomes are committed at once, at the most.
+        every: Seconds that an outcome waits for others to be committed with, at the most.
+        clock: Tells the time of day.
+    """
+
+    url: str = field(repr=False)
+    batch: int = field(default=200, kw_only=True, validator=_at_least_one)
+    every: float = field(default=1.0, kw_only=True)
+    clock: Clock = field(default=now, kw_only=True, repr=False)
+
+    @asynccontextmanager
+    async def open(self, *, resume: bool) -> AsyncGenerator[Session[Client], None]:
+        """Take hold of the database for a run.
+
+        Args:
+            resume: Go on with the latest run: skip whom it has read. Without it, a new run begins.
+
+        Raises:
+            InvalidRequest: The URL is malformed, or is of another kind of database.
+            OutputInUse: Another run writes into the database.
+            OutputError: The database cannot be used, or what it needs is not installed.
+        """
+        try:
+            # Imported here, so that JSON lines work without the extra.
+            from ringme_async.mirror.database import open_database  # noqa: PLC0415
+        except ImportError as missing:
+            raise OutputError(
+                f"a database needs more than is installed ({missing});"
+                " install it with: pip install 'ringme-async[mirror]'"
+            ) from None
+        async with open_database(self, resume=resume) as session:
+            yield session
+
+
+def sink_for(into: str | os.PathLike[str], *, overwrite: bool = False) -> Sink:
+    """Give the output that a path or a URL stands for.
+
+    Args:
+        into: A path such as ``"clients.jsonl"``, or a URL such as ``"sqlite:///clients.db"``.
+        overwrite: Begin anew although there is something in the file.
+
+    Raises:
+        InvalidRequest: A database is to be overwritten.
+    """
+    if not (isinstance(into, str) and _URL.match(into)):
+        return Journal(os.fspath(into), overwrite=overwrite)
+    if overwrite:
+        raise InvalidRequest("a database is not overwritten: a new run updates what is in it")
+    return Mirror(into)

@@ -1,0 +1,112 @@
+"""The tables of a mirror."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from ringme_async.mirror.errors import OutputError
+
+__all__ = ["VERSION", "clients", "history", "prepare", "runs"]
+
+VERSION: Final = 1
+
+
+class JSONText(TypeDecorator[str]):
+    """JSON as text: what was written is what is read, to the last digit.
+
+    PostgreSQL gets its own type ``json``, which keeps the text as well and can be queried.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.JSON())
+        return dialect.type_descriptor(Text())
+
+
+_metadata = MetaData()
+
+clients = Table(
+    "clients",
+    _metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("client_id", BigInteger),
+    Column("record", JSONText),
+    Column("read_at", DateTime(timezone=True)),
+    Column("run", Text),
+    Column("last_error", Text),
+    Column("last_error_at", DateTime(timezone=True)),
+    Column("error_run", Text),
+)
+
+history = Table(
+    "history",
+    _metadata,
+    Column("number", Integer, primary_key=True),
+    Column("tenant", Text, nullable=False, index=True),
+    Column("field", Text, nullable=False),
+    Column("before", JSONText, nullable=False),
+    Column("after", JSONText, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("run", Text, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    _metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("started", DateTime(timezone=True), nullable=False),
+    Column("finished", DateTime(timezone=True)),
+    Column("read", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("changed", Integer, nullable=False),
+)
+
+_version = Table("mirror_version", MetaData(), Column("version", Integer, nullable=False))
+
+
+async def prepare(connection: AsyncConnection) -> None:
+    """Make the tables if they are missing.
+
+    The table of the version comes first and its row last, so that making them can be gone on with
+    after it was cut short.
+
+    Raises:
+        OutputError: The tables are of a newer version, or are not a mirror's.
+    """
+    there = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+    if _version.name not in there:
+        foreign = sorted(there & _metadata.tables.keys())
+        if foreign:
+            raise OutputError(f"there is a table {foreign[0]} already that is not a mirror's")
+        await connection.run_sync(_version.create)
+        await connection.commit()
+    found = await connection.scalar(select(_version.c.version))
+    if found is None:
+        await connection.run_sync(_metadata.create_all)
+        await connection.execute(insert(_version).values(version=VERSION))
+    elif found > VERSION:
+        raise OutputError(
+            f"its tables are of version {found}, and this package knows {VERSION}; update it"
+        )
+    await connection.commit()

@@ -1,0 +1,172 @@
+"""Lines that are written whole or not at all, and read however the writer ended."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ringme_async.mirror import OutputError
+from ringme_async.mirror.lines import Entry, LineFile
+
+ENTRIES: list[Entry] = [
+    {"n": 1},
+    {"n": "\u0437\u0432\u0443\u043a\U0001f4de"},
+    {"n": [1, {"a": None}]},
+]
+
+
+def written(path: Path, entries: list[Entry] = ENTRIES) -> bytes:
+    file = LineFile(str(path))
+    for entry in entries:
+        file.append(entry)
+    file.sync()
+    file.close()
+    return path.read_bytes()
+
+
+async def read(path: Path) -> list[Entry]:
+    found: list[Entry] = []
+    await LineFile(str(path)).read(lambda _number, entry, _line: found.append(entry))
+    return found
+
+
+async def test_what_was_written_is_read(tmp_path: Path) -> None:
+    whole = written(tmp_path / "lines")
+    assert whole.count(b"\n") == 3
+    assert await read(tmp_path / "lines") == ENTRIES
+    assert (tmp_path / "lines").read_bytes() == whole
+
+
+async def test_a_half_written_last_line_is_cut_off_wherever_it_ends(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    whole = written(path)
+    for length in range(len(whole) + 1):
+        path.write_bytes(whole[:length])
+        lines = whole[:length].count(b"\n")
+        assert await read(path) == ENTRIES[:lines]
+        assert path.read_bytes() == b"".join(whole.splitlines(keepends=True)[:lines])
+
+
+async def test_a_line_after_a_cut_stands_where_the_half_one_was(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    whole = written(path)
+    path.write_bytes(whole[:-3])
+    file = LineFile(str(path))
+    file.open()
+    await file.read(lambda *_: None)
+    file.append(ENTRIES[-1])
+    file.close()
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "garbled",
+    [b"{", b"", b'{"n": "\xd0"}', b"[1]", b"\0\0\0", b'{"n": 1}{"n": 2}', b"[" * 100_000],
+    ids=["half", "empty", "half a letter", "no object", "zeros", "two", "deep"],
+)
+async def test_a_garbled_line_in_the_middle_is_named_by_its_number(
+    tmp_path: Path, garbled: bytes
+) -> None:
+    path = tmp_path / "lines"
+    content = b'{"n": 1}\n' + garbled + b'\n{"n": 2}\n{"n": '
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match=r"lines, line 2: this is no line of such a run"):
+        await read(path)
+    assert path.read_bytes() == content
+
+
+async def test_half_of_a_surrogate_pair_comes_through(tmp_path: Path) -> None:
+    entry: Entry = {"n": "\ud83d \u044f"}
+    written(tmp_path / "lines", [entry])
+    assert await read(tmp_path / "lines") == [entry]
+
+
+async def test_a_file_that_is_not_there_is_empty_and_is_not_made_by_reading(tmp_path: Path) -> None:
+    file = LineFile(str(tmp_path / "lines"))
+    assert file.is_empty
+    assert await read(tmp_path / "lines") == []
+    file.sync()
+    file.remove()
+    file.close()
+    assert os.listdir(tmp_path) == []
+
+
+async def test_reading_a_long_file_lets_others_have_their_turn(tmp_path: Path) -> None:
+    written(tmp_path / "lines", [{"n": number} for number in range(1_200)])
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    assert len(await read(tmp_path / "lines")) == 1_200
+    task.cancel()
+    assert turns == 2
+
+
+def test_a_line_that_the_system_takes_in_parts_is_written_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data[:3])))
+    assert written(tmp_path / "lines", [{"n": 1}, {"n": 2}]) == b'{"n": 1}\n{"n": 2}\n'
+
+
+def test_a_line_that_finds_no_room_leaves_no_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lines"
+    whole = written(path)
+    file = LineFile(str(path))
+    monkeypatch.setattr(os, "write", full_after(3))
+    with pytest.raises(OutputError, match="lines: No space left on device"):
+        file.append({"n": 4})
+    file.close()
+    assert path.read_bytes() == whole
+
+
+def full_after(count: int) -> Callable[[int, memoryview], int]:
+    write = os.write
+    left = [count]
+
+    def write_some(fd: int, data: memoryview) -> int:
+        if not left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(fd, bytes(data[: left.pop()]))
+
+    return write_some
+
+
+def test_other_lines_take_the_place_of_all_at_one_blow(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    whole = written(path)
+    file = LineFile(str(path))
+    file.open()
+    file.replace(whole.splitlines(keepends=True)[1:])
+    file.append({"n": 4})
+    file.close()
+    assert path.read_bytes() == whole.split(b"\n", 1)[1] + b'{"n": 4}\n'
+    file.replace([])
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("action", [LineFile.open, lambda file: file.append({})])
+def test_a_file_that_cannot_be_written_is_told_by_its_path(
+    tmp_path: Path, action: Callable[[LineFile], object]
+) -> None:
+    with pytest.raises(OutputError, match=r"gone.lines: No such file or directory"):
+        action(LineFile(str(tmp_path / "gone" / "lines")))
+
+
+def test_what_is_no_ordinary_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="pipe is no ordinary file"):
+        _ = LineFile(str(tmp_path / "pipe")).is_empty
