@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ringme_async.testing import faults
+from ringme_async.testing.clock import JumpingLoop
 from ringme_async.testing.directory import FakeApplication, FakeTenant, FakeUser
 from ringme_async.testing.fake import FakeRingMe
 from ringme_async.testing.journal import Journal, JournalEntry, Violation
@@ -15,6 +16,7 @@ __all__ = [
     "FakeUser",
     "Journal",
     "JournalEntry",
+    "JumpingLoop",
     "OAuthSettings",
     "Violation",
     "faults",
