@@ -137,6 +137,10 @@ class Engine(Generic[V]):
             self._stir()
         return outcome
 
+    def now(self) -> float:
+        """Give the time of the loop that it was started on; 0 before the start."""
+        return 0.0 if self.pace is None else self._loop.time()
+
     @property
     def held(self) -> int:
         """How many elements were pulled and are neither in flight nor finished."""
@@ -200,7 +204,8 @@ class Engine(Generic[V]):
                 outcome = Done(ticket.who, ticket.index, job.attempts, result)
         finally:
             del self.running[ticket]
-            self._was_abandoned(ticket, task)
+            if ticket.abandoned:
+                self._was_abandoned(ticket, task)
         now = self._loop.time()
         if isinstance(outcome, NotBefore):
             self._park(ticket, outcome, now)
@@ -229,8 +234,8 @@ class Engine(Generic[V]):
     def _hand_over(self, outcome: Outcome[V], now: float) -> None:
         self.outbox.put(outcome)
         self.tally.add(outcome)
-        if self.pace is not None:
-            self.pace.count(now)
+        if self.pace is not None and now >= self.pace.due:
+            self.pace.look(now, self.tally.finished)
         self._tell()
 
     # What is next.

@@ -41,8 +41,10 @@ class Intake(Generic[T, V]):
         items: The input. A mapping stands for its pairs.
         make_job: Gives an element's job, or raises a ``RingMeError`` if the element is malformed.
         name_of: Gives whom an element is for.
+        has_deadline: Whether ``hurry`` may be called.
 
     Attributes:
+        is_async: Whether elements come by ``fetch``, not by ``pull``.
         total: How many elements there are; None if the input does not say.
         pulled: How many were pulled.
         why_not: Why no more jobs are to be made, once that is so.
@@ -57,6 +59,8 @@ class Intake(Generic[T, V]):
     items: Iterable[T] | AsyncIterable[T] | Mapping[Any, Any]
     make_job: Callable[[T], Job[V]]
     name_of: Callable[[T], object]
+    has_deadline: bool = False
+    is_async: bool = field(init=False)
     total: int | None = field(init=False)
     _items: Iterable[T] | AsyncIterable[T] = field(init=False)
     pulled: int = field(default=0, init=False)
@@ -70,12 +74,8 @@ class Intake(Generic[T, V]):
 
     def __attrs_post_init__(self) -> None:
         self._items = checked(self.items)
+        self.is_async = isinstance(self._items, AsyncIterable)
         self.total = len(self._items) if isinstance(self._items, Sized) else None
-
-    @property
-    def is_async(self) -> bool:
-        """Whether elements come by ``fetch``, not by ``pull``."""
-        return isinstance(self._items, AsyncIterable)
 
     def open(self) -> None:
         """Begin."""
@@ -95,18 +95,14 @@ class Intake(Generic[T, V]):
 
     async def fetch(self) -> Ticket[V] | Failed | NotAttempted | None:
         """Wait for an element; None: there is no more."""
-        scope = asyncio.timeout(None if self.why_not is None else _PATIENCE)
         try:
-            async with scope as self._fetching:
+            if self.has_deadline:
+                element = await self._fetch_with_patience()
+            else:
                 element = await anext(self._elements_to_come, _END)
         except Exception as error:  # noqa: BLE001 - it gets out of the run as it is, at its end
+            self.error = error
             element = _END
-            if scope.expired():
-                self.cut_short = True
-            else:
-                self.error = error
-        finally:
-            self._fetching = None
         return self._admit(element)
 
     def hurry(self) -> None:
@@ -133,6 +129,19 @@ class Intake(Generic[T, V]):
         aclose = getattr(self._elements_to_come, "aclose", None)
         if aclose is not None:
             await aclose()
+
+    async def _fetch_with_patience(self) -> T | object:
+        scope = asyncio.timeout(None if self.why_not is None else _PATIENCE)
+        try:
+            async with scope as self._fetching:
+                return await anext(self._elements_to_come, _END)
+        except Exception:
+            if not scope.expired():
+                raise
+            self.cut_short = True
+            return _END
+        finally:
+            self._fetching = None
 
     def _admit(self, pulled: T | object) -> Ticket[V] | Failed | NotAttempted | None:
         if pulled is _END:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from ringme_async.bulk.engine import Engine
@@ -13,14 +12,10 @@ __all__ = ["progress_of"]
 
 def progress_of(engine: Engine[Any]) -> Progress:
     """Look how far a run is."""
-    tally, schedule, intake, running = (
-        engine.tally,
-        engine.schedule,
-        engine.intake,
-        engine.running,
-    )
-    now = 0.0 if engine.pace is None else asyncio.get_running_loop().time()
-    per_second = 0.0 if engine.pace is None else engine.pace.per_second(now)
+    tally, schedule, intake = engine.tally, engine.schedule, engine.intake
+    running = engine.running
+    now = engine.now()
+    per_second = 0.0 if engine.pace is None else engine.pace.per_second(now, tally.finished)
     parked_until = schedule.parked_until
     until_wake = None if parked_until is None else max(0.0, parked_until - now)
     left = None if intake.total is None else max(0, intake.total - tally.finished)

@@ -21,20 +21,18 @@ class Outbox(Generic[V]):
     Attributes:
         head: The place in the input of what has to come next, if it is ordered.
         readable: What can be taken now.
+        unread: How many it holds.
     """
 
     ordered: bool
     head: int = field(default=0, init=False)
     readable: deque[Outcome[V]] = field(factory=deque[Outcome[V]], init=False)
+    unread: int = field(default=0, init=False)
     _early: dict[int, Outcome[V]] = field(factory=dict[int, Outcome[V]], init=False)
-
-    @property
-    def unread(self) -> int:
-        """How many it holds."""
-        return len(self.readable) + len(self._early)
 
     def put(self, outcome: Outcome[V]) -> None:
         """Put an outcome in."""
+        self.unread += 1
         if not self.ordered:
             self.readable.append(outcome)
             return
@@ -45,4 +43,5 @@ class Outbox(Generic[V]):
 
     def take(self) -> Outcome[V]:
         """Take the next one out."""
+        self.unread -= 1
         return self.readable.popleft()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Final, Literal
 
 from attrs import define, field, frozen
 
@@ -11,7 +11,8 @@ __all__ = ["Pace", "Progress"]
 
 HeldBy = Literal["consumer", "logins", "concurrency", "quota", "input"]
 
-_WINDOW = 10.0
+_WINDOW: Final = 10.0
+_BETWEEN_LOOKS: Final = 0.1
 
 
 @frozen(kw_only=True)
@@ -82,30 +83,37 @@ class Pace:
 
     Args:
         started: The moment of the start.
+
+    Attributes:
+        due: When to look next; to look at each single one would cost more than it tells.
     """
 
     started: float
-    _counted: float = field(default=0.0, init=False)
+    due: float = field(init=False)
+    _seen: int = field(default=0, init=False)
+    _weight: float = field(default=0.0, init=False)
     _last: float = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._last = self.started
+        self._last = self.due = self.started
 
-    def count(self, now: float) -> None:
-        """Count one."""
-        if now > self._last:
-            self._counted *= math.exp((self._last - now) / _WINDOW)
-            self._last = now
-        self._counted += 1.0
+    def look(self, now: float, finished: int) -> None:
+        """Take in how many are finished by now."""
+        self._weight = self._weighed(now, finished)
+        self._seen = finished
+        self._last = now
+        self.due = now + _BETWEEN_LOOKS
 
-    def per_second(self, now: float) -> float:
+    def per_second(self, now: float, finished: int) -> float:
         """Give the pace; 0 at the very start."""
         elapsed = now - self.started
         if elapsed <= 0:
             return 0.0
-        counted = self._counted * math.exp((self._last - now) / _WINDOW)
         # Before the window has filled there is less of it to divide by.
-        return counted / (_WINDOW * -math.expm1(-elapsed / _WINDOW))
+        return self._weighed(now, finished) / (_WINDOW * -math.expm1(-elapsed / _WINDOW))
+
+    def _weighed(self, now: float, finished: int) -> float:
+        return self._weight * math.exp((self._last - now) / _WINDOW) + finished - self._seen
 
 
 def estimate(

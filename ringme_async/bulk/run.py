@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterable, Callable, Generator, Hashable, Iterable, Mapping
+from collections.abc import (
+    AsyncIterable,
+    Callable,
+    Coroutine,
+    Generator,
+    Hashable,
+    Iterable,
+    Mapping,
+)
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
@@ -95,7 +103,7 @@ class BulkRun(Generic[V]):
         if on_quota not in {"park", "fail"}:
             raise InvalidRequest(f'on_quota is "park" or "fail", not {on_quota!r}')
         self._engine = Engine(
-            Intake(items, make_job, name_of),
+            Intake(items, make_job, name_of, deadline is not None),
             Schedule(limit, _count("per_tenant", per_tenant), host_of, on_quota == "park"),
             Outbox[V](bool(ordered)),
             _count("max_waiting", max_waiting),
@@ -154,9 +162,9 @@ class BulkRun(Generic[V]):
         self._check_entered()
         return self
 
-    async def __anext__(self) -> Outcome[V]:
+    def __anext__(self) -> Coroutine[Any, Any, Outcome[V]]:
         self._check_entered()
-        return await self._engine.next()
+        return self._engine.next()
 
     def _check_entered(self) -> None:
         if self._state == "new":

@@ -32,6 +32,8 @@ class Verdict(Enum):
 
 def verdict_on(error: RingMeError | None) -> Verdict:
     """Judge by how a job ended; None: it was done."""
+    if error is None:
+        return Verdict.SOUND
     if isinstance(error, TransportError | DeadlineExceeded):
         return Verdict.ILL
     if isinstance(error, ServerError | Busy | InvalidRequest):
