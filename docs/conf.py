@@ -49,8 +49,18 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 
+DOORS = (
+    "ringme_async",
+    "ringme_async.mirror",
+    "ringme_async.testing",
+    "ringme_async.testing.faults",
+)
+
 # Types of ours that a signature shows and no user needs to name.
-SHOWN_ONLY = {"FrozenJSON", "FrozenValue", "JSONLike", "Unset", "V", "V_co", "W"}
+SHOWN_ONLY = {
+    *("FrozenJSON", "FrozenValue", "JSONLike", "JournalSession", "Unset"),
+    *("V", "V_co", "V_contra", "W"),
+}
 
 
 def find_public_name(
@@ -62,7 +72,7 @@ def find_public_name(
     target: str = node["reftarget"]
     name = target.rpartition(".")[2]
     domain = env.domains.python_domain
-    for door in ("ringme_async", "ringme_async.testing", "ringme_async.testing.faults"):
+    for door in DOORS:
         if target.startswith("ringme_async.testing.faults.") and door != target.rpartition(".")[0]:
             continue
         found = domain.objects.get(f"{door}.{name}")

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import ringme_async
+import ringme_async.mirror
 import ringme_async.testing
 from ringme_async import Client, RingMeError, errors
 from ringme_async.cli.app import app
@@ -57,7 +58,9 @@ def described() -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "door", [ringme_async, ringme_async.testing, faults], ids=lambda door: door.__name__
+    "door",
+    [ringme_async, ringme_async.mirror, ringme_async.testing, faults],
+    ids=lambda door: door.__name__,
 )
 def test_every_public_name_is_described(door: Any) -> None:
     assert {f"{door.__name__}.{name}" for name in door.__all__} - described() == set()
