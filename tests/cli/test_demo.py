@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import evolve, fields
 
 from ringme_async import Client, Done, Progress
 from ringme_async.cli import app
@@ -179,22 +179,9 @@ def test_a_record_too_many_or_too_few_is_a_disagreement() -> None:
 
 
 def test_progress_is_noted_beside_the_bar() -> None:
-    progress = Progress(
-        total=10,
-        pulled=10,
-        done=2,
-        failed=3,
-        not_attempted=0,
-        parked=0,
-        parked_until=None,
-        waiting=0,
-        in_flight=5,
-        waiting_for_login=4,
-        retried=1_000,
-        input_blocked=False,
-        per_second=1.0,
-        eta=None,
-    )
+    nothing = dict.fromkeys((attribute.name for attribute in fields(Progress)), 0)
+    counts = {"done": 2, "failed": 3, "not_attempted": 0, "waiting_for_login": 4, "retried": 1_000}
+    progress = Progress(**(nothing | counts))
     with Bars() as bars, bars.follow("reading", 10) as tell:
         tell(progress)
         (task,) = bars.tasks
