@@ -144,6 +144,7 @@ def test_time_can_pass_while_the_loop_is_blocked() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, JumpingLoop)
         sleeper = asyncio.create_task(asyncio.sleep(10))
+        await asyncio.sleep(0)
         loop.let_pass(25)
         blocked = now()
         await sleeper
