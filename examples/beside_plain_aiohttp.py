@@ -14,17 +14,14 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from typing import Any
 
 import aiohttp
 from attrs import frozen
 
 from ringme_async import ClientCredentials, RingMe, Tenant
 from ringme_async.testing import FakeApplication, FakeRingMe
-
-try:
-    from aiohttp_retry import ExponentialRetry, RetryClient
-except ModuleNotFoundError:
-    RetryClient = None
 
 CONCURRENCY = 64
 AGAIN = {408, 429}  # and every 5xx
@@ -71,6 +68,9 @@ def hours(size: float) -> Scene:
     return Scene("more than an hour allows", fake, tasks)
 
 
+# aiohttp's, or that of aiohttp-retry, which is no subclass.
+Session = Any
+
 Reader = Callable[[str, Sequence[Task]], Awaitable[int]]
 
 
@@ -96,13 +96,15 @@ async def with_aiohttp(url: str, tasks: Sequence[Task]) -> int:
 
 async def with_aiohttp_retry(url: str, tasks: Sequence[Task]) -> int:
     """Read with aiohttp-retry: four attempts, and pauses that double."""
+    from aiohttp_retry import ExponentialRetry, RetryClient  # noqa: PLC0415 - it may be missing
+
     options = ExponentialRetry(attempts=4, statuses=AGAIN)
     async with aiohttp.ClientSession(url) as session:
         client = RetryClient(session, retry_options=options, logger=_QUIET)
         return await gathered(client, tasks)
 
 
-async def gathered(session: aiohttp.ClientSession, tasks: Sequence[Task]) -> int:
+async def gathered(session: Session, tasks: Sequence[Task]) -> int:
     """Log in once for each application, read all at once within a semaphore, count the records."""
     tokens: dict[str, asyncio.Task[str]] = {}
     slots = asyncio.Semaphore(CONCURRENCY)
@@ -115,7 +117,8 @@ async def gathered(session: aiohttp.ClientSession, tasks: Sequence[Task]) -> int
         }
         async with session.post("/oauth/token", data=form) as answer:
             answer.raise_for_status()
-            return (await answer.json())["access_token"]
+            token: str = (await answer.json())["access_token"]
+            return token
 
     async def read(task: Task) -> dict[str, object]:
         async with slots:
@@ -126,7 +129,8 @@ async def gathered(session: aiohttp.ClientSession, tasks: Sequence[Task]) -> int
             path = f"/api/ver1.0/client/{task.client_id}/client/"
             async with session.get(path, headers=headers) as answer:
                 answer.raise_for_status()
-                return await answer.json()
+                record: dict[str, object] = await answer.json()
+                return record
 
     outcomes = await asyncio.gather(*map(read, tasks), return_exceptions=True)
     return sum(isinstance(outcome, dict) for outcome in outcomes)
@@ -137,7 +141,7 @@ _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 
 READERS: dict[str, Reader] = {"plain aiohttp": with_aiohttp}
-if RetryClient is not None:
+if find_spec("aiohttp_retry") is not None:
     READERS["aiohttp-retry"] = with_aiohttp_retry
 READERS["ringme-async"] = with_ringme_async
 
