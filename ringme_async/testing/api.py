@@ -18,7 +18,6 @@ from ringme_async.testing.visit import (
     API_ROOT,
     BUSY,
     NOTHING,
-    Handler,
     Route,
     Visit,
     json_answer,
@@ -119,30 +118,28 @@ class ApiRoom:
                 f"Only {allowed} may be used here.",
                 headers={**self.headers(visit), "allow": allowed},
             )
-        barred = self._barred(visit, grant)
-        if barred is not None:
-            return barred
-        if not route.names_client:
-            return handler(visit, grant.tenant)
-        return self._for_client(visit, grant, handler)
+        refused = self._refused(visit, route, grant)
+        if refused is not None:
+            return refused
+        return handler(visit, self._tenant_of(visit) or grant.tenant)
 
-    def _for_client(self, visit: Visit, grant: Grant, handler: Handler) -> Response:
-        tenant = self.directory.tenants.get(visit.tenant_id or 0)
-        if tenant is None:
+    def _tenant_of(self, visit: Visit) -> FakeTenant | None:
+        return None if visit.tenant_id is None else self.directory.tenants.get(visit.tenant_id)
+
+    def _refused(self, visit: Visit, route: Route, grant: Grant) -> Response | None:
+        user = grant.user
+        tenant = self._tenant_of(visit)
+        if route.names_client and tenant is None:
             message = "There is no client with this id."
             return self._no(visit, 404, message, "client_not_found")
-        if tenant is not grant.tenant and not grant.application.reaches(tenant.id):
-            return self._no(visit, 403, "This client is none of yours.", "access_denied")
-        if tenant.blocked:
-            return self._no(visit, 403, "The client is blocked.", "user_blocked")
-        return handler(visit, tenant)
-
-    def _barred(self, visit: Visit, grant: Grant) -> Response | None:
-        user = grant.user
         if grant.application.tenant.blocked or grant.tenant.blocked:
             return self._no(visit, 403, "The client is blocked.", "user_blocked")
         if user is not None and user.blocked:
             return self._no(visit, 403, "The user is blocked.", "user_blocked")
+        if tenant is not None and not grant.reaches(tenant):
+            return self._no(visit, 403, "This client is none of yours.", "access_denied")
+        if tenant is not None and tenant.blocked:
+            return self._no(visit, 403, "The client is blocked.", "user_blocked")
         if not _allows(grant.application.access, visit):
             message = "The application's access level is too low."
             return self._no(visit, 403, message, "app_access_type_deny")

@@ -54,10 +54,11 @@ class OAuthRoom:
     def identify(self, visit: Visit) -> None:
         form = _pairs(visit.request.body if visit.method == "POST" else visit.query.encode())
         visit.sent = dict(masked(form))
-        app_id = (
-            dict(form).get("client_id") or _basic(visit.request.headers.get("authorization", ""))[0]
-        )
-        visit.application = self.directory.applications.get(app_id)
+        app_id = dict(form).get("client_id")
+        if app_id is None:
+            visit.application = self._named(_basic(visit.request.headers)[0])
+        else:
+            visit.application = self.directory.applications.get(app_id)
         if visit.application is not None:
             visit.tenant_id = visit.application.tenant.id
 
@@ -163,15 +164,23 @@ class OAuthRoom:
     def _who_asks(self, form: Mapping[str, str], headers: Headers) -> FakeApplication:
         by_header = "authorization" in headers
         if not by_header:
-            app_id, secret = _needed(form, "client_id"), form.get("client_secret")
+            secret = form.get("client_secret", "")
+            application = self.directory.applications.get(_needed(form, "client_id"))
+            spellings = {secret}
         elif "client_secret" in form:
             raise _Refused(400, "invalid_request", "The client is authenticated in two ways.")
         else:
-            app_id, secret = _basic(headers["authorization"])
-        application = self.directory.applications.get(app_id)
-        if application is None or not _is_right(secret, application):
+            app_id, secret = _basic(headers)
+            application = self._named(app_id)
+            spellings = {secret, unquote_plus(secret)}
+        if application is None or not _proves(secret, spellings, application):
             raise self._wrong_client(by_header)
         return application
+
+    def _named(self, app_id: str) -> FakeApplication | None:
+        # RFC 6749 has both parts of the header form-encoded; half of the clients there are don't.
+        known = self.directory.applications
+        return known.get(app_id) or known.get(unquote_plus(app_id))
 
     def _wrong_client(self, by_header: bool) -> _Refused:
         # RFC 6749 demands 401 and the challenge for a client that came with the header.
@@ -203,10 +212,10 @@ class OAuthRoom:
         return next((user for user in users if user.tenant is application.tenant), None)
 
 
-def _is_right(secret: str | None, application: FakeApplication) -> bool:
-    if secret is None:
+def _proves(secret: str, spellings: set[str], application: FakeApplication) -> bool:
+    if not secret:
         return application.kind == "public"
-    return secret == application.app_secret
+    return application.app_secret in spellings
 
 
 def _pairs(encoded: bytes) -> list[tuple[str, str]]:
@@ -236,16 +245,16 @@ def _needed(form: Mapping[str, str], name: str) -> str:
     return form[name]
 
 
-def _basic(header: str) -> tuple[str, str]:
-    scheme, _, encoded = header.partition(" ")
+def _basic(headers: Headers) -> tuple[str, str]:
+    scheme, _, encoded = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
     try:
         pair = base64.b64decode(encoded.strip(), validate=True).decode()
     except ValueError:
-        pair = ""
-    if scheme.lower() != "basic":
-        pair = ""
+        return "", ""
     app_id, _, secret = pair.partition(":")
-    return unquote_plus(app_id), unquote_plus(secret)
+    return app_id, secret
 
 
 def _extended(url: str, parameters: Mapping[str, str]) -> str:

@@ -60,6 +60,10 @@ class Grant:
         """The client that the token belongs to."""
         return self.application.tenant if self.user is None else self.user.tenant
 
+    def reaches(self, tenant: FakeTenant) -> bool:
+        """May whoever has the token touch this client at all?"""
+        return tenant is self.tenant or self.application.reaches(tenant.id)
+
     def is_live(self, now: float) -> bool:
         """Is the token good at ``now``? One that was issued outside a loop ages from its first use."""
         if self.expires_at is None:

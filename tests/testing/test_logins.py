@@ -294,15 +294,26 @@ async def test_how_the_lifetime_is_told_can_be_set(how: str, told: object) -> No
     assert answer["token_type"] == "bEARER"
 
 
-async def test_the_app_id_and_secret_may_come_in_the_header(
-    call: Caller, application: FakeApplication
-) -> None:
-    pair = base64.b64encode(b"app:secret").decode()
-    form = {"grant_type": "client_credentials"}
-    answer = await call.ask_token(form, authorization=f"Basic {pair}")
+@pytest.mark.parametrize("pair", ["app:se cret+%", "app:se+cret%2B%25"])
+async def test_the_app_id_and_secret_may_come_in_the_header(call: Caller, pair: str) -> None:
+    call.fake.add_application("app", "se cret+%")
+    header = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    answer = await call.ask_token({"grant_type": "client_credentials"}, authorization=header)
     assert answer.status == 200
     assert call.fake.requests[-1].app == "app"
     assert call.fake.requests[-1].headers["authorization"] == "***"
+
+
+async def test_a_public_application_has_no_secret_in_either_way(inside: Caller) -> None:
+    application = inside.fake.add_application("pub", kind="public")
+    form = {"grant_type": "authorization_code", "redirect_uri": "https://app.test/"}
+    header = f"Basic {base64.b64encode(b'pub:').decode()}"
+    form["code"] = inside.fake.issue_code(application)
+    assert (await inside.ask_token(form, authorization=header)).status == 200
+    form["code"] = inside.fake.issue_code(application)
+    assert (await inside.ask_token({**form, "client_id": "pub"})).status == 200
+    wrong = {**form, "client_id": "pub", "client_secret": "no"}
+    assert refused_with(await inside.ask_token(wrong)) == (401, "invalid_client")
 
 
 @pytest.mark.parametrize("header", ["Basic YXBwOm5v", "Basic ***", "Bearer x", "Basic /w=="])
