@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+import os
 import selectors
 import threading
 from collections.abc import Callable
@@ -21,6 +22,7 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 _CENTURY: Final = 100 * 365.25 * 86_400.0
 _SHOWN: Final = 5
+_ASYNCIO: Final = os.path.dirname(asyncio.__file__)
 _HINT: Final = (
     "a thread or a socket does not jump, so the clock would run away from it;"
     " use the in-memory transport, or a test without the jumping clock"
@@ -188,10 +190,12 @@ def _waiting(loop: JumpingLoop) -> str:
 
 
 def _place(coro: object) -> str:
-    """Find the innermost coroutine that waits, and its line."""
+    """Find the innermost coroutine that waits and is not asyncio's own, and its line."""
+    place = getattr(coro, "__qualname__", "something")
     inner: object = coro
     while inspect.iscoroutine(inner):
-        coro, inner = inner, cast("object", inner.cr_await)
-    frame = getattr(coro, "cr_frame", None)
-    name = getattr(coro, "__qualname__", "something")
-    return name if frame is None else f"{name}, line {frame.f_lineno}"
+        code, frame = inner.cr_code, inner.cr_frame
+        if frame is not None and not code.co_filename.startswith(_ASYNCIO):
+            place = f"{inner.__qualname__}, line {frame.f_lineno}"
+        inner = cast("object", inner.cr_await)
+    return place

@@ -165,7 +165,7 @@ def test_a_program_in_which_everybody_waits_is_told_who_waits_where() -> None:
 
     with pytest.raises(RuntimeError, match="everybody waits and no timer is left: Task-") as caught:
         run(wait_for_nobody)
-    assert "in Event.wait, line " in str(caught.value)
+    assert "wait_for_nobody, line " in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
