@@ -101,6 +101,7 @@ class Status(Fault):
         retry_after: ``Retry-After``: seconds, or a text sent as it stands, or a ``timedelta``, which
             becomes the HTTP date that far from the fake's clock.
         headers: Further fields.
+        body: What stands in place of the JSON object with the words; default nothing does.
         limits: Does the answer carry the ``X-RateLimit-*`` fields?
     """
 
@@ -109,6 +110,7 @@ class Status(Fault):
     message: str | None = field(default="The request failed.", kw_only=True)
     retry_after: float | str | timedelta | None = field(default=None, kw_only=True)
     headers: Mapping[str, str] = field(default=NO_HEADERS, hash=False, kw_only=True)
+    body: bytes | None = field(default=None, kw_only=True)
     limits: bool = field(default=True, kw_only=True)
 
     def strike(self, scene: Scene) -> Response:
@@ -119,7 +121,8 @@ class Status(Fault):
         if self.retry_after is not None:
             fields["retry-after"] = _retry_after(self.retry_after, scene)
         fields.update(self.headers)
-        return refusal(self.code, self.message, self.status, fields)
+        answer = refusal(self.code, self.message, self.status, fields)
+        return answer if self.body is None else evolve(answer, body=self.body)
 
 
 @frozen

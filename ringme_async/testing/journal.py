@@ -251,7 +251,7 @@ def check_quiet(log: Log) -> None:
         return
     broken = [f"{one.rule}, request {one.number}: {one.message}" for one in log.violations]
     raise AssertionError(
-        f"{len(log.refusals)} requests were refused and {len(log.violations)} rules broken:\n"
+        f"refused requests: {len(log.refusals)}, broken rules: {len(log.violations)}\n"
         + "\n".join(f"  {line}" for line in [*_some(broken), *_listed(log.refusals)])
     )
 

@@ -184,6 +184,12 @@ async def test_words_of_a_status_can_be_left_out(
     assert (answer.status, said(answer)) == (status, body)
 
 
+@pytest.mark.parametrize("body", [b"", b'{"message": "half', b"plain"])
+async def test_a_status_can_have_another_body(send: Caller, token: str, body: bytes) -> None:
+    answer = await struck(send, token, faults.ServerError(503, body=body))
+    assert (answer.status, answer.body) == (503, body)
+
+
 async def test_a_status_can_have_headers_of_its_own(send: Caller, token: str) -> None:
     fault = faults.Status(500, headers={"x-ratelimit-remaining": "nan", "x-more": "1"})
     answer = await struck(send, token, fault)

@@ -213,7 +213,7 @@ async def test_all_is_quiet_until_something_is_refused(inside: Caller, token: st
     with pytest.raises(AssertionError) as caught:
         fake.assert_quiet()
     assert str(caught.value).splitlines() == [
-        "1 requests were refused and 0 rules broken:",
+        "refused requests: 1, broken rules: 0",
         f"  3: GET {ROOT}/client/99/client/ for 99 -> 404",
     ]
 
@@ -234,7 +234,7 @@ async def test_a_long_list_is_cut_short(inside: Caller) -> None:
     with pytest.raises(AssertionError) as caught:
         inside.fake.assert_quiet()
     lines = str(caught.value).splitlines()
-    assert lines[0] == "1000 requests were refused and 1000 rules broken:"
+    assert lines[0] == "refused requests: 1000, broken rules: 1000"
     assert lines[21] == "  ... and 980 more"
     assert len(lines) == 43
 
