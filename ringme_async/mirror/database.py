@@ -127,14 +127,13 @@ class DatabaseSession:
 
     async def _go_on(self) -> None:
         await prepare(self._connection)
-        latest = select(runs.c.id).order_by(runs.c.number.desc()).limit(1)
-        run = await self._connection.scalar(latest)
-        if run is None:
+        latest = select(runs.c.id, runs.c.finished).order_by(runs.c.number.desc()).limit(1)
+        run = (await self._connection.execute(latest)).first()
+        if run is None or run.finished is not None:
             await self._begin_run()
             return
-        self.run = run
-        await self._connection.execute(update(runs).where(runs.c.id == run).values(finished=None))
-        read = select(clients.c.tenant).where(clients.c.run == run)
+        self.run = run.id
+        read = select(clients.c.tenant).where(clients.c.run == run.id)
         self._done.update(await self._connection.scalars(read))
 
     async def _commit(self) -> None:

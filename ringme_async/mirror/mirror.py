@@ -42,7 +42,9 @@ class Mirror:
 
     Times are UTC. The promise is exactly once in each run, at least once at the server: outcomes
     are committed in batches, and one counts as done once it is committed, so that ``kill -9`` loses
-    at most the last batch, whose tenants are read again when the run is resumed.
+    at most the last batch, whose tenants are read again when the run is resumed. To resume is to go
+    on with the latest run unless it is finished, that is, unless every tenant was tried; then a new
+    one begins, since one that was killed before it came to the books has left no trace.
 
     It needs SQLAlchemy and the database's driver: ``pip install 'ringme-async[mirror]'`` brings
     them for SQLite; for PostgreSQL, add ``asyncpg``. Two runs on one database exclude each other,
@@ -66,7 +68,8 @@ class Mirror:
         """Take hold of the database for a run.
 
         Args:
-            resume: Go on with the latest run: skip whom it has read. Without it, a new run begins.
+            resume: Go on with the latest run, if it is not finished: skip whom it has read, try
+                again what failed. Otherwise, a new run begins.
 
         Raises:
             InvalidRequest: The URL is malformed, or is of another kind of database.

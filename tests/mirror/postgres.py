@@ -59,7 +59,7 @@ def running_postgres() -> Iterator[str]:
             _wait_for(port, server)
             yield f"127.0.0.1:{port}"
         finally:
-            server.send_signal(signal.SIGINT)
+            server.send_signal(signal.SIGQUIT)
             server.wait()
     finally:
         shutil.rmtree(directory)

@@ -117,10 +117,9 @@ async def test_a_failure_keeps_the_record_and_goes_when_the_tenant_is_read_again
     assert (row["record"], row["run"]) == (world.records[1], first.run)
     assert (row["last_error"][:12], row["error_run"]) == ("AccessDenied", second.run)
     world.broken.clear()
-    resumed = await refresh(ringme, [1, 2], Mirror(url), resume=True)
-    assert (resumed.run, resumed.read, resumed.skipped) == (second.run, 1, 1)
+    third = await refresh(ringme, [1, 2], Mirror(url))
     row = (await clients_in(url))["1"]
-    assert (row["run"], row["last_error"], row["error_run"]) == (second.run, None, None)
+    assert (row["run"], row["last_error"], row["error_run"]) == (third.run, None, None)
 
 
 async def test_the_books_of_the_runs(ringme: RingMe, world: World, url: str) -> None:
@@ -145,18 +144,30 @@ async def test_the_books_of_the_runs(ringme: RingMe, world: World, url: str) -> 
     assert finished == [True, True, False]
 
 
-async def test_to_resume_goes_on_with_the_latest_run_and_begins_one_if_there_is_none(
+async def test_to_resume_goes_on_with_a_run_that_is_not_finished(
     ringme: RingMe, world: World, url: str
 ) -> None:
-    first = await refresh(ringme, range(1, 11), Mirror(url), resume=True)
-    again = await refresh(ringme, range(1, 21), Mirror(url), resume=True)
-    assert again.run == first.run
-    assert (again.read, again.skipped) == (10, 10)
-    assert world.asked.most_common(1)[0][1] == 1
-    second = await refresh(ringme, range(1, 11), Mirror(url))
+    async with Mirror(url).open(resume=True) as session:
+        await session.write("1", done(1))
+        await session.write("2", Failed(2, 1, 1, ResponseLost("it broke")))
+        await session.finish(complete=False)
+    report = await refresh(ringme, range(1, 21), Mirror(url), resume=True)
+    assert report.run == session.run
+    assert (report.read, report.skipped) == (19, 1)
+    assert sorted(world.asked) == list(range(2, 21))
+    assert (await clients_in(url))["2"]["last_error"] is None
+    [books] = await runs_in(url)
+    assert (books["read"], books["failed"]) == (20, 0)
+
+
+async def test_to_resume_begins_a_run_if_the_latest_is_finished(
+    ringme: RingMe, world: World, url: str
+) -> None:
+    world.broken = {3: 403}
+    first = await refresh(ringme, range(1, 6), Mirror(url), resume=True)
+    second = await refresh(ringme, range(1, 6), Mirror(url), resume=True)
     assert second.run != first.run
-    assert (second.read, second.skipped) == (10, 0)
-    assert [row["read"] for row in await runs_in(url)] == [20, 10]
+    assert (second.read, second.failed, second.skipped) == (4, 1, 0)
 
 
 async def test_a_cancelled_run_has_committed_what_came(
