@@ -71,8 +71,8 @@ def run_typing(session: nox.Session) -> None:
 
 
 def run_tests(session: nox.Session) -> None:
-    """Run the tests."""
-    session.run("python", "-m", "pytest", *session.posargs)
+    """Run the tests but the slow ones, for which one interpreter is enough."""
+    session.run("python", "-m", "pytest", "-m", "not slow", *session.posargs)
 
 
 def run_tests_strictly(session: nox.Session) -> None:

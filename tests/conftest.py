@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,15 @@ from tests.aioresponses_shim import mend_aioresponses
 from tests.jumping_loop import JumpingLoop
 
 
+TESTS = Path(__file__).parent
+# Folders and files that take most of the time, and in which the interpreter matters least.
+SLOW = {"standin", "mirror", "cli", "docs", "test_quota_simulation.py", "test_examples.py"}
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "slow: many processes or long simulations; one interpreter is enough for it"
+    )
     config.addinivalue_line(
         "markers", "jumping: run the test on a loop whose clock jumps instead of waiting"
     )
@@ -19,6 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
     # Without a loop said to be none, pytest-asyncio's look at the current one makes one on 3.11,
     # which nobody closes.
     asyncio.set_event_loop(None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SLOW & set(item.path.relative_to(TESTS).parts):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_asyncio_loop_factories(
