@@ -7,7 +7,10 @@ import asyncio
 import doctest
 import inspect
 import io
+import os
+import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -48,6 +51,8 @@ PAGES = [
 T = TypeVar("T")
 
 _OUTPUT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+# Tests that ask for the plugin's fixtures are not for this process, but for a pytest of their own.
+_FOR_THE_PLUGIN = re.compile(r"def test_\w+\([^)]*\b(?:fake_)?ringme")
 _TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 
@@ -80,10 +85,13 @@ class Stage:
         self.world = make_world()
         self.runner = asyncio.Runner(loop_factory=clock)
         self.printed = ""
+        self.snippets: list[str] = []
         self.namespace: dict[str, Any] = {
             "__name__": "__main__",
             "ask": ask,
             "on_a_real_clock": on_a_real_clock,
+            "run_tests": run_tests,
+            "snippets": self.snippets,
             "testing_faults": faults,
             "world": self.world,
         }
@@ -108,6 +116,11 @@ class Stage:
 
     def run_python(self, example: Example) -> None:
         """Run one snippet, whose lines keep their numbers in the page."""
+        if "directive" not in example.region.lexemes:
+            self.snippets.append(str(example.parsed))
+        if _FOR_THE_PLUGIN.search(example.parsed):
+            run_tests(str(example.parsed))
+            return
         source = "\n" * (example.line + example.parsed.line_offset) + example.parsed
         code = compile(source, example.path, "exec", _TOP_LEVEL_AWAIT, dont_inherit=True)
         output = io.StringIO()
@@ -205,6 +218,26 @@ def on_a_real_clock(main: Coroutine[Any, Any, T]) -> T:
     """Run what opens sockets, as those do not jump."""
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         return runner.run(main)
+
+
+def run_tests(source: str) -> None:
+    """Run a snippet as a file of tests, as a reader would."""
+    file = Path("test_snippet.py")
+    file.write_text(source, "utf-8")
+    plugins = ("-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin", "-p", "pytest_ringme_async")
+    settings = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *plugins, *settings, file],
+        env={
+            **os.environ,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path.cwd())]),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 async def ask(app: Any, path: str, state: Mapping[str, object]) -> tuple[int, bytes]:

@@ -21,6 +21,7 @@ def test_the_snippets_of_a_page_do_what_it_says(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     if name_of(page) in NEEDS:
         pytest.importorskip(NEEDS[name_of(page)])
     real = name_of(page) in ON_A_REAL_CLOCK
