@@ -135,6 +135,7 @@ class Engine:
     is_down: bool = False
     servers: set[Server] = field(factory=set[Server])
     _elsewhere: _Elsewhere = field(init=False)
+    _held_up: set[asyncio.Future[None]] = field(factory=set[asyncio.Future[None]], init=False)
 
     def __attrs_post_init__(self) -> None:
         self._elsewhere = _Elsewhere(self.clock)
@@ -154,10 +155,27 @@ class Engine:
         self.log.note(visit)
         return visit
 
+    async def hold_up(self, seconds: float) -> None:
+        """Keep an answer back for so long, or until the fake goes down."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(seconds, _let_go, answer)
+        self._held_up.add(answer)
+        try:
+            await answer
+        finally:
+            timer.cancel()
+            self._held_up.discard(answer)
+
     async def go_down(self) -> None:
         """Give nobody a connection any more, and lose the answers that are on their way."""
         self.is_down = True
         self.outages += 1
+        for answer in self._held_up:
+            _let_go(answer)
         for server in list(self.servers):
             await server.suspend()
 
@@ -203,6 +221,11 @@ class Engine:
 
     def _latency(self) -> float:
         return self.latency(self.random) if callable(self.latency) else self.latency
+
+
+def _let_go(answer: asyncio.Future[None]) -> None:
+    if not answer.done():
+        answer.set_result(None)
 
 
 def accepts_gzip(headers: Headers) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -134,7 +133,7 @@ class FakeRingMe(SetUp):
         outages = self.engine.outages
         visit = self.engine.receive(request)
         try:
-            await asyncio.sleep(delay_in_memory(visit))
+            await self.engine.hold_up(delay_in_memory(visit))
             if self.engine.outages != outages:
                 raise ResponseLost("the fake went down before the answer")
             return delivered(visit)
