@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import math
 import os
 import selectors
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, TypeVarTuple, Unpack, cast
@@ -35,7 +36,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
     Whenever nothing is left to do, its clock jumps to the next timer. All that reckons by the
     loop's clock is meant by that: ``asyncio.sleep``, ``asyncio.timeout``, ``loop.call_later``, the
     deadlines and quota hours of a ``RingMe``, the tokens and limits of a ``FakeRingMe``. The clock
-    starts at 0, and equal programs see equal times.
+    starts at 0. Equal programs run equally: sets of tasks and futures, too, keep their order.
 
     It is a loop factory: ``asyncio.Runner(loop_factory=JumpingLoop)``. With the pytest plugin, the
     fixture ``ringme_clock`` chooses it.
@@ -46,6 +47,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._jumping = _Clock(self)
+        self._numbers = itertools.count()
         self._thread: int | None = None
         super().__init__(self._jumping)
         # The one that is there now wakes the loop up for signals.
@@ -87,6 +89,18 @@ class JumpingLoop(asyncio.SelectorEventLoop):
             super().run_forever()
         finally:
             self._thread = None
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Make a future that takes the same place in a set at every run."""
+        return _Future(next(self._numbers), loop=self)
+
+    def create_task(
+        self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], **kwargs: Any
+    ) -> asyncio.Task[_T]:
+        """Make a task that takes the same place in a set at every run."""
+        if self.get_task_factory() is not None:
+            return super().create_task(coro, **kwargs)
+        return _Task(next(self._numbers), coro, loop=self, **kwargs)
 
     def call_soon_threadsafe(
         self,
@@ -136,6 +150,28 @@ class JumpingLoop(asyncio.SelectorEventLoop):
     async def subprocess_shell(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: a process does not jump."""
         _refuse("start a process")
+
+
+# The hash of futures and tasks is their place in memory, so that sets of them, such as those of
+# asyncio.wait and TaskGroup, are gone through in another order at every run.
+class _Future(asyncio.Future[_T]):
+    def __init__(self, number: int, *, loop: asyncio.AbstractEventLoop) -> None:
+        self._number = number
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class _Task(asyncio.Task[_T]):
+    def __init__(
+        self, number: int, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], **kwargs: Any
+    ) -> None:
+        self._number = number
+        super().__init__(coro, **kwargs)
+
+    def __hash__(self) -> int:
+        return self._number
 
 
 class _Clock(selectors.DefaultSelector):

@@ -159,6 +159,38 @@ def test_time_does_not_go_back(seconds: float) -> None:
         loop.let_pass(seconds)
 
 
+def test_sets_of_tasks_and_futures_keep_their_order_from_run_to_run() -> None:
+    async def main() -> list[list[int]]:
+        loop = asyncio.get_running_loop()
+        # Some that come and go, so that places in memory are used anew.
+        for _ in range(50):
+            await asyncio.gather(*(asyncio.sleep(0) for _ in range(5)))
+        futures = [loop.create_future() for _ in range(100)]
+        tasks = [asyncio.create_task(asyncio.sleep(1)) for _ in range(100)]
+        done, _ = await asyncio.wait(tasks)
+        return [[futures.index(one) for one in set(futures)], [tasks.index(one) for one in done]]
+
+    one, other = run(main), run(main)
+    assert one == other
+
+
+def test_a_task_factory_of_ones_own_is_used() -> None:
+    class Own(asyncio.Task[Any]):
+        pass
+
+    def make(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
+        return Own(coro, loop=loop, **kwargs)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(make)
+        task = asyncio.create_task(asyncio.sleep(1), name="mine")
+        assert isinstance(task, Own)
+        assert task.get_name() == "mine"
+        await task
+
+    run(main)
+
+
 def test_a_program_in_which_everybody_waits_is_told_who_waits_where() -> None:
     async def wait_for_nobody() -> None:
         await asyncio.Event().wait()
