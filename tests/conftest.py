@@ -11,7 +11,6 @@ import pytest
 from tests.aioresponses_shim import mend_aioresponses
 from tests.jumping_loop import JumpingLoop
 
-
 TESTS = Path(__file__).parent
 # Folders and files that take most of the time, and in which the interpreter matters least.
 SLOW = {"standin", "mirror", "cli", "docs", "test_quota_simulation.py", "test_examples.py"}
