@@ -152,7 +152,6 @@ async def test_the_service(url: str) -> None:
 
 
 async def test_structured_logs(fake: FakeRingMe, url: str) -> None:
-    pytest.importorskip("structlog")
     fake.faults.next(faults.ServerError(503))
 
     ended = await run("structured_logs.py", env=variables(url))

@@ -12,8 +12,6 @@ from tests.docs.stage import PAGES, Stage, name_of
 
 # These open sockets, and a socket does not jump.
 ON_A_REAL_CLOCK = {"docs/howto/aiohttp-web.md", "docs/howto/fastapi.md"}
-# What a page is about, where it is no dependency of this project.
-NEEDS = {"docs/howto/fastapi.md": "fastapi"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -22,8 +20,6 @@ def test_the_snippets_of_a_page_do_what_it_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    if name_of(page) in NEEDS:
-        pytest.importorskip(NEEDS[name_of(page)])
     real = name_of(page) in ON_A_REAL_CLOCK
     stage = Stage(page, asyncio.new_event_loop) if real else Stage(page)
     text = page.read_text("utf-8")
