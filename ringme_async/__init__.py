@@ -23,6 +23,7 @@ from ringme_async.bulk import (
     Outcome,
     Progress,
 )
+from ringme_async.codec import client_from_json, client_to_json
 from ringme_async.errors import (
     AccessDenied,
     ApiError,
@@ -147,4 +148,6 @@ __all__ = [
     "Who",
     "Woken",
     "__version__",
+    "client_from_json",
+    "client_to_json",
 ]

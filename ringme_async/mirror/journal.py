@@ -9,8 +9,7 @@ from typing import Final, Generic, TypeVar
 
 from attrs import define, field, frozen
 
-from ringme_async import JSON, Client, Done, Failed, InvalidRequest
-from ringme_async.codec import client_to_json
+from ringme_async import JSON, Client, Done, Failed, InvalidRequest, client_to_json
 from ringme_async.mirror.errors import OutputError, closed_by
 from ringme_async.mirror.failures import describe
 from ringme_async.mirror.lines import Entry, LineFile

@@ -9,8 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import define, field, frozen
 
-from ringme_async import JSON, Client, Done, Failed
-from ringme_async.codec import client_to_json
+from ringme_async import JSON, Client, Done, Failed, client_to_json
 from ringme_async.mirror.lines import json_text
 
 __all__ = ["Batch", "Row", "Taken", "rows_of"]
@@ -57,20 +56,21 @@ def rows_of(
             continue
         client = one.outcome.value
         record = client_to_json(client)
-        batch.read.append(_reading(run, key, one.at, client, record))
+        text = json_text(record)
+        batch.read.append(_reading(run, key, one.at, client, text))
         before = records.get(key)
-        if before is not None:
+        if before is not None and before != text:
             told = {"tenant": key, "at": one.at, "run": run}
             batch.history.extend({**told, **row} for row in _differences(before, record))
     return batch
 
 
-def _reading(run: str, key: str, at: datetime, client: Client, record: JSON) -> Row:
+def _reading(run: str, key: str, at: datetime, client: Client, record: str) -> Row:
     return {
         "key": key,
         # An id that no database has room for is in the record.
         "client_id": client.id if abs(client.id) <= _LARGEST_ID else None,
-        "record": json_text(record),
+        "record": record,
         "read_at": at,
         "run": run,
         "last_error": None,
