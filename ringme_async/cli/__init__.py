@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 
 from ringme_async.cli.codes import ExitCode
@@ -14,10 +16,27 @@ def main() -> int:
     """Run the command that the arguments name.
 
     Returns:
-        0: all well. 1: some tenants failed. 2: the command line is wrong. 3: it could not start.
-        130: it was interrupted.
+        0: all well. 1: some tenants failed, or the run broke off. 2: the command line is wrong.
+        3: it could not start, and nothing was sent. 130: it was interrupted.
     """
-    arguments = sys.argv[1:]
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # A name that the terminal has no letters for is no reason to fail.
+                stream.reconfigure(errors="backslashreplace")
+        code = _run(sys.argv[1:])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("ringme: interrupted", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads the result any more; the interpreter must not try to write the rest of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.SOME_FAILED
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     if arguments == ["--version"]:
         print(__version__)
         return ExitCode.ALL_WELL

@@ -3,25 +3,199 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from cyclopts import App, CycloptsError, Parameter
 
+from ringme_async import InvalidRequest, RingMeError
+from ringme_async.cli import many, single
 from ringme_async.cli.codes import ExitCode
+from ringme_async.cli.connect import Connection, complain, prepare
 from ringme_async.cli.demo import run_demo
+from ringme_async.cli.many import Pace
 from ringme_async.cli.show import Bars, show_demo
+from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 from ringme_async.version import __version__
 
 AsJSON: TypeAlias = Annotated[bool, Parameter(name="--json", negative=())]
+Flag: TypeAlias = Annotated[bool, Parameter(negative=())]
+Where: TypeAlias = Annotated[Connection, Parameter(name="*")]
+How: TypeAlias = Annotated[Pace, Parameter(name="*")]
+Extra: TypeAlias = Annotated[tuple[str, ...], Parameter(negative=())]
+
+_SOMEWHERE: Final = Connection()
+_SOMEHOW: Final = Pace()
 
 app = App(
     name="ringme",
-    help="Read and change the tenants of a RingMe PBX.",
+    help="""Read and change the tenants of a RingMe PBX.
+
+Where to and with which credentials, RINGME_BASE_URL, RINGME_APP_ID and RINGME_APP_SECRET say, or a
+profile, or a list of tenants. A secret is never an argument.
+
+Exit codes: 0 all well, 1 some tenants failed, 2 wrong usage, 3 could not start, 130 interrupted.
+""",
     version=__version__,
     suppress_keyboard_interrupt=False,
 )
+
+
+@app.command(name="get")
+def get_(who: str, /, *, where: Where = _SOMEWHERE, as_json: AsJSON = False) -> int:
+    """Read one client.
+
+    Parameters
+    ----------
+    who
+        Its id, @me, or its name in the list of tenants.
+    as_json
+        Print the record as one JSON object, as the server sent it, or the error.
+    """
+    return single.get_or_set(prepare(where), who, None, as_json=as_json)
+
+
+@app.command(name="set")
+def set_(
+    who: str,
+    /,
+    *,
+    timezone: str | None = None,
+    geo_list: str | None = None,
+    hold_music: str | None = None,
+    dial_rule_id: str | None = None,
+    sip_network_permission_id: str | None = None,
+    disk_space_notify_threshold: str | None = None,
+    disk_space_notify_email: str | None = None,
+    extra: Extra = (),
+    where: Where = _SOMEWHERE,
+    as_json: AsJSON = False,
+) -> int:
+    """Change settings of one client: what is not named stays, "null" clears.
+
+    Parameters
+    ----------
+    who
+        Its id, @me, or its name in the list of tenants.
+    timezone
+        Its IANA zone, such as Asia/Omsk.
+    geo_list
+        The countries whose IP addresses may use SIP accounts: "RU BY", or "*" for all.
+    hold_music
+        The sound file that is played on hold, by its id.
+    dial_rule_id
+        The rule for outgoing calls.
+    sip_network_permission_id
+        The trusted SIP network.
+    disk_space_notify_threshold
+        The percentage of disk space at which a mail goes out.
+    disk_space_notify_email
+        Where that mail goes.
+    extra
+        NAME=VALUE for a field that this program does not know; the value is JSON or a text.
+    as_json
+        Print the whole record as it is now as one JSON object, or the error.
+    """
+    options = {
+        "timezone": timezone,
+        "geo_list": geo_list,
+        "hold_music": hold_music,
+        "dial_rule_id": dial_rule_id,
+        "sip_network_permission_id": sip_network_permission_id,
+        "disk_space_notify_threshold": disk_space_notify_threshold,
+        "disk_space_notify_email": disk_space_notify_email,
+    }
+    update = single.update_from(options, extra)
+    return single.get_or_set(prepare(where), who, update, as_json=as_json)
+
+
+@app.command
+def refresh(
+    *,
+    into: str,
+    resume: Flag = False,
+    overwrite: Flag = False,
+    where: Where = _SOMEWHERE,
+    how: How = _SOMEHOW,
+    as_json: AsJSON = False,
+) -> int:
+    """Read every tenant of a list (--tenants) into a file or a database, each as it comes.
+
+    Parameters
+    ----------
+    into
+        A file of JSON lines, such as clients.jsonl, whose failures go to clients.failures.jsonl; or
+        a database: sqlite:///clients.db or postgresql+asyncpg://host/name.
+    resume
+        Go on where a run into the same place stopped.
+    overwrite
+        Begin anew although there is something in the file.
+    as_json
+        Print the counts as one JSON object.
+    """
+    return many.refresh_all(
+        prepare(where), into, how, resume=resume, overwrite=overwrite, as_json=as_json
+    )
+
+
+@app.command
+def plan(
+    changes: str,
+    /,
+    *,
+    out: str | None = None,
+    where: Where = _SOMEWHERE,
+    how: How = _SOMEHOW,
+    as_json: AsJSON = False,
+) -> int:
+    """Read clients as they are, and say what would change; nothing is changed.
+
+    Parameters
+    ----------
+    changes
+        A list, CSV or JSON lines: tenant (a name in --tenants) or client_id, and the fields to
+        change, called like the API's. An empty cell leaves a field alone, "null" clears it.
+    out
+        Keep the plan in this file, for "ringme apply".
+    as_json
+        Print the plan, and what could not be planned, as one JSON object.
+    """
+    ready = prepare(where)
+    wishes = many.changes_of(ready, changes, where.encoding)
+    return many.plan(ready, wishes, out, how, as_json=as_json)
+
+
+@app.command(name="apply")
+def apply_(
+    plan: str,
+    /,
+    *,
+    journal: str | None = None,
+    resume: Flag = False,
+    overwrite: Flag = False,
+    where: Where = _SOMEWHERE,
+    how: How = _SOMEHOW,
+    as_json: AsJSON = False,
+) -> int:
+    """Make the changes of a plan, each after one more look at the client.
+
+    Parameters
+    ----------
+    plan
+        What "ringme plan --out" has written.
+    journal
+        A file that gets a line for each tenant that is as wished; default that of plan.json is
+        plan.journal.jsonl, and failures go to plan.journal.failures.jsonl.
+    resume
+        Go on where applying the same plan stopped.
+    overwrite
+        Begin anew although there is something in the journal.
+    as_json
+        Print the counts as one JSON object.
+    """
+    return many.apply(
+        prepare(where), plan, journal, how, resume=resume, overwrite=overwrite, as_json=as_json
+    )
 
 
 @app.command
@@ -41,8 +215,7 @@ def demo(*, as_json: AsJSON = False) -> int:
         try:
             report = asyncio.run(run_demo(bars.follow))
         except OSError as error:
-            print(f"ringme: the demo's server did not start: {error}", file=sys.stderr)
-            return ExitCode.COULD_NOT_START
+            raise CouldNotStart(f"the demo's server did not start: {error}") from None
     show_demo(report, as_json=as_json)
     return ExitCode.ALL_WELL if report.books_agree else ExitCode.SOME_FAILED
 
@@ -50,10 +223,19 @@ def demo(*, as_json: AsJSON = False) -> int:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code."""
     try:
-        code = app(arguments, exit_on_error=False, result_action="return_value")
-    except CycloptsError:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        complain(str(error))
+        if "secret" in str(error).lower():
+            complain("a secret is never an argument; RINGME_APP_SECRET holds it, or a profile")
         return ExitCode.WRONG_USAGE
-    except KeyboardInterrupt:
-        print("ringme: interrupted", file=sys.stderr)
-        return ExitCode.INTERRUPTED
+    except (WrongUsage, InvalidRequest) as error:
+        complain(str(error))
+        return ExitCode.WRONG_USAGE
+    except CouldNotStart as error:
+        complain(*error.sentences)
+        return ExitCode.COULD_NOT_START
+    except RingMeError as error:
+        complain(str(error))
+        return ExitCode.SOME_FAILED
     return code if isinstance(code, int) else ExitCode.ALL_WELL

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Generator, Sequence
+import sys
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Final, Self, TypeAlias
 
 from attrs import asdict
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,25 +22,48 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 from rich.table import Table
+from rich.text import Text
 
-from ringme_async import Progress
+from ringme_async import JSON, CallEnded, Event, Observer, Progress
 from ringme_async.cli.demo import DemoReport
+from ringme_async.cli.text import print_json, printable
+
+__all__ = ["Bars", "Count", "Display", "show_counts", "show_demo", "show_fields"]
+
+Count: TypeAlias = tuple[str, int, str]
+"""What, how many, and a remark."""
+
+_LIMITS: Final = {"consumer": "output"}
+# A call that ended so will be made again.
+_NOT_OVER: Final = ("RateLimited", "CancelledError")
+
+
+class Display(RichProgress):
+    """Bars, each with what there is to note in a line below."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Give each bar and its notes."""
+        for task in self.tasks:
+            yield self.make_tasks_table([task])
+            notes = [task.fields["limit"], task.fields["note"]]
+            if any(notes):
+                yield Text("  " + "; ".join(filter(None, notes)), style="dim")
 
 
 class Bars:
     """Shows a bar for each step of a run; shows nothing if stderr is no terminal."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
-        self._bars = RichProgress(
+        # Not as rich sees it, to which any place is a terminal if the environment forces colour.
+        self._bars = Display(
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description:<12}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=console,
-            disable=not console.is_terminal,
+            TextColumn("{task.fields[pace]}"),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
         )
 
     def __enter__(self) -> Self:
@@ -61,12 +86,30 @@ class Bars:
     @contextmanager
     def follow(self, what: str, total: int) -> Generator[Callable[[Progress], None]]:
         """Give what the progress of a step is told to, while the block lasts."""
-        task = self._bars.add_task(what, total=total, note="")
+        task = self._bars.add_task(what, total=total, note="", pace="", limit="")
 
         def tell(progress: Progress) -> None:
-            self._bars.update(task, completed=progress.finished, note=_note(progress))
+            self._bars.update(
+                task,
+                completed=progress.finished,
+                total=progress.total,
+                note=_note(progress),
+                pace=_pace(progress),
+                limit=_limit(progress),
+            )
 
         yield tell
+
+    @contextmanager
+    def count(self, what: str, total: int) -> Generator[Observer]:
+        """Give an observer that counts the calls of a step, while the block lasts."""
+        task = self._bars.add_task(what, total=total, note="", pace="", limit="")
+
+        def observe(event: Event) -> None:
+            if isinstance(event, CallEnded) and event.error_type not in _NOT_OVER:
+                self._bars.advance(task)
+
+        yield observe
 
 
 def _note(progress: Progress) -> str:
@@ -76,13 +119,38 @@ def _note(progress: Progress) -> str:
         "parked": progress.parked,
         "waiting for a login": progress.waiting_for_login,
     }
-    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    notes = [f"{count:,} {what}" for what, count in counts.items() if count]
+    if progress.parked and progress.parked_until is not None:
+        wait = progress.parked_until - asyncio.get_running_loop().time()
+        notes.append(f"first goes on in {_duration(wait)}")
+    if progress.input_blocked:
+        notes.append("the input is held back")
+    return ", ".join(notes)
+
+
+def _limit(progress: Progress) -> str:
+    """Name what would have to be more for the run to go faster; nothing more can at its end."""
+    limit = progress.held_by
+    if limit == "input" and progress.pulled == progress.total:
+        return ""
+    return f"limit: {_LIMITS.get(limit, limit)}"
+
+
+def _pace(progress: Progress) -> str:
+    pace = f"{progress.per_second:,.0f}/s"
+    return f"{pace}, {_duration(progress.eta)} left" if progress.eta else pace
+
+
+def _duration(seconds: float) -> str:
+    minutes, whole = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{whole:02}" if hours else f"{minutes}:{whole:02}"
 
 
 def show_demo(report: DemoReport, *, as_json: bool) -> None:
     """Print what the demo did."""
     if as_json:
-        print(json.dumps(_as_json(report), indent=2))
+        print_json(_as_json(report))
         return
     console = Console()
     console.print(_table(report))
@@ -116,10 +184,31 @@ def _table(report: DemoReport) -> Table:
         ("seconds", f"{report.seconds:.1f}", ""),
         ("records a second", f"{report.records_per_second:,.0f}", "read, changed and read again"),
     )
+    return _table_of(rows)
+
+
+def show_counts(rows: Iterable[Count]) -> None:
+    """Print how many there were of what, with a remark to each."""
+    Console().print(_table_of((what, f"{count:,}", remark) for what, count, remark in rows))
+
+
+def show_fields(record: Mapping[str, JSON]) -> None:
+    """Print fields of a record, each with its value as JSON."""
+    table = Table(show_header=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in record.items():
+        shown = json.dumps(value, ensure_ascii=False)
+        table.add_row(Text(printable(name)), Text(printable(shown)))
+    Console().print(table)
+
+
+def _table_of(rows: Iterable[tuple[str, str, str]]) -> Table:
     table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")
     table.add_column(style="dim")
     for row in rows:
-        table.add_row(*row)
+        # Text, as brackets in the name of a file are no markup.
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table

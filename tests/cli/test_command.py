@@ -94,3 +94,19 @@ def test_another_missing_module_is_no_matter_of_the_extra(
     monkeypatch.setitem(sys.modules, "ringme_async.cli.app", None)
     with pytest.raises(ModuleNotFoundError, match=r"ringme_async\.cli\.app"):
         run(monkeypatch, "demo")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
+def test_whoever_has_read_enough_is_no_cause_for_a_traceback() -> None:
+    program = "import sys; from ringme_async.cli import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == ExitCode.SOME_FAILED

@@ -1,0 +1,126 @@
+"""Reads the list of changes that a plan is made of, whole, before anything is sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias, cast
+
+from ringme_async import JSON, ClientUpdate, InvalidRequest, Who
+from ringme_async.cli.rows import Row, read_rows
+from ringme_async.cli.tenants_file import TenantsFile
+from ringme_async.cli.wishes import WRITABLE, any_value, update_of, value_of
+from ringme_async.cli.wrong import CouldNotStart
+
+__all__ = ["Changes", "read_changes"]
+
+Changes: TypeAlias = Sequence[tuple[Who, ClientUpdate]]
+
+_EXTRA: Final = "extra"
+_EXTRA_DOT: Final = "extra."
+_WHO: Final = ("tenant", "client_id")
+_CLIENT_ID: Final = re.compile(r"[0-9]{1,20}|@me", re.ASCII)
+
+
+def read_changes(
+    path: str, encoding: str, tenants: TenantsFile | None, *, has_auth: bool
+) -> Changes:
+    """Read a list of changes: CSV or JSON lines.
+
+    ``tenant`` is a name in the list of tenants; ``client_id`` is whom the credentials of the
+    settings reach; a line has one of them. The other columns are called like the fields that can be
+    written: an empty cell, or a name that an object does not have, leaves the field alone, and
+    ``null`` clears it. Fields that the SDK does not know are columns such as ``extra.colour``, or an
+    object ``extra``.
+
+    Args:
+        path: The file.
+        encoding: Of its text.
+        tenants: The list of tenants, if there is one.
+        has_auth: Whether there are credentials in the settings.
+
+    Raises:
+        CouldNotStart: The file cannot be read, or lines are wrong, all of which are named.
+        WrongUsage: There is no such encoding.
+    """
+    found = read_rows(path, encoding, _is_known)
+    by_name: Mapping[str | None, Who] = (
+        {one.name: one for one in tenants.tenants} if tenants else {}
+    )
+    changes: list[tuple[Who, ClientUpdate]] = []
+    lines: dict[tuple[str, str], int] = {}
+    for row in found.rows:
+        try:
+            key = _key(row)
+            who = _who(key, by_name, has_auth=has_auth)
+            update = _update(row, is_csv=found.is_csv)
+        except InvalidRequest as error:
+            found.flaws.add(row.line, error.reason)
+            continue
+        known = lines.setdefault(key, row.line)
+        if known == row.line:
+            changes.append((who, update))
+        else:
+            found.flaws.add(row.line, f"{key[0]} {key[1]!r:.100} is on line {known} already")
+    found.flaws.refuse()
+    if not changes:
+        raise CouldNotStart(f"{path}: there is no change in it")
+    return changes
+
+
+def _is_known(column: str) -> bool:
+    return column in (*_WHO, *WRITABLE, _EXTRA) or column.startswith(_EXTRA_DOT)
+
+
+def _key(row: Row) -> tuple[str, str]:
+    given = [column for column in _WHO if row.cells.get(column) is not None]
+    if len(given) != 1:
+        raise InvalidRequest("a line is for either a tenant or a client_id")
+    column = given[0]
+    value = row.cells[column]
+    if column == "client_id":
+        text = str(value) if type(value) is int else value
+        if not isinstance(text, str) or not _CLIENT_ID.fullmatch(text):
+            raise InvalidRequest(f"client_id is a number or @me, not {value!r:.60}")
+        # 012 is the same client.
+        return column, text if text == "@me" else str(int(text))
+    if not isinstance(value, str):
+        raise InvalidRequest("tenant is no text")
+    return column, value
+
+
+def _who(key: tuple[str, str], by_name: Mapping[str | None, Who], *, has_auth: bool) -> Who:
+    column, text = key
+    if column == "client_id":
+        if not has_auth:
+            raise InvalidRequest("a client_id needs credentials in the settings")
+        return text
+    if text not in by_name:
+        raise InvalidRequest(f"there is no tenant {text!r:.100} in the list of tenants")
+    return by_name[text]
+
+
+def _update(row: Row, *, is_csv: bool) -> ClientUpdate:
+    wishes = {name: value for name, value in row.cells.items() if name in WRITABLE}
+    extra = {
+        name.removeprefix(_EXTRA_DOT): value
+        for name, value in row.cells.items()
+        if name.startswith(_EXTRA_DOT)
+    }
+    if is_csv:
+        if _EXTRA in row.cells:
+            raise InvalidRequest("a column of another field is called extra.NAME")
+        wishes = {name: value_of(name, str(value)) for name, value in wishes.items()}
+        extra = {name: any_value(str(value)) for name, value in extra.items()}
+    elif _EXTRA in row.cells:
+        extra |= _object(row.cells[_EXTRA])
+    update = update_of(wishes, extra)
+    if not update:
+        raise InvalidRequest("it names nothing to change")
+    return update
+
+
+def _object(value: JSON) -> Mapping[str, JSON]:
+    if not isinstance(value, dict):
+        raise InvalidRequest("extra is no object")
+    return cast("Mapping[str, JSON]", value)

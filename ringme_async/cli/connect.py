@@ -1,0 +1,139 @@
+"""Puts together what a command works with: settings, the list of tenants, and a ``RingMe``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from attrs import field, frozen
+
+from ringme_async import InvalidRequest, Observer, RingMe, Tenant, TokenStore, Who
+from ringme_async.cli.settings import Settings, read_settings
+from ringme_async.cli.tenants_file import TenantsFile, read_tenants
+from ringme_async.cli.wrong import CouldNotStart, WrongUsage
+
+__all__ = ["Connection", "Ready", "complain", "prepare"]
+
+
+@frozen
+class Connection:
+    """Where to, and with which credentials.
+
+    Parameters
+    ----------
+    base_url
+        The provider, such as https://pbx.example.com; else RINGME_BASE_URL, or what the profile
+        says.
+    profile
+        Take the settings from this profile and not from the environment. The file is
+        ~/.config/ringme/config.toml, or what RINGME_CONFIG says.
+    tenants
+        A list of tenants, CSV or JSON lines: name, client_id, app_id, secret or secret_env,
+        base_url.
+    encoding
+        How lists are encoded, such as cp1251; a byte order mark is heeded by itself.
+    tokens
+        Keep tokens in this file, for the next run.
+    url_form
+        Which of the API's two paths the provider has.
+    """
+
+    base_url: str | None = None
+    profile: str | None = None
+    tenants: str | None = None
+    encoding: str = "utf-8"
+    tokens: str | None = None
+    url_form: Literal["client", "client_info"] = "client"
+
+
+@frozen
+class Ready:
+    """What a command works with.
+
+    Attributes:
+        settings: What holds for whoever has nothing of his own.
+        tenants: The list of tenants; None if none was asked for.
+    """
+
+    settings: Settings
+    tenants: TenantsFile | None
+    _make: Callable[[Sequence[Observer]], RingMe] = field(repr=False)
+
+    def ringme(self, *observers: Observer) -> RingMe:
+        """Make what sends the requests.
+
+        Raises:
+            CouldNotStart: There is no host, or the file of tokens is not to be used.
+        """
+        return self._make(observers)
+
+    def who(self, name: str) -> Who:
+        """Find whom a name is for: in the list of tenants, else by the client id that it is.
+
+        Raises:
+            WrongUsage: Nobody.
+            CouldNotStart: There are no credentials for a client id.
+        """
+        if self.tenants is not None:
+            found = self.tenants.named(name)
+            if found is None:
+                raise WrongUsage(f"there is no tenant {name!r:.100} in {self.tenants.path}")
+            return found
+        try:
+            Tenant(name)
+        except InvalidRequest as error:
+            raise WrongUsage(error.reason) from None
+        self.require_settings()
+        return name
+
+    def require_settings(self) -> None:
+        """See to it that a client id alone is enough to reach a client.
+
+        Raises:
+            CouldNotStart: There are no credentials for it, or there is no host.
+        """
+        self.settings.require_auth()
+        self.settings.require_base_url()
+
+
+def prepare(connection: Connection) -> Ready:
+    """Read settings and tenants, and warn of files that others can read.
+
+    Raises:
+        CouldNotStart: They are malformed.
+        WrongUsage: An argument is.
+    """
+    settings = read_settings(connection.base_url, connection.profile, os.environ)
+    if settings.warning:
+        complain(f"warning: {settings.warning}")
+    tenants: TenantsFile | None = None
+    if connection.tenants is not None:
+        tenants = read_tenants(connection.tenants, connection.encoding, settings, os.environ)
+        if tenants.warning:
+            complain(f"warning: {tenants.warning}")
+
+    def make(observers: Sequence[Observer]) -> RingMe:
+        return RingMe(
+            settings.base_url,
+            auth=settings.auth,
+            tokens=_token_store(connection.tokens),
+            url_form=connection.url_form,
+            observers=observers,
+        )
+
+    return Ready(settings, tenants, make)
+
+
+def complain(*sentences: str) -> None:
+    """Tell the person something beside the result."""
+    for sentence in sentences:
+        print(f"ringme: {sentence}", file=sys.stderr)
+
+
+def _token_store(path: str | None) -> TokenStore:
+    try:
+        return TokenStore(path=path)
+    except InvalidRequest as error:
+        raise CouldNotStart(error.reason) from None

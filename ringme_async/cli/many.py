@@ -1,0 +1,243 @@
+"""The commands for many tenants: refresh an output, make a plan, apply it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final, Literal
+
+from attrs import asdict, define, frozen
+
+from ringme_async import (
+    CallStarted,
+    Event,
+    Failed,
+    InvalidRequest,
+    NotAttempted,
+    Plan,
+    RingMe,
+)
+from ringme_async.cli.changes_file import Changes, read_changes
+from ringme_async.cli.codes import ExitCode
+from ringme_async.cli.connect import Ready, complain
+from ringme_async.cli.results import applied, planned, refreshed
+from ringme_async.cli.show import Bars, show_counts
+from ringme_async.cli.text import print_json, printable
+from ringme_async.cli.wrong import CouldNotStart, WrongUsage
+from ringme_async.mirror import (
+    ApplyReport,
+    OutputError,
+    RefreshReport,
+    apply_plan,
+    key_of,
+    refresh,
+    sink_for,
+)
+from ringme_async.mirror.failures import describe
+from ringme_async.mirror.journal import failures_beside
+
+__all__ = ["Pace", "apply", "changes_of", "plan", "refresh_all"]
+
+_MOST_TOLD: Final = 20
+_URL: Final = re.compile(r"([A-Za-z0-9_+.-]+://)(?:(.*)@)?([^?]*)(\?.*)?", re.DOTALL)
+
+
+@frozen
+class Pace:
+    """How fast, and how long.
+
+    Parameters
+    ----------
+    concurrency
+        How many calls may be under way at once.
+    deadline
+        Seconds for the run as a whole; whoever has not had a turn then is not attempted.
+    on_quota
+        Let tenants whose hourly limit is used up wait for their next hour, or fail.
+    """
+
+    concurrency: int = 64
+    deadline: float | None = None
+    on_quota: Literal["park", "fail"] = "park"
+
+
+@define
+class _Started:
+    """Notes whether any call has been made."""
+
+    anything: bool = False
+
+    def __call__(self, event: Event) -> None:
+        self.anything = self.anything or isinstance(event, CallStarted)
+
+
+def refresh_all(
+    ready: Ready, into: str, pace: Pace, *, resume: bool, overwrite: bool, as_json: bool
+) -> int:
+    """Read every tenant of the list into a file or a database."""
+    if ready.tenants is None:
+        raise WrongUsage("refresh needs a list of tenants: --tenants FILE")
+    if resume and overwrite:
+        raise WrongUsage("--resume goes on with what --overwrite would throw away")
+    tenants = ready.tenants.tenants
+    sink = sink_for(into, overwrite=overwrite)
+    shown, failures = _output(into)
+
+    async def run(started: _Started, bars: Bars) -> RefreshReport:
+        with bars.follow("reading", len(tenants)) as tell:
+            async with ready.ringme(started) as ringme:
+                return await refresh(
+                    ringme, tenants, sink, resume=resume, on_progress=tell, **asdict(pace)
+                )
+
+    with _resumable(shown) as started, Bars() as bars:
+        report = asyncio.run(run(started, bars))
+    if as_json:
+        print_json({**asdict(report), "ok": report.ok, "into": shown, "failures": failures})
+    else:
+        show_counts(refreshed(report, shown, failures))
+    return ExitCode.ALL_WELL if report.ok else ExitCode.SOME_FAILED
+
+
+def plan(ready: Ready, changes: Changes, out: str | None, pace: Pace, *, as_json: bool) -> int:
+    """Say what would change, and keep it in a file if asked to."""
+    if out is not None:
+        _check_writable(out)
+
+    async def run(bars: Bars) -> Plan:
+        with bars.count("planning", len(changes)) as count:
+            async with ready.ringme(count) as ringme:
+                return await ringme.clients.plan(changes, **asdict(pace))
+
+    with Bars() as bars:
+        made = asyncio.run(run(bars))
+    if out is not None:
+        try:
+            made.save(out)
+        except OSError as error:
+            raise OutputError(f"{out}: {error.strerror or error}") from error
+    if as_json:
+        print_json({**made.to_json(), "failures": [_failure(one) for one in made.failures]})
+    else:
+        for change in made:
+            print(printable(str(change)))
+        show_counts(planned(made, out))
+        for one in made.failures[:_MOST_TOLD]:
+            complain(f"{key_of(one.who)}: {one.error if isinstance(one, Failed) else one.reason}")
+        if len(made.failures) > _MOST_TOLD:
+            complain(f"{len(made.failures) - _MOST_TOLD} more could not be planned")
+    return ExitCode.SOME_FAILED if made.failures else ExitCode.ALL_WELL
+
+
+def apply(
+    ready: Ready,
+    path: str,
+    journal: str | None,
+    pace: Pace,
+    *,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    """Make the changes of a plan."""
+    if resume and overwrite:
+        raise WrongUsage("--resume goes on with what --overwrite would throw away")
+    into = f"{os.path.splitext(path)[0]}.journal.jsonl" if journal is None else journal
+
+    async def run(started: _Started, bars: Bars) -> ApplyReport:
+        async with ready.ringme(started) as ringme:
+            loaded = _load(ringme, ready, path)
+            with bars.follow("changing", len(loaded)) as tell:
+                return await apply_plan(
+                    loaded,
+                    into,
+                    resume=resume,
+                    overwrite=overwrite,
+                    on_progress=tell,
+                    **asdict(pace),
+                )
+
+    with _resumable(into) as started, Bars() as bars:
+        report = asyncio.run(run(started, bars))
+    failures = failures_beside(into)
+    if as_json:
+        print_json({**asdict(report), "ok": report.ok, "journal": into, "failures": failures})
+    else:
+        show_counts(applied(report, into, failures))
+    return ExitCode.ALL_WELL if report.ok else ExitCode.SOME_FAILED
+
+
+def changes_of(ready: Ready, path: str, encoding: str) -> Changes:
+    """Read a list of changes; see ``read_changes``."""
+    has_auth = ready.settings.auth is not None
+    return read_changes(path, encoding, ready.tenants, has_auth=has_auth)
+
+
+@contextmanager
+def _resumable(where: str) -> Generator[_Started, None, None]:
+    """Give an observer, and say what becomes of a run that breaks off.
+
+    Raises:
+        CouldNotStart: The output was not to be used, and nothing was sent.
+    """
+    started = _Started()
+    try:
+        yield started
+    except OutputError as error:
+        if started.anything:
+            raise
+        raise CouldNotStart(str(error)) from None
+    except KeyboardInterrupt as interrupt:
+        for note in getattr(interrupt.__context__, "__notes__", ()):
+            complain(note)
+        complain(f"what has come is in {where}; go on with --resume")
+        raise
+
+
+def _load(ringme: RingMe, ready: Ready, path: str) -> Plan:
+    tenants = () if ready.tenants is None else ready.tenants.tenants
+    try:
+        loaded = ringme.clients.load_plan(path, tenants=tenants)
+    except OSError as error:
+        raise CouldNotStart(f"{path}: {error.strerror or error}") from None
+    except InvalidRequest as error:
+        hint = "" if tenants else "; a plan for tenants by name needs --tenants"
+        raise CouldNotStart(f"{error.reason}{hint}") from None
+    if any(change.name is None for change in loaded):
+        ready.require_settings()
+    return loaded
+
+
+def _output(into: str) -> tuple[str, str | None]:
+    """Name an output, without the password of a database, and the file of its failures."""
+    url = _URL.fullmatch(into)
+    if url is None:
+        return into, failures_beside(into)
+    scheme, user, rest, query = url.groups(default="")
+    if "password=" in query:
+        raise WrongUsage("--into: leave the password to PGPASSWORD or ~/.pgpass")
+    if ":" in user:
+        complain(
+            "warning: the password in --into can be seen in the list of processes;"
+            " leave it to PGPASSWORD or ~/.pgpass"
+        )
+    return scheme + rest, None
+
+
+def _check_writable(out: str) -> None:
+    """See to it that the plan can be written before many tenants are read for it."""
+    folder = os.path.dirname(out) or "."
+    if os.path.isdir(out) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise CouldNotStart(f"{out}: no file can be written there")
+
+
+def _failure(one: Failed | NotAttempted) -> dict[str, object]:
+    told = (
+        describe(one)
+        if isinstance(one, Failed)
+        else {"error": "NotAttempted", "message": one.reason}
+    )
+    return {"tenant": key_of(one.who), **told}

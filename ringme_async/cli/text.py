@@ -1,0 +1,24 @@
+"""Text for a terminal or a pipe, whatever stands in it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+
+__all__ = ["print_json", "printable"]
+
+
+def printable(text: str) -> str:
+    """Replace what a terminal would take for a command, in text that others have written."""
+    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    """Print one JSON object; letters that stdout has no bytes for are escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    print(text)

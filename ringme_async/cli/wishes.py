@@ -1,0 +1,47 @@
+"""Turns what people write into the wish for a change: ``null`` clears, digits are a number."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import fields
+
+from ringme_async import JSON, ClientUpdate
+
+__all__ = ["WRITABLE", "any_value", "update_of", "value_of"]
+
+WRITABLE: Final = tuple(one.name for one in fields(ClientUpdate) if one.name != "extra")
+
+_NUMBERS: Final = frozenset(
+    {"dial_rule_id", "sip_network_permission_id", "hold_music", "disk_space_notify_threshold"}
+)
+_INTEGER: Final = re.compile(r"-?[0-9]{1,20}", re.ASCII)
+
+
+def value_of(name: str, text: str) -> str | int | None:
+    """Read the value of one of the writable fields; whether it will do, the update says."""
+    if text == "null":
+        return None
+    return int(text) if name in _NUMBERS and _INTEGER.fullmatch(text) else text
+
+
+def any_value(text: str) -> JSON:
+    """Read the value of a field that is not known: JSON, else the text as it is."""
+    try:
+        value: JSON = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value
+
+
+def update_of(wishes: Mapping[str, JSON], extra: Mapping[str, JSON]) -> ClientUpdate:
+    """Make the update.
+
+    Raises:
+        InvalidRequest: A value is malformed; the message names the field.
+    """
+    named: dict[str, Any] = dict(wishes)
+    return ClientUpdate(**named, extra=extra)

@@ -1,0 +1,239 @@
+"""``ringme plan`` and ``ringme apply``: look first, change then, and go on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+
+import pytest
+
+from ringme_async.cli.codes import ExitCode
+from tests.cli.conftest import Here
+from tests.cli.shell import Shell
+
+CHANGES = (
+    "client_id;timezone;hold_music;geo_list\n1;Asia/Omsk;;\n2;;null;RU BY\n3;Europe/Moscow;;\n"
+)
+
+
+async def make_plan(here: Here, shell: Shell, count: int = 0) -> None:
+    if count:
+        rows = [f"{number};Asia/Omsk" for number in range(1, count + 1)]
+        shell.write("changes.csv", "\r\n".join(["client_id;timezone", *rows]))
+    else:
+        shell.write("changes.csv", CHANGES)
+    ended = await here("plan", "changes.csv", "--out", "plan.json")
+    assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
+
+
+async def test_a_plan_is_shown_as_a_diff_and_nothing_is_changed(shell: Shell) -> None:
+    shell.fake.tenant(2).set(hold_music=7)
+    shell.write("changes.csv", CHANGES)
+    ended = await shell.run("plan", "changes.csv")
+    assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
+    assert ended.out.startswith(
+        "client 1\n"
+        '  timezone: "Europe/Moscow" -> "Asia/Omsk"\n'
+        "client 2\n"
+        '  geo_list: null -> "RU BY"\n'
+        "  hold_music: 7 -> null\n"
+    )
+    assert "as wished" in ended.out
+    assert not shell.fake.requests.where(method="PUT")
+    assert {path.name for path in shell.folder.iterdir()} == {"changes.csv"}
+
+
+async def test_as_json_it_is_the_plan_with_what_could_not_be_planned(
+    here: Here, shell: Shell
+) -> None:
+    shell.write(
+        "changes.jsonl", '{"client_id": 1, "timezone": null}\n{"client_id": 99, "hold_music": 5}'
+    )
+    ended = await here("plan", "changes.jsonl", "--out", "plan.json", "--json")
+    assert (ended.code, ended.err) == (ExitCode.SOME_FAILED, "")
+    told = ended.json
+    (failure,) = told.pop("failures")
+    assert (failure["tenant"], failure["error"]) == ("99", "ClientNotFound")
+    assert told == json.loads((shell.folder / "plan.json").read_text("utf-8"))
+    (change,) = told["changes"]
+    assert change["fields"] == {"timezone": {"from": "Europe/Moscow", "to": None}}
+
+
+async def test_whoever_cannot_be_read_is_named_and_the_rest_is_planned(
+    here: Here, shell: Shell
+) -> None:
+    rows = [f"{number},Asia/Omsk" for number in range(1, 51)]
+    shell.write("changes.csv", "\n".join(["client_id,timezone", *rows]))
+    ended = await here("plan", "changes.csv", "--out", "plan.json")
+    assert ended.code == ExitCode.SOME_FAILED
+    complaints = ended.err.splitlines()
+    assert len(complaints) == 21
+    assert complaints[0].startswith("ringme: 21: client 21: 404 Not Found")
+    assert complaints[-1] == "ringme: 10 more could not be planned"
+    assert len(json.loads((shell.folder / "plan.json").read_text("utf-8"))["changes"]) == 20
+
+
+async def test_whoever_the_deadline_comes_before_is_not_planned(here: Here, shell: Shell) -> None:
+    shell.fake.latency = 30.0
+    shell.write("changes.csv", CHANGES)
+    arguments = ("plan", "changes.csv", "--deadline", "0.5", "--concurrency", "1")
+    ended = await here(*arguments, "--json")
+    assert ended.code == ExitCode.SOME_FAILED
+    assert {one["error"] for one in ended.json["failures"]} == {"DeadlineExceeded", "NotAttempted"}
+    told = await here(*arguments)
+    assert "the run's deadline passed" in told.err
+
+
+@pytest.mark.parametrize("out", [".", "nowhere/plan.json"])
+async def test_where_no_plan_can_be_written_nothing_is_read_for_it(
+    out: str, here: Here, shell: Shell
+) -> None:
+    shell.write("changes.csv", CHANGES)
+    ended = await here("plan", "changes.csv", "--out", out)
+    assert (ended.code, ended.out) == (ExitCode.COULD_NOT_START, "")
+    assert ended.err == f"ringme: {out}: no file can be written there\n"
+    assert shell.fake.requests.total == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a thing of Linux")
+async def test_a_plan_that_cannot_be_written_after_all_is_a_failure(
+    here: Here, shell: Shell
+) -> None:
+    shell.write("changes.csv", CHANGES)
+    (shell.folder / "plan.json").symlink_to("/dev/full")
+    ended = await here("plan", "changes.csv", "--out", "plan.json")
+    assert ended.code == ExitCode.SOME_FAILED
+    assert ended.err == "ringme: plan.json: No space left on device\n"
+
+
+async def test_all_wrong_lines_of_the_changes_are_named(here: Here, shell: Shell) -> None:
+    shell.write("changes.csv", "client_id;timezone\n1;not a zone\n2;Asia/Omsk\n2;Asia/Omsk\n")
+    ended = await here("plan", "changes.csv")
+    assert ended.code == ExitCode.COULD_NOT_START
+    first, second = ended.err.splitlines()
+    assert first.startswith("ringme: changes.csv, line 2: timezone must be an IANA zone")
+    assert second == "ringme: changes.csv, line 4: client_id '2' is on line 3 already"
+    assert shell.fake.requests.total == 0
+
+
+async def test_only_what_differs_is_sent_and_only_where_it_differs(
+    here: Here, shell: Shell
+) -> None:
+    shell.fake.tenant(2).set(geo_list="BY RU", hold_music=7)
+    await make_plan(here, shell)
+    ended = await here("apply", "plan.json")
+    assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
+    assert "listed in plan.journal.jsonl" in ended.out
+    puts = shell.fake.requests.where(method="PUT")
+    assert {put.tenant: dict(put.sent) for put in puts} == {
+        1: {"timezone": "Asia/Omsk"},
+        2: {"hold_music": None},
+    }
+
+
+async def test_as_json_applying_tells_its_counts(here: Here, shell: Shell) -> None:
+    await make_plan(here, shell)
+    shell.fake.tenant(1).set(timezone="Asia/Omsk")
+    shell.fake.tenant(2).set(geo_list="US")
+    ended = await here("apply", "plan.json", "--journal", "done.jsonl", "--json")
+    assert (ended.code, ended.err) == (ExitCode.SOME_FAILED, "")
+    told = ended.json
+    assert told.pop("run") == shell.lines("done.jsonl")[0]["run"]
+    assert told == {
+        "applied": 0,
+        "as_wished": 1,
+        "failed": 1,
+        "conflicts": 1,
+        "skipped": 0,
+        "not_attempted": 0,
+        "ok": False,
+        "journal": "done.jsonl",
+        "failures": "done.failures.jsonl",
+    }
+
+
+async def test_a_change_made_behind_the_plans_back_is_a_conflict(here: Here, shell: Shell) -> None:
+    await make_plan(here, shell)
+    shell.fake.tenant(1).set(timezone="Asia/Tomsk")
+    ended = await here("apply", "plan.json")
+    assert ended.code == ExitCode.SOME_FAILED
+    assert "of these conflicts" in ended.out
+    (failure,) = shell.lines("plan.journal.failures.jsonl")
+    assert (failure["tenant"], failure["error"]) == ("1", "Conflict")
+    shell.fake.assert_not_updated(1)
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)],
+)
+async def test_applying_that_was_stopped_is_gone_on_with_and_no_false_conflict_comes(
+    how: signal.Signals, code: int, here: Here, shell: Shell
+) -> None:
+    shell.fake.add_tenants(100)
+    await make_plan(here, shell, 120)
+    shell.fake.latency = 0.02
+    stopped = await shell.stop_after(100, how, "apply", "plan.json", "--concurrency", "8")
+    assert (stopped.code, stopped.out) == (code, "")
+    ended = await shell.run("apply", "plan.json", "--resume", "--json")
+    assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
+    told = ended.json
+    assert told["applied"] + told["as_wished"] + told["skipped"] == 120
+    assert told["skipped"] > 0
+    journal = Counter(line["tenant"] for line in shell.lines("plan.journal.jsonl"))
+    assert journal == Counter(str(number) for number in range(1, 121))
+    for number in range(1, 121):
+        assert shell.fake.records[number]["timezone"] == "Asia/Omsk"
+
+
+async def test_a_plan_of_tenants_by_name_is_applied_with_the_same_list(shell: Shell) -> None:
+    shell.fake.add_application("own", "own-s3cret", tenant=5)
+    shell.variables = {"OWN": "own-s3cret", "RINGME_BASE_URL": shell.url}
+    shell.write("tenants.jsonl", '{"name": "acme", "app_id": "own", "secret_env": "OWN"}\n')
+    shell.write("changes.csv", "tenant,timezone\nacme,Asia/Omsk\n")
+    with_list = ("--tenants", "tenants.jsonl")
+    planned = await shell.run("plan", "changes.csv", "--out", "plan.json", *with_list)
+    assert planned.out.startswith("client 5 (acme)\n")
+    assert "s3cret" not in (shell.folder / "plan.json").read_text("utf-8")
+    refused = await shell.run("apply", "plan.json")
+    assert refused.code == ExitCode.COULD_NOT_START
+    assert "a plan for tenants by name needs --tenants" in refused.err
+    ended = await shell.run("apply", "plan.json", *with_list)
+    assert ended.code == ExitCode.ALL_WELL
+    shell.fake.assert_updated(5, timezone="Asia/Omsk")
+
+
+async def test_what_is_no_plan_is_not_applied(here: Here, shell: Shell) -> None:
+    missing = await here("apply", "plan.json")
+    assert missing.code == ExitCode.COULD_NOT_START
+    assert missing.err == "ringme: plan.json: No such file or directory\n"
+    shell.write("plan.json", "[]")
+    malformed = await here("apply", "plan.json", "--tenants", shell.write_tenants(range(1, 2)))
+    assert malformed.code == ExitCode.COULD_NOT_START
+    assert "is no plan" in malformed.err
+    assert shell.fake.requests.total == 0
+
+
+async def test_a_plan_of_client_ids_needs_credentials(here: Here, shell: Shell) -> None:
+    await make_plan(here, shell)
+    before = shell.fake.requests.total
+    shell.variables = {"RINGME_BASE_URL": shell.url}
+    ended = await here("apply", "plan.json")
+    assert ended.code == ExitCode.COULD_NOT_START
+    assert ended.err.startswith("ringme: there are no credentials: ")
+    assert shell.fake.requests.total == before
+
+
+async def test_a_journal_of_another_plan_is_left_alone(here: Here, shell: Shell) -> None:
+    await make_plan(here, shell)
+    await here("apply", "plan.json")
+    await make_plan(here, shell, 5)
+    ended = await here("apply", "plan.json", "--resume")
+    assert ended.code == ExitCode.COULD_NOT_START
+    assert "this line is of another plan" in ended.err
+    contradiction = await here("apply", "plan.json", "--resume", "--overwrite")
+    assert contradiction.code == ExitCode.WRONG_USAGE
+    anew = await here("apply", "plan.json", "--overwrite")
+    assert anew.code == ExitCode.ALL_WELL

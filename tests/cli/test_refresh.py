@@ -1,0 +1,340 @@
+"""``ringme refresh``: every tenant of a list into a file or a database, however often it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ringme_async.cli.codes import ExitCode
+from ringme_async.mirror import OutputError
+from ringme_async.mirror.lines import LineFile
+from ringme_async.testing import faults
+from tests.cli.conftest import Here
+from tests.cli.shell import COMMAND, Shell, clean_environment
+
+INTO_FILE = ("refresh", "--tenants", "tenants.csv", "--into", "clients.jsonl")
+INTO_DATABASE = ("refresh", "--tenants", "tenants.csv", "--into", "sqlite:///clients.db")
+
+
+def read_into_file(shell: Shell) -> Counter[str]:
+    return Counter(line["tenant"] for line in shell.lines("clients.jsonl"))
+
+
+def each_once(numbers: range) -> Counter[str]:
+    return Counter(f"t{number}" for number in numbers)
+
+
+async def test_every_tenant_gets_a_line(shell: Shell) -> None:
+    shell.write_tenants(range(1, 21))
+    ended = await shell.run(*INTO_FILE)
+    assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
+    assert "into clients.jsonl" in ended.out
+    assert read_into_file(shell) == each_once(range(1, 21))
+    records = {line["client"]["id"]: line["client"] for line in shell.lines("clients.jsonl")}
+    assert records == {number: shell.fake.records[number] for number in range(1, 21)}
+
+
+async def test_as_json_the_counts_are_one_object(shell: Shell) -> None:
+    shell.write_tenants(range(1, 21))
+    shell.fake.block(7)
+    ended = await shell.run(*INTO_FILE, "--json")
+    assert (ended.code, ended.err) == (ExitCode.SOME_FAILED, "")
+    told = ended.json
+    assert told.pop("run") == shell.lines("clients.jsonl")[0]["run"]
+    assert told == {
+        "read": 19,
+        "failed": 1,
+        "skipped": 0,
+        "not_attempted": 0,
+        "changed": 0,
+        "ok": False,
+        "into": "clients.jsonl",
+        "failures": "clients.failures.jsonl",
+    }
+
+
+async def test_failures_are_in_a_file_of_their_own(here: Here, shell: Shell) -> None:
+    shell.write_tenants(range(1, 21))
+    shell.fake.block(7)
+    ended = await here(*INTO_FILE)
+    assert ended.code == ExitCode.SOME_FAILED
+    assert "see clients.failures.jsonl" in ended.out
+    (failure,) = shell.lines("clients.failures.jsonl")
+    assert (failure["tenant"], failure["error"]) == ("t7", "UserBlocked")
+
+
+async def test_tenants_with_applications_of_their_own_need_no_settings(shell: Shell) -> None:
+    for number in range(1, 4):
+        shell.fake.add_application(f"app{number}", f"own{number}-s3cret", tenant=number)
+    shell.variables = {"THIRD": "own3-s3cret"}
+    rows = [
+        "name;app_id;secret;secret_env;base_url",
+        f'"\u0420\u043e\u043c\u0430\u0448\u043a\u0430; \u041e\u041e\u041e";app1;own1-s3cret;;{shell.url}',
+        f"\u041b\u044e\u0442\u0438\u043a;app2;own2-s3cret;;{shell.url}",
+        f"\u0412\u0430\u0441\u0438\u043b\u0451\u043a;app3;;THIRD;{shell.url}",
+        ";;;;",
+        "",
+    ]
+    shell.write("tenants.csv", "\r\n".join(rows).encode("cp1251"))
+    ended = await shell.run(*INTO_FILE, "--encoding", "cp1251", "--json")
+    assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
+    assert {line["tenant"]: line["client"]["id"] for line in shell.lines("clients.jsonl")} == {
+        "\u0420\u043e\u043c\u0430\u0448\u043a\u0430; \u041e\u041e\u041e": 1,
+        "\u041b\u044e\u0442\u0438\u043a": 2,
+        "\u0412\u0430\u0441\u0438\u043b\u0451\u043a": 3,
+    }
+    written = b"".join(path.read_bytes() for path in shell.folder.glob("clients*"))
+    assert b"s3cret" not in written
+
+
+async def test_nothing_is_sent_until_the_whole_list_reads_well(here: Here, shell: Shell) -> None:
+    shell.write("tenants.csv", "name,client_id\nt1,1\nt2,two\nt1,3\n")
+    ended = await here(*INTO_FILE)
+    assert (ended.code, ended.out) == (ExitCode.COULD_NOT_START, "")
+    assert ended.err == (
+        "ringme: tenants.csv, line 3: client_id is neither a number nor @me\n"
+        "ringme: tenants.csv, line 4: the name 't1' is on line 2 already\n"
+    )
+    assert shell.fake.requests.total == 0
+    assert not (shell.folder / "clients.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--into", "clients.jsonl"], "refresh needs a list of tenants: --tenants FILE"),
+        (["--tenants", "tenants.csv"], "requires an argument"),
+        ([*INTO_FILE[1:], "--resume", "--overwrite"], "--resume goes on with"),
+        ([*INTO_DATABASE[1:], "--overwrite"], "a database is not overwritten"),
+        ([*INTO_FILE[1:], "--concurrency", "0"], "concurrency is a whole number"),
+        ([*INTO_FILE[1:], "--deadline", "-1"], "deadline is a number of seconds"),
+        ([*INTO_FILE[1:], "--on-quota", "wait"], "--on-quota"),
+        ([*INTO_FILE[1:], "--encoding", "klingon"], "there is no encoding 'klingon'"),
+        ([*INTO_FILE[1:-1], "mysql://host/name"], "SQLite or PostgreSQL"),
+    ],
+)
+async def test_wrong_usage_is_told_before_anything_is_sent(
+    arguments: list[str], said: str, here: Here, shell: Shell
+) -> None:
+    shell.write_tenants(range(1, 4))
+    ended = await here("refresh", *arguments)
+    assert (ended.code, ended.out) == (ExitCode.WRONG_USAGE, "")
+    assert said in ended.err
+    assert shell.fake.requests.total == 0
+
+
+async def test_a_full_file_is_not_written_to_unless_asked_for(here: Here, shell: Shell) -> None:
+    shell.write_tenants(range(1, 4))
+    await here(*INTO_FILE)
+    before = shell.fake.requests.total
+    ended = await here(*INTO_FILE)
+    assert (ended.code, ended.out) == (ExitCode.COULD_NOT_START, "")
+    assert ended.err.startswith("ringme: clients.jsonl is not empty")
+    assert shell.fake.requests.total == before
+    ended = await here(*INTO_FILE, "--overwrite")
+    assert ended.code == ExitCode.ALL_WELL
+    assert read_into_file(shell) == each_once(range(1, 4))
+
+
+async def test_two_runs_on_one_output_exclude_each_other(shell: Shell) -> None:
+    shell.write_tenants(range(1, 21))
+    shell.fake.latency = 5.0
+    process = await shell.start(*INTO_FILE)
+    while not shell.fake.requests.total:
+        await asyncio.sleep(0.005)
+    ended = await shell.run(*INTO_FILE, "--resume")
+    process.send_signal(signal.SIGINT)
+    assert (await shell.end_of(process)).code == ExitCode.INTERRUPTED
+    assert ended.code == ExitCode.COULD_NOT_START
+    assert "is being written by another run" in ended.err
+
+
+async def test_a_database_keeps_records_errors_and_history(shell: Shell) -> None:
+    shell.write_tenants(range(1, 21))
+    shell.fake.block(7)
+    first = await shell.run(*INTO_DATABASE, "--json")
+    assert first.code == ExitCode.SOME_FAILED
+    assert (first.json["read"], first.json["into"], first.json["failures"]) == (
+        19,
+        "sqlite:///clients.db",
+        None,
+    )
+    shell.fake.block(7, blocked=False)
+    shell.fake.tenant(9).set(timezone="Asia/Omsk")
+    second = await shell.run(*INTO_DATABASE)
+    assert second.code == ExitCode.ALL_WELL
+    assert "fields changed" in second.out
+    with closing(sqlite3.connect(shell.folder / "clients.db")) as database:
+        history = database.execute("SELECT tenant, field, after FROM history").fetchall()
+        (count,) = database.execute("SELECT count(*) FROM clients").fetchone()
+    assert history == [("t9", "timezone", '"Asia/Omsk"')]
+    assert count == 20
+
+
+async def test_the_password_of_a_database_is_warned_of_and_not_shown(
+    here: Here, shell: Shell
+) -> None:
+    shell.write_tenants(range(1, 4))
+    into = "postgresql+asyncpg://user:pw-s3cret@127.0.0.1:1/name"
+    ended = await here("refresh", "--tenants", "tenants.csv", "--into", into)
+    assert ended.code == ExitCode.COULD_NOT_START
+    assert "warning: the password in --into can be seen" in ended.err
+    into = "postgresql+asyncpg://user@127.0.0.1:1/name?password=s3cret"
+    ended = await here("refresh", "--tenants", "tenants.csv", "--into", into)
+    assert ended.code == ExitCode.WRONG_USAGE
+    assert "leave the password to PGPASSWORD" in ended.err
+    assert shell.fake.requests.total == 0
+
+
+async def test_whoever_the_deadline_comes_before_is_not_attempted(here: Here, shell: Shell) -> None:
+    shell.write_tenants(range(1, 21))
+    shell.fake.latency = 30.0
+    arguments = (*INTO_FILE, "--deadline", "0.5", "--concurrency", "2")
+    ended = await here(*arguments)
+    assert ended.code == ExitCode.SOME_FAILED
+    assert "not attempted" in ended.out
+    shell.fake.latency = 0.0
+    again = await here(*INTO_FILE, "--resume", "--json")
+    assert again.code == ExitCode.ALL_WELL
+    assert read_into_file(shell) == each_once(range(1, 21))
+
+
+async def test_a_used_up_quota_fails_if_it_is_not_to_be_waited_for(
+    here: Here, shell: Shell
+) -> None:
+    small = shell.fake.add_dealer("small", "small-s3cret", ceiling=5)
+    shell.variables |= {"RINGME_APP_ID": small.app_id, "RINGME_APP_SECRET": "small-s3cret"}
+    shell.write_tenants(range(1, 21))
+    ended = await here(*INTO_FILE, "--on-quota", "fail", "--json")
+    assert (ended.code, ended.json["read"]) == (ExitCode.SOME_FAILED, 5)
+    assert {line["error"] for line in shell.lines("clients.failures.jsonl")} == {"RateLimited"}
+
+
+@pytest.mark.parametrize("into", ["clients.jsonl", "sqlite:///clients.db"])
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)],
+)
+async def test_a_run_that_was_stopped_is_gone_on_with(
+    into: str, how: signal.Signals, code: int, shell: Shell
+) -> None:
+    shell.fake.add_tenants(180)
+    shell.write_tenants(range(1, 201))
+    shell.fake.latency = 0.02
+    arguments = ("refresh", "--tenants", "tenants.csv", "--into", into)
+    stopped = await shell.stop_after(80, how, *arguments, "--concurrency", "8")
+    assert (stopped.code, stopped.out) == (code, "")
+    if how == signal.SIGINT:
+        assert stopped.err == (
+            f"ringme: what has come is in {into}; go on with --resume\nringme: interrupted\n"
+        )
+        shell.fake.assert_quiet()
+    ended = await shell.run(*arguments, "--resume", "--json")
+    assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
+    told = ended.json
+    assert told["read"] + told["skipped"] == 200
+    assert told["read"] < 200 or "sqlite" in into
+    if "sqlite" in into:
+        with closing(sqlite3.connect(shell.folder / "clients.db")) as database:
+            rows = database.execute("SELECT tenant FROM clients WHERE run = ?", [told["run"]])
+            assert Counter(tenant for (tenant,) in rows) == each_once(range(1, 201))
+    else:
+        assert read_into_file(shell) == each_once(range(1, 201))
+
+
+async def test_where_stderr_is_no_terminal_there_is_no_progress(shell: Shell) -> None:
+    shell.write_tenants(range(1, 21))
+    shell.variables |= {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}
+    ended = await shell.run(*INTO_FILE)
+    assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
+
+
+async def test_on_a_terminal_the_progress_says_which_limit_the_run_is_at(shell: Shell) -> None:
+    shell.fake.add_tenants(80)
+    shell.write_tenants(range(1, 101))
+    shell.fake.latency = 0.05
+    shown = await seen_on_terminal(shell, *INTO_FILE, "--concurrency", "2")
+    assert "reading" in shown
+    assert "100/100" in shown
+    assert "limit: concurrency" in shown
+
+
+async def seen_on_terminal(shell: Shell, *arguments: str) -> str:
+    """Run a command whose stderr is a terminal, and give what that shows."""
+    ours, theirs = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *arguments,
+        cwd=shell.folder,
+        env=clean_environment(shell.folder) | shell.variables | {"TERM": "xterm", "COLUMNS": "120"},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = await asyncio.to_thread(read_all, ours)
+    assert await process.wait() == ExitCode.ALL_WELL
+    return shown.decode()
+
+
+def read_all(terminal: int) -> bytes:
+    shown = b""
+    with open(terminal, "rb", buffering=0) as file:
+        try:
+            while part := file.read(65536):
+                shown += part
+        except OSError:
+            # How Linux says that the other end is closed.
+            pass
+    return shown
+
+
+async def test_a_run_whose_output_breaks_is_no_run_that_did_not_start(
+    here: Here, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell.write_tenants(range(1, 21))
+
+    def full(_file: LineFile, _entry: object) -> None:
+        raise OutputError("clients.jsonl: No space left on device")
+
+    monkeypatch.setattr(LineFile, "append", full)
+    ended = await here(*INTO_FILE)
+    assert ended.code == ExitCode.SOME_FAILED
+    assert ended.err == "ringme: clients.jsonl: No space left on device\n"
+
+
+async def test_what_goes_wrong_after_an_interruption_is_told(
+    here: Here, shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.write_tenants(range(1, 3))
+
+    async def interrupted(*_: object, **__: object) -> None:
+        stop = asyncio.CancelledError()
+        stop.add_note("after that: clients.jsonl: No space left on device")
+        try:
+            raise stop
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt  # noqa: B904 - as asyncio.run() does
+
+    monkeypatch.setattr("ringme_async.cli.many.refresh", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        await here(*INTO_FILE)
+    assert capsys.readouterr().err == (
+        "ringme: after that: clients.jsonl: No space left on device\n"
+        "ringme: what has come is in clients.jsonl; go on with --resume\n"
+    )
+
+
+async def test_faults_on_the_way_are_got_over(here: Here, shell: Shell, tmp_path: Path) -> None:
+    shell.write_tenants(range(1, 21))
+    shell.fake.faults.next(faults.TokenDeath(), on="GET")
+    shell.fake.faults.next(faults.ResetBefore(), times=2, on="GET")
+    shell.fake.faults.next(faults.Html(502), times=2, on="GET")
+    ended = await here(*INTO_FILE, "--json")
+    assert (ended.code, ended.json["read"]) == (ExitCode.ALL_WELL, 20)

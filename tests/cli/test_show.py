@@ -1,0 +1,101 @@
+"""What a terminal shows of a run under way."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+import pytest
+from rich.console import Console
+from rich.progress import TextColumn
+
+from ringme_async import CallEnded, Observer, Progress, TokenFetched
+from ringme_async.cli.show import Bars, Display
+
+
+def progress(**differing: object) -> Progress:
+    usual: dict[str, object] = {
+        "total": 100,
+        "pulled": 50,
+        "done": 20,
+        "failed": 0,
+        "not_attempted": 0,
+        "parked": 0,
+        "parked_until": None,
+        "waiting": 0,
+        "in_flight": 8,
+        "waiting_for_login": 0,
+        "retried": 0,
+        "input_blocked": False,
+        "unread": 0,
+        "concurrency": 8,
+        "per_second": 12.4,
+        "eta": 83.0,
+    }
+    return Progress(**(usual | differing))  # type: ignore[arg-type]
+
+
+def fields_of(told: Progress) -> dict[str, str]:
+    with Bars() as bars, bars.follow("reading", 100) as tell:
+        tell(told)
+        (task,) = bars.tasks
+    return task.fields
+
+
+@pytest.mark.parametrize(
+    ("differing", "limit"),
+    [
+        ({}, "limit: concurrency"),
+        ({"waiting_for_login": 5}, "limit: logins"),
+        ({"in_flight": 0, "parked": 30}, "limit: quota"),
+        ({"in_flight": 3}, "limit: input"),
+        ({"in_flight": 3, "pulled": 100}, ""),
+        ({"unread": 8}, "limit: output"),
+    ],
+)
+def test_it_says_which_limit_the_run_is_at(differing: dict[str, object], limit: str) -> None:
+    assert fields_of(progress(**differing))["limit"] == limit
+
+
+def test_the_pace_comes_with_the_time_that_is_left() -> None:
+    assert fields_of(progress())["pace"] == "12/s, 1:23 left"
+    assert fields_of(progress(eta=7384.2))["pace"] == "12/s, 2:03:04 left"
+    assert fields_of(progress(eta=None, per_second=1234.5))["pace"] == "1,234/s"
+    assert fields_of(progress(eta=0.0))["pace"] == "12/s"
+
+
+async def test_it_says_when_the_first_of_those_that_wait_for_their_hour_goes_on() -> None:
+    until = asyncio.get_running_loop().time() + 1800.2
+    told = progress(in_flight=0, parked=30, parked_until=until, input_blocked=True)
+    assert fields_of(told)["note"] == ("30 parked, first goes on in 30:00, the input is held back")
+
+
+def test_a_total_that_is_known_later_is_taken_over() -> None:
+    with Bars() as bars, bars.follow("reading", 100) as tell:
+        tell(progress(total=40))
+        assert bars.tasks[0].total == 40
+
+
+def test_notes_stand_in_a_line_below_the_bar() -> None:
+    display = Display(TextColumn("{task.completed}/{task.total}"), disable=True)
+    display.add_task("x", total=100, completed=22, limit="limit: logins", note="2 failed, 1 parked")
+    display.add_task("y", total=5, limit="", note="")
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(*display.get_renderables(), sep="\n")
+    assert [line.rstrip() for line in shown.getvalue().splitlines()] == [
+        "22/100",
+        "  limit: logins; 2 failed, 1 parked",
+        "0/5",
+    ]
+
+
+def test_calls_that_come_to_an_end_are_counted() -> None:
+    with Bars() as bars, bars.count("planning", 3) as count:
+        for error_type in (None, "NotFound", "RateLimited", "CancelledError"):
+            end(count, error_type)
+        count(TokenFetched("host", "client_credentials", 0.1))
+        assert bars.tasks[0].completed == 2
+
+
+def end(observer: Observer, error_type: str | None) -> None:
+    observer(CallEnded(1, "GET", "/", "12", 1, 0.1, error_type))
