@@ -24,8 +24,8 @@ from ringme_async import (
     RingMe,
     Tenant,
     TokenStore,
+    client_to_json,
 )
-from ringme_async.codec import client_to_json
 
 SIX_HOURS = 6 * 3600.0
 
