@@ -10,12 +10,11 @@ from typing import Final, Literal
 
 from attrs import define, evolve, frozen
 
-from ringme_async import JSON, Conflict, Done, Failed
+from ringme_async import JSON, Applied, Conflict, Done, Failed, Plan, PlannedChange
 from ringme_async.mirror.drive import Tell, drive
 from ringme_async.mirror.journal import Form, open_journal
 from ringme_async.mirror.keys import add_new, checked_key
 from ringme_async.mirror.sink import Clock, now
-from ringme_async.plan import Applied, Plan, PlannedChange
 
 __all__ = ["ApplyReport", "apply_plan"]
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ringme_async import ClientUpdate, InvalidRequest, Progress, RingMe, Tenant, Who
+from ringme_async import ClientUpdate, InvalidRequest, Plan, Progress, RingMe, Tenant, Who
 from ringme_async.mirror import ApplyReport, Journal, OutputError, apply_plan, refresh
-from ringme_async.plan import Plan
 from tests.mirror.world import World, by_tenant, lines_of, ringme_on
 
 OMSK = ClientUpdate(timezone="Asia/Omsk", hold_music=5)
