@@ -1,0 +1,296 @@
+"""What the fixtures of the pytest plugin are made of; the plugin is ``pytest_ringme_async``."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from random import Random
+from typing import Any, Final, TypeAlias, cast
+
+import pytest
+from attrs import frozen
+
+from ringme_async import ClientCredentials, InMemoryTransport, RetryPolicy, RingMe, TokenStore
+from ringme_async.testing.clock import JumpingLoop
+from ringme_async.testing.directory import FakeApplication
+from ringme_async.testing.fake import FakeRingMe
+from ringme_async.testing.faults import Fault
+from ringme_async.testing.loopback import LoopbackServer
+
+__all__ = ["Clock"]
+
+_AsyncTest: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
+_Factory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
+
+_SETTINGS: Final = frozenset(inspect.signature(FakeRingMe).parameters)
+_MIXTURE: Final = (
+    "ringme_clock and ringme_server cannot be used in one test: the server's socket and thread"
+    " live in real time and do not jump; use the fixture ringme, which stays in memory"
+)
+_UVLOOP: Final = (
+    "ringme_clock cannot be used under uvloop, whose clock is the machine's and does not jump:"
+    " let this test run on asyncio's own loop"
+)
+_NOT_ASYNC: Final = "ringme_clock is the clock of an event loop: the test that uses it is async def"
+
+
+class Clock:
+    """The clock of the fixture ``ringme_clock``.
+
+    It moves by itself whenever the test has nothing to do but wait: ``await asyncio.sleep(3600)``
+    ends at once, an hour later.
+    """
+
+    def time(self) -> float:
+        """Give the seconds of fake time since the test's loop was made."""
+        return self._loop().time()
+
+    def let_pass(self, seconds: float) -> None:
+        """Let time pass at once, as a call does that blocks the loop.
+
+        Args:
+            seconds: How long; 0 or more.
+        """
+        self._loop().let_pass(seconds)
+
+    def _loop(self) -> JumpingLoop:
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, JumpingLoop):
+            raise RuntimeError(_unjumping(loop))
+        return loop
+
+
+def fake_of(request: pytest.FixtureRequest) -> FakeRingMe:
+    """Make a fake as the marker ``ringme`` says."""
+    settings = _settings(request)
+    tenants = settings.pop("tenants", 0)
+    faults = settings.pop("faults", None)
+    fake = FakeRingMe(**settings)
+    fake.add_tenants(tenants)
+    _set_faults(fake, faults, settings.get("seed", 0))
+    return fake
+
+
+def dealer_of(request: pytest.FixtureRequest, fake: FakeRingMe) -> FakeApplication:
+    """Add an application that reaches everybody, with the ceiling that the marker names."""
+    settings = _settings(request)
+    if "ceiling" in settings:
+        return fake.add_dealer(ceiling=settings["ceiling"])
+    return fake.add_dealer()
+
+
+def ringme_of(request: pytest.FixtureRequest, fake: FakeRingMe, dealer: FakeApplication) -> RingMe:
+    """Make an SDK object on a fake, whose chance begins where the fake's does."""
+    chance = Random(f"ringme {_settings(request).get('seed', 0)}")
+    return RingMe(
+        fake.base_url,
+        auth=ClientCredentials(dealer.app_id, dealer.app_secret),
+        transport=InMemoryTransport(fake),
+        retry=RetryPolicy(random=chance.random),
+        tokens=TokenStore(random=chance.random),
+    )
+
+
+def clock() -> Clock:
+    """Give the clock, unless it is asked for when the loop runs already."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return Clock()
+    if not isinstance(loop, JumpingLoop):
+        pytest.fail(f"ringme_clock came too late: {_unjumping(loop)}", pytrace=False)
+    return Clock()
+
+
+def refuse_mixture(request: pytest.FixtureRequest) -> None:
+    """Fail a test that uses both the jumping clock and the server."""
+    if {"ringme_clock", "ringme_server"} <= set(request.fixturenames):
+        pytest.fail(_MIXTURE, pytrace=False)
+
+
+@contextmanager
+def jumping_loops(metafunc: pytest.Metafunc) -> Generator[None]:
+    """Let a test be collected in such a way that its runner makes a jumping loop."""
+    hooks = metafunc.config.pluginmanager
+    item = metafunc.definition
+    if "anyio_backend" in metafunc.fixturenames:
+        backend = ("asyncio", {"loop_factory": JumpingLoop})
+        item.add_marker(pytest.mark.parametrize("anyio_backend", [backend], ids=["asyncio"]))
+    if not hasattr(metafunc.config.hook, "pytest_asyncio_loop_factories"):
+        if "event_loop_policy" in metafunc.fixturenames:
+            policies = [_jumping_policy()]
+            item.add_marker(pytest.mark.parametrize("event_loop_policy", policies, ids=["jumping"]))
+        yield
+        return
+    factories = _Factories()
+    hooks.register(factories)
+    try:
+        yield
+    finally:
+        hooks.unregister(factories)
+
+
+@contextmanager
+def looking_at_the_loop(item: pytest.Function) -> Generator[None]:
+    """Let a test fail before its first line if it does not run on a jumping loop."""
+    hypothesis = getattr(item.obj, "hypothesis", None)
+    owner, name = (item, "obj") if hypothesis is None else (hypothesis, "inner_test")
+    test = getattr(owner, name)
+    if not inspect.iscoroutinefunction(test):
+        pytest.fail(_NOT_ASYNC, pytrace=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, _looking(cast("_AsyncTest", test)))
+        yield
+
+
+@contextmanager
+def serving(fake: FakeRingMe) -> Generator[str]:
+    """Serve a fake from a thread, so that it answers code that blocks, too."""
+    ready = Future[_Remote]()
+    thread = threading.Thread(
+        target=asyncio.run, args=(_serve(fake, ready),), name="ringme_server", daemon=True
+    )
+    thread.start()
+    remote = ready.result()
+    fake.engine.servers.add(remote)
+    try:
+        yield remote.server.url
+    finally:
+        fake.engine.servers.discard(remote)
+        remote.stop()
+        thread.join()
+
+
+@frozen(eq=False)
+class _Remote:
+    """A server that lives on another thread's loop."""
+
+    server: LoopbackServer
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Event
+
+    async def suspend(self) -> None:
+        await self._there(self.server.suspend())
+
+    async def resume(self) -> None:
+        await self._there(self.server.resume())
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.done.set)
+
+    async def _there(self, deed: Coroutine[Any, Any, None]) -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(deed, self.loop))
+
+
+async def _serve(fake: FakeRingMe, ready: Future[_Remote]) -> None:
+    server = fake.serve()
+    done = asyncio.Event()
+    try:
+        await server.__aenter__()
+    except BaseException as error:  # noqa: BLE001 -- it is raised where somebody waits for it
+        ready.set_exception(error)
+        return
+    # An outage is declared on the test's loop, which must not touch what lives on this one.
+    fake.engine.servers.discard(server)
+    ready.set_result(_Remote(server, asyncio.get_running_loop(), done))
+    try:
+        await done.wait()
+    finally:
+        await server.__aexit__()
+
+
+class _Factories:
+    """pytest-asyncio's hook, for the time in which a test with ``ringme_clock`` is collected."""
+
+    @pytest.hookimpl(wrapper=True, optionalhook=True)
+    def pytest_asyncio_loop_factories(
+        self, config: pytest.Config, item: pytest.Item
+    ) -> Generator[None, Mapping[str, _Factory] | None, Mapping[str, _Factory]]:
+        theirs = yield
+        marker = item.get_closest_marker("asyncio")
+        chosen = marker is not None and "loop_factories" in marker.kwargs
+        # What somebody has chosen on purpose is left to fail when the test begins, with the reason.
+        if theirs and (chosen or any(_is_uvloop(factory) for factory in theirs.values())):
+            return theirs
+        return {"jumping": JumpingLoop}
+
+
+def _jumping_policy() -> object:
+    policy = _policy()
+    # Of the same kind as the one there is, so that what else it decides stays as it was.
+    kind = type("JumpingPolicy", (type(policy),), {"new_event_loop": staticmethod(JumpingLoop)})
+    return kind()
+
+
+def _looking(test: _AsyncTest) -> _AsyncTest:
+    @functools.wraps(test)
+    async def look(*args: object, **kwargs: object) -> None:
+        __tracebackhide__ = True
+        loop = asyncio.get_running_loop()
+        if _is_uvloop(type(loop)) or ("uvloop" in sys.modules and _is_uvloop(type(_policy()))):
+            pytest.fail(_UVLOOP, pytrace=False)
+        if not isinstance(loop, JumpingLoop):
+            pytest.fail(_unjumping(loop), pytrace=False)
+        await test(*args, **kwargs)
+
+    return look
+
+
+def _policy() -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return asyncio.get_event_loop_policy()  # pyright: ignore[reportDeprecated]
+
+
+def _is_uvloop(thing: object) -> bool:
+    return getattr(thing, "__module__", None) in {"uvloop", "uvloop.loop"}
+
+
+def _unjumping(loop: asyncio.AbstractEventLoop) -> str:
+    name = f"{type(loop).__module__}.{type(loop).__qualname__}"
+    return (
+        f"ringme_clock needs a loop that jumps, and this test runs on {name}: name the fixture in"
+        " the test's arguments, and let nothing else choose its loop"
+    )
+
+
+def _settings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Gather what the markers of a test say; the closest has the last word."""
+    item = cast("pytest.Item", request.node)  # pyright: ignore[reportUnknownMemberType]
+    settings: dict[str, Any] = {}
+    for marker in reversed(list(item.iter_markers("ringme"))):
+        unknown = sorted(marker.kwargs.keys() - _SETTINGS - {"tenants", "faults"})
+        if marker.args or unknown:
+            told = ", ".join(unknown) or "what has no name"
+            pytest.fail(
+                f"@pytest.mark.ringme takes tenants, faults and the settings of FakeRingMe, all by"
+                f" name, and not {told}",
+                pytrace=False,
+            )
+        settings.update(marker.kwargs)
+    return settings
+
+
+def _set_faults(fake: FakeRingMe, faults: object, seed: int) -> None:
+    match faults:
+        case None:
+            return
+        case Mapping():
+            chances = cast("Mapping[str | Fault, float]", faults)
+            named = {name: chance for name, chance in chances.items() if isinstance(name, str)}
+            own = {fault: chance for fault, chance in chances.items() if isinstance(fault, Fault)}
+            fake.faults.random(own, **{"seed": seed, **named})  # type: ignore[arg-type]
+        case Fault():
+            fake.faults.next(faults)
+        case _ if callable(faults):
+            faults(fake.faults)
+        case _:
+            for fault in cast("Iterable[Fault]", faults):
+                fake.faults.next(fault)
