@@ -32,6 +32,7 @@ TOP_OF_SDIST = {
     "examples",
     "noxfile.py",
     "pyproject.toml",
+    "pytest_ringme_async.py",
     "ringme_async",
     "tests",
 }
@@ -68,10 +69,10 @@ def metadata(wheel: Path) -> Message:
 
 
 def files_of_the_package() -> set[str]:
-    """List the files of the package, without what tools leave beside them."""
+    """List the package's files and pytest's plugin, without what tools leave beside them."""
     return {
         path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "ringme_async").rglob("*")
+        for path in (*(ROOT / "ringme_async").rglob("*"), *ROOT.glob("pytest_*.py"))
         if path.is_file() and not re.search(r"/(__pycache__|\.\w+_cache)/", path.as_posix())
     }
 
