@@ -51,7 +51,7 @@ class RingMeError(Exception):
         tried = f" (tried {self.attempts} times)" if self.attempts > 1 else ""
         applied = "; the change may have been applied" if self.maybe_applied else ""
         advice = f"; {self.advice}" if self.advice else ""
-        return f"{who}{self.reason}{tried}{applied}{advice}"
+        return f"{who}{self.reason.removesuffix('.')}{tried}{applied}{advice}"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
@@ -178,7 +178,7 @@ class ApiError(RingMeError):
         self.status_code = status_code
         self.status = status
         self.message = api_message
-        self.headers = dict(headers)
+        self.headers: dict[str, str] = dict(headers)
         self.body = body
 
 

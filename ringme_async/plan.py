@@ -191,7 +191,9 @@ class Plan(Sequence[PlannedChange]):
 
         Clients that could not be read are not in it.
         """
-        Path(path).write_text(json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n")
+        Path(path).write_text(
+            json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
 
     def to_json(self) -> dict[str, JSON]:
         """Give what ``save`` writes."""

@@ -27,7 +27,7 @@ Extra: TypeAlias = Annotated[tuple[str, ...], Parameter(negative=())]
 _SOMEWHERE: Final = Connection()
 _SOMEHOW: Final = Pace()
 
-app = App(
+app: App = App(
     name="ringme",
     help="""Read and change the tenants of a RingMe PBX.
 

@@ -34,8 +34,8 @@ class JSONText(TypeDecorator[str]):
     PostgreSQL gets its own type ``json``, which keeps the text as well and can be queried.
     """
 
-    impl = Text
-    cache_ok = True
+    impl: type[Text] = Text
+    cache_ok: bool | None = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name == "postgresql":
@@ -45,7 +45,7 @@ class JSONText(TypeDecorator[str]):
 
 _metadata = MetaData()
 
-clients = Table(
+clients: Table = Table(
     "clients",
     _metadata,
     Column("tenant", Text, primary_key=True),
@@ -58,7 +58,7 @@ clients = Table(
     Column("error_run", Text),
 )
 
-history = Table(
+history: Table = Table(
     "history",
     _metadata,
     Column("number", Integer, primary_key=True),
@@ -70,7 +70,7 @@ history = Table(
     Column("run", Text, nullable=False),
 )
 
-runs = Table(
+runs: Table = Table(
     "runs",
     _metadata,
     Column("number", Integer, primary_key=True),

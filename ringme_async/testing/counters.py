@@ -90,7 +90,7 @@ class Counters:
     def __init__(self, window: float, ceiling: int) -> None:
         self.window = window
         self.ceiling = ceiling
-        self.books = Books()
+        self.books: Books = Books()
         self._counters: dict[int, _Counter] = {}
 
     def admit(self, application: FakeApplication, now: float) -> bool:

@@ -107,10 +107,10 @@ class FakeRingMe(SetUp):
             one_write_at_a_time,
         )
         super().__init__(directory=directory, desk=desk, counters=counters, api=api, oauth=settings)
-        self.faults = Faults()
-        self.records = Records(directory.tenants)
+        self.faults: Faults = Faults()
+        self.records: Records = Records(directory.tenants)
         self.books: Books = counters.books
-        self.engine = Engine(
+        self.engine: Engine = Engine(
             api=api,
             oauth=OAuthRoom(settings, directory, desk, clock.date),
             door=LoginDoor(settings),

@@ -96,7 +96,7 @@ class Journal(Sequence[JournalEntry]):
 
     def __init__(self, entries: Sequence[JournalEntry], total: int | None = None) -> None:
         self._entries = entries
-        self.total = len(entries) if total is None else total
+        self.total: int = len(entries) if total is None else total
 
     def of(self, who: int | FakeTenant | FakeApplication) -> Journal:
         """Choose the requests for one client, or of one application."""
