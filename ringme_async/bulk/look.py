@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ringme_async.bulk.engine import Engine
 from ringme_async.bulk.progress import Progress, estimate
+from ringme_async.bulk.stock import Stock
 
 __all__ = ["progress_of"]
 
 
-def progress_of(engine: Engine[Any]) -> Progress:
-    """Look how far a run is."""
-    tally, schedule, intake = engine.tally, engine.schedule, engine.intake
-    running = engine.running
-    now = engine.now()
-    per_second = 0.0 if engine.pace is None else engine.pace.per_second(now, tally.finished)
+def progress_of(stock: Stock[Any], now: float) -> Progress:
+    """Look how far a run is at this moment."""
+    tally, schedule, intake, running = stock.tally, stock.schedule, stock.intake, stock.running
+    per_second = stock.pace.per_second(now, tally.finished)
     parked_until = schedule.parked_until
     until_wake = None if parked_until is None else max(0.0, parked_until - now)
     left = None if intake.total is None else max(0, intake.total - tally.finished)
@@ -27,12 +25,12 @@ def progress_of(engine: Engine[Any]) -> Progress:
         not_attempted=tally.not_attempted,
         parked=schedule.parked,
         parked_until=parked_until,
-        waiting=engine.held - schedule.parked,
+        waiting=stock.held - schedule.parked,
         in_flight=len(running),
         waiting_for_login=sum(ticket.job.waiting_for_login for ticket in running),
         retried=tally.retried + sum(max(0, ticket.job.attempts - 1) for ticket in running),
-        input_blocked=engine.is_blocked,
-        unread=engine.outbox.unread,
+        input_blocked=stock.is_blocked,
+        unread=stock.outbox.unread,
         concurrency=schedule.limit.value,
         per_second=per_second,
         eta=estimate(left, per_second, until_wake, idle=not running),

@@ -81,21 +81,20 @@ class Progress:
 class Pace:
     """How many a second: an average in which what is ten seconds old counts a third.
 
-    Args:
-        started: The moment of the start.
-
     Attributes:
+        started: The moment of the start.
         due: When to look next; to look at each single one would cost more than it tells.
     """
 
-    started: float
-    due: float = field(init=False)
+    started: float = field(default=0.0, init=False)
+    due: float = field(default=0.0, init=False)
     _seen: int = field(default=0, init=False)
     _weight: float = field(default=0.0, init=False)
-    _last: float = field(init=False)
+    _last: float = field(default=0.0, init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self._last = self.due = self.started
+    def start(self, now: float) -> None:
+        """Begin to count."""
+        self.started = self._last = self.due = now
 
     def look(self, now: float, finished: int) -> None:
         """Take in how many are finished by now."""

@@ -26,6 +26,7 @@ from ringme_async.bulk.outcome import Outcome
 from ringme_async.bulk.progress import Progress
 from ringme_async.bulk.report import BulkReport, BulkSummary
 from ringme_async.bulk.schedule import Schedule
+from ringme_async.bulk.stock import Stock
 from ringme_async.errors import InvalidRequest
 
 __all__ = ["BulkRun"]
@@ -102,12 +103,14 @@ class BulkRun(Generic[V]):
             per_tenant = max(1, concurrency // 8)
         if on_quota not in {"park", "fail"}:
             raise InvalidRequest(f'on_quota is "park" or "fail", not {on_quota!r}')
-        self._engine = Engine(
+        self._stock = Stock(
             Intake(items, make_job, name_of, deadline is not None),
             Schedule(limit, _count("per_tenant", per_tenant), host_of, on_quota == "park"),
             Outbox[V](bool(ordered)),
             _count("max_waiting", max_waiting),
-            None if deadline is None else _seconds("deadline", deadline),
+        )
+        self._engine = Engine(
+            self._stock, None if deadline is None else _seconds("deadline", deadline)
         )
         self._state: Literal["new", "entered", "used"] = "new"
         self._report: BulkReport[V] | None = None
@@ -115,14 +118,14 @@ class BulkRun(Generic[V]):
     @property
     def progress(self) -> Progress:
         """How far it is at this moment."""
-        return progress_of(self._engine)
+        return progress_of(self._stock, self._engine.now())
 
     @property
     def report(self) -> BulkSummary:
         """The counts so far and the first 1,000 failures; after ``await run``, its report."""
         if self._report is not None:
             return self._report
-        return self._engine.tally.summary(complete=self._engine.is_complete)
+        return self._stock.tally.summary(complete=self._stock.is_complete)
 
     def __await__(self) -> Generator[Any, None, BulkReport[V]]:
         return self._collect().__await__()
@@ -130,7 +133,7 @@ class BulkRun(Generic[V]):
     async def _collect(self) -> BulkReport[V]:
         async with self:
             outcomes = [outcome async for outcome in self]
-            self._report = self._engine.tally.report(outcomes, complete=self._engine.is_complete)
+            self._report = self._stock.tally.report(outcomes, complete=self._stock.is_complete)
         return self._report
 
     async def __aenter__(self) -> Self:

@@ -12,6 +12,7 @@ between: one dead tenant must not slow its neighbours.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import Any, Final, TypeVar
 
@@ -33,7 +34,7 @@ _NOBODY: Final = object()
 
 
 @define(eq=False)
-class Share(Line[L]):
+class Share(Line[L], ABC):
     """A part of the slots, and what of it is taken.
 
     Attributes:
@@ -49,9 +50,9 @@ class Share(Line[L]):
     in_hand: int = field(default=0, init=False)
     is_queued: bool = field(default=False, init=False)
 
+    @abstractmethod
     def can_start(self) -> bool:
         """Whether it has a job that may start now."""
-        raise NotImplementedError
 
 
 S = TypeVar("S", bound=Share[Any])
@@ -98,16 +99,17 @@ class TenantShare(Share[Ticket[V]]):
 
 
 @define(eq=False)
-class _SharedOut(Share[L]):
+class _SharedOut(Share[L], ABC):
     """A share whose members have shares of their own."""
 
     limit: Limit
+    allowance: int = field(default=_FIRST_ALLOWANCE, init=False)
     _blamed: Hashable = field(default=_NOBODY, init=False)
     _silent_looks: int = field(default=0, init=False)
 
+    @abstractmethod
     def is_alone(self) -> bool:
         """Whether it has no neighbours."""
-        raise NotImplementedError
 
     def has_room(self) -> bool:
         """Whether fewer jobs are in flight than may be.

@@ -68,7 +68,7 @@ class LoopbackServer:
         self._engine.servers.add(self)
         scheme = "http" if self._ssl is None else "https"
         host = f"[{self._host}]" if ":" in self._host else self._host
-        self.url: str = f"{scheme}://{host}:{self._port}"
+        self.url = f"{scheme}://{host}:{self._port}"
         return self.url
 
     async def __aexit__(self, *exc_info: object) -> None:

@@ -18,7 +18,7 @@ Read = tuple[int, int]
 LATENCY = 0.05
 STALL = 30.0
 TENANTS = 50
-READS = 120
+READS = 60
 
 
 class Stalled(ScriptedJob):
@@ -79,7 +79,7 @@ async def seconds_of_the_well(
 def simulated(
     work: list[Read], key_of: Callable[[int], Hashable], kind: type[ScriptedJob]
 ) -> float:
-    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+    with asyncio.Runner(debug=False, loop_factory=JumpingLoop) as runner:
         return runner.run(seconds_of_the_well(work, key_of, kind))
 
 

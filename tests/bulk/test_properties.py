@@ -152,7 +152,7 @@ class Trial:
     async def follow(self) -> None:
         for seconds, limit in self.case.limits:
             asyncio.get_running_loop().call_later(
-                seconds, self.run._engine.schedule.limit.change, limit
+                seconds, self.run._stock.schedule.limit.change, limit
             )
         async with self.run as run:
             async for outcome in run:
@@ -226,7 +226,7 @@ async def try_out(trial: Trial) -> BaseException | None:
 @given(cases())
 def test_every_element_has_its_one_outcome_and_every_bound_holds(case: Case) -> None:
     trial = Trial(case)
-    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+    with asyncio.Runner(debug=False, loop_factory=JumpingLoop) as runner:
         error = runner.run(try_out(trial))
 
     indexes = [outcome.index for outcome in trial.read]

@@ -19,6 +19,12 @@ from tests.bulk.scripted_job import now
 pytestmark = pytest.mark.jumping
 
 
+@pytest.fixture(autouse=True)
+async def without_asyncios_debugging() -> None:
+    """It takes a stack trace of every callback, and there are many thousands."""
+    asyncio.get_running_loop().set_debug(False)
+
+
 @define
 class Server:
     """Counts the requests of each application in windows, and refuses what is over its ceiling."""

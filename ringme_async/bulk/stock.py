@@ -1,0 +1,230 @@
+"""What a run has in hand: what waits, what is in flight, what is finished and not read.
+
+It says what is next, and keeps the books; it knows no tasks and no clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, Final, Generic, TypeVar
+
+from attrs import define, field
+
+from ringme_async.bulk.intake import Intake, forget_traceback
+from ringme_async.bulk.outbox import Outbox
+from ringme_async.bulk.outcome import Failed, NotAttempted, Outcome
+from ringme_async.bulk.progress import Pace
+from ringme_async.bulk.report import Tally
+from ringme_async.bulk.schedule import Schedule
+from ringme_async.bulk.ticket import Ticket
+from ringme_async.bulk.verdict import Verdict
+
+__all__ = ["Stock"]
+
+V = TypeVar("V")
+
+# Whoever pulls on and on must let others have their turn.
+PULLS_IN_A_ROW: Final = 256
+_INPUT_BROKE: Final = "the input of the run raised an error"
+
+
+@define(eq=False)
+class Stock(Generic[V]):
+    """The elements of a run on their way from the input to the outbox.
+
+    Args:
+        intake: The input.
+        schedule: The jobs in hand.
+        outbox: The outcomes that are finished and not read.
+        max_waiting: How many jobs may be in hand and not in flight.
+
+    Attributes:
+        running: The jobs in flight, and by which tasks.
+        tally: The counts.
+        pace: How fast it goes.
+        needs_reader: Whether something could go on if an outcome were read.
+    """
+
+    intake: Intake[Any, V]
+    schedule: Schedule[V]
+    outbox: Outbox[V]
+    max_waiting: int
+    running: dict[Ticket[V], asyncio.Task[None]] = field(
+        factory=dict[Ticket[V], asyncio.Task[None]], init=False
+    )
+    tally: Tally = field(factory=Tally, init=False)
+    pace: Pace = field(factory=Pace, init=False)
+    needs_reader: bool = field(default=False, init=False)
+    # Outcomes of what is malformed or will not be started any more, until there is room for them.
+    _foregone: deque[Failed | NotAttempted] = field(
+        factory=deque[Failed | NotAttempted], init=False
+    )
+    # By place in the input; kept only if outcomes are to be ordered.
+    _in_hand: dict[int, Ticket[V]] = field(factory=dict[int, Ticket[V]], init=False)
+
+    @property
+    def held(self) -> int:
+        """How many elements were pulled and are neither in flight nor finished."""
+        return self.schedule.held + len(self._foregone)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether nothing is pulled because as many as may be are held."""
+        return not self.intake.ended and self.held >= self.max_waiting
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing is to come any more but what is in the outbox."""
+        return self.intake.ended and not self.running and not self.held
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the input was read to its end, and all of it has its outcome."""
+        intake = self.intake
+        return intake.ended and not intake.cut_short and self.tally.finished == intake.pulled
+
+    # What is next.
+
+    def take(self, now: float) -> Ticket[V] | None:
+        """Start a job, pulling for it if need be."""
+        if len(self.running) >= self.schedule.limit.value:
+            return None
+        if self._foregone:
+            self._release_foregone(now)
+        ticket = self._start_held(now) if self.schedule.held else None
+        if ticket is not None or not self.may_pull():
+            return ticket
+        for _ in range(PULLS_IN_A_ROW):
+            ticket = self._admit(self.intake.pull(), now)
+            if ticket is not None or not self.may_pull():
+                return ticket
+        return None
+
+    def may_start_more(self) -> bool:
+        """Whether it is likely that ``take`` would give one more."""
+        if len(self.running) >= self.schedule.limit.value:
+            return False
+        return self.is_ready or self.wants_more()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is likely that something in hand can go on."""
+        return self.schedule.is_ready or bool(self._foregone)
+
+    def may_pull(self) -> bool:
+        """Whether ``take`` would pull."""
+        return not self.intake.is_async and self.wants_more()
+
+    def wants_more(self) -> bool:
+        """Whether there is a free slot, and a place for one more element."""
+        intake = self.intake
+        if intake.ended or self.held >= self.max_waiting:
+            return False
+        if len(self.running) >= self.schedule.limit.value:
+            return False
+        if self._has_room_for(intake.pulled):
+            return True
+        self.needs_reader = True
+        return False
+
+    # What comes in.
+
+    def file(self, pulled: Ticket[V] | Failed | NotAttempted | None) -> None:
+        """Take in hand what was pulled; it is started later. None: that was all."""
+        if pulled is None:
+            self._end_input()
+        elif not isinstance(pulled, Ticket):
+            self._foregone.append(pulled)
+        else:
+            self.schedule.add(pulled)
+            if self.outbox.ordered:
+                self._in_hand[pulled.index] = pulled
+
+    # What goes out.
+
+    def hand_over(self, outcome: Outcome[V], now: float) -> None:
+        """Let an outcome be read."""
+        self.outbox.put(outcome)
+        self.tally.add(outcome)
+        if now >= self.pace.due:
+            self.pace.look(now, self.tally.finished)
+
+    def park(self, ticket: Ticket[V], until: float, now: float) -> None:
+        """Take back a job that was in flight and whose quota is used up."""
+        if self.intake.why_not is not None:
+            self.schedule.finish(ticket, Verdict.MUTE, slow=False)
+            self.hand_over(self._forgo(ticket, self.intake.why_not), now)
+            return
+        self.schedule.put_back(ticket, until, now)
+        if self.outbox.ordered:
+            self._in_hand[ticket.index] = ticket
+
+    def give_up(self, reason: str) -> None:
+        """Start nothing more: what is held ends as not attempted."""
+        reason = self.intake.why_not = self.intake.why_not or reason
+        self._in_hand.clear()
+        held = [self._forgo(ticket, reason) for ticket in self.schedule.flush()]
+        self._foregone = deque(sorted([*self._foregone, *held], key=lambda one: one.index))
+
+    # Within.
+
+    def _admit(
+        self, pulled: Ticket[V] | Failed | NotAttempted | None, now: float
+    ) -> Ticket[V] | None:
+        """Take in hand what was pulled; give it back if it was started at once."""
+        if not isinstance(pulled, Ticket):
+            self.file(pulled)
+            self._release_foregone(now)
+            return None
+        if self.schedule.admit(pulled, now):
+            return pulled
+        if self.outbox.ordered:
+            self._in_hand[pulled.index] = pulled
+        return None
+
+    def _end_input(self) -> None:
+        if self.intake.error is not None:
+            self.give_up(_INPUT_BROKE)
+
+    def _start_held(self, now: float) -> Ticket[V] | None:
+        ticket = self.schedule.next(now) if self._has_room_for(None) else self._start_head(now)
+        if ticket is not None and self.outbox.ordered:
+            del self._in_hand[ticket.index]
+        return ticket
+
+    def _start_head(self, now: float) -> Ticket[V] | None:
+        self.needs_reader = True
+        head = self._in_hand.get(self.outbox.head)
+        if head is None or not self._has_room_for(head.index):
+            return None
+        return head if self.schedule.take(head, now) else None
+
+    def _release_foregone(self, now: float) -> None:
+        while self._foregone:
+            if not self._has_room_for(self._foregone[0].index):
+                self.needs_reader = True
+                return
+            self.hand_over(self._foregone.popleft(), now)
+
+    def _has_room_for(self, index: int | None) -> bool:
+        """Whether one more may come about before some are read.
+
+        In an ordered run the last room is kept for the one that has to be read next, as it alone
+        can make room. None stands for any other.
+        """
+        outbox = self.outbox
+        room = 2 * self.schedule.limit.value - len(self.running) - outbox.unread
+        if not outbox.ordered:
+            return room > 0
+        if index != outbox.head:
+            return room > 1
+        return room > 0 or not outbox.readable
+
+    def _forgo(self, ticket: Ticket[V], reason: str) -> Failed | NotAttempted:
+        job = ticket.job
+        if job.attempts:
+            error = job.abandon()
+            if error.maybe_applied:
+                return Failed(ticket.who, ticket.index, job.attempts, forget_traceback(error))
+        return NotAttempted(ticket.who, ticket.index, job.attempts, reason)
