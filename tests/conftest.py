@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -24,6 +25,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "jumping: run the test on a loop whose clock jumps instead of waiting"
     )
     mend_aioresponses()
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every
+    # program that they start in order to interrupt it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Without a loop said to be none, pytest-asyncio's look at the current one makes one on 3.11,
     # which nobody closes.
     asyncio.set_event_loop(None)

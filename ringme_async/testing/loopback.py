@@ -54,7 +54,7 @@ class LoopbackServer:
         port: int = 0,
         ssl_context: SSLContext | None = None,
     ) -> None:
-        self.url = ""
+        self.url: str = ""
         self._engine: Engine = fake.engine
         self._host = host
         self._port = port

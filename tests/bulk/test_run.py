@@ -419,10 +419,11 @@ class TestTheEnd:
             text=True,
             cwd=Path(__file__).parents[2],
         )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "running\n"
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "running\n"
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=30)
 
         assert "KeyboardInterrupt" in told
         assert "never" not in told
