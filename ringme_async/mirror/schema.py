@@ -34,7 +34,7 @@ class JSONText(TypeDecorator[str]):
     PostgreSQL gets its own type ``json``, which keeps the text as well and can be queried.
     """
 
-    impl: type[Text] = Text
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = Text
     cache_ok: bool | None = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
