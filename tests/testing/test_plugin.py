@@ -247,10 +247,15 @@ class Project:
         (self.folder / name).write_text(text, "utf-8")
 
     def run(
-        self, *options: str, seed: str = "random", root: bool = True, strict: bool = True
+        self, *options: str, seed: str = "random", root: bool = True, quick: bool = False
     ) -> Report:
         report = self.folder / "report.xml"
         environ = {**os.environ, "PYTHONHASHSEED": seed, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        if quick:
+            # Where coverage begins by itself, asyncio is imported a second time, and the error by
+            # which a task is cancelled is then another one than asyncio.CancelledError.
+            for name in [name for name in environ if name.startswith("COVERAGE_")]:
+                del environ[name]
         if root:
             environ["PYTHONPATH"] = str(ROOT)
             options = (*options, "-p", "pytest_ringme_async")
@@ -526,7 +531,9 @@ def test_a_night_goes_the_same_way_at_every_run(project: Project) -> None:
     project.write("test_it.py", NIGHT.format(tenants=1_500, ceiling=600))
     journals: set[str] = set()
     for seed in ("1", "2"):
-        report = project.run(*AUTO, "-o", "asyncio_default_fixture_loop_scope=function", seed=seed)
+        report = project.run(
+            *AUTO, "-o", "asyncio_default_fixture_loop_scope=function", seed=seed, quick=True
+        )
         assert report.cases == {"test_night": ""}, report.output
         journals.update(line for line in report.output.splitlines() if line.startswith("journal:"))
     assert len(journals) == 1
@@ -536,7 +543,7 @@ def test_a_night_goes_the_same_way_at_every_run(project: Project) -> None:
 def test_a_hundred_thousand_tenants_go_through_three_quota_hours(project: Project) -> None:
     project.write("test_it.py", NIGHT.format(tenants=100_000, ceiling=40_000))
 
-    report = project.run(*AUTO, "-o", "asyncio_default_fixture_loop_scope=function", strict=False)
+    report = project.run(*AUTO, "-o", "asyncio_default_fixture_loop_scope=function", quick=True)
 
     assert report.cases == {"test_night": ""}, report.output
 
