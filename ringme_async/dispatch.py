@@ -12,12 +12,13 @@ from attrs import define, field, frozen
 from ringme_async.auth import Token, TokenEndpoint, TokenKey, TokenStore
 from ringme_async.errors import (
     DeadlineExceeded,
+    DecodeError,
     RateLimited,
     RingMeError,
     TransportError,
     Unauthorized,
 )
-from ringme_async.judge import is_success, judge
+from ringme_async.judge import is_success, judge, masked, masked_bytes
 from ringme_async.observe import Observers, Trace
 from ringme_async.quota import Quota, QuotaBook, Reservation
 from ringme_async.retry import RetryBudget, RetryPolicy
@@ -146,7 +147,7 @@ class _Run(Generic[T]):
         quota = rooms.quotas.of(call.key)
         budget = rooms.budget_of(call.key.origin)
         tries = 0
-        renewals = 0
+        renewals = found_dead = 0
         spent: int | None = None
         while True:
             await self.pass_quota(quota)
@@ -165,18 +166,26 @@ class _Run(Generic[T]):
             if isinstance(error, RateLimited) and call.on_quota == "wait":
                 continue
             if isinstance(error, Unauthorized) and call.key.auth.renewable:
-                rooms.tokens.drop(call.key, token)
                 renewals += 1
-                # Credentials that have been good are: when a token dies, many calls die with it,
-                # and the next one may be dead again before all of them have come up.
-                if renewals > (_MOST_RENEWALS if token.accepted else 1):
+                found_dead += rooms.tokens.drop(call.key, token)
+                if renewals == 1 or self.died_with_others(token, renewals, found_dead):
+                    continue
+                if not token.accepted:
                     raise error
-                continue
-            if not rooms.retry.retryable(error, idempotent=call.idempotent):
+            elif not rooms.retry.retryable(error, idempotent=call.idempotent):
                 raise error
             tries += 1
             spent = self.withdraw(budget, error, tries)
             await self.back_off(error, tries)
+
+    @staticmethod
+    def died_with_others(token: Token, renewals: int, found_dead: int) -> bool:
+        """Tell whether a 401 says nothing about this call: another one had found it out before.
+
+        When a token dies, many calls die with it, and the next one may be dead again before all of
+        them have come up. Only credentials that have been good can have such deaths.
+        """
+        return token.succeeds_a_good_one and found_dead <= 1 and renewals <= _MOST_RENEWALS
 
     async def pass_quota(self, quota: Quota) -> None:
         while (wait := quota.exhausted_for()) is not None:
@@ -210,8 +219,8 @@ class _Run(Generic[T]):
         except BaseException as error:
             if response is None:
                 self.settle_unanswered(error, reservation)
-            elif not 300 <= response.status < 500:
-                # A 3xx or 4xx says that nothing was done; a 5xx or an unreadable 2xx does not.
+            elif response.status == 408 or not 300 <= response.status < 500:
+                # Another 3xx or 4xx says that nothing was done; a 5xx, an unreadable 2xx does not.
                 self.suspect()
             self.trace.attempt_ended(None if response is None else response.status, error)
             raise
@@ -232,7 +241,7 @@ class _Run(Generic[T]):
     def judged(self, response: Response, token: Token, reservation: Reservation) -> T:
         if is_success(response):
             reservation.learn(response.headers)
-            return self.call.decode(response)
+            return self.decoded(response, token)
         error = judge(response, secrets=(token.value,))
         if isinstance(error, RateLimited):
             reservation.refused(error.reset_after)
@@ -243,6 +252,19 @@ class _Run(Generic[T]):
         else:
             reservation.lost()
         raise error
+
+    def decoded(self, response: Response, token: Token) -> T:
+        try:
+            return self.call.decode(response)
+        except DecodeError as flaw:
+            error = flaw
+        # The server may have echoed the token. It gets no name here, and the decoder's frames are
+        # left out, because a traceback may be shown with its locals.
+        error.args = (masked(error.reason, (token.value,)),)
+        error.body = masked_bytes(error.body, (token.value,))
+        if token.value in repr(error.value):
+            error.value = None
+        raise error.with_traceback(None)
 
     def request(self, token: Token) -> Request:
         call = self.call

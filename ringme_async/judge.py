@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
+from urllib.parse import quote
 
 from ringme_async.errors import (
     AccessDenied,
@@ -52,10 +53,12 @@ def judge(response: Response, *, secrets: tuple[str, ...] = ()) -> ApiError:
         An instance of the most specific class of error, not yet raised. HTML, half or no bodies
         lose the API's words, never the class.
     """
-    body = _without(response.body, secrets)
-    headers = _headers_without(response.headers, secrets)
-    status, message = _words(body)
+    status, message = _words(response.body)
     kind = _class_of(response, status)
+    status = None if status is None else masked(status, secrets)
+    message = None if message is None else masked(message, secrets)
+    body = masked_bytes(response.body, secrets)
+    headers = _headers_without(response.headers, secrets)
     text = _describe(response, status, message)
     if kind is RateLimited:
         return RateLimited(
@@ -136,15 +139,25 @@ def _describe(response: Response, status: str | None, message: str | None) -> st
     return f"{response.status}{phrase}{where}{word}{said}"
 
 
-def _without(body: bytes, secrets: tuple[str, ...]) -> bytes:
+def masked(text: str, secrets: tuple[str, ...]) -> str:
+    """Take secrets out of a text, in the spellings in which a server may echo them."""
     for secret in secrets:
-        body = body.replace(secret.encode(), b"***")
+        for spelling in _spellings(secret):
+            text = text.replace(spelling, "***")
+    return text
+
+
+def masked_bytes(body: bytes, secrets: tuple[str, ...]) -> bytes:
+    """Take secrets out of a body."""
+    for secret in secrets:
+        for spelling in _spellings(secret):
+            body = body.replace(spelling.encode(), b"***")
     return body
 
 
+def _spellings(secret: str) -> tuple[str, ...]:
+    return secret, secret.replace("/", "\\/"), quote(secret, safe=""), quote(secret)
+
+
 def _headers_without(headers: Headers, secrets: tuple[str, ...]) -> Mapping[str, str]:
-    shown: dict[str, str] = {}
-    for name, value in headers.items():
-        if name != "set-cookie":
-            shown[name] = _without(value.encode(), secrets).decode()
-    return shown
+    return {name: masked(value, secrets) for name, value in headers.items() if name != "set-cookie"}

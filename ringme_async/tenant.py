@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from ringme_async.auth import Auth
-from ringme_async.errors import InvalidRequest, one_line
+from ringme_async.errors import InvalidRequest
+from ringme_async.wording import shown
 
+_TOO_LARGE = 10**20
 _CLIENT_ID = re.compile(r"[0-9]{1,20}|@me", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)
@@ -25,15 +27,16 @@ def client_id_in_path(client_id: int | str) -> str:
         InvalidRequest: It is anything else.
     """
     if isinstance(client_id, int) and not isinstance(client_id, bool):
-        text = str(client_id)
+        text = str(int(client_id)) if -1 < client_id < _TOO_LARGE else ""
     elif isinstance(client_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         text = client_id
     else:
         text = ""
-    if _CLIENT_ID.fullmatch(text) is None:
-        shown = one_line(repr(client_id), 60)
-        raise InvalidRequest(f'a client id is a number or "@me", not {shown}')
-    return text
+    found = _CLIENT_ID.fullmatch(text)
+    if found is None:
+        raise InvalidRequest(f'a client id is a number or "@me", not {shown(client_id)}')
+    # Not the text itself: a subclass of str may show itself otherwise in a path.
+    return found.group()
 
 
 def origin_of(base_url: str) -> str:

@@ -321,19 +321,9 @@ class TestA401:
 
         assert (await unlucky).id == 12
 
-    async def test_of_credentials_that_have_been_good_is_mended_again_and_again(
+    async def test_with_the_new_token_is_the_users_although_the_credentials_were_good_before(
         self, connect: Connect
     ) -> None:
-        transport = scripted(
-            record(), *[refusal(401)] * 9, record(), tokens=[token(f"no{n}") for n in range(10)]
-        )
-        ringme = connect(transport, auth=APP)
-        await ringme.clients.get("@me")
-
-        assert (await ringme.clients.get("@me")).id == 12
-        assert len(transport.logins) == 10
-
-    async def test_that_goes_on_for_ten_new_tokens_is_the_users(self, connect: Connect) -> None:
         transport = scripted(record(), refusal(401))
         ringme = connect(transport, auth=APP)
         await ringme.clients.get("@me")
@@ -341,7 +331,37 @@ class TestA401:
         error = await failure(ringme.clients.get("@me"))
 
         assert isinstance(error, Unauthorized)
-        assert error.attempts == 11
+        assert error.attempts == 2
+        assert len(transport.logins) == 2
+
+    async def test_that_others_found_out_before_costs_no_attempt(self, connect: Connect) -> None:
+        dead = {"Bearer t1", "Bearer t2", "Bearer t3"}
+
+        async def serve(request: Request) -> Response:
+            await asyncio.sleep(1)
+            if request.headers["authorization"] in dead:
+                return refusal(401)
+            return record()
+
+        transport = scripted(
+            record(), serve, tokens=[token(f"t{number}") for number in range(1, 9)]
+        )
+        ringme = connect(transport, auth=APP)
+        await ringme.clients.get("@me")
+
+        calls = [ringme.clients.get(12) for _ in range(8)]
+        done = await asyncio.gather(*calls, return_exceptions=True)
+
+        lost = [one for one in done if isinstance(one, Unauthorized)]
+        assert len(lost) <= 1
+        assert len(transport.logins) == 4
+
+    async def test_by_an_unlucky_text_keeps_its_class(self, connect: Connect) -> None:
+        transport = scripted(refusal(403, "user_blocked"))
+
+        error = await failure(connect(transport, auth=BearerToken("user")).clients.get(12))
+
+        assert isinstance(error, UserBlocked)
 
     async def test_of_the_token_endpoint_is_a_token_error_that_is_not_retried(
         self, connect: Connect
@@ -498,6 +518,9 @@ class TestSecrets:
             Response(401, {"X-Echo": "Bearer t0ken"}, b'{"message": "bad: Bearer t0ken"}'),
             ResponseLost("cut off"),
             Response(200, {}, b"not json"),
+            Response(200, {}, b'"Bearer t0ken"'),
+            Response(200, {}, b'{"id": "t0ken"}'),
+            Response(500, {"Server": "caf\udce9 t0ken"}, b""),
             refusal(503),
         ],
         ids=repr,

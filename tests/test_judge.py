@@ -153,3 +153,15 @@ def test_a_secret_that_the_server_echoes_is_nowhere_in_the_error() -> None:
 )
 def test_success_is_2xx(code: int, verdict: bool) -> None:
     assert is_success(Response(code)) is verdict
+
+
+@pytest.mark.parametrize(
+    "echo", [b'{"message": "bad: a\\/b+c"}', b"<p>a/b+c</p>", b"a%2Fb%2Bc", b"a/b%2Bc"]
+)
+def test_a_secret_is_masked_in_every_spelling_of_an_echo(echo: bytes) -> None:
+    error = judge(Response(403, {"Location": "/?t=a%2Fb%2Bc"}, echo), secrets=("a/b+c",))
+
+    shown = f"{error}{vars(error)}"
+    assert "a/b+c" not in shown
+    assert "a%2Fb" not in shown
+    assert "b%2Bc" not in shown

@@ -165,17 +165,22 @@ class TokenStore:
             raise twin_of(outcome)
         return outcome
 
-    def drop(self, key: TokenKey, token: Token) -> None:
+    def drop(self, key: TokenKey, token: Token) -> bool:
         """Forget a token that was refused; a newer one stays.
 
         Args:
             key: Whose token it was.
             token: The very token that was refused.
+
+        Returns:
+            Whether it was still in use; if not, somebody else had found out before.
         """
         entry = self._entries.get(key)
-        if entry is not None and entry.token is token:
-            entry.token = None
-            entry.good_until = -math.inf
+        if entry is None or entry.token is not token:
+            return False
+        entry.token = None
+        entry.good_until = -math.inf
+        return True
 
     async def aclose(self) -> None:
         """End what is under way and forget all tokens; further calls do nothing.
@@ -265,7 +270,9 @@ class TokenStore:
         return refusal
 
     def _adopt(self, key: TokenKey, entry: _Entry, token: Token, lifetime: float | None) -> None:
-        token.accepted = entry.newest is not None and entry.newest.accepted
+        before = entry.newest
+        if before is not None:
+            token.succeeds_a_good_one = before.accepted or before.succeeds_a_good_one
         entry.token = entry.newest = token
         entry.refusal = None
         entry.good_until = math.inf

@@ -29,8 +29,8 @@ class Token:
 
     Attributes:
         authorization: The value of the ``Authorization`` header.
-        accepted: Has the API ever taken it, or one before it of the same credentials? Written by
-            whoever sends it, and handed on to the next token.
+        accepted: Has the API ever taken it? Written by whoever sends it.
+        succeeds_a_good_one: Has the API ever taken one before it of the same credentials?
 
     Raises:
         InvalidRequest: ``value`` could not stand in a header; the message does not show it.
@@ -41,6 +41,7 @@ class Token:
     refresh_token: str | None = field(repr=False, on_setattr=never_changed)
     authorization: str = field(repr=False, on_setattr=never_changed)
     accepted: bool = field(repr=False)
+    succeeds_a_good_one: bool = field(repr=False)
 
     def __init__(
         self, value: str, expires_at: float | None = None, refresh_token: str | None = None
@@ -56,6 +57,7 @@ class Token:
         keep(self, "refresh_token", refresh_token)
         keep(self, "authorization", f"Bearer {value}")
         keep(self, "accepted", False)
+        keep(self, "succeeds_a_good_one", False)
 
 
 def flaw_in_token(value: object) -> str | None:

@@ -85,7 +85,7 @@ async def test_an_update_gives_the_record_as_it_is_now(transport: ScriptedTransp
     assert client.timezone == "Asia/Omsk"
 
 
-@pytest.mark.parametrize("who", HOSTILE_IDS, ids=repr)
+@pytest.mark.parametrize("who", HOSTILE_IDS, ids=range(len(HOSTILE_IDS)))
 async def test_a_hostile_id_is_refused_before_anything_is_sent(
     ringme: RingMe, transport: ScriptedTransport, who: Any
 ) -> None:
