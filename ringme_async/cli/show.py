@@ -67,7 +67,9 @@ class Bars:
         )
 
     def __enter__(self) -> Self:
-        self._bars.start()
+        # Even disabled, some versions of rich print an empty line at the end.
+        if not self._bars.disable:
+            self._bars.start()
         return self
 
     def __exit__(
@@ -76,7 +78,8 @@ class Bars:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._bars.stop()
+        if not self._bars.disable:
+            self._bars.stop()
 
     @property
     def tasks(self) -> Sequence[Task]:

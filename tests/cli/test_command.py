@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +29,13 @@ def test_it_tells_its_version(
     assert capsys.readouterr().out == f"{__version__}\n"
 
 
+def test_it_prints_into_whatever_stands_for_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", text)
+    assert run(monkeypatch, "--version") == ExitCode.ALL_WELL
+    assert text.getvalue() == f"{__version__}\n"
+
+
 def test_telling_the_version_loads_no_extra() -> None:
     program = (
         "import sys; sys.argv[1:] = ['--version']\n"
@@ -36,7 +45,7 @@ def test_telling_the_version_loads_no_extra() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT
     ).stdout.split()
-    assert {"rich", "cyclopts", "ringme_async.testing"}.isdisjoint(loaded)
+    assert {"rich", "cyclopts", "sqlalchemy", "ringme_async.testing"}.isdisjoint(loaded)
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("demo", "--help")])
@@ -99,14 +108,14 @@ def test_another_missing_module_is_no_matter_of_the_extra(
 @pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
 def test_whoever_has_read_enough_is_no_cause_for_a_traceback() -> None:
     program = "import sys; from ringme_async.cli import main; sys.exit(main())"
-    with subprocess.Popen(
-        [sys.executable, "-c", program, "--help"],
-        stdout=subprocess.PIPE,
+    nobody, stdout = os.pipe()
+    os.close(nobody)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "--version"],
+        stdout=stdout,
         stderr=subprocess.PIPE,
+        check=False,
         cwd=ROOT,
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.close()
-        assert process.stderr is not None
-        assert process.stderr.read() == b""
-    assert process.returncode == ExitCode.SOME_FAILED
+    )
+    os.close(stdout)
+    assert (ended.returncode, ended.stderr) == (ExitCode.SOME_FAILED, b"")

@@ -237,3 +237,15 @@ async def test_a_journal_of_another_plan_is_left_alone(here: Here, shell: Shell)
     assert contradiction.code == ExitCode.WRONG_USAGE
     anew = await here("apply", "plan.json", "--overwrite")
     assert anew.code == ExitCode.ALL_WELL
+
+
+async def test_whom_an_earlier_part_of_the_run_has_done_is_skipped(
+    here: Here, shell: Shell
+) -> None:
+    await make_plan(here, shell, 5)
+    await here("apply", "plan.json")
+    before = shell.fake.requests.total
+    ended = await here("apply", "plan.json", "--resume")
+    assert ended.code == ExitCode.ALL_WELL
+    assert "an earlier part of the run has done them" in ended.out
+    assert shell.fake.requests.total == before
