@@ -7,6 +7,7 @@ from ringme_async.testing.clock import JumpingLoop
 from ringme_async.testing.directory import FakeApplication, FakeTenant, FakeUser
 from ringme_async.testing.fake import FakeRingMe
 from ringme_async.testing.journal import Journal, JournalEntry, Violation
+from ringme_async.testing.recording import NotRecorded, RecordingTransport, ReplayTransport
 from ringme_async.testing.tokens import OAuthSettings
 
 __all__ = [
@@ -17,7 +18,10 @@ __all__ = [
     "Journal",
     "JournalEntry",
     "JumpingLoop",
+    "NotRecorded",
     "OAuthSettings",
+    "RecordingTransport",
+    "ReplayTransport",
     "Violation",
     "faults",
 ]

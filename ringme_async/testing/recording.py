@@ -1,0 +1,342 @@
+"""Exchanges with a RingMe written to a file, and answered from it.
+
+A recording is a text file of JSON lines in UTF-8: the first says what it is, each further one is an
+exchange, in the order in which the requests were answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Final, TypeAlias, cast
+from urllib.parse import urlencode
+
+from attrs import define, field, frozen
+
+from ringme_async import errors
+from ringme_async.testing.masking import Masker, body_shown
+from ringme_async.testing.schema import JSON
+from ringme_async.testing.visit import split_url
+from ringme_async.transports import Headers, Request, Response, Transport
+
+__all__ = ["NotRecorded", "RecordingTransport", "ReplayTransport"]
+
+_FORMAT: Final = 1
+_NEAREST: Final = 3
+# They describe the body as it was on the wire, not as it stands in the file.
+_OF_THE_WIRE: Final = frozenset({"content-length", "content-encoding", "transfer-encoding"})
+_FAILURES: Final = {
+    kind.__name__: kind
+    for kind in (
+        errors.TransportError,
+        errors.ConnectError,
+        errors.TransportTimeout,
+        errors.ResponseLost,
+        errors.ResponseTooLarge,
+    )
+}
+
+_Object: TypeAlias = dict[str, JSON]
+
+
+class NotRecorded(LookupError):
+    """Something was asked that is not in the recording, or more often than it is in there."""
+
+
+class RecordingTransport:
+    """Sends requests by another transport, and writes each exchange to a file.
+
+    What is secret stays out of the file: tokens, App Secrets, passwords, cookies, e-mail addresses
+    and phone numbers are masked as ``***``, by the names of headers, form, query and JSON fields,
+    and by what they look like wherever they stand. Look at a recording before you share it: names
+    and addresses of clients, for one, are not masked.
+
+    A request that is cancelled is not recorded.
+
+    Args:
+        inner: What sends the requests; it is closed with this transport.
+        path: The file; one that is there is written anew.
+        mask: False writes everything as it is, secrets too.
+        also: Names of further fields and headers to mask.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+
+    def __init__(
+        self,
+        inner: Transport,
+        path: str | os.PathLike[str],
+        *,
+        mask: bool = True,
+        also: Iterable[str] = (),
+    ) -> None:
+        self._inner = inner
+        self._path = Path(path)
+        self._mask = mask
+        self._also = sorted(also)
+        about: _Object = {"ringme_recording": _FORMAT, "masked": mask, "also": [*self._also]}
+        self._write(about, "w")
+
+    async def send(self, request: Request) -> Response:
+        """Send a request, and write down what was asked and what came of it.
+
+        Raises:
+            TransportError: As the other transport raises it; that is written down as well.
+            OSError: The file cannot be written.
+        """
+        masker = Masker(self._also, on=self._mask)
+        exchange: _Object = {"request": cast("JSON", _shown(masker, request))}
+        try:
+            response = await self._inner.send(request)
+        except errors.TransportError as failure:
+            message = masker.text(str(failure))
+            kind = type(failure).__name__
+            exchange["error"] = {"kind": kind, "message": message, "sent": failure.sent}
+            self._write(exchange)
+            raise
+        exchange["response"] = _answer_shown(masker, response)
+        self._write(exchange)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the other transport; further calls do what its own do."""
+        await self._inner.aclose()
+
+    def __repr__(self) -> str:
+        return f"<RecordingTransport to {self._path}>"
+
+    def _write(self, line: _Object, mode: str = "a") -> None:
+        with self._path.open(mode, encoding="utf-8", newline="\n") as file:
+            file.write(f"{_line(line)}\n")
+
+
+class ReplayTransport:
+    """Answers requests from a recording; nothing is sent.
+
+    A request is answered as the one in the recording was that has the same method, path, query and
+    body; its host and its headers, and with them its credentials, do not matter. One that was
+    recorded several times gets these answers in their order.
+
+    Args:
+        path: The file.
+        repeat: Answer a request that comes more often than it was recorded as the last time,
+            instead of refusing it.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no recording; the message names the line.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, repeat: bool = False) -> None:
+        self._path = Path(path)
+        self._repeat = repeat
+        self._closed = False
+        with self._path.open(encoding="utf-8") as file:
+            about, *lines = [*file] or [""]
+        self._mask, self._also = _read_about(self._path, about)
+        self._takes: dict[str, _Takes] = {}
+        for number, line in enumerate(lines, 2):
+            asked, answer = _read_exchange(self._path, number, line)
+            self._takes.setdefault(_key(asked), _Takes(asked)).answers.append(answer)
+
+    async def send(self, request: Request) -> Response:
+        """Answer a request from the recording.
+
+        Raises:
+            NotRecorded: It is not in there; the message names the nearest that are.
+            TransportError: That is what was recorded.
+            RuntimeError: The transport is closed.
+        """
+        if self._closed:
+            raise RuntimeError("this ReplayTransport is closed")
+        await asyncio.sleep(0)
+        asked = _shown(Masker(self._also, on=self._mask), request)
+        takes = self._takes.get(_key(asked))
+        if takes is None:
+            raise NotRecorded(self._not_there(asked))
+        answer = takes.next(repeat=self._repeat)
+        if answer is None:
+            raise NotRecorded(
+                f"{_told(asked)} was asked {takes.used + 1} times and is {takes.used} times in"
+                f" {self._path}"
+            )
+        if answer.error is not None:
+            raise answer.error()
+        return answer.response
+
+    async def aclose(self) -> None:
+        """Answer nothing any more; further calls do nothing."""
+        self._closed = True
+
+    @property
+    def left(self) -> Sequence[str]:
+        """What was recorded and has not been asked yet, one text for each exchange."""
+        return [_told(takes.asked) for takes in self._takes.values() for _ in takes.answers]
+
+    def __repr__(self) -> str:
+        return f"<ReplayTransport of {self._path}>"
+
+    def _not_there(self, asked: _Object) -> str:
+        known = [takes.asked for takes in self._takes.values()]
+        told = f"{_told(asked)} is not in {self._path}"
+        if not known:
+            return f"{told}, which holds no exchange at all"
+        known.sort(key=lambda other: _likeness(asked, other), reverse=True)
+        nearest = "\n".join(f"  {_told(other)}" for other in known[:_NEAREST])
+        return f"{told}; the nearest that are there:\n{nearest}"
+
+
+@frozen
+class _Failure:
+    kind: str
+    message: str
+    sent: bool
+
+    def __call__(self) -> errors.TransportError:
+        return _FAILURES[self.kind](self.message, sent=self.sent)
+
+
+@frozen
+class _Answer:
+    response: Response
+    error: _Failure | None = None
+
+
+@define
+class _Takes:
+    """All recorded answers to one request."""
+
+    asked: _Object
+    answers: deque[_Answer] = field(factory=deque[_Answer])
+    used: int = 0
+    _last: _Answer | None = None
+
+    def next(self, *, repeat: bool) -> _Answer | None:
+        if not self.answers:
+            return self._last if repeat else None
+        self.used += 1
+        self._last = self.answers.popleft()
+        return self._last
+
+
+def _shown(masker: Masker, request: Request) -> _Object:
+    """Show a request as it stands in the file."""
+    # The second time it is known what is secret, wherever in the request it is named as that.
+    _request_shown(masker, request)
+    return _request_shown(masker, request)
+
+
+def _answer_shown(masker: Masker, response: Response) -> _Object:
+    kind = response.headers.get("content-type", "")
+    body_shown(masker, response.body, kind)
+    return {
+        "status": response.status,
+        "headers": dict[str, JSON](masker.headers(_lasting(response.headers))),
+        **body_shown(masker, response.body, kind),
+    }
+
+
+def _request_shown(masker: Masker, request: Request) -> _Object:
+    host, path, query = split_url(request.url)
+    headers = masker.headers(_lasting(request.headers))
+    pairs = masker.pairs(query)
+    kind = request.headers.get("content-type", "")
+    body = body_shown(masker, request.body, kind)
+    shown: _Object = {"method": request.method, "host": host, "path": masker.path(path)}
+    if pairs:
+        shown["query"] = pairs
+    return {**shown, "headers": dict[str, JSON](headers), **body}
+
+
+def _lasting(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name not in _OF_THE_WIRE}
+
+
+def _key(asked: _Object) -> str:
+    matter = {name: value for name, value in asked.items() if name not in {"host", "headers"}}
+    return json.dumps(matter, sort_keys=True)
+
+
+def _told(asked: _Object) -> str:
+    """Say in one line what was asked."""
+    line = f"{asked['method']} {asked['path']}"
+    if "query" in asked:
+        line += f"?{_encoded(asked['query'])}"
+    for form in ("json", "form", "text"):
+        if form in asked:
+            line += f" {json.dumps(asked[form], ensure_ascii=False)}"
+    return errors.one_line(line)
+
+
+def _likeness(asked: _Object, other: _Object) -> tuple[bool, bool, float]:
+    same_path = asked["path"] == other["path"]
+    ratio = SequenceMatcher(None, _told(asked), _told(other)).ratio()
+    return same_path, same_path and asked["method"] == other["method"], ratio
+
+
+def _line(value: _Object) -> str:
+    line = json.dumps(value, ensure_ascii=False)
+    # What is no UTF-8 in a body stands in the text as halves of characters.
+    return line if line.isascii() or _is_whole(line) else json.dumps(value)
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read_about(path: Path, line: str) -> tuple[bool, list[str]]:
+    try:
+        match json.loads(line):
+            case {"ringme_recording": 1, "masked": bool(mask), "also": [*also]}:
+                return mask, [str(name) for name in cast("list[object]", also)]
+            case _:
+                pass
+    except ValueError:
+        pass
+    raise ValueError(f"{path} is no recording: its first line does not say so")
+
+
+def _read_exchange(path: Path, number: int, line: str) -> tuple[_Object, _Answer]:
+    try:
+        match json.loads(line):
+            case {
+                "request": {"method": str(), "path": str()} as asked,
+                "response": {"status": int(status), "headers": {**headers}} as answer,
+            }:
+                fields = Headers({str(name): str(value) for name, value in headers.items()})
+                response = Response(status, fields, _body(cast("_Object", answer)))
+                return cast("_Object", asked), _Answer(response)
+            case {
+                "request": {"method": str(), "path": str()} as asked,
+                "error": {"kind": str(kind), "message": str(message), "sent": bool(sent)},
+            } if kind in _FAILURES:
+                failure = _Failure(kind, message, sent)
+                return cast("_Object", asked), _Answer(Response(0), failure)
+            case _:
+                pass
+    except ValueError:
+        pass
+    raise ValueError(f"{path}, line {number}, is no exchange")
+
+
+def _body(shown: _Object) -> bytes:
+    if "json" in shown:
+        return json.dumps(shown["json"]).encode()
+    if "form" in shown:
+        return _encoded(shown["form"]).encode()
+    return str(shown.get("text", "")).encode("utf-8", "surrogateescape")
+
+
+def _encoded(pairs: JSON) -> str:
+    known = [(name, value) for name, value in cast("list[list[str]]", pairs)]
+    return urlencode(known, safe="*@/", errors="surrogateescape")
