@@ -95,7 +95,7 @@ class RecordingTransport:
         try:
             response = await self._inner.send(request)
         except errors.TransportError as failure:
-            message = masker.text(str(failure))
+            message = masker.text(str(failure.args[0]))
             kind = type(failure).__name__
             exchange["error"] = {"kind": kind, "message": message, "sent": failure.sent}
             self._write(exchange)
