@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 from attrs import frozen
 
-from ringme_async import ClientCredentials, RingMe, Tenant
+from ringme_async import ClientCredentials, RetryPolicy, RingMe, Tenant
 from ringme_async.testing import FakeApplication, FakeRingMe
 
 CONCURRENCY = 64
@@ -83,7 +83,7 @@ async def with_ringme_async(url: str, tasks: Sequence[Task]) -> int:
         )
         for task in tasks
     ]
-    async with RingMe(url) as ringme:
+    async with RingMe(url, retry=RetryPolicy(attempts=6)) as ringme:
         report = await ringme.clients.get_many(whos, concurrency=CONCURRENCY)
     return report.counts["done"]
 

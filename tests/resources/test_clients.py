@@ -170,6 +170,13 @@ class TestATenant:
             with pytest.raises(InvalidRequest, match="no credentials"):
                 await ringme.clients.get(Tenant(12))
 
+    async def test_with_credentials_and_without_a_host_anywhere_is_refused(
+        self, transport: ScriptedTransport
+    ) -> None:
+        async with RingMe(auth=DEALER, transport=transport) as ringme:
+            with pytest.raises(InvalidRequest, match="no base_url"):
+                await ringme.clients.get(Tenant(12, auth=self.own))
+
     async def test_without_a_host_anywhere_is_refused(self, transport: ScriptedTransport) -> None:
         async with RingMe(auth=DEALER, transport=transport) as ringme:
             with pytest.raises(InvalidRequest, match="no base_url"):
