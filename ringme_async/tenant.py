@@ -67,6 +67,28 @@ def _host(netloc: str) -> str:
     return netloc if netloc.endswith("]") else re.sub(r":[0-9]*$", "", netloc)
 
 
+def checked_auth(auth: Auth | None) -> Auth | None:
+    """Check that credentials are some, and not a bare token or secret.
+
+    Raises:
+        InvalidRequest: They are not; the message does not show them.
+    """
+    if auth is None or _gets_tokens(auth):
+        return auth
+    kind = type(auth).__name__
+    # A traceback may show this frame with its locals.
+    del auth
+    raise InvalidRequest(f"auth is a BearerToken, ClientCredentials or the like, not a {kind}")
+
+
+def _gets_tokens(auth: object) -> bool:
+    return isinstance(auth, Auth)
+
+
+def _is_auth(_tenant: object, _attribute: object, value: Auth | None) -> None:
+    checked_auth(value)
+
+
 def _checked_id(_tenant: object, _attribute: object, value: int | str) -> None:
     client_id_in_path(value)
 
@@ -87,11 +109,11 @@ class Tenant:
         name: What you call it, in outcomes and messages; None means the client id.
 
     Raises:
-        InvalidRequest: The id or the URL is malformed.
+        InvalidRequest: The id, the URL or the credentials are malformed.
     """
 
     client_id: int | str = field(default="@me", validator=_checked_id)
-    auth: Auth | None = field(default=None, kw_only=True)
+    auth: Auth | None = field(default=None, kw_only=True, validator=_is_auth)
     base_url: str | None = field(default=None, kw_only=True, validator=_checked_origin)
     name: str | None = field(default=None, kw_only=True)
 

@@ -150,3 +150,10 @@ class TestARequestToTheRestOfTheApi:
 def test_a_response_that_is_no_json_says_so_when_it_is_read_as_json() -> None:
     with pytest.raises(DecodeError):
         Response(200, {}, b"<html>").json()
+
+
+def test_a_bare_secret_is_refused_as_auth() -> None:
+    bare: Any = "s3cret"
+
+    with pytest.raises(InvalidRequest, match="auth is a BearerToken"):
+        RingMe(URL, auth=bare, transport=ScriptedTransport([record()]))

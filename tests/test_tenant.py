@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -170,3 +172,12 @@ def test_a_string_that_shows_itself_otherwise_stands_in_the_path_as_it_was_check
             return "../../admin"
 
     assert f"{client_id_in_path(Sly('12'))}" == "12"
+
+
+def test_a_bare_secret_is_no_credentials_and_is_not_shown() -> None:
+    bare: Any = "s3cret"
+
+    with pytest.raises(InvalidRequest, match="auth is a BearerToken") as caught:
+        Tenant(auth=bare)
+
+    assert "s3cret" not in str(caught.value)

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from ringme_async.auth import Auth, TokenKey
 from ringme_async.errors import InvalidRequest
-from ringme_async.tenant import Tenant, Who, client_id_in_path, origin_of
+from ringme_async.tenant import Tenant, Who, checked_auth, client_id_in_path, origin_of
 
 UrlForm = Literal["client", "client_info"]
 
@@ -43,6 +43,7 @@ class Addressing:
         if url_form not in {"client", "client_info"}:
             raise InvalidRequest(f'url_form is "client" or "client_info", not {url_form!r}')
         origin = None if base_url is None else origin_of(base_url)
+        checked_auth(auth)
         own = None if origin is None or auth is None else TokenKey(origin, auth)
         return cls(origin, own, url_form)
 
