@@ -14,7 +14,15 @@ from tests.jumping_loop import JumpingLoop
 
 TESTS = Path(__file__).parent
 # Folders and files that take most of the time, and in which the interpreter matters least.
-SLOW = {"standin", "mirror", "cli", "docs", "test_quota_simulation.py", "test_examples.py"}
+SLOW = {
+    "standin",
+    "mirror",
+    "cli",
+    "docs",
+    "test_quota_simulation.py",
+    "test_examples.py",
+    "test_plugin.py",
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
