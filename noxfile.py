@@ -133,6 +133,14 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmark, beside other libraries; it starts nginx if it is installed."""
+    needed = nox.project.dependency_groups(PROJECT, "bench")
+    session.install("--editable", ".[fast]", *needed)
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The documentation, every warning an error; it ends up in docs/_build/html."""
     install(session, "docs")

@@ -1,0 +1,65 @@
+"""The chart: a bar for each contender, as long as its CPU time beside plain aiohttp's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+
+from benchmarks.race import Line, Spread
+
+_LEFT, _BAR, _HEIGHT, _WIDTH = 250, 400, 22, 760
+_LONGEST = 2.0
+_STYLE = (
+    "text{font:13px system-ui,sans-serif;fill:#1f2328}.num{fill:#57606a}.verb{font-weight:600}"
+    ".ours{fill:#1a7f64}.other{fill:#9aa4af}.plain{stroke:#1f2328;stroke-dasharray:3 3}"
+    ".span{stroke:#1f2328;stroke-width:1.5}"
+)
+
+
+def chart(lines: list[Line], upstream: str) -> str:
+    """Draw the chart of a race."""
+    shown = [line for line in lines if line.cpu_ratio]
+    drawn = list(_rows(shown))
+    height = 50 + _HEIGHT * len(drawn) + 30
+    unit = _BAR / _LONGEST
+    title = (
+        f"Client CPU for a request, × plain aiohttp ({escape(upstream)}; less is better; "
+        "line: least to most of the rounds)"
+    )
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
+        "<title>CPU time of a request, beside plain aiohttp</title>",
+        f"<style>{_STYLE}</style>",
+        f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
+        f'<text x="12" y="22">{title}</text>',
+        *(part.replace("@y", f"{46 + _HEIGHT * place}") for place, part in enumerate(drawn)),
+        f'<line class="plain" x1="{_LEFT + unit}" x2="{_LEFT + unit}" y1="34" y2="{height - 20}"/>',
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _rows(lines: list[Line]) -> Iterator[str]:
+    for verb in dict.fromkeys(line.verb for line in lines):
+        yield f'<g transform="translate(0 @y)"><text class="verb" x="12" y="13">{verb}</text></g>'
+        for line in lines:
+            if line.verb == verb:
+                yield _bar(line)
+
+
+def _bar(line: Line) -> str:
+    spread = Spread.of(line.cpu_ratio)
+    unit = _BAR / _LONGEST
+    length, least, most = (
+        min(value, _LONGEST) * unit for value in (spread.median, spread.least, spread.most)
+    )
+    kind = "ours" if line.label.startswith("RingMe") else "other"
+    beyond = " →" if spread.median > _LONGEST else ""
+    return (
+        '<g transform="translate(0 @y)">'
+        f'<text x="24" y="13">{escape(line.label)}</text>'
+        f'<rect class="{kind}" x="{_LEFT}" y="2" width="{length:.1f}" height="14" rx="2"/>'
+        f'<line class="span" x1="{_LEFT + least:.1f}" x2="{_LEFT + most:.1f}" y1="9" y2="9"/>'
+        f'<text class="num" x="{_LEFT + max(length, most) + 8:.1f}" y="13">'
+        f"{spread.median:.2f}{beyond}</text></g>"
+    )

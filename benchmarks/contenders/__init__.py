@@ -1,0 +1,56 @@
+"""The contenders: one file for each way to write it, and here the table of all of them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from attrs import frozen
+
+from benchmarks.work import Opened
+
+EVERY_VERB = ("GET", "GET gzip", "PUT")
+
+
+@frozen
+class Contender:
+    """One line of the table.
+
+    ``share`` says how much of the requests it makes, so that the slow ones do not hold up the rest.
+    """
+
+    name: str
+    where: str
+    verbs: tuple[str, ...] = ("GET",)
+    uvloop: bool = False
+    share: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """Its name, and the loop if that is another."""
+        return f"{self.name}, uvloop" if self.uvloop else self.name
+
+    def load(self) -> Opened:
+        """Import it, and nothing of the others."""
+        module, _, function = self.where.partition(":")
+        return cast("Opened", getattr(import_module(f"{__name__}.{module}"), function))
+
+
+PLAIN = Contender("plain aiohttp", "plain:opened", EVERY_VERB)
+
+CONTENDERS = (
+    Contender("the limit: bytes over a Protocol", "limit:opened", EVERY_VERB),
+    PLAIN,
+    Contender("plain aiohttp", "plain:opened", EVERY_VERB, uvloop=True),
+    Contender("what users write: cattrs, gather", "users:opened", EVERY_VERB),
+    Contender("aiohttp-retry", "aiohttp_retry:opened", share=0.5),
+    Contender("gidgethub", "gidgethub:opened", share=0.5),
+    Contender("httpx", "httpx:opened", share=0.1),
+    Contender("RingMe, get_many", "sdk:many_over_aiohttp", EVERY_VERB),
+    Contender("RingMe, get_many", "sdk:many_over_aiohttp", EVERY_VERB, uvloop=True),
+    Contender("RingMe, get by 64 workers", "sdk:single_over_aiohttp"),
+    Contender("RingMe, get_many, logging", "sdk:many_logged"),
+    Contender("RingMe [fast], get_many", "sdk:many_over_pyreqwest", EVERY_VERB),
+    Contender("RingMe [fast], get_many", "sdk:many_over_pyreqwest", EVERY_VERB, uvloop=True),
+    Contender("RingMe [fast], get by 64 workers", "sdk:single_over_pyreqwest"),
+)

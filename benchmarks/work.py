@@ -1,0 +1,56 @@
+"""What every contender is given to do, and how it is to be written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from attrs import frozen
+
+T = TypeVar("T")
+
+RECORD: Final = Path(__file__).with_name("record.json").read_bytes()
+TOKEN: Final = "a-token"
+CHANGE: Final = {"timezone": "Asia/Omsk", "hold_music": None}
+API: Final = "/api/ver1.0"
+
+
+@frozen
+class Work:
+    """Read, or change, clients of one host, so many at a time."""
+
+    origin: str
+    method: Literal["GET", "PUT"] = "GET"
+    concurrency: int = 64
+
+    def url(self, number: int) -> str:
+        """Spell the address of a client."""
+        return f"{self.origin}{API}/client/{number}/client/"
+
+
+Go = Callable[[int], Awaitable[int]]
+"""Does the work for so many clients; returns how many records came back."""
+
+Opened = Callable[[Work], AbstractAsyncContextManager[Go]]
+"""A contender: entered for a run, and left after it."""
+
+
+def by_workers(work: Work, one: Callable[[int], Awaitable[T]]) -> Go:
+    """Let workers, as many as may be under way at once, share the clients; keep every record."""
+
+    async def go(count: int) -> int:
+        numbers = iter(range(1, count + 1))
+        records: list[T] = []
+
+        async def worker() -> None:
+            for number in numbers:
+                record = await one(number)
+                records.append(record)
+
+        await asyncio.gather(*(worker() for _ in range(work.concurrency)))
+        return len(records)
+
+    return go
