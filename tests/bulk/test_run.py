@@ -181,6 +181,33 @@ class TestTheInput:
                 async for _ in run:
                     break
 
+    @pytest.mark.parametrize("left_early", [True, False])
+    async def test_that_is_async_and_whose_closing_fails_is_told_of(
+        self, world: World, left_early: bool
+    ) -> None:
+        class Elements:
+            def __init__(self) -> None:
+                self.left = 3
+
+            def __aiter__(self) -> Elements:
+                return self
+
+            async def __anext__(self) -> int:
+                if not self.left:
+                    raise StopAsyncIteration
+                self.left -= 1
+                await asyncio.sleep(10)
+                return self.left
+
+            async def aclose(self) -> None:
+                raise OSError("cannot be closed")
+
+        with pytest.raises(OSError, match="cannot be closed"):
+            async with BulkRun(Elements(), scripted(world)) as run:
+                async for _ in run:
+                    if left_early:
+                        break
+
     async def test_is_pulled_no_further_than_needed(self, world: World) -> None:
         pulled: list[int] = []
         async with BulkRun(
@@ -410,6 +437,44 @@ class TestTheEnd:
         with pytest.raises(asyncio.CancelledError):
             await BulkRun([1], make)
 
+    async def test_lets_a_job_that_does_not_heed_it_be_the_last_of_its_worker(
+        self, world: World
+    ) -> None:
+        class Deaf(ScriptedJob):
+            async def run(self) -> Any:
+                world.started.append((now(), self.name))
+                try:
+                    await asyncio.sleep(100)
+                except asyncio.CancelledError:
+                    await asyncio.sleep(1)
+                    return self.name
+
+        async with BulkRun(range(100), lambda n: Deaf(world, n, []), concurrency=1):
+            await asyncio.sleep(1)
+
+        assert [name for _, name in world.started] == [0]
+
+    async def test_by_a_bug_starts_nothing_for_the_outcomes_that_are_read_after_it(
+        self, world: World
+    ) -> None:
+        class Broken(ScriptedJob):
+            async def run(self) -> Any:
+                await asyncio.sleep(50)
+                raise ZeroDivisionError("bug")
+
+        def make(number: int) -> ScriptedJob:
+            return scripted(world)(number) if number else Broken(world, number, [])
+
+        seen: list[int] = []
+        with pytest.raises(ZeroDivisionError, match="bug"):
+            async with BulkRun(range(100), make, concurrency=2) as run:
+                await asyncio.sleep(100)
+                async for outcome in run:
+                    seen.append(outcome.index)  # noqa: PERF401 - the bug ends the loop
+
+        assert seen == [1, 2, 3]
+        assert len(world.started) == 3
+
     def test_by_ctrl_c_leaves_nothing_behind_and_says_nothing(self) -> None:
         program = Path(__file__).with_name("interrupted.py")
         process = subprocess.Popen(
@@ -471,6 +536,7 @@ class TestADeadline:
                 try:
                     await asyncio.sleep(100)
                 except asyncio.CancelledError:
+                    await asyncio.sleep(1)
                     return NotBefore(1000.0)
 
         (outcome,) = await BulkRun([1], lambda n: Late(world, n, [1.0]), deadline=5)
@@ -522,6 +588,28 @@ class TestADeadline:
         assert len(report) == 20
         assert report.complete
 
+    async def test_hands_over_what_it_came_before_no_faster_than_it_is_read(
+        self, world: World
+    ) -> None:
+        make = scripted(world, lambda _: [NotBefore(1000.0)], quota_key="dealer")
+
+        async with BulkRun(range(100), make, concurrency=4, deadline=5) as run:
+            await asyncio.sleep(10)
+            assert run.progress.unread == 8
+            assert run.progress.held_by == "consumer"
+            left = [outcome async for outcome in run]
+
+        assert [outcome.index for outcome in left] == list(range(100))
+        assert all(isinstance(outcome, NotAttempted) for outcome in left)
+
+    async def test_does_not_hide_that_an_async_input_broke(self, world: World) -> None:
+        async def elements() -> AsyncIterator[int]:
+            yield 1
+            raise LookupError("the stream broke off")
+
+        with pytest.raises(LookupError, match="broke off"):
+            await BulkRun(elements(), scripted(world), deadline=5)
+
     async def test_that_is_kept_changes_nothing(self, world: World) -> None:
         report = await BulkRun(range(3), scripted(world), deadline=100, host_of=itself)
 
@@ -537,6 +625,12 @@ class TestADeadline:
                 await names_of(run)
 
         assert len(asyncio.all_tasks()) == 1
+
+
+def test_an_outcome_says_whether_it_went_well() -> None:
+    assert Done(1, 0, 1, "value").ok
+    assert not Failed(1, 0, 1, ResponseLost("cut off")).ok
+    assert not NotAttempted(1, 0).ok
 
 
 async def test_a_report_raises_its_errors_together(world: World) -> None:
