@@ -61,7 +61,11 @@ class Addressing:
 
     def key_of(self, tenant: Tenant | None) -> TokenKey:
         """Choose the credentials and the host; never send credentials to a host not theirs."""
-        if tenant is None or (tenant.auth is None and tenant.origin in {None, self.origin}):
+        if tenant is None:
+            return self._own_key()
+        if not isinstance(tenant, Tenant):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidRequest(f"tenant is a Tenant, not a {type(tenant).__name__}")
+        if tenant.auth is None and tenant.origin in {None, self.origin}:
             return self._own_key()
         origin = tenant.origin or self.origin
         if origin is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from typing import cast
 from urllib.parse import urlencode
 
 from ringme_async.auth import TokenKey
@@ -12,6 +13,7 @@ from ringme_async.dispatch import Call, OnQuota
 from ringme_async.errors import InvalidRequest, one_line
 from ringme_async.models import JSON
 from ringme_async.transports import Response
+from ringme_async.wording import shown
 
 _METHOD = re.compile(r"[A-Z]{1,20}", re.ASCII)
 _PATH = re.compile(r"(/[A-Za-z0-9@._~!$&'()*+,;=:-]*)+", re.ASCII)
@@ -31,19 +33,17 @@ def raw_call(
     """Make the call for a request that no model exists for.
 
     Raises:
-        InvalidRequest: The method or the path is malformed, or the body is no JSON.
+        InvalidRequest: The method, the path or the query is malformed, or the body is no JSON.
     """
-    if _METHOD.fullmatch(method) is None:
-        raise InvalidRequest(f"a method is in capitals, such as GET, not {one_line(method, 40)!r}")
     return Call(
-        method,
+        _checked_method(method),
         _checked_path(path),
         key,
         _whole,
         client_id=None,
         idempotent=idempotent,
         timeout=timeout,
-        query=f"?{urlencode(params)}" if params else "",
+        query=_query(params),
         body=b"" if body is None else _encoded(body),
         on_quota=on_quota,
     )
@@ -53,18 +53,67 @@ def _whole(response: Response) -> Response:
     return response
 
 
-def _checked_path(path: str) -> str:
-    segments = path.split("/")
-    if _PATH.fullmatch(path) is None or "." in segments or ".." in segments or "" in segments[1:-1]:
+def _checked_method(method: object) -> str:
+    if not isinstance(method, str) or _METHOD.fullmatch(method) is None:
+        raise InvalidRequest(f"a method is in capitals, such as GET, not {shown(method)}")
+    return method
+
+
+def _checked_path(path: object) -> str:
+    if not isinstance(path, str) or not _is_plain(path):
         raise InvalidRequest(
             "a path starts with / and follows /api/ver1.0, without query, escapes or dots;"
-            f" not {one_line(path, 60)!r}"
+            f" not {shown(path)}"
         )
     return path
+
+
+def _is_plain(path: str) -> bool:
+    segments = path.split("/")
+    return (
+        _PATH.fullmatch(path) is not None
+        and "." not in segments
+        and ".." not in segments
+        and "" not in segments[1:-1]
+    )
+
+
+def _query(params: object) -> str:
+    if params is None:
+        return ""
+    if not isinstance(params, Mapping):
+        raise InvalidRequest(f"params is a mapping, not {shown(params)}")
+    pairs = [_pair(name, value) for name, value in cast("Mapping[object, object]", params).items()]
+    return f"?{urlencode(pairs)}" if pairs else ""
+
+
+def _pair(name: object, value: object) -> tuple[str, str]:
+    if not (isinstance(name, str) and _is_text(name)):
+        raise InvalidRequest(f"the name of a parameter is a string, not {shown(name)}")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InvalidRequest(f"params: {shown(name)} is a string or an integer, not {shown(value)}")
+    try:
+        text = str(value)
+    except ValueError:
+        # Python writes no integer of thousands of digits.
+        text = None
+    if text is None or not _is_text(text):
+        raise InvalidRequest(f"params: {shown(name)} cannot be sent: {shown(value)}")
+    return name, text
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether a text has a UTF-8 form: half of a surrogate pair has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _encoded(body: JSON) -> bytes:
     try:
         return json.dumps(body, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"the body is no JSON: {one_line(str(error))}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        flaw = one_line(str(error))
+    raise InvalidRequest(f"the body is no JSON: {flaw}")

@@ -1,0 +1,108 @@
+"""Calls to the rest of the API: what could never be right is refused before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from ringme_async import BearerToken, InvalidRequest, RingMe
+from ringme_async.wording import shown
+from tests.scripted import ScriptedTransport, record
+
+PATH = "/client/@me/extension/"
+
+
+@pytest.fixture
+def transport() -> ScriptedTransport:
+    return ScriptedTransport([record()])
+
+
+@pytest.fixture
+async def ringme(transport: ScriptedTransport) -> AsyncIterator[RingMe]:
+    async with RingMe(
+        "https://pbx.example.com", auth=BearerToken("token"), transport=transport
+    ) as opened:
+        yield opened
+    if transport.requests:
+        assert transport.requests[-1].url.startswith(f"https://pbx.example.com/api/ver1.0{PATH}")
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("method", [None, 5, b"GET", ["GET"]], ids=repr)
+async def test_a_method_that_is_no_text_is_refused(
+    ringme: RingMe, transport: ScriptedTransport, method: Any
+) -> None:
+    with pytest.raises(InvalidRequest, match="a method is in capitals"):
+        await ringme.request(method, PATH)
+    assert transport.requests == []
+
+
+@pytest.mark.parametrize("path", [None, 5, b"/client/", ["/client/"]], ids=repr)
+async def test_a_path_that_is_no_text_is_refused(
+    ringme: RingMe, transport: ScriptedTransport, path: Any
+) -> None:
+    with pytest.raises(InvalidRequest, match="a path starts with /"):
+        await ringme.request("GET", path)
+    assert transport.requests == []
+
+
+@pytest.mark.parametrize(
+    ("params", "flaw"),
+    [
+        ({"q": "\ud800"}, "params: 'q' cannot be sent"),
+        ({"\udfff": "q"}, "the name of a parameter is a string, not '"),
+        ({5: "q"}, "the name of a parameter is a string, not 5"),
+        ({"q": None}, "params: 'q' is a string or an integer, not None"),
+        ({"q": True}, "params: 'q' is a string or an integer, not True"),
+        ({"q": 1.5}, "params: 'q' is a string or an integer, not 1.5"),
+        ({"q": 10**5_000}, "params: 'q' cannot be sent: an integer of 16610 bits"),
+        ([("q", "1")], "params is a mapping, not"),
+        ("q=1", "params is a mapping, not 'q=1'"),
+    ],
+    ids=lambda value: shown(value)[:30],
+)
+async def test_a_query_that_cannot_be_sent_is_refused(
+    ringme: RingMe, transport: ScriptedTransport, params: Any, flaw: str
+) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        await ringme.request("GET", PATH, params=params)
+    assert str(caught.value).startswith(flaw)
+    assert transport.requests == []
+
+
+async def test_a_query_is_sent_escaped(ringme: RingMe, transport: ScriptedTransport) -> None:
+    await ringme.request("GET", PATH, params={"q": "a&b=\u044f", "page": 2})
+    assert transport.requests[0].url.endswith(f"{PATH}?q=a%26b%3D%D1%8F&page=2")
+
+
+async def test_an_empty_query_is_none(ringme: RingMe, transport: ScriptedTransport) -> None:
+    await ringme.request("GET", PATH, params={})
+    assert transport.requests[0].url.endswith(PATH)
+
+
+@pytest.mark.parametrize(
+    "body", [object(), float("nan"), {1, 2}, {(1, 2): 3}, nested(100_000), 10**5_000], ids=type
+)
+async def test_a_body_that_is_no_json_is_refused(
+    ringme: RingMe, transport: ScriptedTransport, body: Any
+) -> None:
+    with pytest.raises(InvalidRequest, match="the body is no JSON"):
+        await ringme.request("POST", PATH, json=body)
+    assert transport.requests == []
+
+
+async def test_a_tenant_that_is_none_is_refused(
+    ringme: RingMe, transport: ScriptedTransport
+) -> None:
+    name: Any = "acme"
+    with pytest.raises(InvalidRequest, match="tenant is a Tenant, not a str"):
+        await ringme.request("GET", PATH, tenant=name)
+    assert transport.requests == []
