@@ -72,9 +72,7 @@ def decode_client(body: bytes) -> Client:
     """
     record = _decode(body)
     try:
-        if isinstance(record, dict):
-            return client_from_json(record)
-        raise DecodeError(f"a record must be a JSON object, not {shown(record)}", value=record)
+        return client_from_json(cast("dict[str, JSON]", record))
     except DecodeError as error:
         if _too_deep(record):
             raise _nested_too_deep(body) from None
@@ -86,8 +84,11 @@ def client_from_json(record: Mapping[str, JSONLike]) -> Client:
     """Make a client of a record that is decoded already.
 
     Raises:
-        DecodeError: A field has the wrong JSON type; ``field`` and ``value`` name it.
+        DecodeError: It is no object, or a field has the wrong JSON type; ``field`` and ``value``
+            name it.
     """
+    if not isinstance(record, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DecodeError(f"a record must be a JSON object, not {shown(record)}", value=record)
     if len(record) == len(FIELDS):
         try:
             return _structure_whole(record, Client)
@@ -115,8 +116,10 @@ def client_to_json(client: Client) -> dict[str, JSON]:
     the fields is that of ``Client``. A client that was made by hand has all 28 of them.
 
     Raises:
-        InvalidRequest: The client was made by hand, and a field has no wire form.
+        InvalidRequest: The client was made by hand, and a field has no wire form; or it is none.
     """
+    if not isinstance(client, Client):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidRequest(f"client is a Client, not {shown(client)}")
     record: dict[str, JSON] = _unstructure(client)
     extra = client.extra
     if isinstance(extra, RecordExtra):

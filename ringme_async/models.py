@@ -94,6 +94,12 @@ def _as_geo_list(value: GeoList | str | None) -> GeoList | str | None:
     return GeoList(value) if isinstance(value, str) and is_geo_list(value) else value
 
 
+def _as_extra(value: Mapping[str, JSONLike]) -> FrozenJSON:
+    if not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidRequest(f"extra must be a mapping of fields, not {shown(value)}")
+    return frozen_json(value)
+
+
 @frozen
 class Client:
     """One tenant of the PBX, as the server last told of it.
@@ -170,7 +176,7 @@ class Client:
     record_stereo: bool | None = None
     reg_status_log: bool | None = None
     extra_params: str | None = None
-    extra: FrozenJSON = field(default=_NO_EXTRA, converter=frozen_json)
+    extra: FrozenJSON = field(default=_NO_EXTRA, converter=_as_extra)
 
     def __repr__(self) -> str:
         said = [(name, getattr(self, name)) for name in FIELDS]
@@ -231,7 +237,7 @@ class ClientUpdate:
     )
     disk_space_notify_email: str | None | Unset = field(default=UNSET, validator=email_or_null)
     timezone: str | None | Unset = field(default=UNSET, validator=zone_or_null)
-    extra: FrozenJSON = field(default=_NO_EXTRA, converter=frozen_json, validator=_unmodelled)
+    extra: FrozenJSON = field(default=_NO_EXTRA, converter=_as_extra, validator=_unmodelled)
 
     @classmethod
     def diff(cls, before: Client, after: Client) -> ClientUpdate:
@@ -242,8 +248,11 @@ class ClientUpdate:
         lacks is no wish to clear it, and is not named.
 
         Raises:
-            InvalidRequest: ``after`` differs by a value that cannot be written.
+            InvalidRequest: ``after`` differs by a value that cannot be written, or one of the two
+                is no ``Client``.
         """
+        _is_client("before", before)
+        _is_client("after", after)
         changed: dict[str, Any] = {
             name: getattr(after, name)
             for name in WRITABLE
@@ -257,7 +266,12 @@ class ClientUpdate:
         return cls(**changed, extra=extra)
 
     def apply_to(self, client: Client) -> Client:
-        """Give the client as it is after this update, if the server does as told."""
+        """Give the client as it is after this update, if the server does as told.
+
+        Raises:
+            InvalidRequest: It is no ``Client``.
+        """
+        _is_client("client", client)
         return evolve(client, **self._named(), extra=client.extra | self.extra)
 
     def changes(self) -> dict[str, JSON]:
@@ -280,6 +294,11 @@ class ClientUpdate:
     def _named(self) -> dict[str, Any]:
         named = {name: getattr(self, name) for name in WRITABLE}
         return {name: value for name, value in named.items() if value is not UNSET}
+
+
+def _is_client(name: str, value: object) -> None:
+    if not isinstance(value, Client):
+        raise InvalidRequest(f"{name} is a Client, not {shown(value)}")
 
 
 WRITABLE: Final[tuple[str, ...]] = tuple(

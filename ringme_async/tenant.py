@@ -98,6 +98,11 @@ def _checked_origin(_tenant: object, _attribute: object, value: str | None) -> N
         origin_of(value)
 
 
+def _is_name(_tenant: object, _attribute: object, value: str | None) -> None:
+    if not (value is None or isinstance(value, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidRequest(f"name is a string, not {shown(value)}")
+
+
 @frozen
 class Tenant:
     """A client with credentials, and perhaps a host, of its own.
@@ -109,13 +114,13 @@ class Tenant:
         name: What you call it, in outcomes and messages; None means the client id.
 
     Raises:
-        InvalidRequest: The id, the URL or the credentials are malformed.
+        InvalidRequest: The id, the URL, the credentials or the name are malformed.
     """
 
     client_id: int | str = field(default="@me", validator=_checked_id)
     auth: Auth | None = field(default=None, kw_only=True, validator=_is_auth)
     base_url: str | None = field(default=None, kw_only=True, validator=_checked_origin)
-    name: str | None = field(default=None, kw_only=True)
+    name: str | None = field(default=None, kw_only=True, validator=_is_name)
 
     @property
     def origin(self) -> str | None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringme_async.codec import client_from_json, client_to_json
-from ringme_async.errors import InvalidRequest
+from ringme_async.errors import DecodeError, InvalidRequest
 from ringme_async.models import (
     FIELDS,
     UNSET,
@@ -284,3 +284,32 @@ def test_applying_an_update_keeps_what_the_record_lacked() -> None:
 
     assert client_to_json(changed) == {"id": 12, "hold_music": 5, "newer": 2}
     assert client_to_json(client) == {"id": 12, "newer": 1}
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "x", [], [("a", 1)]], ids=repr)
+@pytest.mark.parametrize("kind", [ClientUpdate, lambda extra: Client(id=12, extra=extra)])
+def test_extra_that_is_no_mapping_is_refused_by_its_name(kind: Any, wrong: Any) -> None:
+    with pytest.raises(InvalidRequest, match="extra must be a mapping of fields, not "):
+        kind(extra=wrong)
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda wrong: ClientUpdate.diff(wrong, Client(id=1)), "before"),
+        (lambda wrong: ClientUpdate.diff(Client(id=1), wrong), "after"),
+        (lambda wrong: ClientUpdate().apply_to(wrong), "client"),
+        (client_to_json, "client"),
+    ],
+)
+def test_what_is_no_client_is_refused_by_its_name(make: Any, named: str) -> None:
+    for wrong in (None, 5, {"id": 1}):
+        with pytest.raises(InvalidRequest, match=f"^{named} is a Client, not "):
+            make(wrong)
+
+
+def test_a_record_that_is_no_object_is_no_record() -> None:
+    for wrong in (None, 5, "x", [1]):
+        record: Any = wrong
+        with pytest.raises(DecodeError, match="a record must be a JSON object"):
+            client_from_json(record)

@@ -181,3 +181,9 @@ def test_a_bare_secret_is_no_credentials_and_is_not_shown() -> None:
         Tenant(auth=bare)
 
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_name_that_is_no_text_is_refused() -> None:
+    name: Any = 5
+    with pytest.raises(InvalidRequest, match="name is a string, not 5"):
+        Tenant(12, name=name)
