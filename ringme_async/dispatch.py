@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Generic, Literal, TypeVar
 
@@ -57,9 +57,9 @@ class Call(Generic[T]):
     on_quota: OnQuota = "raise"
 
     @property
-    def host(self) -> str:
-        """The host, and the port if there is one, that the call goes to."""
-        return self.key.origin.partition("://")[2]
+    def url(self) -> str:
+        """Where the call goes, without its query."""
+        return f"{self.key.origin}{API_ROOT}{self.path}"
 
 
 @define(eq=False)
@@ -98,7 +98,7 @@ class Dispatcher:
             RingMeError: The last thing that went wrong, or DeadlineExceeded.
         """
         account = Account() if account is None else account
-        trace = self.observers.trace(call.method, call.path, call.host, call.client_id)
+        trace = self.observers.trace(call.method, call.path, call.url, call.client_id)
         trace.call_started()
         try:
             value = await self._within_deadline(call, account, trace)
@@ -211,10 +211,10 @@ class _Run(Generic[T]):
 
     async def attempt(self, token: Token, reservation: Reservation) -> T:
         self.account.attempts += 1
-        self.trace.attempt_sent(self.account.attempts)
+        extra = self.trace.attempt_sent(self.account.attempts)
         response: Response | None = None
         try:
-            response = await self.rooms.transport.send(self.request(token))
+            response = await self.rooms.transport.send(self.request(token, extra))
             value = self.judged(response, token, reservation)
         except BaseException as error:
             if response is None:
@@ -266,9 +266,10 @@ class _Run(Generic[T]):
             error.value = None
         raise error.with_traceback(None)
 
-    def request(self, token: Token) -> Request:
+    def request(self, token: Token, extra: Mapping[str, str]) -> Request:
         call = self.call
         fields = {
+            **extra,
             "accept": "application/json",
             "accept-encoding": "gzip",
             "authorization": token.authorization,
@@ -276,8 +277,9 @@ class _Run(Generic[T]):
         }
         if call.body:
             fields["content-type"] = "application/json"
-        url = f"{call.key.origin}{API_ROOT}{call.path}{call.query}"
-        return Request(call.method, url, Headers(fields), call.body, self.rooms.timeouts)
+        return Request(
+            call.method, call.url + call.query, Headers(fields), call.body, self.rooms.timeouts
+        )
 
     def withdraw(self, budget: RetryBudget, error: RingMeError, tries: int) -> int:
         if tries >= self.rooms.retry.attempts:

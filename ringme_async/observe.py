@@ -5,13 +5,27 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Iterable
-from typing import Protocol
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 
+# Nothing is printed for programs that set no logging up.
+logging.getLogger("ringme_async").addHandler(logging.NullHandler())
 _log = logging.getLogger("ringme_async.observe")
 _call_numbers = itertools.count(1)
+_TOKEN = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+# What says who asks for what, and in which form, is not for observers to say.
+_NOT_FOR_OBSERVERS = frozenset(
+    {
+        *("accept", "accept-encoding", "authorization", "connection", "content-encoding"),
+        *("content-length", "content-type", "cookie", "expect", "host", "keep-alive"),
+        *("proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "user-agent"),
+    }
+)
 
 
 @frozen
@@ -26,13 +40,15 @@ class CallStarted:
 
 @frozen
 class AttemptSent:
-    """A request enters the transport. ``attempt`` counts from 1."""
+    """A request enters the transport. ``attempt`` counts from 1; ``url`` has no query."""
 
     call: int
     method: str
     path: str
     host: str
     attempt: int
+    client_id: str | None
+    url: str
 
 
 @frozen
@@ -71,10 +87,15 @@ class TokenFetched:
 
 @frozen
 class Parked:
-    """A call or a bulk item waits for its quota, for ``delay`` seconds."""
+    """A call or a bulk item waits for its quota, for ``delay`` seconds.
+
+    A bulk item is no call while it waits: then ``call`` is None. Those that wait behind it, with the
+    same credentials, are not told of.
+    """
 
     client_id: str | None
     delay: float
+    call: int | None = None
 
 
 @frozen
@@ -82,6 +103,7 @@ class Woken:
     """What was parked goes on."""
 
     client_id: str | None
+    call: int | None = None
 
 
 @frozen
@@ -117,13 +139,27 @@ class Observer(Protocol):
         ...
 
 
+@runtime_checkable
+class HeaderObserver(Observer, Protocol):
+    """An observer that has headers sent along with each attempt, such as a trace context."""
+
+    def headers_for(self, event: AttemptSent) -> Mapping[str, str]:
+        """Give the headers of an attempt that it has just been told of.
+
+        Those that the SDK sends itself, and those that frame a message, cannot be given: they are
+        left out, and that is logged. So are headers that HTTP could not carry.
+        """
+        ...
+
+
 class Observers:
     """The installed observers as one; an observer that raises is logged and breaks nothing."""
 
-    __slots__ = ("_observers",)
+    __slots__ = ("_givers", "_observers")
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = tuple(observers)
+        self._givers = tuple(one for one in self._observers if isinstance(one, HeaderObserver))
 
     def __call__(self, event: Event) -> None:
         """Hand one event to each observer."""
@@ -133,11 +169,30 @@ class Observers:
             except Exception:  # noqa: BLE001 - an observer must break nothing, whatever it raises
                 _log.exception("An observer failed on %s", type(event).__name__)
 
-    def trace(self, method: str, path: str, host: str, client_id: str | None) -> Trace:
-        """Begin to tell of a call; silent, and free, while no observer is installed."""
+    def headers_for(self, event: AttemptSent) -> Mapping[str, str]:
+        """Collect what observers want to be sent along with an attempt."""
+        if not self._givers:
+            return _NO_HEADERS
+        given: dict[str, str] = {}
+        for observer in self._givers:
+            try:
+                given |= _sendable(observer.headers_for(event))
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("An observer failed to give headers")
+        return given
+
+    def trace(self, method: str, path: str, url: str, client_id: str | None) -> Trace:
+        """Begin to tell of a call; silent, and free, while no observer is installed.
+
+        Args:
+            method: Its method.
+            path: Its path, below the API's root.
+            url: Its whole URL, without the query.
+            client_id: Whom it is for.
+        """
         if not self._observers:
             return _SILENT
-        return _TellingTrace(self, method, path, host, client_id)
+        return _TellingTrace(self, method, path, url, client_id)
 
 
 class Trace:
@@ -148,8 +203,9 @@ class Trace:
     def call_started(self) -> None:
         """The call begins."""
 
-    def attempt_sent(self, attempt: int) -> None:
-        """A request enters the transport."""
+    def attempt_sent(self, attempt: int) -> Mapping[str, str]:
+        """A request enters the transport; give the headers that observers want along with it."""
+        return _NO_HEADERS
 
     def attempt_ended(self, status_code: int | None, error: BaseException | None) -> None:
         """The attempt sent last came back."""
@@ -176,32 +232,47 @@ class _TellingTrace(Trace):
         "_began",
         "_client_id",
         "_host",
+        "_loop",
         "_method",
         "_number",
         "_path",
         "_sent",
         "_tell",
+        "_url",
     )
 
     def __init__(
-        self, tell: Observers, method: str, path: str, host: str, client_id: str | None
+        self, tell: Observers, method: str, path: str, url: str, client_id: str | None
     ) -> None:
         self._tell = tell
         self._number = next(_call_numbers)
         self._method = method
         self._path = path
-        self._host = host
+        self._url = url
+        self._host = url.partition("://")[2].partition("/")[0]
         self._client_id = client_id
         self._attempt = 0
-        self._began = self._sent = _now()
+        # Kept, for a call that is thrown away with its loop is told of when no loop runs.
+        self._loop = asyncio.get_running_loop()
+        self._began = self._sent = self._loop.time()
 
     def call_started(self) -> None:
         self._tell(CallStarted(self._number, self._method, self._path, self._client_id))
 
-    def attempt_sent(self, attempt: int) -> None:
+    def attempt_sent(self, attempt: int) -> Mapping[str, str]:
         self._attempt = attempt
-        self._sent = _now()
-        self._tell(AttemptSent(self._number, self._method, self._path, self._host, attempt))
+        self._sent = self._loop.time()
+        event = AttemptSent(
+            self._number,
+            self._method,
+            self._path,
+            self._host,
+            attempt,
+            self._client_id,
+            self._url,
+        )
+        self._tell(event)
+        return self._tell.headers_for(event)
 
     def attempt_ended(self, status_code: int | None, error: BaseException | None) -> None:
         self._tell(
@@ -211,7 +282,7 @@ class _TellingTrace(Trace):
                 self._path,
                 self._host,
                 self._attempt,
-                _now() - self._sent,
+                self._loop.time() - self._sent,
                 status_code,
                 _type_name(error),
             )
@@ -222,10 +293,10 @@ class _TellingTrace(Trace):
         self._tell(RetryScheduled(self._number, self._path, self._attempt, delay, name))
 
     def parked(self, delay: float) -> None:
-        self._tell(Parked(self._client_id, delay))
+        self._tell(Parked(self._client_id, delay, self._number))
 
     def woken(self) -> None:
-        self._tell(Woken(self._client_id))
+        self._tell(Woken(self._client_id, self._number))
 
     def call_ended(self, error: BaseException | None) -> None:
         self._tell(
@@ -235,14 +306,24 @@ class _TellingTrace(Trace):
                 self._path,
                 self._client_id,
                 self._attempt,
-                _now() - self._began,
+                self._loop.time() - self._began,
                 _type_name(error),
             )
         )
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+def _sendable(given: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what no observer may say, and what would break the message."""
+    sendable: dict[str, str] = {}
+    for name, value in given.items():
+        low = name.lower()
+        if low in _NOT_FOR_OBSERVERS:
+            _log.warning("An observer may not set the header %s", low)
+        elif _TOKEN.fullmatch(low) is None or not (value.isascii() and value.isprintable()):
+            _log.warning("An observer gave a header that cannot be sent")
+        else:
+            sendable[low] = value
+    return sendable
 
 
 def _type_name(error: BaseException | None) -> str | None:

@@ -19,9 +19,12 @@ from ringme_async.observe import (
 )
 
 
+URL = "https://pbx.example.com/api/ver1.0/client/12/client/"
+
+
 async def test_a_trace_tells_the_whole_life_of_a_call_under_one_number() -> None:
     told: list[Event] = []
-    trace = Observers([told.append]).trace("GET", "/client/12/client/", "pbx.example.com", "12")
+    trace = Observers([told.append]).trace("GET", "/client/12/client/", URL, "12")
 
     trace.call_started()
     trace.attempt_sent(1)
@@ -49,7 +52,7 @@ async def test_a_trace_tells_the_whole_life_of_a_call_under_one_number() -> None
 
 async def test_an_attempt_that_failed_is_told_with_the_name_of_the_error() -> None:
     told: list[Event] = []
-    trace = Observers([told.append]).trace("GET", "/", "pbx.example.com", None)
+    trace = Observers([told.append]).trace("GET", "/", URL, None)
 
     trace.attempt_ended(None, TimeoutError())
 

@@ -14,6 +14,7 @@ from ringme_async.bulk import NotBefore
 from ringme_async.dispatch import Account, Call, Dispatcher, sign
 from ringme_async.errors import DeadlineExceeded, RateLimited, RingMeError
 from ringme_async.models import Client, ClientUpdate
+from ringme_async.observe import Parked, Woken
 from ringme_async.plan import Applied, PlannedChange
 
 T = TypeVar("T")
@@ -27,6 +28,7 @@ class _Job(ABC, Generic[T]):
     call: Call[Client]
     parks: bool
     account: Account = field(factory=Account, kw_only=True)
+    _told_parked: bool = field(default=False, init=False)
 
     @property
     def quota_key(self) -> TokenKey:
@@ -46,15 +48,25 @@ class _Job(ABC, Generic[T]):
 
     def not_before(self) -> float | None:
         wait = self.dispatcher.quotas.of(self.call.key).exhausted_for()
-        return None if wait is None else asyncio.get_running_loop().time() + wait
+        return None if wait is None else self._parked_for(wait)
 
     async def run(self) -> T | NotBefore:
+        if self._told_parked:
+            self._told_parked = False
+            self.dispatcher.observers(Woken(self.call.client_id))
         try:
             return await self.work()
         except RateLimited as refused:
             if not self.parks:
                 raise
-            return NotBefore(asyncio.get_running_loop().time() + refused.reset_after)
+            return NotBefore(self._parked_for(refused.reset_after))
+
+    def _parked_for(self, wait: float) -> float:
+        """Tell of the wait, once however often it is asked for; give the moment of its end."""
+        if not self._told_parked:
+            self._told_parked = True
+            self.dispatcher.observers(Parked(self.call.client_id, wait))
+        return asyncio.get_running_loop().time() + wait
 
     def abandon(self) -> RingMeError:
         error = DeadlineExceeded("the deadline of the run passed while it was under way")
