@@ -220,12 +220,20 @@ def _object_in(request: Request) -> tuple[Mapping[str, JSON], str | None]:
         told = kind.strip() or "nothing"
         return NOTHING, f"the Content-Type must be application/json, not {told}"
     try:
-        value: JSON = json.loads(request.body.decode(), parse_constant=_refuse_constant)
+        value: JSON = json.loads(
+            request.body.decode(), parse_float=_number, parse_constant=_refuse_constant
+        )
     except (ValueError, RecursionError):
         return NOTHING, "the body must be JSON in UTF-8"
     if not isinstance(value, dict):
         return NOTHING, "the body must be a JSON object"
     return value, None
+
+
+def _number(text: str) -> JSON:
+    # JSON knows one kind of numbers: 7.0 is a whole one.
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def _refuse_constant(name: str) -> JSON:

@@ -26,6 +26,7 @@ from ringme_async.testing.journal import (
     check_updated,
 )
 from ringme_async.testing.oauth import OAuthRoom
+from ringme_async.testing.openapi import Description
 from ringme_async.testing.schema import JSON
 from ringme_async.testing.script import Faults
 from ringme_async.testing.setup import SetUp
@@ -154,6 +155,16 @@ class FakeRingMe(SetUp):
         from ringme_async.testing.loopback import LoopbackServer  # noqa: PLC0415
 
         return LoopbackServer(self, host=host, port=port, ssl_context=ssl_context)
+
+    def openapi(self, base_url: str = base_url) -> Mapping[str, JSON]:
+        """Describe the API, as the fake's settings have it, in OpenAPI 3.1.
+
+        A fake on a socket shows this at ``/openapi.json``.
+
+        Args:
+            base_url: Where the API is said to be: scheme, host and port.
+        """
+        return Description(self.engine.api.later_revision, self.require_gzip).at(base_url)
 
     @asynccontextmanager
     async def outage(self) -> AsyncGenerator[None, None]:

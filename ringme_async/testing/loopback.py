@@ -15,6 +15,7 @@ from aiohttp import web
 from ringme_async.testing import faults
 from ringme_async.testing.engine import Engine, accepts_gzip
 from ringme_async.testing.packing import garbled, packed, zeros
+from ringme_async.testing.pages import page_at
 from ringme_async.testing.visit import Visit
 from ringme_async.transports import Headers, Request
 
@@ -35,6 +36,8 @@ class LoopbackServer:
     """Serves a fake on a socket of this machine, in the running loop.
 
     Use it as ``async with LoopbackServer(fake) as url``. What it stops in mid-answer is cut off.
+    Beside the API it has the fake's OpenAPI description, ``/openapi.json``, and a page to try calls
+    on, ``/docs``.
 
     Args:
         fake: What to serve.
@@ -55,6 +58,7 @@ class LoopbackServer:
         ssl_context: SSLContext | None = None,
     ) -> None:
         self.url: str = ""
+        self._fake = fake
         self._engine: Engine = fake.engine
         self._host = host
         self._port = port
@@ -94,6 +98,9 @@ class LoopbackServer:
         await self._server.wait_closed()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        page = page_at(request, self._fake)
+        if page is not None:
+            return page
         visit = self._engine.receive(await _plain(request))
         try:
             await asyncio.sleep(visit.delay)

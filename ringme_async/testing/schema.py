@@ -19,6 +19,9 @@ JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON
 WireType = Literal["integer", "string", "boolean"]
 
 _LONG = 2**63
+# Ranges that a pattern in the description can name as well.
+CONTROLS = r"\x00-\x1f\x7f-\x9f"
+_UNFIT = re.compile(rf"[{CONTROLS}\ud800-\udfff]")
 
 
 @frozen(kw_only=True)
@@ -37,7 +40,9 @@ class FieldSpec:
         longest: How many characters a string may have.
         least: The smallest number.
         most: The greatest number.
-        check: Says what else is wrong with a value of the right type; None if nothing is.
+        listed: Gives all the values there are on this machine, where another may have others;
+            an empty set if it knows none, and then any will do.
+        unlisted: What is wrong with a value that is not among them.
     """
 
     name: str
@@ -51,13 +56,8 @@ class FieldSpec:
     longest: int = 255
     least: int = -_LONG
     most: int = _LONG - 1
-    check: Callable[[str], str | None] | None = field(default=None, repr=False)
-
-
-def _zone_flaw(name: str) -> str | None:
-    # A machine without a database of zones knows none at all, and cannot tell.
-    zones = _zones()
-    return "is no IANA time zone" if zones and name not in zones else None
+    listed: Callable[[], frozenset[str]] | None = field(default=None, repr=False)
+    unlisted: str = ""
 
 
 @cache
@@ -87,7 +87,7 @@ _SPECS = (
         meaning="where the mail about disk space goes",
         writable=True,
         longest=254,
-        pattern=r"[^@\s]+@[^@\s]+",
+        pattern=rf"[^@\s{CONTROLS}]+@[^@\s{CONTROLS}]+",
     ),
     _whole(
         name="disk_space_notify_threshold",
@@ -145,7 +145,8 @@ _SPECS = (
         writable=True,
         longest=64,
         pattern=r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*",
-        check=_zone_flaw,
+        listed=_zones,
+        unlisted="is no IANA time zone",
     ),
     _text(name="type", meaning="J a legal entity, F a natural person", choices=("J", "F")),
     _text(
@@ -154,7 +155,7 @@ _SPECS = (
         writable=True,
         later=True,
         longest=2_048,
-        pattern=r"https?://\S+",
+        pattern=rf"https?://[^\s{CONTROLS}]+",
     ),
     _text(
         name="call_interactive_method",
@@ -258,7 +259,7 @@ def _flaw_of_value(spec: FieldSpec, value: JSON) -> str | None:
 
 
 def _flaw_of_text(spec: FieldSpec, value: str) -> str | None:
-    if not value.isprintable():
+    if _UNFIT.search(value):
         return "must not hold control characters or halves of a surrogate pair"
     if len(value) > spec.longest:
         return f"must have at most {spec.longest} characters, not {len(value)}"
@@ -266,5 +267,5 @@ def _flaw_of_text(spec: FieldSpec, value: str) -> str | None:
         return f"must be one of {', '.join(spec.choices)}, not {value!r}"
     if spec.pattern is not None and re.fullmatch(spec.pattern, value) is None:
         return f"is malformed: {value!r}"
-    flaw = spec.check(value) if spec.check is not None else None
-    return None if flaw is None else f"{flaw}: {value!r}"
+    known = spec.listed() if spec.listed is not None else frozenset[str]()
+    return f"{spec.unlisted}: {value!r}" if known and value not in known else None

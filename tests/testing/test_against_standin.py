@@ -43,7 +43,7 @@ APPLICATIONS: list[dict[str, Any]] = [
     },
 ]
 VALUES: dict[str, list[Any]] = {
-    "dial_rule_id": [None, 0, 7, 2**63 - 1, 2**63, -1, "7", True, 7.0, [7]],
+    "dial_rule_id": [None, 0, 7, 2**63 - 1, 2**63, -1, "7", True, 7.5, [7]],
     "hold_music": [None, 1, "x", {}],
     "sip_network_permission_id": [None, 5, False],
     "disk_space_notify_threshold": [None, 0, 100, 101, -1, "50", 50.5],

@@ -160,7 +160,8 @@ async def test_a_field_that_nobody_knows_is_refused_by_name(
     [
         ("dial_rule_id", "7"),
         ("dial_rule_id", True),
-        ("dial_rule_id", 7.0),
+        ("dial_rule_id", 7.5),
+        ("dial_rule_id", 1e300),
         ("dial_rule_id", -1),
         ("dial_rule_id", 2**63),
         ("hold_music", [3]),
@@ -220,6 +221,21 @@ async def test_a_body_that_is_no_json_object_is_refused(
     )
     assert answer.status == 400
     assert said(answer)["message"]
+
+
+async def test_a_whole_number_is_one_however_it_is_written(
+    call: Caller, token: str, fake: FakeRingMe
+) -> None:
+    answer = await call(
+        "PUT",
+        f"{ROOT}/client/12/client/",
+        token=token,
+        body=b'{"hold_music": 7.0}',
+        content_type="application/json",
+    )
+    assert answer.status == 200
+    assert b'"hold_music": 7,' in answer.body
+    fake.assert_updated(12, hold_music=7)
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])

@@ -1,0 +1,99 @@
+"""The page on which a person can try calls on a fake that is on a socket."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from ringme_async.testing import FakeRingMe, pages
+
+
+@pytest.fixture
+async def session(fake: FakeRingMe) -> AsyncIterator[aiohttp.ClientSession]:
+    async with fake.serve() as url, aiohttp.ClientSession(url) as session:
+        yield session
+
+
+async def text(session: aiohttp.ClientSession, path: str) -> tuple[int, str, str]:
+    async with session.get(path) as answer:
+        return answer.status, answer.content_type, await answer.text()
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/"])
+async def test_all_that_the_page_needs_comes_from_the_same_server(
+    session: aiohttp.ClientSession, path: str
+) -> None:
+    status, kind, page = await text(session, path)
+    assert (status, kind) == (200, "text/html")
+    needed = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(needed) == 4
+    for each in needed:
+        assert each.startswith("/docs/")
+        async with session.get(each) as answer:
+            assert answer.status == 200
+            assert len(await answer.read()) > 100
+
+
+async def test_the_page_shows_the_description_of_this_server(
+    session: aiohttp.ClientSession,
+) -> None:
+    _, kind, start = await text(session, "/docs/start.js")
+    assert kind == "text/javascript"
+    assert 'url: "/openapi.json"' in start
+
+
+async def test_the_browser_is_told_to_ask_nobody_else(session: aiohttp.ClientSession) -> None:
+    async with session.get("/docs") as answer:
+        policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "connect-src 'self'" in policy
+    assert "http" not in policy
+
+
+async def test_a_page_is_no_request_of_the_api(
+    session: aiohttp.ClientSession, fake: FakeRingMe
+) -> None:
+    await text(session, "/docs")
+    async with session.head("/openapi.json") as answer:
+        assert answer.status == 200
+    assert fake.requests.total == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/docs"), ("GET", "/docs/LICENSE"), ("GET", "/docs/x/y"), ("GET", "/docsx")],
+)
+async def test_what_is_no_page_is_no_resource_either(
+    session: aiohttp.ClientSession, fake: FakeRingMe, method: str, path: str
+) -> None:
+    async with session.request(method, path) as answer:
+        assert answer.status == 404
+    assert fake.requests.total == 1
+
+
+async def test_without_the_extra_the_page_says_what_it_needs(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(name: str) -> Any:
+        assert name == "flask_swagger_ui"
+
+    monkeypatch.setattr(pages, "find_spec", nothing)
+    status, kind, told = await text(session, "/docs")
+    assert (status, kind) == (501, "text/plain")
+    assert "pip install 'ringme-async[fake]'" in told
+    assert (await text(session, "/openapi.json"))[0] == 200
+
+
+def test_the_page_s_files_are_found_without_importing_their_package() -> None:
+    program = (
+        "import sys; from ringme_async.testing import pages; pages._page('start.js');"
+        " assert not {'flask', 'flask_swagger_ui'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
