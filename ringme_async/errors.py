@@ -303,6 +303,12 @@ class DeadlineExceeded(RingMeError):
     advice = "raise timeout= if the server is merely slow"
 
 
+class RingMeClosed(RingMeError):
+    """The ``RingMe`` was closed before the call, or while it was under way."""
+
+    advice = "let its calls end before it is closed, or make another one"
+
+
 class Conflict(RingMeError):
     """A plan found a field that somebody else has changed since; nothing was sent."""
 

@@ -32,7 +32,7 @@ LAYERS = (
     {"transports"},
     {"models"},
     {"checks"},
-    {"geo", "frozen"},
+    {"geo", "frozen", "arguments"},
     {"wording"},
     {"errors", "unset", "version"},
 )

@@ -11,6 +11,7 @@ from ringme_async.auth.credentials import (
     TokenKey,
 )
 from ringme_async.auth.endpoint import TokenEndpoint, TokenHost
+from ringme_async.auth.flight import Patience
 from ringme_async.auth.login_limit import LoginLimit
 from ringme_async.auth.store import TokenStore
 from ringme_async.auth.token import Token
@@ -21,6 +22,7 @@ __all__ = [
     "ClientCredentials",
     "LoginLimit",
     "PasswordCredentials",
+    "Patience",
     "RefreshToken",
     "Token",
     "TokenEndpoint",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 
 from attrs import field, frozen
 
@@ -11,10 +11,17 @@ from ringme_async.auth.answers import LoginForm, Refused, read_answer
 from ringme_async.auth.login_limit import LoginGates, LoginLimit
 from ringme_async.auth.token import Token
 from ringme_async.auth.twin import twin_of
-from ringme_async.errors import DecodeError, ServerError, TransportError, TransportTimeout
+from ringme_async.errors import (
+    DecodeError,
+    RingMeError,
+    ServerError,
+    TransportError,
+    TransportTimeout,
+)
 from ringme_async.observe import Observers, TokenFetched
 from ringme_async.retry import RetryPolicy
 from ringme_async.transports import Headers, Request, Timeouts, Transport
+from ringme_async.version import USER_AGENT
 
 __all__ = ["TokenEndpoint", "TokenHost"]
 
@@ -27,9 +34,17 @@ _HEADERS = Headers(
         "accept": "application/json",
         "accept-encoding": "gzip",
         "content-type": "application/x-www-form-urlencoded",
+        "user-agent": USER_AGENT,
     }
 )
 _GARBLED = DecodeError("the answer to a login is no JSON object")
+
+OnDelay = Callable[[RingMeError, float], None]
+"""Told what an attempt ended with, and in how many seconds the next one comes."""
+
+
+def _nobody(_error: RingMeError, _pause: float) -> None:
+    pass
 
 
 class TokenEndpoint:
@@ -64,17 +79,25 @@ class TokenEndpoint:
         self._timeouts = timeouts or Timeouts()
         self._observers = observers or Observers()
 
-    def at(self, origin: str) -> TokenHost:
-        """Give what an ``Auth`` may see of this: one host."""
-        return TokenHost(origin, self)
+    def at(self, origin: str, on_delay: OnDelay = _nobody) -> TokenHost:
+        """Give what an ``Auth`` may see of this: one host.
 
-    def post(self, origin: str, form: Mapping[str, str]) -> Coroutine[object, object, Token]:
+        Args:
+            origin: Scheme, host and port.
+            on_delay: Whom to tell of failures that are tried again.
+        """
+        return TokenHost(origin, self, on_delay)
+
+    def post(
+        self, origin: str, form: Mapping[str, str], on_delay: OnDelay = _nobody
+    ) -> Coroutine[object, object, Token]:
         """Send a form to a host's token endpoint; to be awaited.
 
         Args:
             origin: Scheme, host and port.
             form: The parameters. All but ``grant_type``, ``client_id``, ``scope``, ``username``
                 and ``redirect_uri`` are taken for secrets.
+            on_delay: Told of each failure that is tried again, and in how many seconds that is.
 
         Raises:
             TokenError: The host refused, or its answer has no usable token.
@@ -82,9 +105,9 @@ class TokenEndpoint:
             TransportError: No answer, to the last attempt.
         """
         # Not async itself, so that no frame that an error passes through holds the bare form.
-        return self._post(origin, LoginForm(form))
+        return self._post(origin, LoginForm(form), on_delay)
 
-    async def _post(self, origin: str, form: LoginForm) -> Token:
+    async def _post(self, origin: str, form: LoginForm, on_delay: OnDelay) -> Token:
         attempts = 0
         while True:
             async with self._gates.of(origin):
@@ -92,10 +115,11 @@ class TokenEndpoint:
             if isinstance(outcome, Token):
                 return outcome
             attempts += 1
+            outcome.error.attempts = attempts
             pause = self._pause_after(attempts, outcome)
             if pause is None:
-                outcome.error.attempts = attempts
                 raise outcome.error
+            on_delay(outcome.error, pause)
             await asyncio.sleep(pause)
 
     async def _attempt(self, origin: str, form: LoginForm) -> Token | Refused:
@@ -133,10 +157,12 @@ class TokenHost:
     Args:
         origin: Scheme, host and port.
         endpoint: The way to its token endpoint.
+        on_delay: Whom to tell of failures that are tried again.
     """
 
     origin: str
     _endpoint: TokenEndpoint = field(repr=False)
+    _on_delay: OnDelay = field(default=_nobody, repr=False, eq=False)
 
     def post(self, form: Mapping[str, str]) -> Coroutine[object, object, Token]:
         """Send a form to this host's token endpoint; to be awaited.
@@ -147,7 +173,7 @@ class TokenHost:
         Raises:
             RingMeError: As ``TokenEndpoint.post`` does.
         """
-        return self._endpoint.post(self.origin, form)
+        return self._endpoint.post(self.origin, form, self._on_delay)
 
 
 def _host(origin: str) -> str:

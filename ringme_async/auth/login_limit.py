@@ -9,19 +9,17 @@ from collections import OrderedDict
 import attrs
 from attrs import field, frozen
 
-from ringme_async.errors import InvalidRequest
+from ringme_async.arguments import number_above_zero, whole_number
 
 __all__ = ["LoginGate", "LoginGates", "LoginLimit"]
 
 
 def _a_rate(_limit: object, attribute: attrs.Attribute[float], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise InvalidRequest(f"{attribute.name} must be a number above 0, not {value!r}")
+    number_above_zero(attribute.name, value)
 
 
 def _a_count(_limit: object, attribute: attrs.Attribute[int], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidRequest(f"{attribute.name} must be a whole number from 1 up, not {value!r}")
+    whole_number(attribute.name, value, least=1)
 
 
 @frozen

@@ -16,13 +16,14 @@ from typing import cast
 
 from attrs import define
 
+from ringme_async.arguments import seconds_from_zero, whole_number
 from ringme_async.auth.credentials import RefreshToken, TokenKey, file_key
 from ringme_async.auth.endpoint import TokenEndpoint, TokenHost
-from ringme_async.auth.flight import Flight
+from ringme_async.auth.flight import Flight, Patience
 from ringme_async.auth.token import Token
 from ringme_async.auth.token_file import TokenFile
 from ringme_async.auth.twin import twin_of
-from ringme_async.errors import InvalidRequest, TokenError, TransportError
+from ringme_async.errors import RingMeClosed, TokenError, TransportError
 
 __all__ = ["TokenStore"]
 
@@ -32,6 +33,7 @@ REFUSAL_REMEMBERED = 60.0
 LARGEST_MARGIN = 0.1
 """The part of a token's lifetime that its margin never passes."""
 
+_CLOSED = "the RingMe that these tokens were kept for was closed"
 _LOCK_TRIES = 100
 _LOCK_PAUSE = 0.02
 
@@ -69,7 +71,8 @@ class TokenStore:
     However many callers wait for one key, one token request is made, in a task of its own, on
     nobody's deadline. It is cancelled when the last of them leaves; only the trading-in of a
     refresh token goes on to its end, because the server may have replaced the refresh token
-    already and would never send the new one again. A refusal (``TokenError``) is remembered for
+    already and would never send the new one again, and one that waits as long as the host has
+    asked for, because a fresh one would not wait. A refusal (``TokenError``) is remembered for
     60 seconds; other failures are not remembered. One store may serve several loops in turn, but
     not at once.
 
@@ -103,12 +106,8 @@ class TokenStore:
         wall_clock: Callable[[], float] = time.time,
         random: Callable[[], float] = random_.random,
     ) -> None:
-        if capacity < 1:
-            raise InvalidRequest(f"capacity must be a whole number from 1 up, not {capacity!r}")
-        if not 0 <= margin < math.inf:
-            raise InvalidRequest(f"margin must be a number of seconds from 0 up, not {margin!r}")
-        self._capacity = capacity
-        self._margin = margin
+        self._capacity = whole_number("capacity", capacity, least=1)
+        self._margin = seconds_from_zero("margin", margin)
         self._random = random
         self._file: TokenFile | None = None
         if path is not None:
@@ -128,21 +127,26 @@ class TokenStore:
         self._entries.move_to_end(key)
         return entry.token
 
-    async def get(self, key: TokenKey, endpoint: TokenEndpoint) -> Token:
+    async def get(
+        self, key: TokenKey, endpoint: TokenEndpoint, patience: Patience | None = None
+    ) -> Token:
         """Give the key's token, after fetching it if need be.
 
         Args:
             key: Whose token, and where.
             endpoint: The way to the host, if this call is the one that has to fetch.
+            patience: How long the caller can wait; it notes what went wrong meanwhile. Default
+                for ever.
 
         Raises:
             TokenError: The credentials were refused, now or less than a minute ago.
             ApiError: The token endpoint is out of order.
             TransportError: The token endpoint gave no answer.
-            RuntimeError: The store is closed.
+            DeadlineExceeded: The next attempt at it is later than the caller can wait.
+            RingMeClosed: The store is closed.
         """
         if self._closed:
-            raise self._too_late()
+            raise RingMeClosed(_CLOSED)
         token = self.ready(key)
         if token is not None:
             return token
@@ -155,9 +159,9 @@ class TokenStore:
             if saved is not None:
                 self._trim()
                 return saved
-            flight = self._take_off(key, entry, endpoint.at(key.origin))
+            flight = self._take_off(key, entry, endpoint)
         try:
-            outcome = await flight.landed()
+            outcome = await flight.landed(Patience() if patience is None else patience)
         finally:
             if flight.deserted:
                 self._desert(key, entry, flight)
@@ -185,7 +189,7 @@ class TokenStore:
     async def aclose(self) -> None:
         """End what is under way and forget all tokens; further calls do nothing.
 
-        Whoever waits for a token gets a RuntimeError.
+        Whoever waits for a token gets a ``RingMeClosed``.
         """
         self._closed = True
         tasks = tuple(self._tasks)
@@ -200,10 +204,6 @@ class TokenStore:
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
-    @staticmethod
-    def _too_late() -> RuntimeError:
-        return RuntimeError("the TokenStore is closed: its RingMe has been left")
-
     def _entry(self, key: TokenKey) -> _Entry:
         entry = self._entries.get(key)
         if entry is None:
@@ -211,8 +211,9 @@ class TokenStore:
         self._entries.move_to_end(key)
         return entry
 
-    def _take_off(self, key: TokenKey, entry: _Entry, host: TokenHost) -> Flight:
+    def _take_off(self, key: TokenKey, entry: _Entry, endpoint: TokenEndpoint) -> Flight:
         flight = entry.flight = Flight()
+        host = endpoint.at(key.origin, flight.delayed)
         # A context of its own: the first caller's would hold its trace and its request for all.
         task = asyncio.get_running_loop().create_task(
             self._fetch(key, entry, flight, host), name="ringme login", context=Context()
@@ -293,14 +294,13 @@ class TokenStore:
         flight.task.cancel()
 
     def _cut_off(self) -> Exception:
-        return self._too_late() if self._closed else TransportError("the login was cancelled")
+        return RingMeClosed(_CLOSED) if self._closed else TransportError("the login was cancelled")
 
     def _trim(self) -> None:
-        excess = len(self._entries) - self._capacity
-        if excess > 0:
-            idle = (key for key, entry in self._entries.items() if not entry.in_use)
-            for key in list(islice(idle, excess)):
-                del self._entries[key]
+        excess = max(0, len(self._entries) - self._capacity)
+        idle = (key for key, entry in self._entries.items() if not entry.in_use)
+        for key in list(islice(idle, excess)):
+            del self._entries[key]
 
     def _take_saved(self, key: TokenKey, entry: _Entry) -> Token | None:
         """Take the file's token if it is another than ours; give it if it is good now."""

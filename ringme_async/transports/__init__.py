@@ -7,9 +7,11 @@ from collections.abc import ItemsView, Iterator, Mapping
 from typing import Protocol, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
+import attrs
 from attrs import field, frozen
 
-from ringme_async.errors import DecodeError, InvalidRequest
+from ringme_async.arguments import seconds_above_zero
+from ringme_async.errors import DecodeError
 from ringme_async.frozen import JSON
 
 __all__ = ["Headers", "Request", "Response", "Timeouts", "Transport"]
@@ -71,10 +73,8 @@ class Headers(Mapping[str, str]):
         return f"Headers({shown})"
 
 
-def _positive(_instance: object, attribute: object, value: float) -> None:
-    if not value > 0:
-        name = getattr(attribute, "name", "timeout")
-        raise InvalidRequest(f"{name} must be a number of seconds above 0, not {value!r}")
+def _positive(_instance: object, attribute: attrs.Attribute[float], value: object) -> None:
+    seconds_above_zero(attribute.name, value)
 
 
 @frozen

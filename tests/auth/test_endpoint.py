@@ -22,6 +22,7 @@ from ringme_async.errors import (
 from ringme_async.observe import Event, Observers, TokenFetched
 from ringme_async.retry import RetryPolicy
 from ringme_async.transports import Request, Response, Timeouts
+from ringme_async.version import __version__
 from tests.auth.exposure import assert_keeps, told_by
 from tests.auth.hosts import (
     ORIGIN,
@@ -58,6 +59,7 @@ async def test_the_form_goes_to_the_root_of_the_host() -> None:
         "accept": "application/json",
         "accept-encoding": "gzip",
         "content-type": "application/x-www-form-urlencoded",
+        "user-agent": f"ringme-async/{__version__}",
     }
 
 

@@ -174,10 +174,14 @@ async def test_who_is_cancelled_in_the_step_of_the_call_but_before_it_is_passed_
     gate = LoginGate(LoginLimit(per_second=10, concurrent=100))
     visitors = Visitors(gate)
     await visitors.visit("first")
-    tasks = [asyncio.create_task(visitors.visit(number)) for number in range(1 + others)]
-    await settle()
-    # Less than a tick of the clock before the gate's own timer, so that both fire in one step.
-    asyncio.get_running_loop().call_at(0.1 - 5e-10, tasks[0].cancel)
+    tasks: list[asyncio.Task[None]] = []
+
+    def cancel_first() -> None:
+        tasks[0].cancel()
+
+    # In one step with the gate's own timer, and before it, since it was set first.
+    asyncio.get_running_loop().call_at(0.1, cancel_first)
+    tasks += [asyncio.create_task(visitors.visit(number)) for number in range(1 + others)]
     await asyncio.wait(tasks)
     assert visitors.order == ["first", 1][: 1 + others]
     assert visitors.starts == pytest.approx([0.0, 0.1][: 1 + others])

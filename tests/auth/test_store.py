@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from attrs import field, frozen
@@ -23,6 +23,7 @@ from ringme_async.auth import (
 from ringme_async.errors import (
     ConnectError,
     InvalidRequest,
+    RingMeClosed,
     ServerError,
     TokenError,
 )
@@ -51,16 +52,22 @@ def store_without_jitter(**parts: object) -> TokenStore:
     return TokenStore(random=lambda: 1.0, **parts)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("capacity", [0, -1])
-def test_a_capacity_below_1_is_refused(capacity: int) -> None:
-    with pytest.raises(InvalidRequest, match="capacity"):
+@pytest.mark.parametrize("capacity", [0, -1, 1.5, True, "x", None])
+def test_a_capacity_that_is_no_whole_number_from_1_up_is_refused(capacity: Any) -> None:
+    with pytest.raises(InvalidRequest, match=r"^capacity must be a whole number from 1 up"):
         TokenStore(capacity=capacity)
 
 
-@pytest.mark.parametrize("margin", [-1.0, float("nan"), float("inf")])
-def test_a_margin_that_is_no_time_is_refused(margin: float) -> None:
-    with pytest.raises(InvalidRequest, match="margin"):
+@pytest.mark.parametrize(
+    "margin", [-1.0, float("nan"), float("inf"), "30", True, None, 10**400], ids=repr
+)
+def test_a_margin_that_is_no_time_is_refused(margin: Any) -> None:
+    with pytest.raises(InvalidRequest, match=r"^margin must be a number of seconds from 0 up"):
         TokenStore(margin=margin)
+
+
+def test_no_margin_and_one_place_are_enough() -> None:
+    assert len(TokenStore(margin=0, capacity=1)) == 0
 
 
 async def test_fifty_calls_with_a_cold_store_make_one_token_request() -> None:
@@ -529,7 +536,7 @@ class TestClosing:
         store = TokenStore()
         await store.aclose()
         await store.aclose()
-        with pytest.raises(RuntimeError, match="the TokenStore is closed"):
+        with pytest.raises(RingMeClosed, match="the RingMe that these tokens were kept for"):
             await store.get(KEY, endpoint_over(Host()))
 
     async def test_a_closed_store_holds_no_token(self) -> None:
@@ -550,9 +557,7 @@ class TestClosing:
         await store.aclose()
         assert host.in_flight == 0
         errors = await asyncio.gather(*waiters, return_exceptions=True)
-        assert [str(error) for error in errors] == [
-            "the TokenStore is closed: its RingMe has been left"
-        ] * 4
+        assert [type(error) for error in errors] == [RingMeClosed] * 4
         assert len(asyncio.all_tasks()) == 1
 
     async def test_a_login_cancelled_before_its_first_step_leaves_nobody_waiting(self) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringme_async.auth import RefreshToken, Token, TokenHost, TokenKey, TokenStore
-from ringme_async.auth.flight import Flight
+from ringme_async.auth.flight import Flight, Patience
 from ringme_async.errors import ConnectError, RingMeError, TransportError
 from tests.auth.hosts import (
     KEY,
@@ -326,12 +326,12 @@ async def test_a_late_401_during_a_login_does_not_disturb_it() -> None:
 
 async def test_a_flight_that_has_landed_keeps_nobody_waiting() -> None:
     flight = Flight()
-    waiter = asyncio.create_task(flight.landed())
+    waiter = asyncio.create_task(flight.landed(Patience()))
     await settle()
     token = Token("t")
     flight.land(token)
     assert await waiter is token
-    assert await flight.landed() is token
+    assert await flight.landed(Patience()) is token
     assert not flight.deserted
 
 
