@@ -22,7 +22,8 @@ from ringme_async.wording import shown
 __all__ = ["Applied", "FieldChange", "Plan", "PlannedChange"]
 
 _FORMAT: Final = "ringme-plan"
-_VERSION: Final = 1
+_VERSION: Final = 2
+_LONGEST_IN_A_MESSAGE: Final = 100
 
 
 @frozen
@@ -34,7 +35,7 @@ class FieldChange:
     after: JSON
 
     def __str__(self) -> str:
-        return f"{self.field}: {_told(self.before)} -> {_told(self.after)}"
+        return f"{_printed(self.field)}: {_json(self.before)} -> {_json(self.after)}"
 
 
 @frozen
@@ -58,14 +59,18 @@ class PlannedChange:
         who: Whom the change was asked for.
         client_id: Its id, as the server told it.
         fields: What differs from the wish.
+        origin: The scheme, host and port that it was read from; None if nobody knows.
     """
 
     who: Who
     client_id: int
     fields: tuple[FieldChange, ...]
+    origin: str | None = None
 
     @classmethod
-    def between(cls, who: Who, client: Client, update: ClientUpdate) -> PlannedChange:
+    def between(
+        cls, who: Who, client: Client, update: ClientUpdate, *, origin: str | None = None
+    ) -> PlannedChange:
         """Compare a client as it is with what an update wishes."""
         current = client_to_json(client)
         fields = tuple(
@@ -73,7 +78,7 @@ class PlannedChange:
             for name, wish in update.changes().items()
             if not _means_the_same(name, current.get(name), wish)
         )
-        return cls(who, client.id, fields)
+        return cls(who, client.id, fields, origin)
 
     @property
     def name(self) -> str | None:
@@ -122,7 +127,7 @@ class PlannedChange:
                 )
 
     def __str__(self) -> str:
-        title = f"client {self.client_id}" + (f" ({self.name})" if self.name else "")
+        title = _title(self.client_id, self.name)
         return "\n".join([title, *(f"  {change}" for change in self.fields)])
 
 
@@ -130,7 +135,8 @@ class PlannedChange:
 class Plan(Sequence[PlannedChange]):
     """What would change, for each client that is not as wished already.
 
-    It prints as a readable diff.
+    It prints as a readable diff. To hand it to another process, ``save`` it: a plan that is
+    unpickled can be looked at and saved, but not applied.
 
     Attributes:
         changes: The clients that differ, in input order.
@@ -187,7 +193,7 @@ class Plan(Sequence[PlannedChange]):
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the plan as JSON, with resolved ids and without any credentials.
+        """Write the plan as JSON, with resolved ids and hosts, and without any credentials.
 
         Clients that could not be read are not in it.
         """
@@ -201,6 +207,7 @@ class Plan(Sequence[PlannedChange]):
             {
                 "id": change.client_id,
                 "tenant": change.name,
+                "base_url": change.origin,
                 "fields": {
                     item.field: {"from": item.before, "to": item.after} for item in change.fields
                 },
@@ -226,11 +233,32 @@ class Plan(Sequence[PlannedChange]):
         summary = f"{len(self.changes)} to change, {self.as_wished} as wished already"
         if self.failures:
             summary += f", {len(self.failures)} could not be planned"
-        failed = [str(item.error if isinstance(item, Failed) else item) for item in self.failures]
-        return "\n".join([*map(str, self.changes), *failed, summary])
+        return "\n".join([*map(str, self.changes), *map(_in_words, self.failures), summary])
 
     def __repr__(self) -> str:
         return f"<Plan: {len(self.changes)} to change, {self.as_wished} as wished already>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The way to the server is open connections and timers, which no pickle holds.
+        return Plan, (self.changes, self.as_wished, self.failures, _no_way)
+
+
+def _no_way(*_changes: object, **_settings: object) -> BulkRun[Applied]:
+    raise InvalidRequest(
+        "a plan that was unpickled cannot be applied: save() it, and load it with clients.load_plan"
+    )
+
+
+def _in_words(failure: Failed | NotAttempted) -> str:
+    who = failure.who
+    name = who.name if isinstance(who, Tenant) else None
+    if isinstance(failure, Failed):
+        return str(failure.error) if name is None else f"{_printed(name)}: {failure.error}"
+    return f"{_title(who.client_id if isinstance(who, Tenant) else who, name)}: {failure.reason}"
+
+
+def _title(client_id: object, name: str | None) -> str:
+    return f"client {client_id}" + (f" ({_printed(name)})" if name else "")
 
 
 _SavedField = TypedDict("_SavedField", {"from": Any, "to": Any})
@@ -239,11 +267,13 @@ _SavedField = TypedDict("_SavedField", {"from": Any, "to": Any})
 class _SavedChange(TypedDict):
     id: int
     tenant: str | None
+    base_url: str | None
     fields: dict[str, _SavedField]
 
 
+_Head = TypedDict("_Head", {"ringme-plan": int})
 _SavedPlan = TypedDict(
-    "_SavedPlan", {"ringme-plan": Literal[1], "as_wished": int, "changes": list[_SavedChange]}
+    "_SavedPlan", {"ringme-plan": Literal[2], "as_wished": int, "changes": list[_SavedChange]}
 )
 
 
@@ -260,7 +290,13 @@ def load_changes(
     """
     by_name = {tenant.name: tenant for tenant in tenants if tenant.name is not None}
     try:
-        plan = msgspec.json.decode(Path(path).read_bytes(), type=_SavedPlan)
+        text = Path(path).read_bytes()
+        if msgspec.json.decode(text, type=_Head)[_FORMAT] == 1:
+            raise InvalidRequest(
+                f"{Path(path).name} does not say for which host it was made, as it was saved by an"
+                " older version; make the plan anew"
+            )
+        plan = msgspec.json.decode(text, type=_SavedPlan)
     except (msgspec.DecodeError, RecursionError) as error:
         flaw = one_line(str(error))
     else:
@@ -277,9 +313,8 @@ def _loaded(number: int, change: _SavedChange, by_name: Mapping[str, Tenant]) ->
         FieldChange(name, values["from"], values["to"]) for name, values in change["fields"].items()
     )
     _update_of({item.field: item.after for item in fields})
-    return PlannedChange(
-        _whose(number, change["id"], change["tenant"], by_name), change["id"], fields
-    )
+    who = _whose(number, change["id"], change["tenant"], by_name)
+    return PlannedChange(who, change["id"], fields, change["base_url"])
 
 
 def _whose(number: int, client_id: int, name: str | None, by_name: Mapping[str, Tenant]) -> Who:
@@ -310,5 +345,14 @@ def _means_the_same(name: str, one: JSON, other: JSON) -> bool:
     return same_json(one, other)
 
 
+def _json(value: JSON) -> str:
+    return _printed(json.dumps(value, ensure_ascii=False))
+
+
+def _printed(text: str) -> str:
+    """Escape what a terminal would not show, or would obey."""
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
 def _told(value: JSON) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return one_line(json.dumps(value, ensure_ascii=False), _LONGEST_IN_A_MESSAGE)

@@ -153,17 +153,17 @@ class Engine(Generic[V]):
             result = await job.run()
         except RingMeError as failure:
             error = forget_traceback(failure)
-            outcome = Failed(ticket.who, ticket.index, job.attempts, error)
+            outcome = Failed(ticket.who, ticket.index, job.attempts, error, retries=job.retries)
         except asyncio.CancelledError:
             if not self._was_abandoned(ticket, task):
                 raise
             error = forget_traceback(job.abandon())
-            outcome = Failed(ticket.who, ticket.index, job.attempts, error)
+            outcome = Failed(ticket.who, ticket.index, job.attempts, error, retries=job.retries)
         else:
             if isinstance(result, NotBefore):
                 outcome = result
             else:
-                outcome = Done(ticket.who, ticket.index, job.attempts, result)
+                outcome = Done(ticket.who, ticket.index, job.attempts, result, retries=job.retries)
         finally:
             del self.stock.running[ticket]
             if ticket.abandoned:

@@ -44,6 +44,11 @@ class Job(Protocol[V_co]):
         ...
 
     @property
+    def retries(self) -> int:
+        """How many of those repeated one that had been sent before."""
+        ...
+
+    @property
     def waiting_for_login(self) -> bool:
         """Does it wait for a token right now?"""
         ...

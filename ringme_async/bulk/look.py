@@ -28,7 +28,7 @@ def progress_of(stock: Stock[Any], now: float) -> Progress:
         waiting=stock.held - schedule.parked,
         in_flight=len(running),
         waiting_for_login=sum(ticket.job.waiting_for_login for ticket in running),
-        retried=tally.retried + sum(max(0, ticket.job.attempts - 1) for ticket in running),
+        retried=tally.retried + sum(ticket.job.retries for ticket in running),
         input_blocked=stock.is_blocked,
         unread=stock.outbox.unread,
         concurrency=schedule.limit.value,

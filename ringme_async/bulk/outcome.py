@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, Literal, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ringme_async.errors import RingMeError
 from ringme_async.tenant import Who
@@ -23,12 +23,14 @@ class Done(Generic[V_co]):
         index: Its place in the input, from 0.
         attempts: How many requests were sent for it.
         value: What came back.
+        retries: How many of the requests repeated one that had been sent before.
     """
 
     who: Who
     index: int
     attempts: int
     value: V_co
+    retries: int = field(default=0, kw_only=True)
 
     @property
     def ok(self) -> Literal[True]:
@@ -47,12 +49,14 @@ class Failed:
         error: What went wrong; its ``maybe_applied`` says whether a change may have been made.
             It carries no traceback: those of many failures would keep all that their calls had
             in hand.
+        retries: How many of the requests repeated one that had been sent before.
     """
 
     who: Who
     index: int
     attempts: int
     error: RingMeError
+    retries: int = field(default=0, kw_only=True)
 
     @property
     def ok(self) -> Literal[False]:
@@ -69,12 +73,14 @@ class NotAttempted:
         index: Its place in the input, from 0.
         attempts: How many requests were sent for it before it was parked.
         reason: Why the run ended.
+        retries: How many of the requests repeated one that had been sent before.
     """
 
     who: Who
     index: int
     attempts: int = 0
     reason: str = "the run ended"
+    retries: int = field(default=0, kw_only=True)
 
     @property
     def ok(self) -> Literal[False]:

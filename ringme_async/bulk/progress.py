@@ -33,7 +33,7 @@ class Progress:
         waiting: How many were pulled and wait for others of their tenant or credential.
         in_flight: How many are under way.
         waiting_for_login: How many of those wait for a token.
-        retried: How many requests were sent beyond the first for an element.
+        retried: How many requests repeated one that had been sent before.
         input_blocked: Whether nothing more is pulled, because as many as may be are parked or
             waiting.
         unread: How many outcomes wait for the consumer.

@@ -27,7 +27,7 @@ class BulkSummary:
             error's class.
         failures: The failures: all of them in a ``BulkReport``, else the first 1,000.
         failed: How many failed.
-        retried: How many requests were sent beyond the first for an element.
+        retried: How many requests repeated one that had been sent before.
         complete: Whether every element that the input gave has its outcome in here.
     """
 
@@ -122,8 +122,7 @@ class Tally:
 
     def add(self, outcome: Outcome[V]) -> None:
         """Count an outcome."""
-        if outcome.attempts > 1:
-            self.retried += outcome.attempts - 1
+        self.retried += outcome.retries
         if isinstance(outcome, Done):
             self.done += 1
         elif isinstance(outcome, NotAttempted):

@@ -226,5 +226,11 @@ class Stock(Generic[V]):
         if job.attempts:
             error = job.abandon()
             if error.maybe_applied:
-                return Failed(ticket.who, ticket.index, job.attempts, forget_traceback(error))
-        return NotAttempted(ticket.who, ticket.index, job.attempts, reason)
+                return Failed(
+                    ticket.who,
+                    ticket.index,
+                    job.attempts,
+                    forget_traceback(error),
+                    retries=job.retries,
+                )
+        return NotAttempted(ticket.who, ticket.index, job.attempts, reason, retries=job.retries)

@@ -59,6 +59,10 @@ class Addressing:
             return Address(key, client_id, f"/client/{client_id}/client/")
         return Address(key, client_id, f"/client/client_info/{client_id}/")
 
+    def origin_for(self, who: Who) -> str | None:
+        """Tell which host a call for ``who`` goes to; None if no host is known for it."""
+        return (who.origin if isinstance(who, Tenant) else None) or self.origin
+
     def key_of(self, tenant: Tenant | None) -> TokenKey:
         """Choose the credentials and the host; never send credentials to a host not theirs."""
         if tenant is None:

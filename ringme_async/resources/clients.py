@@ -6,6 +6,8 @@ from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeGuard, TypeVar, cast
 
+from attrs import evolve
+
 from ringme_async.auth import TokenKey
 from ringme_async.bulk import BulkRun, Done, Failed, NotAttempted, Outcome
 from ringme_async.codec import decode_client, encode_update
@@ -17,6 +19,7 @@ from ringme_async.resources.addressing import Addressing
 from ringme_async.resources.jobs import ApplyJob, CallJob
 from ringme_async.tenant import Tenant, Who
 from ringme_async.transports import Response
+from ringme_async.wording import shown
 
 # A mapping's type is invariant in its keys: without this, a dict[int, ...] would be refused.
 W = TypeVar("W", bound=Who)
@@ -237,18 +240,37 @@ class Clients:
         )
         return self._planned(pairs, report)
 
-    def load_plan(self, path: str | Path, *, tenants: Iterable[Tenant] = ()) -> Plan:
+    def load_plan(
+        self, path: str | Path, *, tenants: Iterable[Tenant] = (), any_host: bool = False
+    ) -> Plan:
         """Read a plan that was saved, to apply it.
 
         Args:
             path: What ``Plan.save`` wrote.
             tenants: The tenants with names that the plan was made for; it holds no credentials.
+            any_host: Take a plan that was made for another host than its changes would go to now,
+                such as a provider's new domain. Default no: it is refused.
 
         Raises:
-            InvalidRequest: The file is no plan, or names a tenant that is not given.
+            InvalidRequest: The file is no plan, names a tenant that is not given, or was made for
+                another host.
         """
         loaded, as_wished = load_changes(path, tenants)
-        return Plan(loaded, as_wished, (), self._apply)
+        changes = tuple(
+            self._at_home(number, change, any_host=any_host)
+            for number, change in enumerate(loaded, 1)
+        )
+        return Plan(changes, as_wished, (), self._apply)
+
+    def _at_home(self, number: int, change: PlannedChange, *, any_host: bool) -> PlannedChange:
+        """Check that a change goes where it was made for."""
+        origin = self._addressing.origin_for(change.who)
+        if not any_host and origin is not None and change.origin not in {None, origin}:
+            raise InvalidRequest(
+                f"change {number} of the plan was made for {shown(change.origin)}, and would go to"
+                f" {origin}; any_host=True takes it nevertheless"
+            )
+        return evolve(change, origin=origin)
 
     def _planned(
         self, pairs: Sequence[tuple[Who, ClientUpdate]], outcomes: Sequence[Outcome[Client]]
@@ -266,7 +288,8 @@ class Clients:
                 failures.append(_named_twice(outcome))
                 continue
             seen.add(same)
-            change = PlannedChange.between(who, outcome.value, update)
+            origin = self._addressing.origin_for(who)
+            change = PlannedChange.between(who, outcome.value, update, origin=origin)
             if change.fields:
                 planned.append(change)
             else:

@@ -13,6 +13,7 @@ from ringme_async.auth import TokenKey
 from ringme_async.bulk import NotBefore
 from ringme_async.dispatch import Account, Call, Dispatcher, sign
 from ringme_async.errors import DeadlineExceeded, RateLimited, RingMeError
+from ringme_async.judge import masked
 from ringme_async.models import Client, ClientUpdate
 from ringme_async.observe import Parked, Woken
 from ringme_async.plan import Applied, PlannedChange
@@ -41,6 +42,10 @@ class _Job(ABC, Generic[T]):
     @property
     def attempts(self) -> int:
         return self.account.attempts
+
+    @property
+    def retries(self) -> int:
+        return max(0, self.account.attempts - 1)
 
     @property
     def waiting_for_login(self) -> bool:
@@ -94,6 +99,15 @@ class ApplyJob(_Job[Applied]):
 
     change: PlannedChange
     write: Callable[[ClientUpdate], Call[Client]]
+    # How many requests had been sent when the first write went out; None before that.
+    _sent_before_write: int | None = field(default=None, init=False)
+
+    @property
+    def retries(self) -> int:
+        """How many requests repeated a look or a write."""
+        before = self._sent_before_write
+        first_write = before is not None and self.attempts > before
+        return max(0, self.attempts - 1 - first_write)
 
     async def work(self) -> Applied:
         """Read, decide, write, compare."""
@@ -102,9 +116,26 @@ class ApplyJob(_Job[Applied]):
             left = self.change.left_to_send(client)
             if not left:
                 return Applied(client, ())
-            answered = await self.dispatcher.run(self.write(left), self.account)
+            answered = await self._send(left)
             self.change.check(answered)
         except RingMeError as error:
+            self._mask(error)
             sign(error, self.call, self.account)
             raise
         return Applied(answered, tuple(left.changes()))
+
+    async def _send(self, left: ClientUpdate) -> Client:
+        if self._sent_before_write is None:
+            self._sent_before_write = self.attempts
+        try:
+            return await self.dispatcher.run(self.write(left), self.account)
+        finally:
+            if self.attempts == self._sent_before_write:
+                # Not even sent: the next request may be another look.
+                self._sent_before_write = None
+
+    def _mask(self, error: RingMeError) -> None:
+        """Take the token out of an error's words, should the server echo it in a record."""
+        token = self.dispatcher.tokens.ready(self.call.key)
+        secrets = () if token is None else (token.value,)
+        error.args = (masked(error.reason, secrets),)

@@ -38,6 +38,10 @@ class ScriptedJob:
     waiting_for_login: bool = False
     maybe_applied: bool = False
 
+    @property
+    def retries(self) -> int:
+        return max(0, self.attempts - 1)
+
     def not_before(self) -> float | None:
         until = self.world.parked_until.get(self.quota_key)
         return until if until is not None and until > now() else None

@@ -183,6 +183,10 @@ class Job:
     def tenant_key(self) -> tuple[str, str]:
         return (self.element.key, self.element.tenant)
 
+    @property
+    def retries(self) -> int:
+        return max(0, self.attempts - 1)
+
     def not_before(self) -> float | None:
         return None
 

@@ -76,6 +76,10 @@ class Read:
     attempts: int = 0
     waiting_for_login: bool = False
 
+    @property
+    def retries(self) -> int:
+        return max(0, self.attempts - 1)
+
     def not_before(self) -> float | None:
         wait = self.quotas.of(self.quota_key).exhausted_for()
         return None if wait is None else now() + wait

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from attrs import define, field
 
@@ -20,6 +22,8 @@ from ringme_async import (
     InvalidRequest,
     NotApplied,
     NotAttempted,
+    Plan,
+    RetryPolicy,
     RingMe,
     Tenant,
 )
@@ -38,6 +42,7 @@ class Records:
     records: dict[str, dict[str, Any]] = field(factory=dict)
     puts: list[tuple[str, dict[str, Any]]] = field(factory=list)
     deaf_to: set[str] = field(factory=set)
+    echoes: dict[str, str] = field(factory=dict)
     mine: str = "12"
 
     def add(self, client_id: int, **fields: Any) -> None:
@@ -52,6 +57,7 @@ class Records:
             sent = json.loads(request.body)
             self.puts.append((client_id, sent))
             record.update({name: sent[name] for name in sent if name not in self.deaf_to})
+            record.update(self.echoes)
         return Response(200, {}, json.dumps(record).encode())
 
 
@@ -152,6 +158,49 @@ class TestAPlan:
             "1 to change, 1 as wished already, 1 could not be planned",
         ]
         assert repr(plan) == "<Plan: 1 to change, 1 as wished already>"
+
+    async def test_calls_those_by_their_names_who_could_not_be_planned(
+        self, server: Records
+    ) -> None:
+        unknown = Tenant(99, name="ac\nme")
+        late = Tenant("@me", name="late")
+        plan = Plan(
+            (),
+            0,
+            (
+                Failed(unknown, 0, 1, InvalidRequest("no", client_id="99")),
+                NotAttempted(late, 1),
+                NotAttempted(13, 2),
+                Failed(14, 3, 1, InvalidRequest("no", client_id="14")),
+            ),
+            lambda: None,
+        )
+
+        assert str(plan).splitlines() == [
+            "ac\\nme: client 99: no",
+            "client @me (late): the run ended",
+            "client 13: the run ended",
+            "client 14: no",
+            "0 to change, 0 as wished already, 4 could not be planned",
+        ]
+
+    async def test_prints_no_character_that_a_terminal_obeys(
+        self, ringme: RingMe, server: Records
+    ) -> None:
+        server.add(12, later="\x1b[2J\u202e\ud800")
+
+        plan = await ringme.clients.plan([(12, ClientUpdate(extra={"later": "\u044f"}))])
+
+        assert str(plan[0]).splitlines()[1] == ('  later: "\\u001b[2J\\u202e\\ud800" -> "\u044f"')
+
+    async def test_can_be_pickled_and_looked_at_but_not_applied(self, ringme: RingMe) -> None:
+        plan = await ringme.clients.plan({12: OMSK, 13: OMSK})
+
+        twin = pickle.loads(pickle.dumps(plan))
+
+        assert str(twin) == str(plan)
+        with pytest.raises(InvalidRequest, match="unpickled cannot be applied"):
+            twin.apply()
 
     async def test_is_a_sequence(self, ringme: RingMe) -> None:
         plan = await ringme.clients.plan({12: OMSK})
@@ -260,6 +309,78 @@ class TestApplying:
         assert outcome.ok
         assert len(server.puts) == 1
 
+    async def test_counts_the_look_and_the_change_as_two_requests_and_no_retry(
+        self, ringme: RingMe
+    ) -> None:
+        plan = await ringme.clients.plan({12: OMSK})
+
+        report = await plan.apply()
+
+        assert (report[0].attempts, report[0].retries, report.retried) == (2, 0, 0)
+
+    async def test_counts_what_was_repeated_of_the_look_and_of_the_change(
+        self, server: Records
+    ) -> None:
+        broken = Response(503, {}, b"")
+        transport = ScriptedTransport([server.answer, broken, server.answer, broken, server.answer])
+        retry = RetryPolicy(base=0)
+        async with RingMe(URL, auth=DEALER, transport=transport, retry=retry) as ringme:
+            plan = await ringme.clients.plan({12: OMSK})
+            report = await plan.apply()
+
+        assert (report[0].attempts, report[0].retries, report.retried) == (4, 2, 2)
+
+    async def test_counts_as_a_retry_what_a_refused_change_makes_again(
+        self, server: Records
+    ) -> None:
+        used_up = {"X-RateLimit-Limit": "9", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "0"}
+
+        async def last_one(request: Request) -> Response:
+            return attrs.evolve(await server.answer(request), headers=used_up)
+
+        transport = ScriptedTransport([server.answer, last_one, server.answer])
+        async with RingMe(URL, auth=DEALER, transport=transport) as ringme:
+            plan = await ringme.clients.plan({12: OMSK})
+            report = await plan.apply()
+
+        # The look took the last request of the hour: it was made anew, the change was not.
+        assert [request.method for request in transport.requests] == ["GET", "GET", "GET", "PUT"]
+        assert (report[0].attempts, report[0].retries) == (3, 1)
+
+    async def test_counts_a_change_that_was_refused_and_made_again_as_a_retry(
+        self, server: Records
+    ) -> None:
+        refused = Response(
+            429,
+            {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "0"},
+            b'{"status": "rate_limit_exceeded", "message": "no"}',
+        )
+        transport = ScriptedTransport([server.answer, server.answer, refused, server.answer])
+        async with RingMe(URL, auth=DEALER, transport=transport) as ringme:
+            plan = await ringme.clients.plan({12: OMSK})
+            report = await plan.apply()
+
+        assert [request.method for request in transport.requests[1:]] == ["GET", "PUT"] * 2
+        assert (report[0].attempts, report[0].retries) == (4, 2)
+
+    @pytest.mark.parametrize("deaf", [True, False])
+    async def test_tells_nothing_of_a_token_that_a_record_echoes(
+        self, ringme: RingMe, server: Records, deaf: bool
+    ) -> None:
+        server.add(12, later="a")
+        plan = await ringme.clients.plan([(12, ClientUpdate(extra={"later": "b"}))])
+        server.records["12"]["later"] = "dealers" if not deaf else "a"
+        if deaf:
+            server.echoes["later"] = f"dealers {'x' * 1_000}"
+
+        (outcome,) = await plan.apply()
+
+        assert isinstance(outcome, Failed)
+        assert isinstance(outcome.error, NotApplied if deaf else Conflict)
+        assert "dealers" not in str(outcome.error)
+        assert "***" in str(outcome.error)
+        assert len(str(outcome.error)) < 300
+
     async def test_goes_by_the_id_that_was_resolved_and_never_by_at_me(
         self, ringme: RingMe, server: Records
     ) -> None:
@@ -292,12 +413,13 @@ class TestASavedPlan:
 
         text = (tmp_path / "plan.json").read_text()
         assert json.loads(text) == {
-            "ringme-plan": 1,
+            "ringme-plan": 2,
             "as_wished": 0,
             "changes": [
                 {
                     "id": 12,
                     "tenant": "acme",
+                    "base_url": "https://pbx.example.com",
                     "fields": {"timezone": {"from": "Europe/Moscow", "to": "Asia/Omsk"}},
                 }
             ],
@@ -315,6 +437,59 @@ class TestASavedPlan:
 
         assert plan.as_wished == 1
         assert server.puts == [("12", {"timezone": "Asia/Omsk"})]
+
+    async def test_is_not_applied_to_another_host(self, ringme: RingMe, tmp_path: Path) -> None:
+        (await ringme.clients.plan({12: OMSK})).save(tmp_path / "plan.json")
+        transport = ScriptedTransport([])
+
+        async with RingMe("https://other.example.com", auth=DEALER, transport=transport) as other:
+            with pytest.raises(InvalidRequest) as caught:
+                other.clients.load_plan(tmp_path / "plan.json")
+
+        assert str(caught.value) == (
+            "change 1 of the plan was made for 'https://pbx.example.com', and would go to"
+            " https://other.example.com; any_host=True takes it nevertheless"
+        )
+
+    async def test_is_applied_to_another_host_if_told_so(
+        self, ringme: RingMe, server: Records, tmp_path: Path
+    ) -> None:
+        (await ringme.clients.plan({12: OMSK})).save(tmp_path / "plan.json")
+        transport = ScriptedTransport([server.answer])
+
+        async with RingMe("https://other.example.com", auth=DEALER, transport=transport) as other:
+            plan = other.clients.load_plan(tmp_path / "plan.json", any_host=True)
+            await plan.apply()
+
+        assert server.puts == [("12", {"timezone": "Asia/Omsk"})]
+        assert plan[0].origin == "https://other.example.com"
+
+    async def test_goes_where_its_tenant_is(
+        self, ringme: RingMe, server: Records, tmp_path: Path
+    ) -> None:
+        away = Tenant(12, auth=DEALER, base_url="https://away.example.com", name="acme")
+        (await ringme.clients.plan({away: OMSK})).save(tmp_path / "plan.json")
+        moved = Tenant(12, auth=DEALER, name="acme")
+
+        assert ringme.clients.load_plan(tmp_path / "plan.json", tenants=[away])
+        with pytest.raises(InvalidRequest, match="was made for 'https://away"):
+            ringme.clients.load_plan(tmp_path / "plan.json", tenants=[moved])
+
+    async def test_can_be_looked_at_where_no_host_is_known(
+        self, ringme: RingMe, tmp_path: Path
+    ) -> None:
+        (await ringme.clients.plan({12: OMSK})).save(tmp_path / "plan.json")
+
+        async with RingMe(transport=ScriptedTransport([])) as nowhere:
+            assert len(nowhere.clients.load_plan(tmp_path / "plan.json")) == 1
+
+    async def test_of_the_older_form_is_refused_because_it_names_no_host(
+        self, ringme: RingMe, tmp_path: Path
+    ) -> None:
+        (tmp_path / "plan.json").write_text('{"ringme-plan": 1, "as_wished": 0, "changes": []}')
+
+        with pytest.raises(InvalidRequest, match="does not say for which host it was made"):
+            ringme.clients.load_plan(tmp_path / "plan.json")
 
     async def test_finds_its_tenants_by_name(self, ringme: RingMe, tmp_path: Path) -> None:
         tenant = Tenant(auth=BearerToken("tenants"), name="acme")
@@ -339,26 +514,30 @@ class TestASavedPlan:
             "",
             "{}",
             "[]",
-            '{"ringme-plan": 2, "as_wished": 0, "changes": []}',
-            '{"ringme-plan": 1, "as_wished": 0, "changes": [{}]}',
+            '{"ringme-plan": 3, "as_wished": 0, "changes": []}',
+            '{"ringme-plan": 2, "as_wished": 0, "changes": [{}]}',
             (
-                '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": 1, "tenant": null,'
+                '{"ringme-plan": 2, "as_wished": 0, "changes": [{"id": 1, "tenant": null, "base_url": null,'
                 ' "fields": {"timezone": {}}}]}'
             ),
             (
-                '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": 1, "tenant": null,'
+                '{"ringme-plan": 2, "as_wished": 0, "changes": [{"id": 1, "tenant": null, "base_url": null,'
                 ' "fields": {"timezone": {"from": null, "to": 5}}}]}'
             ),
             (
-                '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": 1, "tenant": 5,'
+                '{"ringme-plan": 2, "as_wished": 0, "changes": [{"id": 1, "tenant": 5, "base_url": null,'
                 ' "fields": {}}]}'
             ),
             (
-                '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": -1, "tenant": null,'
+                '{"ringme-plan": 2, "as_wished": 0, "changes": [{"id": -1, "tenant": null, "base_url": null,'
                 ' "fields": {}}]}'
             ),
             (
-                '{"ringme-plan": 1, "as_wished": 0, "changes": [{"id": true, "tenant": null,'
+                '{"ringme-plan": 2, "as_wished": 0, "changes": [{"id": true, "tenant": null, "base_url": null,'
+                ' "fields": {}}]}'
+            ),
+            (
+                '{"ringme-plan": 2, "as_wished": 0, "changes": [{"id": 1, "tenant": null,'
                 ' "fields": {}}]}'
             ),
             "[" * 100_000,
