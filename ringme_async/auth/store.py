@@ -154,7 +154,9 @@ class TokenStore:
         flight = entry.flight
         if flight is None:
             if self._now() < entry.refused_until and entry.refusal is not None:
-                raise twin_of(entry.refusal)
+                remembered = twin_of(entry.refusal)
+                remembered.attempts = 0
+                raise remembered
             saved = self._take_saved(key, entry)
             if saved is not None:
                 self._trim()

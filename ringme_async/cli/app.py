@@ -173,6 +173,7 @@ def apply_(
     journal: str | None = None,
     resume: Flag = False,
     overwrite: Flag = False,
+    any_host: Flag = False,
     where: Where = _SOMEWHERE,
     how: How = _SOMEHOW,
     as_json: AsJSON = False,
@@ -190,11 +191,20 @@ def apply_(
         Go on where applying the same plan stopped.
     overwrite
         Begin anew although there is something in the journal.
+    any_host
+        Apply the plan although it was made for another host.
     as_json
         Print the counts as one JSON object.
     """
     return many.apply(
-        prepare(where), plan, journal, how, resume=resume, overwrite=overwrite, as_json=as_json
+        prepare(where),
+        plan,
+        journal,
+        how,
+        resume=resume,
+        overwrite=overwrite,
+        any_host=any_host,
+        as_json=as_json,
     )
 
 

@@ -140,6 +140,7 @@ def apply(
     *,
     resume: bool,
     overwrite: bool,
+    any_host: bool,
     as_json: bool,
 ) -> int:
     """Make the changes of a plan."""
@@ -149,7 +150,7 @@ def apply(
 
     async def run(started: _Started, bars: Bars) -> ApplyReport:
         async with ready.ringme(started) as ringme:
-            loaded = _load(ringme, ready, path)
+            loaded = _load(ringme, ready, path, any_host=any_host)
             with bars.follow("changing", len(loaded)) as tell:
                 return await apply_plan(
                     loaded,
@@ -197,15 +198,16 @@ def _resumable(where: str) -> Generator[_Started, None, None]:
         raise
 
 
-def _load(ringme: RingMe, ready: Ready, path: str) -> Plan:
+def _load(ringme: RingMe, ready: Ready, path: str, *, any_host: bool) -> Plan:
     tenants = () if ready.tenants is None else ready.tenants.tenants
     try:
-        loaded = ringme.clients.load_plan(path, tenants=tenants)
+        loaded = ringme.clients.load_plan(path, tenants=tenants, any_host=any_host)
     except OSError as error:
         raise CouldNotStart(f"{path}: {error.strerror or error}") from None
     except InvalidRequest as error:
         hint = "" if tenants else "; a plan for tenants by name needs --tenants"
-        raise CouldNotStart(f"{error.reason}{hint}") from None
+        reason = error.reason.replace("any_host=True", "--any-host")
+        raise CouldNotStart(f"{reason}{hint}") from None
     if any(change.name is None for change in loaded):
         ready.require_settings()
     return loaded

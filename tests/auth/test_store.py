@@ -107,6 +107,17 @@ async def test_a_bad_secret_in_a_hundred_and_fifty_calls_makes_one_token_request
     assert len(set(map(id, errors))) == 150
 
 
+async def test_a_remembered_refusal_has_cost_no_attempt() -> None:
+    host = Host(script(answer(401, {"error": "invalid_client"})))
+    endpoint, store = endpoint_over(host), TokenStore()
+    counts: list[int] = []
+    for _ in range(3):
+        with pytest.raises(TokenError) as caught:
+            await store.get(KEY, endpoint)
+        counts.append(caught.value.attempts)
+    assert counts == [1, 0, 0]
+
+
 async def test_a_refusal_is_forgotten_after_a_minute() -> None:
     host = Host(script(answer(401, {"error": "invalid_client"}), token_answer("t")))
     endpoint, store = endpoint_over(host), TokenStore()

@@ -249,3 +249,20 @@ async def test_whom_an_earlier_part_of_the_run_has_done_is_skipped(
     assert ended.code == ExitCode.ALL_WELL
     assert "an earlier part of the run has done them" in ended.out
     assert shell.fake.requests.total == before
+
+
+async def test_a_plan_that_was_made_for_another_host_is_applied_only_if_told_so(
+    here: Here, shell: Shell
+) -> None:
+    await make_plan(here, shell)
+    plan = (shell.folder / "plan.json").read_text("utf-8")
+    made_for = json.loads(plan)["changes"][0]["base_url"]
+    shell.write("plan.json", plan.replace(made_for, "https://pbx.example.com"))
+    ended = await here("apply", "plan.json")
+    assert ended.code == ExitCode.COULD_NOT_START
+    assert "was made for 'https://pbx.example.com', and would go to" in ended.err
+    assert "--any-host takes it nevertheless" in ended.err
+    assert not shell.fake.requests.where(method="PUT")
+    ended = await here("apply", "plan.json", "--any-host")
+    assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
+    assert shell.fake.requests.where(method="PUT")
