@@ -16,7 +16,7 @@ nox.needs_version = ">=2026.10.20"
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
-EXTRAS = ".[cli,fake,mirror]"
+EXTRAS = ".[cli,fake,mirror,otel]"
 
 nox.options.default_venv_backend = "uv|virtualenv"
 # An interpreter that is not there is skipped, on a build machine too, and never downloaded.
@@ -123,7 +123,7 @@ def lowest(session: nox.Session) -> None:
     """The tests on the lowest versions that the project says it works with."""
     project = PROJECT["project"]
     extras = project["optional-dependencies"]
-    optional = [*extras["cli"], *extras["fake"], *extras["mirror"]]
+    optional = [*extras["cli"], *extras["fake"], *extras["mirror"], *extras["otel"]]
     promised: list[str] = [*project["dependencies"], *optional]
     # A constraint names no extras.
     lowest = [re.sub(r"\[.*?\]", "", bound).replace(">=", "==") for bound in promised]

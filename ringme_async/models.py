@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, field, fields, frozen
 
@@ -17,6 +17,7 @@ from ringme_async.checks import (
     percent_or_null,
     zone_or_null,
 )
+from ringme_async.display import Row, html_table, rich_table, worded
 from ringme_async.errors import InvalidRequest
 from ringme_async.frozen import (
     JSON,
@@ -29,6 +30,9 @@ from ringme_async.frozen import (
 from ringme_async.geo import GeoList, is_geo_list
 from ringme_async.unset import UNSET, Unset
 from ringme_async.wording import shown
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = [
     "FIELDS",
@@ -184,6 +188,17 @@ class Client:
         if self.extra:
             named.append(f"extra={shown(self.extra)}")
         return f"Client({', '.join(named)})"
+
+    def __rich__(self) -> Table:
+        return rich_table(worded(f"Client {self.id}"), self._rows())
+
+    def _repr_html_(self) -> str:
+        return html_table(worded(f"Client {self.id}"), self._rows())
+
+    def _rows(self) -> list[Row]:
+        said = [(name, getattr(self, name)) for name in FIELDS]
+        more = [(worded(name), shown(value)) for name, value in self.extra.items()]
+        return [(name, worded(value)) for name, value in said if value is not None] + more
 
 
 FIELDS: Final[tuple[str, ...]] = tuple(

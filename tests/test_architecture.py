@@ -32,12 +32,12 @@ LAYERS = (
     {"transports"},
     {"models"},
     {"checks"},
-    {"geo", "frozen", "arguments"},
+    {"geo", "frozen", "arguments", "display"},
     {"wording"},
     {"errors", "unset", "version"},
 )
 DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}
-BESIDE = {"cli", "mirror", "testing"}
+BESIDE = {"cli", "mirror", "observers", "testing"}
 
 
 def name_of(path: Path) -> str:
@@ -135,6 +135,13 @@ def test_one_file_of_the_core_imports_the_http_library(library: str) -> None:
 def test_the_command_line_comes_in_by_the_front_door() -> None:
     known = {room for name in MODULES if room_of(name) == "cli" for room in rooms_known_to(name)}
     assert known <= {"", "testing", "mirror", "version", "environment"}
+
+
+def test_observers_come_in_by_the_front_door_alone() -> None:
+    known = {
+        room for name in MODULES if room_of(name) == "observers" for room in rooms_known_to(name)
+    }
+    assert known == {""}
 
 
 def test_only_the_command_line_prints() -> None:
