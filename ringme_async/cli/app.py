@@ -13,6 +13,7 @@ from ringme_async.cli import many, single
 from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.connect import Connection, complain, prepare
 from ringme_async.cli.demo import run_demo
+from ringme_async.cli.fake import Place, serve_fake
 from ringme_async.cli.many import Pace
 from ringme_async.cli.show import Bars, show_demo
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
@@ -26,6 +27,7 @@ Extra: TypeAlias = Annotated[tuple[str, ...], Parameter(negative=())]
 
 _SOMEWHERE: Final = Connection()
 _SOMEHOW: Final = Pace()
+_HERE: Final = Place()
 
 app: App = App(
     name="ringme",
@@ -228,6 +230,25 @@ def demo(*, as_json: AsJSON = False) -> int:
             raise CouldNotStart(f"the demo's server did not start: {error}") from None
     show_demo(report, as_json=as_json)
     return ExitCode.ALL_WELL if report.books_agree else ExitCode.SOME_FAILED
+
+
+@app.command(name="fake")
+def fake_(
+    *,
+    at: Annotated[Place, Parameter(name="*")] = _HERE,
+    as_json: AsJSON = False,
+) -> int:
+    """Serve a RingMe on this machine, for curl and for programs in other languages.
+
+    It prints an App ID and Secret, which open nothing else, and ends with Ctrl-C or SIGTERM.
+
+    Parameters
+    ----------
+    as_json
+        Print where it is, and the App ID and Secret, as one JSON object.
+    """
+    serve_fake(at, as_json=as_json)
+    return ExitCode.ALL_WELL
 
 
 def run(arguments: Sequence[str]) -> int:
