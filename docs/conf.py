@@ -20,13 +20,13 @@ from ringme_async import __version__  # noqa: E402 - the package of this checkou
 project = "ringme-async"
 author = "the ringme-async maintainers"
 copyright = "the ringme-async maintainers"  # noqa: A001 - the name that Sphinx asks for
-release = version = __version__
+release = version = __version__.partition("+")[0]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 html_theme = "furo"
-html_title = f"ringme-async {__version__}"
+html_title = f"ringme-async {version}"
 html_static_path = ["_static"]
 html_css_files = ["output.css"]
 html_show_sphinx = False

@@ -1,20 +1,22 @@
-"""What is built from the repository, and the commands that its README gives."""
+"""What is built from the repository, its version, and the commands that its README gives."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import tomllib
+import venv
 import zipfile
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path, PurePosixPath
+from sysconfig import get_path
 
 import pytest
-
-from ringme_async.version import __version__
 
 ROOT = Path(__file__).parent.parent
 TOP_OF_SDIST = {
@@ -62,10 +64,35 @@ def inside_wheel(wheel: Path) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def metadata(wheel: Path) -> Message:
+def version(wheel: Path) -> str:
+    return wheel.name.split("-")[1]
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: Path, version: str) -> Message:
     with zipfile.ZipFile(wheel) as archive:
-        text = archive.read(f"ringme_async-{__version__}.dist-info/METADATA").decode()
+        text = archive.read(f"ringme_async-{version}.dist-info/METADATA").decode()
     return HeaderParser().parsestr(text)
+
+
+@pytest.fixture(scope="module")
+def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel into an environment of its own, and give that one's commands.
+
+    What the package depends on is borrowed from this environment, as the test asks no registry.
+    """
+    place = tmp_path_factory.mktemp("fresh")
+    venv.create(place, with_pip=True)
+    scheme = {"base": str(place), "platbase": str(place)}
+    scripts = Path(get_path("scripts", "venv", scheme))
+    borrowed = Path(get_path("purelib", "venv", scheme), "borrowed.pth")
+    borrowed.write_text(f"{get_path('purelib')}\n{get_path('platlib')}\n", "utf-8")
+    subprocess.run(
+        [scripts / "python", "-m", "pip", "install", "-q", "--no-deps", "--no-index", wheel],
+        check=True,
+        capture_output=True,
+    )
+    return scripts
 
 
 def files_of_the_package() -> set[str]:
@@ -91,14 +118,18 @@ def test_the_wheel_says_that_it_is_typed(inside_wheel: set[str]) -> None:
     assert "ringme_async/py.typed" in inside_wheel
 
 
-def test_the_wheel_carries_its_licence(inside_wheel: set[str], metadata: Message) -> None:
+def test_the_wheel_carries_its_licence(
+    inside_wheel: set[str], metadata: Message, version: str
+) -> None:
     assert metadata["License-Expression"] == "MIT"
-    assert f"ringme_async-{__version__}.dist-info/licenses/LICENSE" in inside_wheel
+    assert f"ringme_async-{version}.dist-info/licenses/LICENSE" in inside_wheel
 
 
-def test_the_wheel_has_the_version_that_the_code_says(wheel: Path, metadata: Message) -> None:
-    assert metadata["Version"] == __version__
-    assert wheel.name == f"ringme_async-{__version__}-py3-none-any.whl"
+def test_the_wheel_has_the_version_of_the_sdist_that_it_was_built_from(
+    built: Path, metadata: Message, version: str
+) -> None:
+    assert metadata["Version"] == version
+    assert (built / f"ringme_async-{version}.tar.gz").exists()
 
 
 def test_the_core_needs_no_more_than_it_says(metadata: Message) -> None:
@@ -111,22 +142,89 @@ def test_the_core_needs_no_more_than_it_says(metadata: Message) -> None:
     }
 
 
-def test_the_wheel_runs_by_itself(wheel: Path, tmp_path: Path) -> None:
-    program = (
-        "import ringme_async, ringme_async.testing as kit\n"
-        "kit.FakeRingMe().add_tenant()\n"
-        "print(ringme_async.__file__)\n"
-    )
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path)
-    said = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{program}"],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    ).stdout
-    assert Path(said.strip()).is_relative_to(tmp_path)
+READ_ONE = """
+import asyncio
+from ringme_async import ClientCredentials, InMemoryTransport, RingMe, __file__, __version__
+from ringme_async.testing import FakeRingMe
+
+async def main():
+    fake = FakeRingMe()
+    app = fake.add_application(tenant=fake.add_tenant(12))
+    auth = ClientCredentials(app.app_id, app.app_secret)
+    async with RingMe(fake.base_url, auth=auth, transport=InMemoryTransport(fake)) as ringme:
+        print((await ringme.clients.get("@me")).id, __version__, __file__)
+
+asyncio.run(main())
+"""
+
+
+def said_by(*command: str | Path, cwd: Path) -> str:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_wheel_runs_in_a_fresh_environment(fresh: Path, version: str, tmp_path: Path) -> None:
+    read, said, file = said_by(fresh / "python", "-c", READ_ONE, cwd=tmp_path).split(maxsplit=2)
+
+    assert (read, said) == ("12", version)
+    assert Path(file).is_relative_to(fresh.parent)
+
+
+def test_the_wheel_brings_the_command(fresh: Path, version: str, tmp_path: Path) -> None:
+    assert said_by(fresh / "ringme", "--version", cwd=tmp_path) == version
+    assert "ringme demo" in said_by(fresh / "ringme", "demo", "--help", cwd=tmp_path)
+
+
+def version_of(folder: Path) -> str:
+    return said_by(sys.executable, "-m", "hatchling", "version", cwd=folder)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Make a repository of what builds the version, with one commit and no tag."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not there")
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "All of it")
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_version_is_that_of_the_tag(clone: Path) -> None:
+    git(clone, "tag", "v7.8.9")
+    assert version_of(clone) == "7.8.9"
+
+
+def test_the_version_between_tags_counts_the_commits(clone: Path) -> None:
+    git(clone, "tag", "v7.8.9")
+    git(clone, "commit", "-q", "--allow-empty", "-m", "One more")
+    assert re.fullmatch(r"7\.8\.10\.dev1\+g[0-9a-f]+", version_of(clone))
+
+
+def test_a_clone_without_tags_has_a_version(clone: Path) -> None:
+    assert re.fullmatch(r"0\.0\.0\.dev1\+g[0-9a-f]+", version_of(clone))
+
+
+def test_a_snapshot_without_a_repository_has_a_version(clone: Path) -> None:
+    shutil.rmtree(clone / ".git")
+    assert version_of(clone) == "0.0.0.dev0"
+
+
+def test_the_sdist_keeps_its_version(built: Path, version: str, tmp_path: Path) -> None:
+    with tarfile.open(built / f"ringme_async-{version}.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    assert version_of(tmp_path / f"ringme_async-{version}") == version
 
 
 def test_the_sdist_has_no_stray_files(built: Path) -> None:
