@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Generator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import URL, Integer, NullPool, func, literal, make_url, select
@@ -40,16 +40,17 @@ def database_url(given: str) -> URL:
     """Read a database's URL, and choose the driver if it names none.
 
     Raises:
-        InvalidRequest: It is malformed, is of another kind of database, or names no file.
+        InvalidRequest: It is malformed, is of another kind of database, or names no file; neither
+            the message nor a frame holds its password.
     """
-    try:
-        url = make_url(given)
-    except (ArgumentError, ValueError):
-        # What they say may hold the password.
+    url = _parsed(given)
+    # A traceback may show this frame's locals; what is left of the password, a URL hides.
+    del given
+    if url is None:
         raise InvalidRequest(
             'a database is given as "sqlite:///clients.db"'
             ' or "postgresql+asyncpg://user:password@host/name"'
-        ) from None
+        )
     url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
     kind = url.get_backend_name()
     if kind not in {"sqlite", "postgresql"}:
@@ -57,6 +58,25 @@ def database_url(given: str) -> URL:
     if kind == "sqlite" and (url.database or ":memory:").startswith((":memory:", "file:")):
         raise InvalidRequest("name the file of the database, as in sqlite:///clients.db")
     return url
+
+
+def _parsed(given: str) -> URL | None:
+    try:
+        url = make_url(given)
+    except (ArgumentError, ValueError):
+        # What they say may hold the password.
+        return None
+    password = url.query.get("password")
+    if password is None:
+        return url
+    # Beside the user's name it means the same, and is never shown. Of several, the last one counts.
+    told = password if isinstance(password, str) else password[-1]
+    return url.set(password=told).difference_update_query(["password"])
+
+
+def shown_url(url: URL) -> str:
+    """Show a database's URL without what may be secret in it: the password and the settings."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 @asynccontextmanager
@@ -67,35 +87,32 @@ async def connected(url: URL) -> AsyncGenerator[AsyncConnection, None]:
         OutputInUse: Another run writes into the database.
         OutputError: It cannot be reached, or its driver is missing.
     """
-    name = url.render_as_string(hide_password=True)
+    name = shown_url(url)
     is_file = url.get_backend_name() == "sqlite"
     with locked(str(url.database)) if is_file else nullcontext():
         connection = _engine_for(url, name).connect()
         try:
-            with told_of_database(name):
-                await undisturbed(_start(connection))
-                if not is_file:
-                    await _exclude_others(connection, name)
+            await told_of_database(_begin(connection, None if is_file else name), url)
             yield connection
         finally:
             if connection.sync_connection is not None:
                 await undisturbed(connection.close())
 
 
-@contextmanager
-def told_of_database(name: str) -> Generator[None, None, None]:
+async def told_of_database(work: Coroutine[Any, Any, T], url: URL) -> T:
     """Turn whatever a driver raises into an error that names the database, without its password.
 
     Raises:
-        OutputError: The block raised something.
+        OutputError: The work raised something.
     """
     try:
-        yield
+        return await work
     except RingMeError:
         raise
     except Exception as error:  # noqa: BLE001 - each driver has errors of its own
-        # Nothing is chained: the frames of the driver hold the password.
-        raise OutputError(f"{name}: {_in_words(error)}") from None
+        words = _in_words(error, url)
+    # Raised here, so that nothing is chained, not even unseen: drivers' frames hold the password.
+    raise OutputError(f"{shown_url(url)}: {words}")
 
 
 async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
@@ -119,6 +136,7 @@ async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
 
 def _engine_for(url: URL, name: str) -> AsyncEngine:
     driver = url.get_driver_name()
+    flaw: RingMeError
     try:
         return create_async_engine(
             url,
@@ -131,13 +149,21 @@ def _engine_for(url: URL, name: str) -> AsyncEngine:
         )
     except ImportError:
         extra = "ringme-async[mirror]" if driver == "aiosqlite" else driver
-        raise OutputError(f"{name} needs {driver}: pip install '{extra}'") from None
+        flaw = OutputError(f"{name} needs {driver}: pip install '{extra}'")
     except (SQLAlchemyError, ValueError) as error:
-        raise InvalidRequest(f"{name}: {_in_words(error)}") from None
+        flaw = InvalidRequest(f"{name}: {_in_words(error, url)}")
+    raise flaw
 
 
 def _as_is(value: str) -> str:
     return value
+
+
+async def _begin(connection: AsyncConnection, shared: str | None) -> None:
+    """Connect; ``shared`` is the name of a database that others may be connected to as well."""
+    await undisturbed(_start(connection))
+    if shared is not None:
+        await _exclude_others(connection, shared)
 
 
 async def _start(connection: AsyncConnection) -> None:
@@ -166,7 +192,9 @@ async def _take_lock(connection: AsyncConnection) -> bool:
     return bool(taken)
 
 
-def _in_words(error: Exception) -> str:
+def _in_words(error: Exception, url: URL) -> str:
     origin = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     words = " ".join(str(origin).split()) or type(origin).__name__
+    if url.password:
+        words = words.replace(url.password, "***")
     return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "\u2026"

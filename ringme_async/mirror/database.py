@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from attrs import define, field
-from sqlalchemy import ColumnElement, Select, bindparam, func, insert, select, update
+from sqlalchemy import URL, ColumnElement, Select, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringme_async import Client, Done, Failed
@@ -28,7 +28,7 @@ async def open_database(mirror: Mirror, *, resume: bool) -> AsyncGenerator[Datab
     """Take hold of a mirror's database for a run; see ``Mirror.open``."""
     url = database_url(mirror.url)
     async with connected(url) as connection:
-        session = DatabaseSession(connection, url.render_as_string(hide_password=True), mirror)
+        session = DatabaseSession(connection, url, mirror)
         await session.begin(resume=resume)
         async with closed_by(session.close):
             yield session
@@ -39,7 +39,7 @@ class DatabaseSession:
     """One run's hold on a database."""
 
     _connection: AsyncConnection
-    _name: str
+    _url: URL
     _mirror: Mirror
     run: str = field(factory=new_run_id, init=False)
     _done: set[str] = field(factory=set[str], init=False)
@@ -109,11 +109,13 @@ class DatabaseSession:
             await self._do(self._close_books)
 
     async def _do(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def committed() -> None:
+            await work()
+            await self._connection.commit()
+
         async def transaction() -> None:
             try:
-                with told_of_database(self._name):
-                    await work()
-                    await self._connection.commit()
+                await told_of_database(committed(), self._url)
             except OutputError as flaw:
                 self._flaw = flaw
                 raise
@@ -127,13 +129,14 @@ class DatabaseSession:
 
     async def _go_on(self) -> None:
         await prepare(self._connection)
-        latest = select(runs.c.id, runs.c.finished).order_by(runs.c.number.desc()).limit(1)
-        run = (await self._connection.execute(latest)).first()
-        if run is None or run.finished is not None:
+        latest = select(runs.c.id).order_by(runs.c.number.desc()).limit(1)
+        run = await self._connection.scalar(latest)
+        if run is None:
             await self._begin_run()
             return
-        self.run = run.id
-        read = select(clients.c.tenant).where(clients.c.run == run.id)
+        self.run = run
+        await self._connection.execute(update(runs).where(runs.c.id == run), {"finished": None})
+        read = select(clients.c.tenant).where(clients.c.run == run)
         self._done.update(await self._connection.scalars(read))
 
     async def _commit(self) -> None:

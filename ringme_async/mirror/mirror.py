@@ -20,12 +20,7 @@ __all__ = ["Mirror", "sink_for"]
 _URL: Final = re.compile(r"[A-Za-z0-9_+.-]+://")
 
 
-def _at_least_one(_mirror: object, _attribute: object, value: int) -> None:
-    if value < 1:
-        raise InvalidRequest(f"batch is a number of tenants from 1 up, not {value!r}")
-
-
-@frozen
+@frozen(init=False)
 class Mirror:
     """Clients in a database: their current records, their last errors, and every change.
 
@@ -36,15 +31,18 @@ class Mirror:
       read again).
     - ``history``: ``tenant``, ``field``, ``before``, ``after``, ``at``, ``run``: a row whenever a
       field is not what it was at the last read.
-    - ``runs``: ``number``, ``id``, ``started``, ``finished`` (null until every tenant was tried),
-      and how many were ``read``, ``failed`` and found ``changed``.
+    - ``runs``: ``number``, ``id``, ``started``, ``finished`` (null until every tenant was tried, and
+      again while it is gone on with), and how many were ``read``, ``failed`` and found ``changed``.
     - ``mirror_version``: the version of all this; a newer one than this package knows is refused.
 
     Times are UTC. The promise is exactly once in each run, at least once at the server: outcomes
     are committed in batches, and one counts as done once it is committed, so that ``kill -9`` loses
-    at most the last batch, whose tenants are read again when the run is resumed. To resume is to go
-    on with the latest run unless it is finished, that is, unless every tenant was tried; then a new
-    one begins, since one that was killed before it came to the books has left no trace.
+    at most the last batch, whose tenants are read again when the run is resumed.
+
+    To resume is to go on with the latest run, finished or not, as with a ``Journal``: it keeps its
+    id, skips whom it has read, and tries again what failed. Where nothing is left to do, nothing is
+    read. A run that was killed before anything was sent may have left no trace, and then the latest
+    is the one before it: to read everything anew, begin a run rather than resume one.
 
     It needs SQLAlchemy and the database's driver: ``pip install 'ringme-async[mirror]'`` brings
     them for SQLite; for PostgreSQL, add ``asyncpg``. Two runs on one database exclude each other,
@@ -56,20 +54,35 @@ class Mirror:
         batch: How many outcomes are committed at once, at the most.
         every: Seconds that an outcome waits for others to be committed with, at the most.
         clock: Tells the time of day.
+
+    Raises:
+        InvalidRequest: ``batch`` is out of its range.
     """
 
     url: str = field(repr=False)
-    batch: int = field(default=200, kw_only=True, validator=_at_least_one)
-    every: float = field(default=1.0, kw_only=True)
-    clock: Clock = field(default=now, kw_only=True, repr=False)
+    batch: int
+    every: float
+    clock: Clock = field(repr=False)
+
+    def __init__(
+        self, url: str, *, batch: int = 200, every: float = 1.0, clock: Clock = now
+    ) -> None:
+        if not _is_count(batch):
+            # A traceback may show this frame's locals, and there is no self to show yet.
+            del self, url
+            raise InvalidRequest(f"batch is a number of tenants from 1 up, not {batch!r}")
+        object.__setattr__(self, "url", url)
+        object.__setattr__(self, "batch", batch)
+        object.__setattr__(self, "every", every)
+        object.__setattr__(self, "clock", clock)
 
     @asynccontextmanager
     async def open(self, *, resume: bool) -> AsyncGenerator[Session[Client], None]:
         """Take hold of the database for a run.
 
         Args:
-            resume: Go on with the latest run, if it is not finished: skip whom it has read, try
-                again what failed. Otherwise, a new run begins.
+            resume: Go on with the latest run: skip whom it has read, try again what failed. If
+                there is none, or without it, a new run begins.
 
         Raises:
             InvalidRequest: The URL is malformed, or is of another kind of database.
@@ -101,5 +114,11 @@ def sink_for(into: str | os.PathLike[str], *, overwrite: bool = False) -> Sink:
     if not (isinstance(into, str) and _URL.match(into)):
         return Journal(os.fspath(into), overwrite=overwrite)
     if overwrite:
+        # The frame of this call would show the password.
+        del into
         raise InvalidRequest("a database is not overwritten: a new run updates what is in it")
     return Mirror(into)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -68,9 +68,8 @@ async def refresh(
         ringme: What to read them with.
         tenants: Ids and tenants.
         sink: The output: a ``Journal`` or a ``Mirror``.
-        resume: Go on where the run that the output is of has stopped: skip whom it has read, try
-            again what failed. If there is none, one begins. A run in a ``Journal`` can always be
-            gone on with; one in a ``Mirror``, until it is finished.
+        resume: Go on with the run that the output is of, the latest one in a ``Mirror``: skip whom
+            it has read, try again what failed. If there is none, one begins.
         concurrency: How many calls may be under way at once; default 64.
         deadline: Seconds for the run as a whole; default none.
         on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it ``"fail"``.
