@@ -70,6 +70,7 @@ class Account:
     maybe_applied: bool = False
     waiting_for_login: bool = False
     last_error: RingMeError | None = None
+    sent_at: float | None = None
 
 
 @frozen(eq=False)
@@ -211,6 +212,7 @@ class _Run(Generic[T]):
 
     async def attempt(self, token: Token, reservation: Reservation) -> T:
         self.account.attempts += 1
+        self.account.sent_at = asyncio.get_running_loop().time()
         extra = self.trace.attempt_sent(self.account.attempts)
         response: Response | None = None
         try:
