@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypedDict, overload
 import msgspec
 from attrs import field, frozen
 
-from ringme_async.bulk import BulkRun, Failed, NotAttempted
+from ringme_async.bulk import BulkRun, Concurrency, Failed, NotAttempted
 from ringme_async.codec import client_to_json
 from ringme_async.errors import Conflict, InvalidRequest, NotApplied, one_line
 from ringme_async.frozen import JSON, same_json
@@ -152,7 +152,8 @@ class Plan(Sequence[PlannedChange]):
     def apply(
         self,
         *,
-        concurrency: int = 64,
+        concurrency: Concurrency = 64,
+        max_concurrency: int | None = None,
         max_waiting: int = 10_000,
         ordered: bool = False,
         deadline: float | None = None,
@@ -168,7 +169,8 @@ class Plan(Sequence[PlannedChange]):
         may still change a field, and the plan then overwrites it: the API has no versions.
 
         Args:
-            concurrency: How many clients may be under way at once; default 64.
+            concurrency: How many clients may be under way at once, or ``"auto"``; default 64.
+            max_concurrency: The most that ``"auto"`` may take; default 256.
             max_waiting: How many may be held that cannot run yet.
             ordered: Give outcomes in the plan's order; default as they come.
             deadline: Seconds for the run as a whole; default none.
@@ -185,6 +187,7 @@ class Plan(Sequence[PlannedChange]):
         return self._apply(
             self.changes,
             concurrency=concurrency,
+            max_concurrency=max_concurrency,
             max_waiting=max_waiting,
             ordered=ordered,
             deadline=deadline,
