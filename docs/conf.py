@@ -54,6 +54,8 @@ napoleon_use_rtype = False
 DOORS = (
     "ringme_async",
     "ringme_async.mirror",
+    "ringme_async.observers",
+    "ringme_async.observers.otel",
     "ringme_async.testing",
     "ringme_async.testing.faults",
 )

@@ -32,7 +32,7 @@ LAYERS = (
     {"transports"},
     {"models"},
     {"checks"},
-    {"geo", "frozen", "arguments", "display"},
+    {"geo", "frozen", "arguments", "display", "lifetime"},
     {"wording"},
     {"errors", "unset", "version"},
 )
@@ -173,7 +173,16 @@ def constants_then_classes(name: str) -> tuple[bool, bool, str]:
     return not name.isupper(), name[0].islower(), name
 
 
-@pytest.mark.parametrize("door", ["ringme_async", "ringme_async.testing"])
+DOORS = (
+    "ringme_async",
+    "ringme_async.mirror",
+    "ringme_async.observers",
+    "ringme_async.observers.otel",
+    "ringme_async.testing",
+)
+
+
+@pytest.mark.parametrize("door", DOORS)
 def test_public_names_are_sorted_and_there(door: str) -> None:
     module = import_module(door)
     assert module.__all__ == sorted(set(module.__all__), key=constants_then_classes)
@@ -195,6 +204,6 @@ def without_docstring(door: str) -> Iterator[str]:
                     yield f"{name}.{member}"
 
 
-@pytest.mark.parametrize("door", ["ringme_async", "ringme_async.testing"])
+@pytest.mark.parametrize("door", DOORS)
 def test_everything_public_says_what_it_is(door: str) -> None:
     assert list(without_docstring(door)) == []

@@ -14,10 +14,11 @@ import pytest
 import ringme_async
 import ringme_async.mirror
 import ringme_async.testing
-from ringme_async import Client, RingMeError, errors
+from ringme_async import Client, RingMeError, errors, observers
 from ringme_async.cli.app import app
 from ringme_async.cli.codes import ExitCode
 from ringme_async.models import FIELDS, WRITABLE
+from ringme_async.observers import otel
 from ringme_async.testing import faults
 from ringme_async.testing.schema import FIELDS as ON_THE_WIRE
 from tests.docs.stage import DOCS
@@ -59,7 +60,7 @@ def described() -> set[str]:
 
 @pytest.mark.parametrize(
     "door",
-    [ringme_async, ringme_async.mirror, ringme_async.testing, faults],
+    [ringme_async, ringme_async.mirror, observers, otel, ringme_async.testing, faults],
     ids=lambda door: door.__name__,
 )
 def test_every_public_name_is_described(door: Any) -> None:
