@@ -145,4 +145,6 @@ def bench(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation, every warning an error; it ends up in docs/_build/html."""
     install(session, "docs")
-    session.run("sphinx-build", "-W", "-n", "-b", "html", "docs", "docs/_build/html")
+    strictly = ("-W", "--keep-going", "-n")
+    session.run("sphinx-build", *strictly, "-b", "html", "docs", "docs/_build/html")
+    session.run("python", "docs/check_links.py", "docs/_build/html")

@@ -26,7 +26,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 html_theme = "furo"
-html_title = f"ringme-async {version}"
+html_title = project if version == "0" else f"{project} {version}"
 html_static_path = ["_static"]
 html_css_files = ["output.css"]
 html_show_sphinx = False
