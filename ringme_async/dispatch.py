@@ -9,16 +9,18 @@ from typing import Generic, Literal, TypeVar
 
 from attrs import define, field, frozen
 
-from ringme_async.auth import Token, TokenEndpoint, TokenKey, TokenStore
+from ringme_async.auth import Patience, Token, TokenEndpoint, TokenKey, TokenStore
 from ringme_async.errors import (
     DeadlineExceeded,
     DecodeError,
     RateLimited,
+    RingMeClosed,
     RingMeError,
     TransportError,
     Unauthorized,
 )
 from ringme_async.judge import is_success, judge, masked, masked_bytes
+from ringme_async.lifetime import Lifetime
 from ringme_async.observe import Observers, Trace
 from ringme_async.quota import Quota, QuotaBook, Reservation
 from ringme_async.retry import RetryBudget, RetryPolicy
@@ -85,6 +87,7 @@ class Dispatcher:
     timeouts: Timeouts
     observers: Observers
     user_agent: str
+    lifetime: Lifetime
     wall_clock: Callable[[], datetime] = utc_now
     _budgets: dict[str, RetryBudget] = field(factory=dict[str, RetryBudget], init=False)
 
@@ -121,15 +124,22 @@ class Dispatcher:
         return budget
 
     async def _within_deadline(self, call: Call[T], account: Account, trace: Trace) -> T:
+        self.lifetime.check()
         deadline = asyncio.get_running_loop().time() + call.timeout
         timer = asyncio.timeout_at(deadline)
+        self.lifetime.begin(timer)
         try:
             async with timer:
                 return await _Run(self, call, account, trace, deadline).until_done()
         except TimeoutError:
             if not timer.expired():
                 raise
+        finally:
+            self.lifetime.end(timer)
         # Raised here and not above: the TimeoutError's own chain has nothing to tell.
+        if self.lifetime.closed:
+            closed = "this RingMe was closed while the call was under way"
+            raise RingMeClosed(closed) from account.last_error
         raise _too_late(call, "the deadline passed") from account.last_error
 
 
@@ -204,11 +214,13 @@ class _Run(Generic[T]):
             self.trace.woken()
 
     async def log_in(self) -> Token:
+        patience = Patience(self.deadline, self.call.timeout)
         self.account.waiting_for_login = True
         try:
-            return await self.rooms.tokens.get(self.call.key, self.rooms.endpoint)
+            return await self.rooms.tokens.get(self.call.key, self.rooms.endpoint, patience)
         finally:
             self.account.waiting_for_login = False
+            self.account.last_error = patience.last_error or self.account.last_error
 
     async def attempt(self, token: Token, reservation: Reservation) -> T:
         self.account.attempts += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ringme_async.arguments import refusing
 from ringme_async.auth import Auth, BearerToken, ClientCredentials, PasswordCredentials
 from ringme_async.errors import InvalidRequest
 
@@ -15,6 +16,7 @@ USERNAME = "RINGME_USERNAME"
 PASSWORD = "RINGME_PASSWORD"
 
 
+@refusing
 def base_url_in(environ: Mapping[str, str]) -> str:
     """Read the base URL.
 
@@ -23,10 +25,14 @@ def base_url_in(environ: Mapping[str, str]) -> str:
     """
     base_url = environ.get(BASE_URL)
     if not base_url:
-        raise InvalidRequest(f"the environment variable {BASE_URL} is not set")
+        raise InvalidRequest(
+            f"the environment variable {BASE_URL} is not set; it is the provider's URL,"
+            ' such as "https://pbx.example.com"'
+        )
     return base_url
 
 
+@refusing
 def auth_in(environ: Mapping[str, str]) -> Auth:
     """Read the credentials: a token, or an App ID and Secret, perhaps with a user.
 
@@ -44,7 +50,9 @@ def auth_in(environ: Mapping[str, str]) -> Auth:
     if not environ.get(USERNAME):
         return ClientCredentials(environ[APP_ID], environ[APP_SECRET])
     if not environ.get(PASSWORD):
-        raise InvalidRequest(f"{USERNAME} is set, and {PASSWORD} is not")
+        raise InvalidRequest(
+            f"the environment variable {PASSWORD} is not set, and {USERNAME} is; set both or none"
+        )
     return PasswordCredentials(
         environ[APP_ID], environ[APP_SECRET], environ[USERNAME], environ[PASSWORD]
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
+from ringme_async.arguments import instance_of, kind_of, refusing
 from ringme_async.auth import Auth, LoginLimit, TokenEndpoint, TokenStore
 from ringme_async.dispatch import Dispatcher, OnQuota
 from ringme_async.environment import auth_in, base_url_in
+from ringme_async.errors import InvalidRequest
+from ringme_async.lifetime import Lifetime
 from ringme_async.models import JSON
 from ringme_async.observe import Observer, Observers
 from ringme_async.quota import QuotaBook
@@ -17,12 +20,24 @@ from ringme_async.resources.addressing import Addressing, UrlForm
 from ringme_async.resources.clients import Clients, checked_on_quota, checked_timeout
 from ringme_async.resources.raw import raw_call
 from ringme_async.retry import RetryPolicy
-from ringme_async.tenant import Tenant
+from ringme_async.tenant import Tenant, origin_of
 from ringme_async.transports import Response, Timeouts, Transport
 from ringme_async.transports.aiohttp import AiohttpTransport
-from ringme_async.version import __version__
+from ringme_async.version import USER_AGENT
 
-_USER_AGENT = f"ringme-async/{__version__}"
+
+class RingMeOptions(TypedDict, total=False):
+    """What ``RingMe`` takes beside where and who."""
+
+    transport: Transport | None
+    timeout: float
+    timeouts: Timeouts | None
+    retry: RetryPolicy | None
+    on_quota: OnQuota
+    login_limit: LoginLimit | None
+    tokens: TokenStore | None
+    url_form: UrlForm
+    observers: Iterable[Observer]
 
 
 class RingMe:
@@ -54,6 +69,7 @@ class RingMe:
         InvalidRequest: An argument is malformed.
     """
 
+    @refusing
     def __init__(
         self,
         base_url: str | None = None,
@@ -72,26 +88,23 @@ class RingMe:
         self._timeout = checked_timeout(timeout)
         self._on_quota: OnQuota = checked_on_quota(on_quota)
         self._addressing = Addressing.by(base_url, auth, url_form)
-        self._transport = AiohttpTransport() if transport is None else transport
-        self._tokens = TokenStore() if tokens is None else tokens
+        self._transport = AiohttpTransport() if transport is None else _checked_transport(transport)
+        self._tokens = instance_of(TokenStore, "tokens", tokens)
+        self._lifetime = Lifetime(repr(self), _way_to_let_go_of(self._transport))
         self._dispatcher = self._put_together(
-            timeouts or Timeouts(),
-            retry or RetryPolicy(),
-            login_limit or LoginLimit(),
-            Observers(observers),
+            instance_of(Timeouts, "timeouts", timeouts),
+            instance_of(RetryPolicy, "retry", retry),
+            instance_of(LoginLimit, "login_limit", login_limit),
+            Observers(_checked_observers(observers)),
         )
         self._clients = Clients(
             self._dispatcher, self._addressing, timeout=self._timeout, on_quota=self._on_quota
         )
 
     @classmethod
+    @refusing
     def from_env(
-        cls,
-        environ: Mapping[str, str] | None = None,
-        *,
-        transport: Transport | None = None,
-        timeout: float = 60.0,
-        on_quota: OnQuota = "raise",
+        cls, environ: Mapping[str, str] | None = None, **options: Unpack[RingMeOptions]
     ) -> Self:
         """Make one from the environment.
 
@@ -101,21 +114,17 @@ class RingMe:
 
         Args:
             environ: The variables; default those of the process.
-            transport: As of ``RingMe``.
-            timeout: As of ``RingMe``, in seconds. Default 60.
-            on_quota: As of ``RingMe``.
+            options: What ``RingMe`` takes beside ``base_url`` and ``auth``.
 
         Raises:
-            InvalidRequest: A variable is missing or malformed; the message names it.
+            InvalidRequest: A variable is missing or malformed, and the message names it; or an
+                option is malformed.
         """
         variables = os.environ if environ is None else environ
-        return cls(
-            base_url_in(variables),
-            auth=auth_in(variables),
-            transport=transport,
-            timeout=timeout,
-            on_quota=on_quota,
-        )
+        origin, auth = origin_of(base_url_in(variables)), auth_in(variables)
+        # Should anything else be raised from here, its traceback must not show them.
+        del environ, variables
+        return cls(origin, auth=auth, **options)
 
     @property
     def clients(self) -> Clients:
@@ -168,11 +177,21 @@ class RingMe:
         return await self._dispatcher.run(call)
 
     async def aclose(self) -> None:
-        """Stop fetching tokens and close the transport; further calls do nothing."""
+        """End what is under way, forget all tokens and close the transport.
+
+        Calls under way, and later ones, end in a ``RingMeClosed``. Closing again does nothing.
+
+        Raises:
+            InvalidRequest: It belongs to another event loop or process; nothing is closed.
+        """
+        self._lifetime.close()
         try:
-            await self._tokens.aclose()
+            await self._lifetime.ended()
         finally:
-            await self._transport.aclose()
+            try:
+                await self._tokens.aclose()
+            finally:
+                await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -186,7 +205,9 @@ class RingMe:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<RingMe {self._addressing.origin or 'of many hosts'}>"
+        # One that was refused has come to no address.
+        addressing = getattr(self, "_addressing", None)
+        return f"<RingMe {getattr(addressing, 'origin', None) or 'of many hosts'}>"
 
     def _put_together(
         self,
@@ -210,5 +231,34 @@ class RingMe:
             retry=retry,
             timeouts=timeouts,
             observers=observers,
-            user_agent=_USER_AGENT,
+            user_agent=USER_AGENT,
+            lifetime=self._lifetime,
         )
+
+
+def _checked_transport(transport: Transport) -> Transport:
+    sends = callable(getattr(transport, "send", None))
+    if isinstance(transport, type) or not (sends and callable(getattr(transport, "aclose", None))):
+        raise InvalidRequest(
+            f"transport must be a Transport, such as AiohttpTransport(), not {kind_of(transport)}"
+        )
+    return transport
+
+
+def _checked_observers(observers: Iterable[Observer]) -> tuple[Observer, ...]:
+    hint = "observers must be a list of functions that take an event"
+    if not isinstance(observers, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidRequest(f"{hint}, not {kind_of(observers)}")
+    each = tuple(observers)
+    for observer in each:
+        if not callable(observer):  # pyright: ignore[reportUnnecessaryComparison]
+            raise InvalidRequest(f"{hint}; {kind_of(observer)} is none")
+    return each
+
+
+def _way_to_let_go_of(transport: Transport) -> Callable[[], None]:
+    return transport.let_go if isinstance(transport, AiohttpTransport) else _nothing
+
+
+def _nothing() -> None:
+    pass

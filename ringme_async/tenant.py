@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from attrs import field, frozen
 
+from ringme_async.arguments import kind_of, refusing
 from ringme_async.auth import Auth
 from ringme_async.errors import InvalidRequest
 from ringme_async.wording import shown
@@ -48,11 +49,10 @@ def origin_of(base_url: str) -> str:
     hint = 'such as "https://pbx.example.com"'
     if not isinstance(base_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidRequest(f"base_url is a URL {hint}, not {type(base_url).__name__}")
-    try:
-        parts = urlsplit(base_url)
-        port = parts.port
-    except ValueError:
-        raise InvalidRequest(f"base_url is not a URL; give one {hint}") from None
+    split = _split(base_url)
+    if split is None:
+        raise InvalidRequest(f"base_url is not a URL; give one {hint}")
+    parts, port = split
     if parts.username is not None or parts.password is not None:
         raise InvalidRequest("base_url must not hold credentials; pass them as auth=")
     if parts.scheme not in {"http", "https"} or _HOST.fullmatch(_host(parts.netloc)) is None:
@@ -61,6 +61,15 @@ def origin_of(base_url: str) -> str:
         raise InvalidRequest(f"base_url ends with the host and port, {hint}")
     suffix = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
     return f"{parts.scheme}://{_host(parts.netloc).lower()}{suffix}"
+
+
+def _split(base_url: str) -> tuple[SplitResult, int | None] | None:
+    try:
+        parts = urlsplit(base_url)
+        port = parts.port
+    except ValueError:
+        return None
+    return parts, port
 
 
 def _host(netloc: str) -> str:
@@ -73,37 +82,31 @@ def checked_auth(auth: Auth | None) -> Auth | None:
     Raises:
         InvalidRequest: They are not; the message does not show them.
     """
-    if auth is None or _gets_tokens(auth):
+    if auth is None:
         return auth
-    kind = type(auth).__name__
-    # A traceback may show this frame with its locals.
-    del auth
-    raise InvalidRequest(f"auth is a BearerToken, ClientCredentials or the like, not a {kind}")
+    if not _gets_tokens(auth):
+        raise InvalidRequest(
+            "auth must be credentials, such as ClientCredentials(app_id, app_secret),"
+            f" not {kind_of(auth)}"
+        )
+    try:
+        hash(auth)
+    except TypeError:
+        hashable = False
+    else:
+        hashable = True
+    if not hashable:
+        raise InvalidRequest(
+            f"auth must be hashable, as a frozen class of hashable values is; {kind_of(auth)} is not"
+        )
+    return auth
 
 
 def _gets_tokens(auth: object) -> bool:
-    return isinstance(auth, Auth)
+    return isinstance(auth, Auth) and not isinstance(auth, type) and callable(auth.fetch)
 
 
-def _is_auth(_tenant: object, _attribute: object, value: Auth | None) -> None:
-    checked_auth(value)
-
-
-def _checked_id(_tenant: object, _attribute: object, value: int | str) -> None:
-    client_id_in_path(value)
-
-
-def _checked_origin(_tenant: object, _attribute: object, value: str | None) -> None:
-    if value is not None:
-        origin_of(value)
-
-
-def _is_name(_tenant: object, _attribute: object, value: str | None) -> None:
-    if not (value is None or isinstance(value, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidRequest(f"name is a string, not {shown(value)}")
-
-
-@frozen
+@frozen(init=False)
 class Tenant:
     """A client with credentials, and perhaps a host, of its own.
 
@@ -117,10 +120,30 @@ class Tenant:
         InvalidRequest: The id, the URL, the credentials or the name are malformed.
     """
 
-    client_id: int | str = field(default="@me", validator=_checked_id)
-    auth: Auth | None = field(default=None, kw_only=True, validator=_is_auth)
-    base_url: str | None = field(default=None, kw_only=True, validator=_checked_origin)
-    name: str | None = field(default=None, kw_only=True, validator=_is_name)
+    client_id: int | str
+    auth: Auth | None = field(kw_only=True)
+    base_url: str | None = field(kw_only=True)
+    name: str | None = field(kw_only=True)
+
+    @refusing
+    def __init__(
+        self,
+        client_id: int | str = "@me",
+        *,
+        auth: Auth | None = None,
+        base_url: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        client_id_in_path(client_id)
+        checked_auth(auth)
+        if base_url is not None:
+            origin_of(base_url)
+        if not (name is None or isinstance(name, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidRequest(f"name is a string, not {shown(name)}")
+        object.__setattr__(self, "client_id", client_id)
+        object.__setattr__(self, "auth", auth)
+        object.__setattr__(self, "base_url", base_url)
+        object.__setattr__(self, "name", name)
 
     @property
     def origin(self) -> str | None:

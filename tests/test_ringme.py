@@ -65,9 +65,9 @@ def test_its_repr_names_the_host_and_no_secret() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "told"),
     [
-        ("url_form", "both", "url_form is"),
-        ("timeout", 0, "timeout is a number"),
-        ("on_quota", "park", "on_quota is"),
+        ("url_form", "both", "url_form must be"),
+        ("timeout", 0, "timeout must be a number"),
+        ("on_quota", "park", "on_quota must be"),
         ("base_url", "nonsense", "base_url"),
     ],
 )
@@ -155,5 +155,5 @@ def test_a_response_that_is_no_json_says_so_when_it_is_read_as_json() -> None:
 def test_a_bare_secret_is_refused_as_auth() -> None:
     bare: Any = "s3cret"
 
-    with pytest.raises(InvalidRequest, match="auth is a BearerToken"):
+    with pytest.raises(InvalidRequest, match="auth must be credentials"):
         RingMe(URL, auth=bare, transport=ScriptedTransport([record()]))

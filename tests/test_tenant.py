@@ -177,7 +177,7 @@ def test_a_string_that_shows_itself_otherwise_stands_in_the_path_as_it_was_check
 def test_a_bare_secret_is_no_credentials_and_is_not_shown() -> None:
     bare: Any = "s3cret"
 
-    with pytest.raises(InvalidRequest, match="auth is a BearerToken") as caught:
+    with pytest.raises(InvalidRequest, match="auth must be credentials") as caught:
         Tenant(auth=bare)
 
     assert "s3cret" not in str(caught.value)

@@ -6,12 +6,14 @@ from typing import Literal
 
 from attrs import frozen
 
+from ringme_async.arguments import one_of
 from ringme_async.auth import Auth, TokenKey
 from ringme_async.errors import InvalidRequest
 from ringme_async.tenant import Tenant, Who, checked_auth, client_id_in_path, origin_of
 
 UrlForm = Literal["client", "client_info"]
 
+_URL_FORMS: tuple[UrlForm, ...] = ("client", "client_info")
 _NO_HOST = "no base_url: give one to RingMe, or to the tenant"
 
 
@@ -40,8 +42,7 @@ class Addressing:
         Raises:
             InvalidRequest: One of them is malformed.
         """
-        if url_form not in {"client", "client_info"}:
-            raise InvalidRequest(f'url_form is "client" or "client_info", not {url_form!r}')
+        one_of("url_form", url_form, _URL_FORMS)
         origin = None if base_url is None else origin_of(base_url)
         checked_auth(auth)
         own = None if origin is None or auth is None else TokenKey(origin, auth)

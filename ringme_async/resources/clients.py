@@ -8,6 +8,7 @@ from typing import Literal, TypeGuard, TypeVar, cast
 
 from attrs import evolve
 
+from ringme_async.arguments import one_of, seconds_above_zero
 from ringme_async.auth import TokenKey
 from ringme_async.bulk import BulkRun, Done, Failed, NotAttempted, Outcome
 from ringme_async.codec import decode_client, encode_update
@@ -25,6 +26,7 @@ from ringme_async.wording import shown
 W = TypeVar("W", bound=Who)
 
 OnQuotaInBulk = Literal["park", "fail"]
+_ON_QUOTA: tuple[OnQuota, ...] = ("raise", "wait")
 
 
 def _decode(response: Response) -> Client:
@@ -375,20 +377,12 @@ def checked_update(update: ClientUpdate) -> ClientUpdate:
 
 def checked_timeout(timeout: float) -> float:
     """Check a call's timeout: a number of seconds above 0."""
-    if not _is_seconds(timeout):
-        raise InvalidRequest(f"timeout is a number of seconds above 0, not {timeout!r}")
-    return timeout
-
-
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return seconds_above_zero("timeout", timeout)
 
 
 def checked_on_quota(on_quota: OnQuota) -> OnQuota:
     """Check what to do when the quota is used up."""
-    if on_quota not in {"raise", "wait"}:
-        raise InvalidRequest(f'on_quota is "raise" or "wait", not {on_quota!r}')
-    return on_quota
+    return one_of("on_quota", on_quota, _ON_QUOTA)
 
 
 def _host_of(key: TokenKey) -> str:

@@ -134,6 +134,22 @@ class AiohttpTransport:
         self._check_loop(asyncio.get_running_loop())
         await session.close()
 
+    def let_go(self) -> None:
+        """Let go of its own session at once, when nobody is left to await ``aclose``.
+
+        On its event loop only, or when that has ended.
+        """
+        self._closed = True
+        session = self._session
+        if session is None or not self._owned or session.connector is None:
+            return
+        connector = session.connector
+        session.detach()
+        # Its first step closes the connections; the others would only wait for that.
+        closing = connector.close().__await__()
+        next(closing, None)
+        closing.close()
+
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
         whose = "its own session" if self._owned else "a given session"

@@ -119,14 +119,14 @@ async def test_an_update_that_is_no_client_update_is_refused(
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), True, "5"], ids=repr)
 async def test_a_timeout_that_is_none_is_refused(ringme: RingMe, timeout: Any) -> None:
-    with pytest.raises(InvalidRequest, match="timeout is a number of seconds above 0"):
+    with pytest.raises(InvalidRequest, match="timeout must be a number of seconds above 0"):
         await ringme.clients.get(12, timeout=timeout)
 
 
 async def test_an_unknown_word_for_on_quota_is_refused(ringme: RingMe) -> None:
     word: Any = "sleep"
 
-    with pytest.raises(InvalidRequest, match='on_quota is "raise" or "wait"'):
+    with pytest.raises(InvalidRequest, match='on_quota must be "raise" or "wait"'):
         await ringme.clients.get(12, on_quota=word)
 
 

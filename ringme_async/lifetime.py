@@ -1,0 +1,149 @@
+"""Where and how long one ``RingMe`` can be used, and what is under way in it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import warnings
+from collections.abc import Callable
+
+from ringme_async.errors import InvalidRequest, RingMeClosed
+
+__all__ = ["Lifetime"]
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+class Lifetime:
+    """One process and one event loop, those of the first call, until it is closed.
+
+    One that has been used and is thrown away without having been closed gives a ResourceWarning
+    for the line where its ``RingMe`` was made.
+
+    Args:
+        name: How the ``RingMe`` is shown.
+        let_go: Releases without waiting what ``aclose`` would have; called after the warning.
+    """
+
+    __slots__ = (
+        "_all_ended",
+        "_closed",
+        "_let_go",
+        "_loop",
+        "_made_at",
+        "_name",
+        "_process",
+        "_under_way",
+    )
+
+    def __init__(self, name: str, let_go: Callable[[], None]) -> None:
+        self._name = name
+        self._let_go = let_go
+        self._made_at = _line_of_caller()
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+        self._under_way: set[asyncio.Timeout] = set()
+        self._all_ended: asyncio.Event | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Is it over?"""
+        return self._closed
+
+    def check(self) -> None:
+        """Check that a call can be made here and now.
+
+        Raises:
+            InvalidRequest: This is another process or another event loop than that of the first
+                call.
+            RingMeClosed: It is over.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop, self._process = loop, os.getpid()
+        else:
+            self._check_process()
+            if self._loop is not loop:
+                raise self._elsewhere()
+        if self._closed:
+            raise RingMeClosed("this RingMe was closed before the call")
+
+    def begin(self, timer: asyncio.Timeout) -> None:
+        """Note a call that has been checked; ``timer`` ends it when the ``RingMe`` is closed."""
+        self._under_way.add(timer)
+
+    def end(self, timer: asyncio.Timeout) -> None:
+        """Forget a call that has ended."""
+        self._under_way.discard(timer)
+        if self._all_ended is not None and not self._under_way:
+            self._all_ended.set()
+
+    def close(self) -> None:
+        """Refuse further calls, and end those under way.
+
+        Raises:
+            InvalidRequest: This is another process or another event loop than that of the first
+                call.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not None:
+            self._check_process()
+            if self._loop is not loop and not self._loop.is_closed():
+                raise self._elsewhere()
+        self._closed = True
+        if self._loop is loop:
+            for timer in self._under_way:
+                if not timer.expired():
+                    timer.reschedule(loop.time())
+
+    async def ended(self) -> None:
+        """Wait, after ``close``, until nothing is under way any more."""
+        if self._loop is asyncio.get_running_loop() and self._under_way:
+            if self._all_ended is None:
+                self._all_ended = asyncio.Event()
+            await self._all_ended.wait()
+
+    def __del__(self) -> None:
+        if self._loop is None or self._closed or os.getpid() != self._process:
+            return
+        filename, line = self._made_at
+        try:
+            warnings.warn_explicit(
+                f"{self._name} was never closed; use `async with`, or await its aclose()",
+                ResourceWarning,
+                filename,
+                line,
+            )
+        finally:
+            if self._loop.is_closed() or self._is_here():
+                self._let_go()
+
+    def _is_here(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise InvalidRequest(
+                "this RingMe belongs to the process that this one was forked from;"
+                " make one in each process"
+            )
+
+    def _elsewhere(self) -> InvalidRequest:
+        ended = self._loop is not None and self._loop.is_closed()
+        which = "an event loop that has ended" if ended else "another event loop"
+        return InvalidRequest(
+            f"this RingMe belongs to {which}; make one in each loop, inside of its asyncio.run"
+        )
+
+
+def _line_of_caller() -> tuple[str, int]:
+    """Find the line outside of this package that led here."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    return ("?", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)

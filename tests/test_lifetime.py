@@ -1,0 +1,464 @@
+"""One RingMe lives in one process and one event loop, and ends when it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import linecache
+import os
+import subprocess
+import sys
+import textwrap
+import warnings
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from ringme_async import (
+    BearerToken,
+    BulkReport,
+    Client,
+    ClientCredentials,
+    ClientUpdate,
+    DeadlineExceeded,
+    Failed,
+    InvalidRequest,
+    RetryPolicy,
+    RingMe,
+    RingMeClosed,
+    ServerError,
+    TokenStore,
+)
+from ringme_async.transports import Request, Response
+from tests.scripted import ScriptedTransport, never, record, refusal, token
+
+URL = "https://pbx.example.com"
+FIXED = BearerToken("t0ken")
+APP = ClientCredentials("app-id", "s3cret")
+OMSK = ClientUpdate(timezone="Asia/Omsk")
+
+jumping = pytest.mark.jumping
+
+
+async def closed_under(call: Awaitable[object], ringme: RingMe, after: float = 1.0) -> RingMeClosed:
+    """Close a RingMe while a call is under way, and give how the call ended."""
+    task = asyncio.ensure_future(call)
+    await asyncio.sleep(after)
+    assert not task.done()
+    await ringme.aclose()
+    assert task.done()
+    with pytest.raises(RingMeClosed) as caught:
+        await task
+    return caught.value
+
+
+@jumping
+class TestACallUnderWayWhenItsRingMeIsClosed:
+    async def test_ends_at_once_and_says_why(self) -> None:
+        ringme = RingMe(URL, auth=FIXED, transport=ScriptedTransport([never]))
+
+        error = await closed_under(ringme.clients.get(12), ringme)
+
+        assert str(error) == (
+            "client 12: this RingMe was closed while the call was under way;"
+            " let its calls end before it is closed, or make another one"
+        )
+        assert (error.attempts, error.maybe_applied, error.__cause__) == (1, False, None)
+
+    async def test_may_have_been_applied_if_it_was_sent(self) -> None:
+        ringme = RingMe(URL, auth=FIXED, transport=ScriptedTransport([never]))
+
+        error = await closed_under(ringme.clients.update(12, OMSK), ringme)
+
+        assert error.maybe_applied
+
+    async def test_keeps_what_had_gone_wrong_before(self) -> None:
+        transport = ScriptedTransport([refusal(503, retry_after="30")])
+        ringme = RingMe(URL, auth=FIXED, transport=transport)
+
+        error = await closed_under(ringme.clients.update(12, OMSK), ringme)
+
+        assert isinstance(error.__cause__, ServerError)
+        assert (error.attempts, error.maybe_applied) == (1, True)
+
+    async def test_waits_for_its_login_no_longer(self) -> None:
+        transport = ScriptedTransport([refusal(401)], [token(), never])
+        ringme = RingMe(URL, auth=APP, transport=transport)
+
+        error = await closed_under(ringme.clients.get("@me"), ringme)
+
+        assert len(transport.logins) == 2
+        assert (error.client_id, error.attempts) == ("@me", 1)
+        assert error.__cause__ is not None
+
+    async def test_waits_for_its_quota_no_longer(self) -> None:
+        used_up = refusal(429, "rate_limit_exceeded", x_ratelimit_reset="1800")
+        ringme = RingMe(URL, auth=FIXED, transport=ScriptedTransport([used_up]))
+
+        call = ringme.clients.get(12, on_quota="wait", timeout=3600)
+        error = await closed_under(call, ringme)
+
+        assert error.attempts == 1
+
+    async def test_is_over_before_the_transport_is_closed(self) -> None:
+        class Watched(ScriptedTransport):
+            async def aclose(self) -> None:
+                assert call.done()
+                await super().aclose()
+
+        async def slow_to_leave(request: Request) -> Response:
+            try:
+                return await never(request)
+            finally:
+                await asyncio.sleep(5)
+
+        transport = Watched([slow_to_leave])
+        ringme = RingMe(URL, auth=FIXED, transport=transport)
+        call = asyncio.ensure_future(ringme.clients.get(12))
+        await asyncio.sleep(1)
+
+        await asyncio.gather(ringme.aclose(), ringme.aclose())
+
+        assert transport.closed == 2
+        with pytest.raises(RingMeClosed):
+            await call
+
+    async def test_keeps_the_value_that_it_has_already(self) -> None:
+        ringme = RingMe(URL, auth=FIXED, transport=ScriptedTransport([record(id=12)]))
+        call = asyncio.ensure_future(ringme.clients.get(12))
+        while not call.done():
+            await asyncio.sleep(0)
+
+        await ringme.aclose()
+
+        assert (await call).id == 12
+
+    async def test_may_be_what_closes_it(self) -> None:
+        async def close(request: Request) -> Response:
+            await ringme.aclose()
+            return record()
+
+        transport = ScriptedTransport([close])
+        ringme = RingMe(URL, auth=FIXED, transport=transport)
+
+        with pytest.raises(RingMeClosed):
+            await ringme.clients.get(12)
+
+        assert transport.closed == 1
+
+    async def test_ends_as_its_deadline_says_if_that_has_come(self) -> None:
+        async def slow_to_leave(request: Request) -> Response:
+            try:
+                return await never(request)
+            finally:
+                await asyncio.sleep(5)
+
+        ringme = RingMe(URL, auth=FIXED, transport=ScriptedTransport([slow_to_leave]))
+        call = asyncio.ensure_future(ringme.clients.get(12, timeout=1))
+        await asyncio.sleep(3)
+
+        await ringme.aclose()
+
+        with pytest.raises((RingMeClosed, DeadlineExceeded)):
+            await call
+
+    async def test_ends_so_although_closing_is_cancelled(self) -> None:
+        async def stubborn(request: Request) -> Response:
+            try:
+                return await never(request)
+            finally:
+                await asyncio.sleep(5)
+
+        transport = ScriptedTransport([stubborn])
+        ringme = RingMe(URL, auth=FIXED, transport=transport)
+        call = asyncio.ensure_future(ringme.clients.get(12))
+        await asyncio.sleep(1)
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await ringme.aclose()
+
+        assert transport.closed == 1
+        with pytest.raises(RingMeClosed):
+            await call
+
+
+@jumping
+async def test_a_call_after_the_end_is_refused_and_not_sent() -> None:
+    transport = ScriptedTransport([record()])
+    async with RingMe(URL, auth=FIXED, transport=transport) as ringme:
+        pass
+
+    with pytest.raises(RingMeClosed, match="closed before the call") as caught:
+        await ringme.clients.get(12)
+    with pytest.raises(RingMeClosed):
+        await ringme.request("GET", "/client/@me/client/")
+
+    assert (caught.value.client_id, caught.value.attempts) == ("12", 0)
+    assert transport.requests == []
+
+
+@jumping
+async def test_a_run_under_way_when_its_ringme_is_closed_has_an_outcome_for_every_element() -> None:
+    ringme = RingMe(URL, auth=FIXED, transport=ScriptedTransport([record(), record(), never]))
+
+    async def read() -> BulkReport[Client]:
+        return await ringme.clients.get_many(range(100), concurrency=8)
+
+    run = asyncio.ensure_future(read())
+    await asyncio.sleep(1)
+    await ringme.aclose()
+    report = await run
+
+    assert len(report) == 100
+    assert sum(outcome.ok for outcome in report) == 2
+    failed = [outcome for outcome in report if isinstance(outcome, Failed)]
+    assert {type(outcome.error) for outcome in failed} == {RingMeClosed}
+    assert len(failed) == 98
+
+
+@jumping
+async def test_the_tokens_of_a_ringme_that_was_closed_say_so_to_another_one() -> None:
+    tokens = TokenStore()
+    async with RingMe(URL, auth=APP, transport=ScriptedTransport([record()]), tokens=tokens):
+        pass
+    transport = ScriptedTransport([record()])
+
+    async with RingMe(URL, auth=APP, transport=transport, tokens=tokens) as other:
+        with pytest.raises(RingMeClosed, match="that these tokens were kept for was closed"):
+            await other.clients.get(12)
+
+
+class TestAnotherEventLoop:
+    def test_is_refused_after_the_first_one_has_ended(self) -> None:
+        ringme = RingMe(URL, auth=FIXED, transport=ScriptedTransport([record(id=12)]))
+
+        async def read() -> Client:
+            return await ringme.clients.get(12)
+
+        assert asyncio.run(read()).id == 12
+        with pytest.raises(InvalidRequest, match="belongs to an event loop that has ended"):
+            asyncio.run(read())
+
+        asyncio.run(ringme.aclose())
+        asyncio.run(ringme.aclose())
+
+    def test_is_refused_while_the_first_one_goes_on_and_cannot_close_it(self) -> None:
+        transport = ScriptedTransport([record(id=12)])
+        ringme = RingMe(URL, auth=FIXED, transport=transport)
+
+        async def read() -> Client:
+            return await ringme.clients.get(12)
+
+        with asyncio.Runner() as first, asyncio.Runner() as second:
+            first.run(read())
+            with pytest.raises(InvalidRequest, match="belongs to another event loop"):
+                second.run(read())
+            with pytest.raises(InvalidRequest, match="belongs to another event loop"):
+                second.run(ringme.aclose())
+            assert transport.closed == 0
+            assert first.run(read()).id == 12
+            first.run(ringme.aclose())
+
+        assert transport.closed == 1
+
+    def test_fails_every_element_of_a_run(self) -> None:
+        ringme = RingMe(URL, auth=FIXED, transport=ScriptedTransport([record(id=12)]))
+
+        async def read() -> BulkReport[Client]:
+            return await ringme.clients.get_many([1, 2])
+
+        asyncio.run(read())
+        report = asyncio.run(read())
+
+        assert [type(outcome.error) for outcome in report.failures] == [InvalidRequest] * 2
+        asyncio.run(ringme.aclose())
+
+    def test_may_be_the_only_one_that_it_is_used_on(self) -> None:
+        async def make() -> RingMe:
+            return RingMe(URL, auth=FIXED, transport=ScriptedTransport([record(id=12)]))
+
+        async def read(ringme: RingMe) -> Client:
+            async with ringme:
+                return await ringme.clients.get(12)
+
+        assert asyncio.run(read(asyncio.run(make()))).id == 12
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+class TestAForkedProcess:
+    def run(self, program: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(program)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stderr == ""
+        return done.stdout
+
+    PARENT = """
+        import asyncio, os, sys
+        from ringme_async import BearerToken, InvalidRequest, RingMe
+        from tests.scripted import ScriptedTransport, record
+
+        ringme = RingMe("https://a.example", auth=BearerToken("t"),
+                        transport=ScriptedTransport([record(id=12)]))
+
+        async def read():
+            return await ringme.clients.get(12)
+
+        async def refused(call):
+            try:
+                await call
+            except InvalidRequest as error:
+                print(error, flush=True)
+        """
+
+    def test_is_refused_what_its_parent_has_used(self) -> None:
+        told = self.run(
+            self.PARENT
+            + """
+        with asyncio.Runner() as runner:
+            runner.run(read())
+            child = os.fork()
+            if not child:
+                asyncio.set_event_loop(None)
+                with asyncio.Runner() as own:
+                    own.run(refused(read()))
+                    own.run(refused(ringme.aclose()))
+                del ringme
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+            print(runner.run(read()).id)
+            runner.run(ringme.aclose())
+        """
+        )
+
+        refusal = (
+            "this RingMe belongs to the process that this one was forked from;"
+            " make one in each process"
+        )
+        assert told.splitlines() == [f"client 12: {refusal}", refusal, "12"]
+
+    def test_may_use_what_its_parent_has_only_made(self) -> None:
+        told = self.run(
+            self.PARENT
+            + """
+        child = os.fork()
+        if not child:
+            print(asyncio.run(read()).id, flush=True)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        """
+        )
+
+        assert told == "12\n"
+
+
+class TestOneThatIsThrownAwayUnclosed:
+    async def warned(
+        self, use: Callable[[RingMe], Awaitable[object]]
+    ) -> list[warnings.WarningMessage]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            ringme = RingMe(URL, auth=FIXED, transport=ScriptedTransport([record()]))
+            await use(ringme)
+            del ringme, use
+            gc.collect()
+        return caught
+
+    async def test_warns_once_of_the_line_where_it_was_made(self) -> None:
+        (warning,) = await self.warned(lambda ringme: ringme.clients.get(12))
+
+        assert warning.category is ResourceWarning
+        assert str(warning.message) == (
+            f"<RingMe {URL}> was never closed; use `async with`, or await its aclose()"
+        )
+        assert warning.filename == __file__
+        assert "ringme = RingMe(URL" in linecache.getline(__file__, warning.lineno)
+
+    async def test_is_silent_if_it_was_never_used(self) -> None:
+        assert await self.warned(lambda ringme: asyncio.sleep(0)) == []
+
+    async def test_is_silent_if_it_was_closed(self) -> None:
+        async def use(ringme: RingMe) -> None:
+            async with ringme:
+                await ringme.clients.get(12)
+
+        assert await self.warned(use) == []
+
+    async def test_lives_as_long_as_what_was_taken_from_it(self) -> None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            clients = RingMe(URL, auth=FIXED, transport=ScriptedTransport([record()])).clients
+            await clients.get(12)
+            gc.collect()
+            assert caught == []
+            del clients
+            gc.collect()
+
+        assert len(caught) == 1
+
+    def test_names_the_line_that_called_from_env(self) -> None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            environ = {"RINGME_BASE_URL": URL, "RINGME_TOKEN": "t"}
+            ringme = RingMe.from_env(environ, transport=ScriptedTransport([record()]))
+
+            async def use(ringme: RingMe) -> None:
+                await ringme.clients.get(12)
+
+            asyncio.run(use(ringme))
+            del ringme
+            gc.collect()
+
+        (warning,) = caught
+        assert warning.filename == __file__
+
+    @pytest.mark.parametrize("where", ["inside", "after"])
+    def test_over_a_network_is_one_warning_and_not_the_librarys_too(self, where: str) -> None:
+        program = f"""
+        import asyncio
+        from ringme_async import BearerToken, RingMe
+        from ringme_async.testing import FakeRingMe
+
+        kept = []
+
+        async def main():
+            fake = FakeRingMe()
+            app = fake.add_application(tenant=fake.add_tenant())
+            async with fake.serve() as url:
+                ringme = RingMe(url, auth=BearerToken(fake.issue_token(app)))
+                await ringme.clients.get("@me")
+                if "{where}" == "inside":
+                    del ringme
+                else:
+                    kept.append(ringme)
+
+        asyncio.run(main())
+        """
+        done = subprocess.run(
+            [sys.executable, "-X", "dev", "-c", textwrap.dedent(program)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0
+        told = [line for line in done.stderr.splitlines() if "Warning" in line]
+        assert len(told) == 1, done.stderr
+        assert "<string>:" in told[0]
+        assert "was never closed" in told[0]
+
+
+@jumping
+async def test_a_retry_after_the_login_failed_is_not_made_once_it_is_closed() -> None:
+    transport = ScriptedTransport([record()], [refusal(503, retry_after="20")])
+    ringme = RingMe(URL, auth=APP, transport=transport, retry=RetryPolicy(base=0.0))
+
+    error = await closed_under(ringme.clients.get(12), ringme)
+
+    assert isinstance(error.__cause__, ServerError)
+    assert len(transport.logins) == 1
