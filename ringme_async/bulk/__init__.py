@@ -8,12 +8,13 @@ from ringme_async.bulk.limit import Limit
 from ringme_async.bulk.outcome import Done, Failed, NotAttempted, Outcome
 from ringme_async.bulk.progress import Progress
 from ringme_async.bulk.report import BulkReport, BulkSummary
-from ringme_async.bulk.run import BulkRun
+from ringme_async.bulk.run import BulkRun, Concurrency
 
 __all__ = [
     "BulkReport",
     "BulkRun",
     "BulkSummary",
+    "Concurrency",
     "Done",
     "Failed",
     "Job",

@@ -18,11 +18,12 @@ from attrs import define, field
 from ringme_async.bulk.alarms import Alarms
 from ringme_async.bulk.crew import Crew
 from ringme_async.bulk.intake import forget_traceback
-from ringme_async.bulk.job import NotBefore
+from ringme_async.bulk.job import Job, NotBefore
 from ringme_async.bulk.outcome import Done, Failed, Outcome
+from ringme_async.bulk.pilot import Pilot
 from ringme_async.bulk.stock import PULLS_IN_A_ROW, Stock
 from ringme_async.bulk.ticket import Ticket
-from ringme_async.bulk.verdict import Tempo, verdict_on
+from ringme_async.bulk.verdict import Tempo, Verdict, verdict_on
 from ringme_async.errors import RingMeError
 
 __all__ = ["Engine"]
@@ -40,10 +41,12 @@ class Engine(Generic[V]):
     Args:
         stock: What it works on.
         deadline: Seconds for the run; None: no end.
+        pilot: Sets the number of slots in mid-run, if anybody does.
     """
 
     stock: Stock[V]
     deadline: float | None
+    pilot: Pilot | None = None
     _tempo: Tempo = field(factory=Tempo, init=False)
     _alarms: Alarms = field(factory=Alarms, init=False)
     _feeder: asyncio.Task[None] | None = field(default=None, init=False)
@@ -147,6 +150,7 @@ class Engine(Generic[V]):
 
     async def _perform(self, ticket: Ticket[V], task: asyncio.Task[None], started: float) -> None:
         job = ticket.job
+        sent_before = job.attempts
         error: RingMeError | None = None
         outcome: Done[V] | Failed | NotBefore
         try:
@@ -173,9 +177,23 @@ class Engine(Generic[V]):
             self.stock.park(ticket, outcome.at, now)
         else:
             slow = self._tempo.is_slow(now - started)
-            self.stock.schedule.finish(ticket, verdict_on(error), slow=slow)
+            verdict = verdict_on(error)
+            self.stock.schedule.finish(ticket, verdict, slow=slow)
+            if self.pilot is not None:
+                self._steer(self.pilot, job, job.attempts - sent_before, verdict)
             self.stock.hand_over(outcome, now)
         self._tell()
+
+    def _steer(self, pilot: Pilot, job: Job[V], sent: int, verdict: Verdict) -> None:
+        if not sent or job.sent_at is None:
+            return
+        now = self.now()
+        latency = now - job.sent_at if verdict is Verdict.SOUND else None
+        if pilot.learn(sent, job.sent_at, latency):
+            running = self.stock.running
+            requests = 1 + sum(not ticket.job.waiting_for_login for ticket in running)
+            # An eighth of the slots may be kept free for neighbours.
+            pilot.decide(now, full=requests * 8 >= self.stock.schedule.limit.value * 7)
 
     def _was_abandoned(self, ticket: Ticket[V], task: asyncio.Task[None]) -> bool:
         """Take back the deadline's cancellation, if there was one; it may not be the only one."""

@@ -53,6 +53,11 @@ class Job(Protocol[V_co]):
         """Does it wait for a token right now?"""
         ...
 
+    @property
+    def sent_at(self) -> float | None:
+        """When it sent its last request, in the loop's time; asked for by ``"auto"`` alone."""
+        ...
+
     def not_before(self) -> float | None:
         """Tell the loop time before which its quota would refuse it; None if it may run."""
         ...

@@ -14,7 +14,7 @@ from collections.abc import (
     Mapping,
 )
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, Final, Generic, Literal, Self, TypeVar
 
 from ringme_async.bulk.engine import Engine
 from ringme_async.bulk.intake import Intake
@@ -23,16 +23,20 @@ from ringme_async.bulk.limit import Limit
 from ringme_async.bulk.look import progress_of
 from ringme_async.bulk.outbox import Outbox
 from ringme_async.bulk.outcome import Outcome
+from ringme_async.bulk.pilot import FIRST_LEVEL, Pilot
 from ringme_async.bulk.progress import Progress
 from ringme_async.bulk.report import BulkReport, BulkSummary
 from ringme_async.bulk.schedule import Schedule
 from ringme_async.bulk.stock import Stock
 from ringme_async.errors import InvalidRequest
 
-__all__ = ["BulkRun"]
+__all__ = ["BulkRun", "Concurrency"]
 
 T = TypeVar("T")
+Concurrency = int | Literal["auto"]
 V = TypeVar("V")
+
+_MOST_SLOTS: Final = 256
 
 
 def _itself(element: object) -> object:
@@ -66,7 +70,10 @@ class BulkRun(Generic[V]):
         make_job: Gives the job for an element, or raises a ``RingMeError`` if it is malformed.
         name_of: Gives the ``who`` of an element's outcome: its ``Who``, or whatever it is if it is
             malformed. Default the element itself.
-        concurrency: How many jobs may be in flight. Default 64.
+        concurrency: How many jobs may be in flight, or ``"auto"``: as many as do well, by latency
+            and failures. Default 64.
+        max_concurrency: How many jobs ``"auto"`` may have in flight; of no use with a number. Default
+            256.
         per_tenant: How many jobs of one tenant key; 1 runs them one at a time, in input order.
             Default an eighth of ``concurrency``.
         max_waiting: How many elements may be held that were pulled and cannot start yet. Default
@@ -90,7 +97,8 @@ class BulkRun(Generic[V]):
         make_job: Callable[[T], Job[V]],
         *,
         name_of: Callable[[T], object] = _itself,
-        concurrency: int = 64,
+        concurrency: Concurrency = 64,
+        max_concurrency: int | None = None,
         per_tenant: int | None = None,
         max_waiting: int = 10_000,
         ordered: bool = False,
@@ -98,19 +106,22 @@ class BulkRun(Generic[V]):
         on_quota: Literal["park", "fail"] = "park",
         host_of: Callable[[Any], Hashable] = _one_for_all,
     ) -> None:
-        limit = Limit(_count("concurrency", concurrency))
-        if per_tenant is None:
-            per_tenant = max(1, concurrency // 8)
+        limit, pilot = _limit(concurrency, max_concurrency)
         if on_quota not in {"park", "fail"}:
             raise InvalidRequest(f'on_quota is "park" or "fail", not {on_quota!r}')
         self._stock = Stock(
             Intake(items, make_job, name_of, deadline is not None),
-            Schedule(limit, _count("per_tenant", per_tenant), host_of, on_quota == "park"),
+            Schedule(
+                limit,
+                None if per_tenant is None else _count("per_tenant", per_tenant),
+                host_of,
+                on_quota == "park",
+            ),
             Outbox[V](bool(ordered)),
             _count("max_waiting", max_waiting),
         )
         self._engine = Engine(
-            self._stock, None if deadline is None else _seconds("deadline", deadline)
+            self._stock, None if deadline is None else _seconds("deadline", deadline), pilot
         )
         self._state: Literal["new", "entered", "used"] = "new"
         self._report: BulkReport[V] | None = None
@@ -174,6 +185,18 @@ class BulkRun(Generic[V]):
             raise RuntimeError("iterate over a run inside of `async with run:`, or await it")
         if self._state == "used":
             raise RuntimeError("the run is over; it gives outcomes only inside of its `async with`")
+
+
+def _limit(concurrency: object, most: object) -> tuple[Limit, Pilot | None]:
+    if concurrency == "auto":
+        most = _count("max_concurrency", _MOST_SLOTS if most is None else most)
+        limit = Limit(min(FIRST_LEVEL, most))
+        return limit, Pilot(limit, most)
+    if isinstance(concurrency, str):
+        raise InvalidRequest(f'concurrency is a whole number or "auto", not {concurrency!r}')
+    if most is not None:
+        raise InvalidRequest('max_concurrency goes with concurrency="auto" only')
+    return Limit(_count("concurrency", concurrency)), None
 
 
 def _count(name: str, value: object) -> int:

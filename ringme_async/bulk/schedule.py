@@ -38,7 +38,7 @@ class Schedule(Generic[V]):
 
     Args:
         limit: How many may be in flight in all.
-        per_tenant: How many of one tenant.
+        per_tenant: How many of one tenant; None: an eighth of the slots.
         host_of: Which host a quota key belongs to.
         heeds_quota: Whether jobs are asked for their ``not_before``.
 
@@ -48,7 +48,7 @@ class Schedule(Generic[V]):
     """
 
     limit: Limit
-    per_tenant: int
+    per_tenant: int | None
     host_of: Callable[[Hashable], Hashable]
     heeds_quota: bool
     held: int = field(default=0, init=False)
@@ -296,7 +296,8 @@ class Schedule(Generic[V]):
                 self._line.members += 1
             key = self._keys[quota_key] = KeyShare(quota_key, self.limit, host)
             host.members += 1
-        tenant = self._tenants[tenant_key] = TenantShare(tenant_key, key, self.per_tenant)
+        most = self.per_tenant or max(1, self.limit.value // 8)
+        tenant = self._tenants[tenant_key] = TenantShare(tenant_key, key, most)
         return tenant
 
     def _forget_if_idle(self, tenant: TenantShare[V]) -> None:

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from ringme_async.arguments import one_of, seconds_above_zero
 from ringme_async.auth import TokenKey
-from ringme_async.bulk import BulkRun, Done, Failed, NotAttempted, Outcome
+from ringme_async.bulk import BulkRun, Concurrency, Done, Failed, NotAttempted, Outcome
 from ringme_async.codec import decode_client, encode_update
 from ringme_async.dispatch import Call, Dispatcher, OnQuota
 from ringme_async.errors import InvalidRequest
@@ -105,7 +105,8 @@ class Clients:
         self,
         whos: Iterable[Who] | AsyncIterable[Who],
         *,
-        concurrency: int = 64,
+        concurrency: Concurrency = 64,
+        max_concurrency: int | None = None,
         per_tenant: int | None = None,
         max_waiting: int = 10_000,
         ordered: bool = False,
@@ -117,7 +118,9 @@ class Clients:
 
         Args:
             whos: Ids and tenants, pulled lazily.
-            concurrency: How many calls may be under way at once; default 64.
+            concurrency: How many calls may be under way at once, or ``"auto"`` to have it found from
+                latencies and failures; default 64.
+            max_concurrency: The most that ``"auto"`` may take; default 256.
             per_tenant: How many of them for one client; default an eighth of ``concurrency``.
             max_waiting: How many elements may be held that were pulled and cannot run yet.
             ordered: Give outcomes in input order; default as they come.
@@ -138,6 +141,7 @@ class Clients:
             lambda who: self._job(self._read(who, timeout, "raise"), on_quota),
             name_of=_itself,
             concurrency=concurrency,
+            max_concurrency=max_concurrency,
             per_tenant=per_tenant,
             max_waiting=max_waiting,
             ordered=ordered,
@@ -152,7 +156,8 @@ class Clients:
         | Iterable[tuple[Who, ClientUpdate]]
         | AsyncIterable[tuple[Who, ClientUpdate]],
         *,
-        concurrency: int = 64,
+        concurrency: Concurrency = 64,
+        max_concurrency: int | None = None,
         max_waiting: int = 10_000,
         ordered: bool = False,
         deadline: float | None = None,
@@ -165,7 +170,9 @@ class Clients:
 
         Args:
             changes: A mapping, or pairs, of whom to change and what; pulled lazily.
-            concurrency: How many calls may be under way at once; default 64.
+            concurrency: How many calls may be under way at once, or ``"auto"`` to have it found from
+                latencies and failures; default 64.
+            max_concurrency: The most that ``"auto"`` may take; default 256.
             max_waiting: How many elements may be held that were pulled and cannot run yet.
             ordered: Give outcomes in input order; default as they come.
             deadline: Seconds for the run as a whole; default none.
@@ -190,6 +197,7 @@ class Clients:
             make_job,
             name_of=_first,
             concurrency=concurrency,
+            max_concurrency=max_concurrency,
             per_tenant=1,
             max_waiting=max_waiting,
             ordered=ordered,
@@ -202,7 +210,8 @@ class Clients:
         self,
         changes: Mapping[W, ClientUpdate] | Iterable[tuple[Who, ClientUpdate]],
         *,
-        concurrency: int = 64,
+        concurrency: Concurrency = 64,
+        max_concurrency: int | None = None,
         deadline: float | None = None,
         timeout: float | None = None,
         on_quota: OnQuotaInBulk = "park",
@@ -211,7 +220,9 @@ class Clients:
 
         Args:
             changes: A mapping, or pairs, of whom to change and what.
-            concurrency: How many calls may be under way at once; default 64.
+            concurrency: How many calls may be under way at once, or ``"auto"`` to have it found from
+                latencies and failures; default 64.
+            max_concurrency: The most that ``"auto"`` may take; default 256.
             deadline: Seconds for the reading as a whole; default none.
             timeout: Seconds for each call; default that of the ``RingMe``, 60.
             on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
@@ -236,6 +247,7 @@ class Clients:
             make_job,
             name_of=_first,
             concurrency=concurrency,
+            max_concurrency=max_concurrency,
             deadline=deadline,
             on_quota=on_quota,
             host_of=_host_of,
@@ -302,7 +314,8 @@ class Clients:
         self,
         changes: Sequence[PlannedChange],
         *,
-        concurrency: int,
+        concurrency: Concurrency,
+        max_concurrency: int | None,
         max_waiting: int,
         ordered: bool,
         deadline: float | None,
@@ -324,6 +337,7 @@ class Clients:
             make_job,
             name_of=_whose,
             concurrency=concurrency,
+            max_concurrency=max_concurrency,
             per_tenant=1,
             max_waiting=max_waiting,
             ordered=ordered,

@@ -51,6 +51,10 @@ class _Job(ABC, Generic[T]):
     def waiting_for_login(self) -> bool:
         return self.account.waiting_for_login
 
+    @property
+    def sent_at(self) -> float | None:
+        return self.account.sent_at
+
     def not_before(self) -> float | None:
         wait = self.dispatcher.quotas.of(self.call.key).exhausted_for()
         return None if wait is None else self._parked_for(wait)

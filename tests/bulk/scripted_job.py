@@ -36,6 +36,7 @@ class ScriptedJob:
     tenant_key: Hashable = None
     attempts: int = 0
     waiting_for_login: bool = False
+    sent_at: float | None = None
     maybe_applied: bool = False
 
     @property

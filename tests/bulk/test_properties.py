@@ -174,6 +174,7 @@ class Job:
     element: Element
     attempts: int = 0
     waiting_for_login: bool = False
+    sent_at: float | None = None
 
     @property
     def quota_key(self) -> str:

@@ -75,6 +75,7 @@ class Read:
     latency: float
     attempts: int = 0
     waiting_for_login: bool = False
+    sent_at: float | None = None
 
     @property
     def retries(self) -> int:

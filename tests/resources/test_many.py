@@ -183,6 +183,50 @@ class TestChanging:
         assert report.counts == {"done": 1, "not_attempted": 0, "InvalidRequest": 1}
 
 
+class TestConcurrency:
+    async def test_is_found_by_itself_when_it_is_auto(self) -> None:
+        fake = FakeRingMe(latency=0.05)
+        fake.add_tenants(3_000)
+        levels: list[int] = []
+        async with (
+            dealing(fake) as ringme,
+            ringme.clients.get_many(range(1, 3_001), concurrency="auto", max_concurrency=32) as run,
+        ):
+            async for outcome in run:
+                assert outcome.ok
+                levels.append(run.progress.concurrency)
+
+        assert (levels[0], levels[-1]) == (8, 32)
+
+    async def test_is_found_for_changes_and_plans_too(self) -> None:
+        fake = FakeRingMe()
+        fake.add_tenants(40)
+        async with dealing(fake) as ringme:
+            report = await ringme.clients.update_many(
+                dict.fromkeys(range(1, 41), OMSK), concurrency="auto"
+            )
+            plan = await ringme.clients.plan(
+                dict.fromkeys(range(1, 41), ClientUpdate(hold_music=5)), concurrency="auto"
+            )
+            applied = await plan.apply(concurrency="auto", max_concurrency=4)
+
+        assert len(report.values()) == len(applied.values()) == 40
+
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            ({"concurrency": 8, "max_concurrency": 16}, "max_concurrency"),
+            ({"max_concurrency": 16}, "max_concurrency"),
+            ({"concurrency": "auto", "max_concurrency": 0}, "max_concurrency"),
+            ({"concurrency": "car"}, "concurrency"),
+        ],
+    )
+    async def test_that_makes_no_sense_is_refused(self, options: Any, told: str) -> None:
+        async with dealing(FakeRingMe()) as ringme:
+            with pytest.raises(InvalidRequest, match=told):
+                ringme.clients.get_many([1], **options)
+
+
 class TestQuotas:
     @pytest.mark.parametrize("ceiling", [100, 10])
     async def test_of_many_applications_are_used_to_the_last_request_and_never_passed(
