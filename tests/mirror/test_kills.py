@@ -64,16 +64,25 @@ async def ringme(server: RunningStandIn) -> AsyncIterator[RingMe]:
 
 
 async def run_with_kills(
-    zygote: Zygote, server: RunningStandIn, seed: str, done: Callable[[], Any], **order: Any
+    zygote: Zygote,
+    server: RunningStandIn,
+    seed: str,
+    done: Callable[[], Any],
+    runs: Callable[[], Any] | None = None,
+    **order: Any,
 ) -> None:
     """Start, kill, resume, kill again, and at last resume to the end.
 
-    Whoever is in the output at a kill is not asked for again.
+    Whoever is in the output at a kill is not asked for again. With ``runs``, which counts them, the
+    first kill waits until a new one has begun: to resume is to go on with the latest.
     """
+    before = None if runs is None else await runs()
     chance = random.Random(seed)
     settled: dict[str, int] = {}
     for kill in range(KILLS):
         pid = zygote.start(url=server.base_url, resume=kill > 0, **order)
+        while runs is not None and await runs() == before:
+            await asyncio.sleep(0.001)
         await asyncio.sleep(chance.uniform(0, LONGEST))
         os.kill(pid, signal.SIGKILL)
         assert zygote.wait() == -signal.SIGKILL
@@ -146,7 +155,10 @@ async def a_mirror_equals_that_of_an_undisturbed_run(
         unfinished = [run["id"] for run in await runs_in(url) if not run["finished"]]
         return [key for key, row in (await clients_in(url)).items() if row["run"] in unfinished]
 
-    await run_with_kills(zygote, server, seed, done, into=url, tenants=TENANTS)
+    async def runs_begun() -> int:
+        return len(await runs_in(url))
+
+    await run_with_kills(zygote, server, seed, done, runs_begun, into=url, tenants=TENANTS)
     runs = await runs_in(url)
     rows = await clients_in(url)
     read = {key: row["record"] for key, row in rows.items() if row["record"] is not None}
