@@ -98,10 +98,11 @@ def shorten(
     signature: str | None,
     returned: str | None,
 ) -> tuple[str, str | None] | None:
-    """Show defaults as one would write them: functions without their addresses."""
+    """Show defaults as one would write them: functions and objects without their addresses."""
     if signature is None:
         return None
     signature = re.sub(r"mappingproxy\(\{\}\)|NOTHING", "{}", signature)
+    signature = re.sub(r"<[\w.]*?(\w+) object(?: at 0x\w+)?>", r"\1()", signature)
     return re.sub(r"<(?:built-in )?(?:function|method) (\w+)[^>]*>", r"\1", signature), returned
 
 

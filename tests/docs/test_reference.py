@@ -9,12 +9,13 @@ from datetime import datetime
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+import attrs
 import pytest
 
 import ringme_async
 import ringme_async.mirror
 import ringme_async.testing
-from ringme_async import Client, RingMeError, errors, observers
+from ringme_async import Client, Event, RingMeError, errors, observers
 from ringme_async.cli.app import app
 from ringme_async.cli.codes import ExitCode
 from ringme_async.models import FIELDS, WRITABLE
@@ -99,6 +100,24 @@ def test_the_table_says_of_a_field_what_the_code_says(field: str) -> None:
     assert changed == ("yes" if field in WRITABLE else "")
     assert all(kind in wire for kind in ON_THE_WIRE[field].types)
     assert meaning
+
+
+def test_the_tables_of_events_have_every_event_with_its_fields() -> None:
+    told = {row[0].strip("`"): row[1] for row in rows_of("events.md", "event")}
+    assert told == {
+        kind.__name__: ", ".join(f"`{field.name}`" for field in attrs.fields(kind))
+        for kind in get_args(Event)
+    }
+
+
+def test_the_table_of_the_fields_of_events_says_what_the_code_says() -> None:
+    told = {row[0].strip("`"): row[1].strip("`") for row in rows_of("events.md", "field")}
+    hints = {
+        name: in_words(hint)
+        for kind in get_args(Event)
+        for name, hint in get_type_hints(kind).items()
+    }
+    assert told == hints
 
 
 ERRORS = [
