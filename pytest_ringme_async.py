@@ -9,7 +9,7 @@ Marker: ``@pytest.mark.ringme(tenants=100, faults={"reset": 0.02}, seed=1)``.
 None of the fixtures is async, so that they are the same to pytest-asyncio in auto and in strict
 mode, to anyio's plugin, and to tests that are not async at all:
 
-* ``ringme`` stays in memory and holds nothing that has to be awaited.
+* ``ringme`` is made outside of any loop, and closed on that of the test when the test has ended.
 * ``ringme_server`` runs in a thread with a loop of its own.
 * ``ringme_clock`` has to be there before the loop is, since a fixture cannot replace a loop that
   runs. So the tests that use it are recognised by their fixtures' names at collection, and their
@@ -63,11 +63,12 @@ def ringme_dealer(request: pytest.FixtureRequest, fake_ringme: FakeRingMe) -> Fa
 @pytest.fixture
 def ringme(
     request: pytest.FixtureRequest, fake_ringme: FakeRingMe, ringme_dealer: FakeApplication
-) -> RingMe:
-    """A ``RingMe`` on the fake, in memory, with the dealer's credentials."""
+) -> Iterator[RingMe]:
+    """A ``RingMe`` on the fake, in memory, with the dealer's credentials; closed after the test."""
     from ringme_async.testing import plugin  # noqa: PLC0415
 
-    return plugin.ringme_of(request, fake_ringme, ringme_dealer)
+    with plugin.ringme_on(request, fake_ringme, ringme_dealer) as ringme:
+        yield ringme
 
 
 @pytest.fixture

@@ -52,6 +52,11 @@ class Lifetime:
         """Is it over?"""
         return self._closed
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of the first call; None before it."""
+        return self._loop
+
     def check(self) -> None:
         """Check that a call can be made here and now.
 

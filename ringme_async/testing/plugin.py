@@ -86,16 +86,21 @@ def dealer_of(request: pytest.FixtureRequest, fake: FakeRingMe) -> FakeApplicati
     return fake.add_dealer()
 
 
-def ringme_of(request: pytest.FixtureRequest, fake: FakeRingMe, dealer: FakeApplication) -> RingMe:
-    """Make an SDK object on a fake, whose chance begins where the fake's does."""
+@contextmanager
+def ringme_on(
+    request: pytest.FixtureRequest, fake: FakeRingMe, dealer: FakeApplication
+) -> Generator[RingMe]:
+    """Make an SDK object on a fake, whose chance begins where the fake's does, and close it."""
     chance = Random(f"ringme {_settings(request).get('seed', 0)}")
-    return RingMe(
+    ringme = RingMe(
         fake.base_url,
         auth=ClientCredentials(dealer.app_id, dealer.app_secret),
         transport=InMemoryTransport(fake),
         retry=RetryPolicy(random=chance.random),
         tokens=TokenStore(random=chance.random),
     )
+    yield ringme
+    _close(ringme)
 
 
 def clock() -> Clock:
@@ -227,6 +232,22 @@ def _jumping_policy() -> object:
     # Of the same kind as the one there is, so that what else it decides stays as it was.
     kind = type("JumpingPolicy", (type(policy),), {"new_event_loop": staticmethod(JumpingLoop)})
     return kind()
+
+
+def _close(ringme: RingMe) -> None:
+    loop = ringme._lifetime.loop  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    if loop is None:
+        return
+    if not loop.is_closed():
+        # It is not running: that of a test stands still between the test's end and its own.
+        loop.run_until_complete(ringme.aclose())
+        return
+    # Another than asyncio.run takes, which would change what the current loop is.
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(ringme.aclose())
+    finally:
+        loop.close()
 
 
 def _looking(test: _AsyncTest) -> _AsyncTest:

@@ -17,19 +17,6 @@ AUTO = ("-p", "pytest_asyncio.plugin", "-o", "asyncio_mode=auto")
 STRICT = ("-p", "pytest_asyncio.plugin", "-o", "asyncio_mode=strict")
 ANYIO = ("-p", "anyio.pytest_plugin")
 
-FIRST_TEST = """
-import pytest
-
-
-@pytest.mark.asyncio
-@pytest.mark.ringme(tenants=3)
-async def test_every_client_is_read(ringme, fake_ringme):
-    report = await ringme.clients.get_many([1, 2, 3])
-
-    assert [client.id for client in report.values()] == [1, 2, 3]
-    fake_ringme.assert_quiet()
-"""
-
 ASYNC_TESTS = """
 import asyncio
 
@@ -113,6 +100,7 @@ FAILED = {
 }
 
 OTHER_TESTS = """
+import asyncio
 import urllib.error
 import urllib.request
 
@@ -169,6 +157,11 @@ class TestMarker:
                     urllib.request.Request(ringme_server, headers={"Accept-Encoding": "gzip"})
                 )
         assert fake_ringme.faults.struck.total() > 0
+
+
+@pytest.mark.ringme(tenants=1)
+def test_ringme_is_closed_although_its_loop_has_ended(ringme):
+    assert asyncio.run(ringme.clients.get(1)).id == 1
 
 
 @pytest.mark.ringme(tenant=3)
@@ -367,7 +360,7 @@ def test_tests_that_are_not_async_and_every_form_of_the_marker(project: Project)
     assert "and not tenant" in failed["test_fails_for_a_name_that_is_none"]
     assert "and not what has no name" in failed["test_fails_for_what_has_no_name"]
     assert "OSError" in failed["test_fails_as_there_is_no_port"]
-    assert len(report.cases) == 12
+    assert len(report.cases) == 13
 
 
 @pytest.mark.parametrize(
@@ -548,31 +541,51 @@ def test_a_hundred_thousand_tenants_go_through_three_quota_hours(project: Projec
     assert report.cases == {"test_night": ""}, report.output
 
 
-def test_the_first_test_of_the_docs_passes_where_the_wheel_is_installed(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in whose environment there is nothing of this one but its wheel."""
+    folder = tmp_path_factory.mktemp("elsewhere")
     subprocess.run(
         [
             *(sys.executable, "-m", "build", "--wheel", "--no-isolation"),
-            *("--outdir", str(tmp_path), str(ROOT)),
+            *("--outdir", str(folder), str(ROOT)),
         ],
         check=True,
         capture_output=True,
     )
-    folder = tmp_path / "project"
-    folder.mkdir()
-    python = installed(tmp_path / "venv", next(tmp_path.glob("*.whl")))
-    project = Project(folder, python)
-    project.write("test_first.py", FIRST_TEST)
+    project = folder / "project"
+    project.mkdir()
+    return Project(project, installed(folder / "venv", next(folder.glob("*.whl"))))
 
-    report = project.run(
-        *("-p", "pytest_asyncio.plugin", "-p", "pytest_ringme_async"),
-        *("-o", "asyncio_default_fixture_loop_scope=function", "--trace-config"),
-        root=False,
+
+@pytest.mark.parametrize("mode", ["auto", "strict", "anyio"])
+def test_the_first_test_of_the_docs_passes_as_pasted_where_the_wheel_is_installed(
+    elsewhere: Project, mode: str
+) -> None:
+    first = first_snippet(ROOT / "docs" / "howto" / "testing.md")
+    imports = [line for line in first.splitlines() if line.startswith(("import ", "from "))]
+    assert imports == ["import pytest"]
+    options: tuple[str, ...] = (
+        *("-p", "pytest_asyncio.plugin", "-o", f"asyncio_mode={mode}"),
+        *("-o", "asyncio_default_fixture_loop_scope=function"),
     )
+    if mode == "anyio":
+        pytest.importorskip("anyio")
+        options, first = ANYIO, first.replace("mark.asyncio", "mark.anyio")
+    elsewhere.write("test_first.py", first)
 
-    assert report.cases == {"test_every_client_is_read": ""}, report.output
-    assert f"{tmp_path / 'venv'}" in next(
+    report = elsewhere.run(*options, "-p", "pytest_ringme_async", "--trace-config", root=False)
+
+    passed = {name.partition("[")[0] for name, flaw in report.cases.items() if not flaw}
+    assert passed == {"test_a_client_is_read"}, report.output
+    assert f"{elsewhere.folder.parent / 'venv'}" in next(
         line for line in report.output.splitlines() if "pytest_ringme_async" in line
     )
+
+
+def first_snippet(page: Path) -> str:
+    """Take the first Python of a page, as a reader would copy it."""
+    return page.read_text("utf-8").partition("```python\n")[2].partition("```")[0]
 
 
 def installed(folder: Path, wheel: Path) -> str:
