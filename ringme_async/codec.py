@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from math import isfinite
+from operator import itemgetter
 from types import NoneType
 from typing import Any, cast
 
@@ -91,12 +93,15 @@ def client_from_json(record: Mapping[str, JSONLike]) -> Client:
         raise DecodeError(f"a record must be a JSON object, not {shown(record)}", value=record)
     if len(record) == len(FIELDS):
         try:
-            return _structure_whole(record, Client)
+            values = _in_order(record)
         except KeyError:
             pass  # As many fields as are modelled, but others.
+        else:
+            if _fit(tuple(map(type, values))):
+                return Client(*values)
     if "id" not in record:
         raise DecodeError("id is missing", field="id")
-    return _structure_other({**_ALL_NULL, **record, "extra": _extra_of(record)}, Client)
+    return _structure({**_ALL_NULL, **record, "extra": _extra_of(record)}, Client)
 
 
 def encode_client(client: Client) -> bytes:
@@ -215,31 +220,41 @@ def _writer(name: str, wire: _Wire) -> Callable[[object], object]:
     return unstructure
 
 
+_ATTRIBUTES = fields(resolve_types(Client))
+_FIELD_WIRES = {a.name: _WIRES[a.type] for a in _ATTRIBUTES if a.name != "extra"}
+
+
 def _make_hooks() -> tuple[
-    Callable[[Mapping[str, object], type[Client]], Client],
     Callable[[Mapping[str, object], type[Client]], Client],
     Callable[[Client], dict[str, Any]],
 ]:
     converter = Converter(detailed_validation=False)
-    attributes = fields(resolve_types(Client))
-    wires = {a.name: _WIRES[a.type] for a in attributes if a.name != "extra"}
-    readers: dict[str, Any] = {n: override(struct_hook=_reader(n, w)) for n, w in wires.items()}
-    writers: dict[str, Any] = {n: override(unstruct_hook=_writer(n, w)) for n, w in wires.items()}
-    # Without defaults, so that cattrs makes one plain call of what it finds.
-    every = [a.evolve(default=NOTHING) for a in attributes]
-    modelled = [a for a in every if a.name != "extra"]
-
-    def structure(which: list[Any]) -> Any:
-        return make_dict_structure_fn_from_attrs(
-            which, Client, converter, _cattrs_detailed_validation=False, **readers
-        )
-
+    wires = _FIELD_WIRES.items()
+    readers: dict[str, Any] = {n: override(struct_hook=_reader(n, w)) for n, w in wires}
+    writers: dict[str, Any] = {n: override(unstruct_hook=_writer(n, w)) for n, w in wires}
     readers["extra"] = override(struct_hook=lambda extra, _type: extra)
+    # Without defaults, so that cattrs makes one plain call of what it finds.
+    every: list[Any] = [a.evolve(default=NOTHING) for a in _ATTRIBUTES]
+    structure: Any = make_dict_structure_fn_from_attrs(
+        every, Client, converter, _cattrs_detailed_validation=False, **readers
+    )
     unstructure = make_dict_unstructure_fn(Client, converter, extra=override(omit=True), **writers)
-    return structure(modelled), structure(every), unstructure
+    return structure, unstructure
 
 
-_structure_whole, _structure_other, _unstructure = _make_hooks()
+_structure, _unstructure = _make_hooks()
+
+_in_order = itemgetter(*_FIELD_WIRES)
+
+
+@lru_cache(maxsize=256)
+def _fit(types: tuple[type, ...]) -> bool:
+    """Tell whether values of these types may stand in a record, in the order of its fields.
+
+    The records of one server have few such sequences, so that one look is enough for all fields.
+    """
+    wires = _FIELD_WIRES.values()
+    return all(kind in wire.types for kind, wire in zip(types, wires, strict=True))
 
 
 def _extra_of(record: Mapping[str, JSONLike]) -> RecordExtra:

@@ -10,6 +10,7 @@ from typing import Generic, Literal, TypeVar
 from attrs import define, field, frozen
 
 from ringme_async.auth import Patience, Token, TokenEndpoint, TokenKey, TokenStore
+from ringme_async.deadlines import Deadlines
 from ringme_async.errors import (
     DeadlineExceeded,
     DecodeError,
@@ -90,6 +91,7 @@ class Dispatcher:
     lifetime: Lifetime
     wall_clock: Callable[[], datetime] = utc_now
     _budgets: dict[str, RetryBudget] = field(factory=dict[str, RetryBudget], init=False)
+    _deadlines: Deadlines = field(factory=Deadlines, init=False)
 
     async def run(self, call: Call[T], account: Account | None = None) -> T:
         """Run a call to its value.
@@ -126,7 +128,7 @@ class Dispatcher:
     async def _within_deadline(self, call: Call[T], account: Account, trace: Trace) -> T:
         self.lifetime.check()
         deadline = asyncio.get_running_loop().time() + call.timeout
-        timer = asyncio.timeout_at(deadline)
+        timer = self._deadlines.start(deadline)
         self.lifetime.begin(timer)
         try:
             async with timer:
@@ -135,6 +137,7 @@ class Dispatcher:
             if not timer.expired():
                 raise
         finally:
+            self._deadlines.stop(timer)
             self.lifetime.end(timer)
         # Raised here and not above: the TimeoutError's own chain has nothing to tell.
         if self.lifetime.closed:
@@ -171,7 +174,8 @@ class _Run(Generic[T]):
             except RingMeError as failure:
                 error = self.account.last_error = failure
             else:
-                token.accepted = True
+                if not token.accepted:
+                    token.accepted = True
                 budget.succeeded(spent)
                 return value
             if isinstance(error, RateLimited) and call.on_quota == "wait":
@@ -282,17 +286,23 @@ class _Run(Generic[T]):
 
     def request(self, token: Token, extra: Mapping[str, str]) -> Request:
         call = self.call
-        fields = {
-            **extra,
-            "accept": "application/json",
-            "accept-encoding": "gzip",
-            "authorization": token.authorization,
-            "user-agent": self.rooms.user_agent,
-        }
+        headers = token.headers
+        if headers is None:
+            headers = token.headers = self.headers_with(token)
         if call.body:
-            fields["content-type"] = "application/json"
-        return Request(
-            call.method, call.url + call.query, Headers(fields), call.body, self.rooms.timeouts
+            headers = Headers({**headers, "content-type": "application/json"})
+        if extra:
+            headers = Headers({**extra, **headers})
+        return Request(call.method, call.url + call.query, headers, call.body, self.rooms.timeouts)
+
+    def headers_with(self, token: Token) -> Headers:
+        return Headers(
+            {
+                "accept": "application/json",
+                "accept-encoding": "gzip",
+                "authorization": token.authorization,
+                "user-agent": self.rooms.user_agent,
+            }
         )
 
     def withdraw(self, budget: RetryBudget, error: RingMeError, tries: int) -> int:

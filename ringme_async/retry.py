@@ -191,8 +191,9 @@ class RetryBudget:
         Args:
             spent: What the call's last retry cost; None if there was no retry.
         """
-        earned = self.first_try_reward if spent is None else spent
-        self.available = min(self.capacity, self.available + earned)
+        if self.available < self.capacity:
+            earned = self.first_try_reward if spent is None else spent
+            self.available = min(self.capacity, self.available + earned)
 
 
 def retry_after(headers: Mapping[str, str], now: Clock | datetime | None = None) -> float | None:

@@ -21,6 +21,7 @@ FRONT_DOOR = "ringme_async"
 # From the top down: a room imports from the layers below its own. Rooms that share a layer do not
 # know each other.
 LAYERS = (
+    {"front"},
     {"ringme"},
     {"resources"},
     {"plan"},
@@ -34,7 +35,7 @@ LAYERS = (
     {"checks"},
     {"geo", "frozen", "arguments", "display", "lifetime"},
     {"wording"},
-    {"errors", "unset", "version"},
+    {"errors", "unset", "version", "deadlines"},
 )
 DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}
 BESIDE = {"cli", "mirror", "observers", "testing"}

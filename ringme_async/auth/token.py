@@ -8,6 +8,7 @@ from attrs import define, field
 from attrs.setters import frozen as never_changed
 
 from ringme_async.errors import InvalidRequest
+from ringme_async.transports import Headers
 
 __all__ = ["Token", "flaw_in_text", "flaw_in_token"]
 
@@ -31,6 +32,7 @@ class Token:
         authorization: The value of the ``Authorization`` header.
         accepted: Has the API ever taken it? Written by whoever sends it.
         succeeds_a_good_one: Has the API ever taken one before it of the same credentials?
+        headers: Those of a request with it, made once for all of them by whoever sends it.
 
     Raises:
         InvalidRequest: ``value`` could not stand in a header; the message does not show it.
@@ -42,6 +44,7 @@ class Token:
     authorization: str = field(repr=False, on_setattr=never_changed)
     accepted: bool = field(repr=False)
     succeeds_a_good_one: bool = field(repr=False)
+    headers: Headers | None = field(repr=False)
 
     def __init__(
         self, value: str, expires_at: float | None = None, refresh_token: str | None = None
@@ -58,6 +61,7 @@ class Token:
         keep(self, "authorization", f"Bearer {value}")
         keep(self, "accepted", False)
         keep(self, "succeeds_a_good_one", False)
+        keep(self, "headers", None)
 
 
 def flaw_in_token(value: object) -> str | None:

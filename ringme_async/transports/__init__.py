@@ -31,8 +31,6 @@ class Headers(Mapping[str, str]):
     def __init__(self, fields: Mapping[str, str] | None = None) -> None:
         if fields is None:
             self._fields: dict[str, str] = {}
-        elif isinstance(fields, Headers):
-            self._fields = fields._fields
         else:
             self._fields = {name.lower(): value for name, value in fields.items()}
 
@@ -53,7 +51,8 @@ class Headers(Mapping[str, str]):
     def get(self, key: str, default: T, /) -> str | T: ...
     def get(self, key: str, default: object = None, /) -> object:
         """Give a field's value, or the default if there is no such field."""
-        return self._fields.get(key.lower(), default)
+        value = self._fields.get(key)
+        return self._fields.get(key.lower(), default) if value is None else value
 
     def items(self) -> ItemsView[str, str]:
         """Give the fields, their names in lower case."""
@@ -75,6 +74,11 @@ class Headers(Mapping[str, str]):
 
 def _positive(_instance: object, attribute: attrs.Attribute[float], value: object) -> None:
     seconds_above_zero(attribute.name, value)
+
+
+def as_headers(fields: Mapping[str, str] | None) -> Headers:
+    """Freeze header fields; those that are frozen already are returned as they are."""
+    return fields if isinstance(fields, Headers) else Headers(fields)
 
 
 @frozen
@@ -99,7 +103,7 @@ class Request:
 
     method: str
     url: str
-    headers: Headers = field(factory=Headers, converter=Headers)
+    headers: Headers = field(factory=Headers, converter=as_headers)
     body: bytes = b""
     timeouts: Timeouts = _DEFAULT_TIMEOUTS
 
@@ -117,7 +121,7 @@ class Response:
     """One HTTP response, read to its end, its body decompressed."""
 
     status: int
-    headers: Headers = field(factory=Headers, converter=Headers)
+    headers: Headers = field(factory=Headers, converter=as_headers)
     body: bytes = b""
 
     def json(self) -> JSON:

@@ -14,6 +14,7 @@ import aiohttp
 from multidict import CIMultiDict, istr
 from yarl import URL
 
+from ringme_async.deadlines import Deadlines
 from ringme_async.errors import (
     ConnectError,
     InvalidRequest,
@@ -64,6 +65,8 @@ class AiohttpTransport:
 
     __slots__ = (
         "_closed",
+        "_deadlines",
+        "_fields",
         "_limit",
         "_loop",
         "_max_body",
@@ -89,6 +92,8 @@ class AiohttpTransport:
         self._proxy = None if proxy is None else _checked_proxy(proxy)
         self._limit = whole_number("limit", limit, least=0)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._deadlines = Deadlines()
+        self._fields = _Fields()
         self._closed = False
 
     async def send(self, request: Request) -> Response:
@@ -106,8 +111,10 @@ class AiohttpTransport:
                 another event loop than before.
         """
         session = self._open()
-        way = _Way(asking_for_gzip(request), alone=self._owned)
-        timer = asyncio.timeout(request.timeouts.attempt)
+        request = asking_for_gzip(request)
+        way = _Way(request, self._fields.of(request.headers), alone=self._owned)
+        deadline = asyncio.get_running_loop().time() + request.timeouts.attempt
+        timer = self._deadlines.start(deadline)
         failure: RingMeError
         # Errors are made here and raised below: clear of aiohttp's own, which hold the request's
         # headers, and of the frames that hold bodies.
@@ -123,11 +130,14 @@ class AiohttpTransport:
             failure = way.explain(end.error)
         except (aiohttp.ClientError, OSError, ValueError, RingMeError) as error:
             failure = way.explain(error)
+        finally:
+            self._deadlines.stop(timer)
         raise failure.with_traceback(None)
 
     async def aclose(self) -> None:
         """Close the session if it is the transport's own; further calls do nothing."""
         self._closed = True
+        self._deadlines.close()
         session = self._session
         if session is None or not self._owned:
             return
@@ -183,7 +193,7 @@ class AiohttpTransport:
         request = way.request
         answer = await session.request(
             request.method,
-            URL(request.url, encoded=True),
+            _as_url(request.url),
             headers=way.fields(hide_auth=session.auth is not None or session.trust_env),
             data=way.content(),
             skip_auto_headers=way.unwanted(),
@@ -214,6 +224,22 @@ class AiohttpTransport:
         return Response(answer.status, body.headers_left(headers), data)
 
 
+class _Fields:
+    """Header fields in aiohttp's form; with one credential they are the same at every call."""
+
+    __slots__ = ("_headers", "_spelled")
+
+    def __init__(self) -> None:
+        self._headers: Headers | None = None
+        self._spelled = CIMultiDict[str]()
+
+    def of(self, headers: Headers) -> CIMultiDict[str]:
+        if headers is not self._headers:
+            self._headers = headers
+            self._spelled = CIMultiDict({_spelled(n): value for n, value in headers.items()})
+        return self._spelled
+
+
 class _NotAgain(aiohttp.ClientError):
     """Carries an error past aiohttp, which would send the request a second time on its own."""
 
@@ -225,10 +251,11 @@ class _NotAgain(aiohttp.ClientError):
 class _Way:
     """One request on its way through aiohttp, as whose middleware it is called."""
 
-    __slots__ = ("_alone", "_wire", "request")
+    __slots__ = ("_alone", "_fields", "_wire", "request")
 
-    def __init__(self, request: Request, *, alone: bool) -> None:
+    def __init__(self, request: Request, fields: CIMultiDict[str], *, alone: bool) -> None:
         self.request = request
+        self._fields = fields
         self._alone = alone
         self._wire: aiohttp.ClientRequest | None = None
 
@@ -259,11 +286,10 @@ class _Way:
 
     def fields(self, *, hide_auth: bool) -> CIMultiDict[str]:
         """Give the header fields, without the one that aiohttp refuses beside its own auth."""
-        fields = CIMultiDict[str]()
-        for name, value in self.request.headers.items():
-            fields[_spelled(name)] = value
-        if hide_auth:
-            fields.pop("Authorization", None)
+        if not hide_auth:
+            return self._fields
+        fields = self._fields.copy()
+        fields.pop("Authorization", None)
         return fields
 
     def content(self) -> bytes | io.BytesIO | None:
@@ -310,9 +336,22 @@ class _Way:
     def _write_own_fields(self, wire: aiohttp.ClientRequest) -> None:
         wire.headers.clear()
         wire.headers["Host"] = wire.url.host_port_subcomponent or ""
-        wire.headers.update(self.fields(hide_auth=False))
+        wire.headers.update(self._fields)
         if self.request.body or wire.method in _BODY_METHODS:
             wire.headers["Content-Length"] = str(len(self.request.body))
+
+
+def _as_url(url: str) -> URL:
+    # Most URLs differ in their paths alone, and yarl parses the whole of each.
+    authority = url.find("/", url.find("://") + 3)
+    if authority < 0 or "?" in url or "#" in url:
+        return URL(url, encoded=True)
+    return _origin(url[:authority]).with_path(url[authority:], encoded=True)
+
+
+@lru_cache(maxsize=256)
+def _origin(url: str) -> URL:
+    return URL(url, encoded=True)
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from ringme_async.deadlines import Deadlines
 from ringme_async.errors import TransportTimeout
 from ringme_async.transports import Request, Response
 from ringme_async.transports.body import (
@@ -36,11 +37,12 @@ class InMemoryTransport:
         InvalidRequest: ``max_body`` is not a whole number from 1 up.
     """
 
-    __slots__ = ("_closed", "_handler", "_max_body")
+    __slots__ = ("_closed", "_deadlines", "_handler", "_max_body")
 
     def __init__(self, handler: Handler, *, max_body: int = DEFAULT_MAX_BODY) -> None:
         self._handler = handler
         self._max_body = whole_number("max_body", max_body, least=1)
+        self._deadlines = Deadlines()
         self._closed = False
 
     async def send(self, request: Request) -> Response:
@@ -54,7 +56,8 @@ class InMemoryTransport:
         """
         if self._closed:
             raise RuntimeError("this InMemoryTransport is closed")
-        timer = asyncio.timeout(request.timeouts.attempt)
+        deadline = asyncio.get_running_loop().time() + request.timeouts.attempt
+        timer = self._deadlines.start(deadline)
         try:
             async with timer:
                 response = await self._handler(asking_for_gzip(request))
@@ -63,6 +66,8 @@ class InMemoryTransport:
                 raise
         else:
             return unpacked(request, response, self._max_body)
+        finally:
+            self._deadlines.stop(timer)
         raise TransportTimeout(
             f"no whole answer from {peer_of(request.url)} within {request.timeouts.attempt:g} s"
         )
@@ -70,3 +75,4 @@ class InMemoryTransport:
     async def aclose(self) -> None:
         """Refuse further requests; further calls do nothing."""
         self._closed = True
+        self._deadlines.close()
