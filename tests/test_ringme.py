@@ -62,22 +62,6 @@ def test_its_repr_names_the_host_and_no_secret() -> None:
     assert repr(RingMe(transport=transport)) == "<RingMe of many hosts>"
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "told"),
-    [
-        ("url_form", "both", "url_form must be"),
-        ("timeout", 0, "timeout must be a number"),
-        ("on_quota", "park", "on_quota must be"),
-        ("base_url", "nonsense", "base_url"),
-    ],
-)
-def test_a_malformed_argument_is_refused(option: str, value: Any, told: str) -> None:
-    options: dict[str, Any] = {"base_url": URL, option: value}
-
-    with pytest.raises(InvalidRequest, match=told):
-        RingMe(auth=AUTH, transport=ScriptedTransport([record()]), **options)
-
-
 class TestARequestToTheRestOfTheApi:
     async def test_goes_below_the_root_with_query_and_body(self) -> None:
         transport = ScriptedTransport([Response(201, {}, b'{"id": 5}')])
@@ -150,10 +134,3 @@ class TestARequestToTheRestOfTheApi:
 def test_a_response_that_is_no_json_says_so_when_it_is_read_as_json() -> None:
     with pytest.raises(DecodeError):
         Response(200, {}, b"<html>").json()
-
-
-def test_a_bare_secret_is_refused_as_auth() -> None:
-    bare: Any = "s3cret"
-
-    with pytest.raises(InvalidRequest, match="auth must be credentials"):
-        RingMe(URL, auth=bare, transport=ScriptedTransport([record()]))

@@ -111,7 +111,7 @@ class TokenStore:
         self._random = random
         self._file: TokenFile | None = None
         if path is not None:
-            self._file = TokenFile(os.fspath(path), capacity=capacity, wall_clock=wall_clock)
+            self._file = TokenFile(path, capacity=capacity, wall_clock=wall_clock)
         self._entries: OrderedDict[TokenKey, _Entry] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False

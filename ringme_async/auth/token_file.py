@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import BinaryIO, NamedTuple
 
+from ringme_async.arguments import kind_of
 from ringme_async.auth.file_lock import open_private, try_lock
 from ringme_async.auth.saved import SavedToken, from_line, to_line
 from ringme_async.errors import InvalidRequest
@@ -49,7 +50,11 @@ class TokenFile:
         InvalidRequest: The directory is missing, or the file or its lock cannot be used safely.
     """
 
-    def __init__(self, path: str, *, capacity: int, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, capacity: int, wall_clock: Callable[[], float]
+    ) -> None:
+        if not isinstance(path, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidRequest(f"path must be that of a file, not {kind_of(path)}")
         self._path = os.path.abspath(path)
         self._capacity = capacity
         self._wall_clock = wall_clock
