@@ -2,156 +2,31 @@
 
 from __future__ import annotations
 
-from ringme_async.auth import (
-    Auth,
-    BearerToken,
-    ClientCredentials,
-    LoginLimit,
-    PasswordCredentials,
-    RefreshToken,
-    Token,
-    TokenHost,
-    TokenStore,
-)
-from ringme_async.bulk import (
-    BulkReport,
-    BulkRun,
-    BulkSummary,
-    Done,
-    Failed,
-    NotAttempted,
-    Outcome,
-    Progress,
-)
-from ringme_async.codec import client_from_json, client_to_json
-from ringme_async.errors import (
-    AccessDenied,
-    ApiError,
-    AppAccessTypeDenied,
-    BadRequest,
-    Busy,
-    ClientNotFound,
-    Conflict,
-    ConnectError,
-    DeadlineExceeded,
-    DecodeError,
-    Forbidden,
-    InvalidRequest,
-    NotApplied,
-    NotFound,
-    RateLimited,
-    ResponseLost,
-    ResponseTooLarge,
-    RingMeClosed,
-    RingMeError,
-    ServerError,
-    TokenError,
-    TransportError,
-    TransportTimeout,
-    Unauthorized,
-    UserAccessTypeDenied,
-    UserBlocked,
-)
-from ringme_async.models import JSON, UNSET, Client, ClientType, ClientUpdate, GeoList
-from ringme_async.observe import (
-    AttemptEnded,
-    AttemptSent,
-    CallEnded,
-    CallStarted,
-    Event,
-    HeaderObserver,
-    Observer,
-    Parked,
-    RetryScheduled,
-    TokenFetched,
-    Woken,
-)
-from ringme_async.plan import Applied, FieldChange, Plan, PlannedChange
-from ringme_async.retry import RetryPolicy
-from ringme_async.ringme import RingMe
-from ringme_async.tenant import Tenant, Who
-from ringme_async.transports import Headers, Request, Response, Timeouts, Transport
-from ringme_async.transports.aiohttp import AiohttpTransport
-from ringme_async.transports.memory import InMemoryTransport
-from ringme_async.version import __version__
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "JSON",
-    "UNSET",
-    "AccessDenied",
-    "AiohttpTransport",
-    "ApiError",
-    "AppAccessTypeDenied",
-    "Applied",
-    "AttemptEnded",
-    "AttemptSent",
-    "Auth",
-    "BadRequest",
-    "BearerToken",
-    "BulkReport",
-    "BulkRun",
-    "BulkSummary",
-    "Busy",
-    "CallEnded",
-    "CallStarted",
-    "Client",
-    "ClientCredentials",
-    "ClientNotFound",
-    "ClientType",
-    "ClientUpdate",
-    "Conflict",
-    "ConnectError",
-    "DeadlineExceeded",
-    "DecodeError",
-    "Done",
-    "Event",
-    "Failed",
-    "FieldChange",
-    "Forbidden",
-    "GeoList",
-    "HeaderObserver",
-    "Headers",
-    "InMemoryTransport",
-    "InvalidRequest",
-    "LoginLimit",
-    "NotApplied",
-    "NotAttempted",
-    "NotFound",
-    "Observer",
-    "Outcome",
-    "Parked",
-    "PasswordCredentials",
-    "Plan",
-    "PlannedChange",
-    "Progress",
-    "RateLimited",
-    "RefreshToken",
-    "Request",
-    "Response",
-    "ResponseLost",
-    "ResponseTooLarge",
-    "RetryPolicy",
-    "RetryScheduled",
-    "RingMe",
-    "RingMeClosed",
-    "RingMeError",
-    "ServerError",
-    "Tenant",
-    "Timeouts",
-    "Token",
-    "TokenError",
-    "TokenFetched",
-    "TokenHost",
-    "TokenStore",
-    "Transport",
-    "TransportError",
-    "TransportTimeout",
-    "Unauthorized",
-    "UserAccessTypeDenied",
-    "UserBlocked",
-    "Who",
-    "Woken",
-    "__version__",
-    "client_from_json",
-    "client_to_json",
-]
+if TYPE_CHECKING:
+    from ringme_async.front import *  # noqa: F403 - each of its names is public here
+else:
+
+    def __getattr__(name: str) -> object:
+        """Open the front door when somebody asks for one of its names.
+
+        So that ``ringme --version``, which asks for none, loads no HTTP library first.
+        """
+        if name.startswith("__") and name not in {"__all__", "__version__"}:
+            raise AttributeError(_missing(name))
+        # Not `from ringme_async import front`, which would ask for a name again.
+        front = import_module("ringme_async.front")
+        globals().update({public: getattr(front, public) for public in front.__all__})
+        globals()["__all__"] = front.__all__
+        if name not in globals():
+            raise AttributeError(_missing(name))
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        """Name what is public."""
+        return sorted({*globals(), *__getattr__("__all__")})
+
+    def _missing(name: str) -> str:
+        return f"module {__name__!r} has no attribute {name!r}"

@@ -156,14 +156,38 @@ def test_only_the_command_line_prints() -> None:
     assert [name for name, tree in TREES.items() if room_of(name) != "cli" and writes(tree)] == []
 
 
-def test_importing_the_package_imports_no_extra_and_nothing_beside_the_core() -> None:
-    loaded = subprocess.run(
-        [sys.executable, "-c", "import ringme_async, sys; print(*sys.modules, sep='\\n')"],
+def loaded_by(program: str) -> set[str]:
+    """Name the modules that a process has imported at the end of a program."""
+    program = f"import sys\n{program}\nprint(*sys.modules, sep='\\n')"
+    said = subprocess.run(
+        [sys.executable, "-c", program],
         check=True,
         capture_output=True,
         text=True,
         cwd=PACKAGE.parent,
-    ).stdout.split()
+    ).stdout
+    return set(said.split())
+
+
+def test_the_front_door_opens_when_somebody_asks_for_a_name() -> None:
+    closed = loaded_by("import ringme_async")
+    opened = loaded_by("import ringme_async\nringme_async.RingMe")
+    assert {"aiohttp", "attr", "asyncio", "msgspec", "ringme_async.ringme"}.isdisjoint(closed)
+    assert {"aiohttp", "ringme_async.ringme"} <= opened
+
+
+def test_what_is_asked_of_the_front_door_without_being_public_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="module 'ringme_async' has no attribute 'nothing'"):
+        _ = ringme_async.nothing
+    assert not hasattr(ringme_async, "__wrapped__")
+    assert set(ringme_async.__all__) <= set(dir(ringme_async))
+    found: dict[str, object] = {}
+    exec("from ringme_async import *", found)
+    assert {name for name in found if name != "__builtins__"} == set(ringme_async.__all__)
+
+
+def test_importing_the_package_imports_no_extra_and_nothing_beside_the_core() -> None:
+    loaded = loaded_by("from ringme_async import RingMe")
     unwanted = {"rich", "cyclopts", "sqlalchemy", "pytest", "pyreqwest", "opentelemetry"}
     unwanted |= {f"ringme_async.{room}" for room in BESIDE}
     assert "ringme_async.ringme" in loaded

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -36,16 +37,31 @@ def test_it_prints_into_whatever_stands_for_stdout(monkeypatch: pytest.MonkeyPat
     assert text.getvalue() == f"{__version__}\n"
 
 
-def test_telling_the_version_loads_no_extra() -> None:
+def entry() -> tuple[str, str]:
+    """Give the module and the function that the installed script calls."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    module, _, function = scripts["ringme"].partition(":")
+    return module, function
+
+
+def test_telling_the_version_loads_nothing_that_it_does_not_need() -> None:
+    module, function = entry()
     program = (
         "import sys; sys.argv[1:] = ['--version']\n"
-        "from ringme_async.cli import main\n"
-        "main(); print(*sys.modules, sep='\\n')"
+        f"from {module} import {function}\n"
+        f"{function}(); print(*sys.modules, sep='\\n')"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT
     ).stdout.split()
-    assert {"rich", "cyclopts", "sqlalchemy", "ringme_async.testing"}.isdisjoint(loaded)
+    unneeded = {"rich", "cyclopts", "sqlalchemy", "aiohttp", "attr", "cattrs", "msgspec", "asyncio"}
+    assert unneeded.isdisjoint(loaded)
+    assert [name for name in loaded if name.startswith("ringme_async")] == [
+        "ringme_async",
+        "ringme_async.cli.codes",
+        "ringme_async.version",
+        "ringme_async.cli",
+    ]
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("demo", "--help")])
