@@ -50,9 +50,9 @@ class Reservation:
     """
 
     _quota: Quota
-    _window: int
-    _sent_at: float
-    _spent_before: int
+    window: int
+    sent_at: float
+    spent_before: int
     _settled: bool = False
 
     def learn(self, headers: Mapping[str, str]) -> None:
@@ -64,19 +64,20 @@ class Reservation:
                 probe makes the quota unlimited until told otherwise, and any other request counts
                 as spent. Without Reset the window keeps its end; a new one gets 60 s.
         """
-        if not self._settle():
+        now = self._settle()
+        if now is None:
             return
         limit = _whole_number(headers.get("x-ratelimit-limit"))
         if limit is not None:
             self._quota.limit = limit
         remaining = _whole_number(headers.get("x-ratelimit-remaining"))
         if remaining is None:
-            self._quota.learn_nothing(self._window)
+            self._quota.learn_nothing(self.window)
             return
         reset = _whole_number(headers.get("x-ratelimit-reset"))
         if reset is not None and reset > _LONGEST_RESET:
             reset = None
-        self._quota.learn(remaining, reset, self._window, self._sent_at, self._spent_before)
+        self._quota.learn(remaining, reset, self, now)
 
     def refused(self, reset_after: float) -> None:
         """Tell of a 429 ``rate_limit_exceeded``: nothing is left, whoever spent it.
@@ -84,25 +85,25 @@ class Reservation:
         Args:
             reset_after: Seconds until the limit is reset; for nonsense, 60 are taken.
         """
-        if self._settle():
-            self._quota.refuse(reset_after)
+        now = self._settle()
+        if now is not None:
+            self._quota.refuse(reset_after, now)
 
     def lost(self) -> None:
         """Tell that no answer came, although the request may have been counted: it is spent."""
-        if self._settle():
+        if self._settle() is not None:
             self._quota.spend()
 
     def give_back(self) -> None:
         """Tell that the request surely was not counted; another may go in its place."""
-        if self._settle():
+        if self._settle() is not None:
             self._quota.serve()
 
-    def _settle(self) -> bool:
+    def _settle(self) -> float | None:
         if self._settled:
-            return False
+            return None
         self._settled = True
-        self._quota.land(self._window)
-        return True
+        return self._quota.land(self.window)
 
 
 @define(eq=False)
@@ -191,29 +192,30 @@ class Quota:
 
     # What reservations report: ``land`` first, then one of the others.
 
-    def land(self, window: int) -> None:
-        """Count a request that was sent in ``window`` as no longer in flight."""
-        self._look()
+    def land(self, window: int) -> float:
+        """Count a request that was sent in ``window`` as no longer in flight; give the time."""
+        now = self._look()
         if window == self._window:
             self._in_flight -= 1
             if self._known is None:
                 self._probes -= 1
         elif window == self._window - 1:
             self._in_flight_older -= 1
+        return now
 
     def learn(
-        self, remaining: int, reset: int | None, window: int, sent_at: float, spent_before: int
+        self, remaining: int, reset: int | None, reservation: Reservation, now: float
     ) -> None:
         """Take in what an answer says of the window in which the server counted its request."""
         # What went astray since the request was sent may have been counted after it.
-        left = remaining - (self._spent_unseen - spent_before)
-        is_late = window != self._window
+        left = remaining - (self._spent_unseen - reservation.spent_before)
+        is_late = reservation.window != self._window
         if reset is None:
             surely_ends_after = -math.inf
-            ends_by = math.inf if self._turns_at < math.inf else _now() + RESET_UNSTATED + _MARGIN
+            ends_by = math.inf if self._turns_at < math.inf else now + RESET_UNSTATED + _MARGIN
         else:
-            surely_ends_after = sent_at + reset - _MARGIN
-            ends_by = _now() + reset + _MARGIN
+            surely_ends_after = reservation.sent_at + reset - _MARGIN
+            ends_by = now + reset + _MARGIN
         if is_late and surely_ends_after <= self._turned_at:
             pass
         elif self._known is None:
@@ -239,11 +241,11 @@ class Quota:
         else:
             self.spend()
 
-    def refuse(self, reset_after: float) -> None:
+    def refuse(self, reset_after: float, now: float) -> None:
         """Let nothing go for that time; several such times overlap, and the last one counts."""
         if not 0 <= reset_after <= _LONGEST_RESET:
             reset_after = RESET_UNSTATED
-        self._not_before = max(self._not_before, _now() + reset_after + _MARGIN)
+        self._not_before = max(self._not_before, now + reset_after + _MARGIN)
         self._open(0, self._not_before)
         self.serve()
 
@@ -270,13 +272,13 @@ class Quota:
     # The window.
 
     def _look(self) -> float:
-        now = _now()
+        now = asyncio.get_running_loop().time()
         while self._known is not None and now > self._due() - _TIMER_SLACK:
             self._turn()
         return now
 
     def _due(self) -> float:
-        return max(self._turns_at, self._not_before)
+        return max(self._not_before, self._turns_at)
 
     def _turn(self) -> None:
         self._turned_at = self._due()
@@ -390,10 +392,6 @@ class QuotaBook:
         key, _ = min(idle, key=lambda item: item[1].worth)
         del self._kept[key]
         return True
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _whole_number(text: str | None) -> int | None:

@@ -183,6 +183,8 @@ def unpacked(request: Request, response: Response, max_body: int) -> Response:
         ResponseTooLarge: The body is over its cap.
         ResponseLost: The body of a success cannot be decompressed.
     """
+    if "content-encoding" not in response.headers and len(response.body) <= max_body:
+        return response
     body = Body(request.url, response.headers, max_body)
     try:
         body.feed(response.body)
