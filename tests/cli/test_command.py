@@ -135,3 +135,30 @@ def test_whoever_has_read_enough_is_no_cause_for_a_traceback() -> None:
     )
     os.close(stdout)
     assert (ended.returncode, ended.stderr) == (ExitCode.SOME_FAILED, b"")
+
+
+def test_what_is_left_to_write_when_nobody_reads_goes_nowhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with open(tmp_path / "read-no-more", "wb") as reader:
+
+        class Closed(io.StringIO):
+            def flush(self) -> None:
+                raise BrokenPipeError
+
+            def fileno(self) -> int:
+                return reader.fileno()
+
+        monkeypatch.setattr(sys, "stdout", Closed())
+        assert run(monkeypatch, "--version") == ExitCode.SOME_FAILED
+        os.write(reader.fileno(), b"the interpreter's last words")
+    assert (tmp_path / "read-no-more").read_bytes() == b""
+
+
+def test_a_missing_extra_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "ringme_async.cli.app", raising=False)
+    monkeypatch.setitem(sys.modules, "cyclopts", None)
+    assert run(monkeypatch, "demo") == ExitCode.COULD_NOT_START
+    assert capsys.readouterr().err.startswith("ringme: the command line needs cyclopts;")
