@@ -50,7 +50,7 @@ CONTENDERS = (
     Contender("RingMe, get_many", "sdk:many_over_aiohttp", EVERY_VERB, uvloop=True),
     Contender("RingMe, get by 64 workers", "sdk:single_over_aiohttp"),
     Contender("RingMe, get_many, logging", "sdk:many_logged"),
-    Contender("RingMe [fast], get_many", "sdk:many_over_pyreqwest", EVERY_VERB),
-    Contender("RingMe [fast], get_many", "sdk:many_over_pyreqwest", EVERY_VERB, uvloop=True),
-    Contender("RingMe [fast], get by 64 workers", "sdk:single_over_pyreqwest"),
+    Contender("RingMe [fast], get_many", "sdk:many_over_httptools", EVERY_VERB),
+    Contender("RingMe [fast], get_many", "sdk:many_over_httptools", EVERY_VERB, uvloop=True),
+    Contender("RingMe [fast], get by 64 workers", "sdk:single_over_httptools"),
 )

@@ -58,11 +58,11 @@ def over(
     return opened
 
 
-def pyreqwest_transport() -> Transport:
+def fast_transport() -> Transport:
     """Make the transport of the extra ``[fast]``."""
-    from ringme_async.transports.pyreqwest import PyreqwestTransport  # noqa: PLC0415
+    from ringme_async.transports.httptools import HttptoolsTransport  # noqa: PLC0415
 
-    return PyreqwestTransport()
+    return HttptoolsTransport()
 
 
 def logging_observer() -> tuple[Observer, ...]:
@@ -75,5 +75,5 @@ def logging_observer() -> tuple[Observer, ...]:
 many_over_aiohttp = over(AiohttpTransport, in_bulk)
 single_over_aiohttp = over(AiohttpTransport, one_by_one)
 many_logged = over(AiohttpTransport, in_bulk, logging_observer)
-many_over_pyreqwest = over(pyreqwest_transport, in_bulk)
-single_over_pyreqwest = over(pyreqwest_transport, one_by_one)
+many_over_httptools = over(fast_transport, in_bulk)
+single_over_httptools = over(fast_transport, one_by_one)

@@ -21,6 +21,7 @@ from aiohttp import (
 
 from ringme_async.transports import Headers, Request, Response, Transport
 from ringme_async.transports.aiohttp import AiohttpTransport
+from ringme_async.transports.httptools import HttptoolsTransport
 from ringme_async.transports.memory import InMemoryTransport
 
 __all__ = ["STAGES", "Handler", "Stage"]
@@ -51,6 +52,16 @@ async def over_aiohttp(
 ) -> AsyncIterator[tuple[Transport, str]]:
     async with on_loopback(handler) as base_url:
         transport = AiohttpTransport(max_body=max_body)
+        yield transport, base_url
+        await transport.aclose()
+
+
+@asynccontextmanager
+async def over_httptools(
+    handler: Handler, *, max_body: int = 8 * 2**20
+) -> AsyncIterator[tuple[Transport, str]]:
+    async with on_loopback(handler) as base_url:
+        transport = HttptoolsTransport(max_body=max_body)
         yield transport, base_url
         await transport.aclose()
 
@@ -118,5 +129,6 @@ async def on_loopback(handler: Handler) -> AsyncIterator[str]:
 STAGES: dict[str, Stage] = {
     "memory": in_memory,
     "aiohttp": over_aiohttp,
+    "httptools": over_httptools,
     "given session": over_a_given_session,
 }
