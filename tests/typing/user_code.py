@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
 from typing import assert_never, assert_type
 
@@ -11,6 +11,7 @@ from attrs import frozen
 from ringme_async import (
     UNSET,
     AiohttpTransport,
+    AttemptSent,
     Auth,
     BearerToken,
     BulkReport,
@@ -20,8 +21,10 @@ from ringme_async import (
     ClientType,
     ClientUpdate,
     Done,
+    Event,
     Failed,
     GeoList,
+    HeaderObserver,
     InMemoryTransport,
     LoginLimit,
     NotAttempted,
@@ -40,6 +43,8 @@ from ringme_async import (
     TokenHost,
     Transport,
 )
+from ringme_async.observers import LoggingObserver
+from ringme_async.observers.otel import OpenTelemetryObserver
 
 
 async def read_and_change_one() -> None:
@@ -202,4 +207,24 @@ def in_a_test() -> RingMe:
         "https://ringme.test",
         auth=BearerToken("token"),
         transport=InMemoryTransport(answer_in_memory),
+    )
+
+
+class RequestNumbers:
+    def __call__(self, event: Event) -> None: ...
+
+    def headers_for(self, event: AttemptSent) -> Mapping[str, str]:
+        return {"x-request-id": f"{event.call}-{event.attempt}"}
+
+
+def show(event: Event) -> None:
+    assert_type(event.__class__.__name__, str)
+
+
+def observed() -> RingMe:
+    numbers: HeaderObserver = RequestNumbers()
+    return RingMe(
+        "https://pbx.example.com",
+        auth=BearerToken("token"),
+        observers=[LoggingObserver(), OpenTelemetryObserver(), numbers, show],
     )
