@@ -159,6 +159,7 @@ class Plan(Sequence[PlannedChange]):
         deadline: float | None = None,
         timeout: float | None = None,
         on_quota: Literal["park", "fail"] = "park",
+        on_outage: Literal["wait", "fail"] = "wait",
     ) -> BulkRun[Applied]:
         """Make the changes, each after one more look at the client.
 
@@ -177,6 +178,8 @@ class Plan(Sequence[PlannedChange]):
             timeout: Seconds for each of the two calls; default that of the ``RingMe``, 60.
             on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
                 ``"fail"``.
+            on_outage: ``"wait"`` for a host that is down, at most half an hour, and try again what
+                failed by that, or let it ``"fail"``.
 
         Returns:
             A run, to be awaited for a ``BulkReport`` or entered with ``async with``.
@@ -193,6 +196,7 @@ class Plan(Sequence[PlannedChange]):
             deadline=deadline,
             timeout=timeout,
             on_quota=on_quota,
+            on_outage=on_outage,
         )
 
     def save(self, path: str | Path) -> None:
