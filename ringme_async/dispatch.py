@@ -14,6 +14,7 @@ from ringme_async.deadlines import Deadlines
 from ringme_async.errors import (
     DeadlineExceeded,
     DecodeError,
+    InvalidRequest,
     RateLimited,
     RingMeClosed,
     RingMeError,
@@ -246,7 +247,8 @@ class _Run(Generic[T]):
         return value
 
     def settle_unanswered(self, error: BaseException, reservation: Reservation) -> None:
-        if isinstance(error, TransportError) and not error.sent:
+        unsent = isinstance(error, TransportError) and not error.sent
+        if unsent or isinstance(error, InvalidRequest):
             reservation.give_back()
         else:
             reservation.lost()

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _LONGEST_QUOTE = 200
+# How logins are refused, with OAuth's word for it or without; None where it is not for HTTP to say.
+_REFUSALS = frozenset({None, 400, 401, 403})
 
 
 def one_line(text: str, limit: int = _LONGEST_QUOTE) -> str:
@@ -46,11 +48,15 @@ class RingMeError(Exception):
         """What went wrong, without who, how often and what to do."""
         return str(self.args[0])
 
+    def _next_step(self) -> str:
+        return self.advice
+
     def __str__(self) -> str:
         who = f"client {self.client_id}: " if self.client_id is not None else ""
         tried = f" (tried {self.attempts} times)" if self.attempts > 1 else ""
         applied = "; the change may have been applied" if self.maybe_applied else ""
-        advice = f"; {self.advice}" if self.advice else ""
+        next_step = self._next_step()
+        advice = f"; {next_step}" if next_step else ""
         return f"{who}{self.reason.removesuffix('.')}{tried}{applied}{advice}"
 
     def __repr__(self) -> str:
@@ -128,6 +134,7 @@ class DecodeError(RingMeError):
     """
 
     advice = "the server's answer is not what its documentation promises"
+    advice_on_whole = f"{advice}: is the base URL that of the API?"
 
     def __init__(
         self,
@@ -146,6 +153,9 @@ class DecodeError(RingMeError):
         self.field = field
         self.value = value
         self.body = body
+
+    def _next_step(self) -> str:
+        return self.advice if self.field else self.advice_on_whole
 
 
 class ApiError(RingMeError):
@@ -217,9 +227,13 @@ class AppAccessTypeDenied(Forbidden):
 class NotFound(ApiError):
     """404: no such resource."""
 
+    advice = "check the path, and that the base URL is that of the API"
+
 
 class ClientNotFound(NotFound):
     """404 ``client_not_found``: there is no client with this id."""
+
+    advice = ""
 
 
 class RateLimited(ApiError):
@@ -277,6 +291,7 @@ class TokenError(RingMeError):
     """
 
     advice = "check the App ID, the App Secret and the kind of the application"
+    advice_on_stranger = "this is hardly a token endpoint: check the base URL"
 
     def __init__(
         self,
@@ -295,6 +310,11 @@ class TokenError(RingMeError):
         self.error = error
         self.error_description = error_description
         self.status_code = status_code
+
+    def _next_step(self) -> str:
+        if self.error or self.status_code in _REFUSALS:
+            return self.advice
+        return self.advice_on_stranger
 
 
 class DeadlineExceeded(RingMeError):

@@ -58,7 +58,7 @@ def origin_of(base_url: str) -> str:
     if parts.scheme not in {"http", "https"} or _HOST.fullmatch(_host(parts.netloc)) is None:
         raise InvalidRequest(f"base_url needs a scheme and a host, {hint}")
     if parts.query or parts.fragment or parts.path.rstrip("/") not in {"", "/api/ver1.0"}:
-        raise InvalidRequest(f"base_url ends with the host and port, {hint}")
+        raise InvalidRequest(f"base_url must end with the host and port, {hint}")
     suffix = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
     return f"{parts.scheme}://{_host(parts.netloc).lower()}{suffix}"
 

@@ -10,9 +10,11 @@ import pytest
 from ringme_async import errors
 from ringme_async.errors import (
     ApiError,
+    ClientNotFound,
     ConnectError,
     DecodeError,
     InvalidRequest,
+    NotFound,
     RateLimited,
     ResponseLost,
     RingMeError,
@@ -70,6 +72,33 @@ def test_a_message_without_a_client_begins_with_the_reason() -> None:
 
 def test_a_message_says_what_to_do_next_where_there_is_something() -> None:
     assert str(RateLimited("used up")).endswith('wait for the next hour, or pass on_quota="wait"')
+
+
+@pytest.mark.parametrize(
+    ("error", "next_step"),
+    [
+        (TokenError("no", error="invalid_client", status_code=404), TokenError.advice),
+        (TokenError("no", status_code=400), TokenError.advice),
+        (TokenError("no", status_code=401), TokenError.advice),
+        (TokenError("no", status_code=403), TokenError.advice),
+        (TokenError("no, says the vault"), TokenError.advice),
+        (TokenError("no", status_code=404), TokenError.advice_on_stranger),
+        (TokenError("no", status_code=200), TokenError.advice_on_stranger),
+        (TokenError("no", status_code=301), TokenError.advice_on_stranger),
+        (DecodeError("no", field="id"), DecodeError.advice),
+        (DecodeError("no"), DecodeError.advice_on_whole),
+        (NotFound("no"), NotFound.advice),
+    ],
+    ids=str,
+)
+def test_the_next_step_fits_what_was_answered(error: RingMeError, next_step: str) -> None:
+    assert str(error) == f"{error.reason}; {next_step}"
+
+
+def test_an_id_that_nobody_has_says_enough() -> None:
+    assert str(ClientNotFound("There is no client with this id.", client_id="5")) == (
+        "client 5: There is no client with this id"
+    )
 
 
 def test_a_repr_names_the_class() -> None:

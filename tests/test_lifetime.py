@@ -462,3 +462,15 @@ async def test_a_retry_after_the_login_failed_is_not_made_once_it_is_closed() ->
 
     assert isinstance(error.__cause__, ServerError)
     assert len(transport.logins) == 1
+
+
+@jumping
+async def test_what_a_transport_refuses_to_send_was_not_sent() -> None:
+    transport = ScriptedTransport([InvalidRequest("no such loop"), record(id=12)])
+
+    async with RingMe(URL, auth=FIXED, transport=transport) as ringme:
+        with pytest.raises(InvalidRequest) as caught:
+            await ringme.clients.update(12, OMSK)
+        assert (await ringme.clients.get(12)).id == 12
+
+    assert not caught.value.maybe_applied

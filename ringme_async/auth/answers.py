@@ -162,7 +162,7 @@ def _redirected(response: Response, form: LoginForm, host: str) -> TokenError:
     shown = f" to {one_line(form.redact(target))}" if target else ""
     return TokenError(
         f"{host} answered the login of {form.who} with {response.status}, a redirect{shown}; it is"
-        " not followed, as the login holds a secret: check the base URL",
+        " not followed, as the login holds a secret",
         status_code=response.status,
     )
 

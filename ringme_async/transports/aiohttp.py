@@ -99,16 +99,18 @@ class AiohttpTransport:
     async def send(self, request: Request) -> Response:
         """Send a request and read its answer to the end.
 
+        The status of an error outlives a body that breaks off, stalls or is over ``max_body``: it
+        comes back with as much of that as arrived.
+
         Raises:
             ConnectError: No connection came about; nothing was sent.
             TransportTimeout: The connection took longer than ``timeouts.connect`` (not sent), or
                 the whole longer than ``timeouts.attempt`` (sent, unless still connecting).
-            ResponseLost: The connection broke, or what came is no readable HTTP answer. The
-                status of an error outlives that, with as much of its body as arrived.
+            ResponseLost: The connection broke, or what came is no readable HTTP answer.
             ResponseTooLarge: The body is over ``max_body``.
-            InvalidRequest: The method, URL or a header holds what HTTP forbids.
-            RuntimeError: The transport or the session given to it is closed, or it is used on
-                another event loop than before.
+            InvalidRequest: The method, URL or a header holds what HTTP forbids; or the session
+                that was given is closed, or belongs to another event loop.
+            RuntimeError: The transport is closed, or was used on another event loop before.
         """
         session = self._open()
         request = asking_for_gzip(request)
@@ -129,6 +131,8 @@ class AiohttpTransport:
         except _NotAgain as end:
             failure = way.explain(end.error)
         except (aiohttp.ClientError, OSError, ValueError, RingMeError) as error:
+            if way.cut_short is not None and isinstance(error, TimeoutError):
+                return way.cut_short
             failure = way.explain(error)
         finally:
             self._deadlines.stop(timer)
@@ -177,7 +181,15 @@ class AiohttpTransport:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         elif self._session.closed:
-            raise RuntimeError("the ClientSession given to this AiohttpTransport is closed")
+            raise InvalidRequest(
+                "the ClientSession given to this AiohttpTransport is closed; close it last"
+            )
+        # Which loop it was made on, a session says in private only.
+        elif getattr(self._session, "_loop", loop) is not loop:
+            raise InvalidRequest(
+                "the ClientSession given to this AiohttpTransport belongs to another event loop;"
+                " make one on this loop"
+            )
         return self._session
 
     def _check_loop(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -213,10 +225,12 @@ class AiohttpTransport:
             data = body.finish()
         except BaseException as error:
             answer.close()
-            cut = isinstance(error, aiohttp.ClientError | OSError | ResponseLost)
-            if not cut or answer.status < 400:
+            if answer.status < 400:
                 raise
             data = body.so_far()
+            if not isinstance(error, aiohttp.ClientError | OSError | RingMeError):
+                way.cut_short = Response(answer.status, body.headers_left(headers), data)
+                raise
         if answer.connection is not None:
             # Read to its end, it would have given the connection back, but for a 101 that nobody
             # asked for, or a request that is not written whole yet.
@@ -251,13 +265,15 @@ class _NotAgain(aiohttp.ClientError):
 class _Way:
     """One request on its way through aiohttp, as whose middleware it is called."""
 
-    __slots__ = ("_alone", "_fields", "_wire", "request")
+    __slots__ = ("_alone", "_fields", "_wire", "cut_short", "request")
 
     def __init__(self, request: Request, fields: CIMultiDict[str], *, alone: bool) -> None:
         self.request = request
         self._fields = fields
         self._alone = alone
         self._wire: aiohttp.ClientRequest | None = None
+        # The answer of an error, as far as it had come when it was cancelled.
+        self.cut_short: Response | None = None
 
     async def __call__(
         self, wire: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType

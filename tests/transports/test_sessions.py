@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ringme_async.errors import ConnectError, RingMeError
+from ringme_async.errors import ConnectError, InvalidRequest, RingMeError
 from ringme_async.transports import Headers, Request, Timeouts
 from ringme_async.transports.aiohttp import AiohttpTransport
 from tests.transports import certificates
@@ -116,8 +116,20 @@ async def test_a_given_session_is_never_closed() -> None:
 async def test_a_given_session_that_is_closed_sends_nothing() -> None:
     async with aiohttp.ClientSession() as session:
         transport = AiohttpTransport(session)
-    with pytest.raises(RuntimeError, match=r"the ClientSession given .* is closed"):
+    with pytest.raises(InvalidRequest, match=r"the ClientSession given .* is closed"):
         await transport.send(request("http://127.0.0.1:1/"))
+
+
+def test_a_given_session_of_another_loop_is_refused_and_does_not_hang() -> None:
+    async def make() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    with asyncio.Runner() as theirs, asyncio.Runner() as ours:
+        session = theirs.run(make())
+        transport = AiohttpTransport(session)
+        with pytest.raises(InvalidRequest, match=r"the ClientSession given .* another event loop"):
+            ours.run(transport.send(request("http://127.0.0.1:1/")))
+        theirs.run(session.close())
 
 
 async def test_nothing_of_a_given_session_gets_into_a_request() -> None:
