@@ -486,6 +486,24 @@ def test_where_nothing_chooses_the_loop_the_test_says_so(project: Project) -> No
     assert "ringme_clock needs a loop that jumps" in report.cases["test_clock"]
 
 
+def test_ringme_is_closed_although_its_loop_goes_on(project: Project) -> None:
+    project.write(
+        "test_it.py",
+        "import pytest\n"
+        "@pytest.mark.ringme(tenants=1)\n"
+        "async def test_it(ringme): assert (await ringme.clients.get(1)).id == 1\n"
+        "async def test_that(ringme): pass\n",
+    )
+
+    report = project.run(
+        *AUTO,
+        *("-o", "asyncio_default_fixture_loop_scope=session"),
+        *("-o", "asyncio_default_test_loop_scope=session"),
+    )
+
+    assert report.cases == {"test_it": "", "test_that": ""}, report.output
+
+
 def test_examples_of_hypothesis_share_the_clock(project: Project) -> None:
     project.write(
         "test_it.py",
