@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from random import random as _random
+from random import random
 
 import attrs
 from attrs import define, field, frozen
@@ -37,14 +37,17 @@ _LONGEST_RETRY_AFTER = 86_400.0
 _MOST_DOUBLINGS = 1_000
 
 
-def _whole(least: int) -> Callable[[object, attrs.Attribute[int], object], None]:
-    def check(_instance: object, attribute: attrs.Attribute[int], value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InvalidRequest(
-                f"{attribute.name} must be a whole number from {least} up, not {value!r}"
-            )
+@frozen
+class _Whole:
+    """Checks that a field is a whole number, and not too small."""
 
-    return check
+    least: int
+
+    def __call__(self, _instance: object, attribute: attrs.Attribute[int], value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < self.least:
+            raise InvalidRequest(
+                f"{attribute.name} must be a whole number from {self.least} up, not {value!r}"
+            )
 
 
 def _seconds(_instance: object, attribute: attrs.Attribute[float], value: object) -> None:
@@ -68,6 +71,11 @@ def _callable(
         )
 
 
+def _jitter() -> float:
+    # The method of the shared generator would take its whole state along into a pickle.
+    return random()
+
+
 @frozen
 class RetryPolicy:
     """Which failures are tried again, how often, and after which wait.
@@ -84,11 +92,11 @@ class RetryPolicy:
         InvalidRequest: An argument is out of its range; the message names it.
     """
 
-    attempts: int = field(default=4, validator=_whole(1))
+    attempts: int = field(default=4, validator=_Whole(1))
     base: float = field(default=0.5, validator=_seconds)
     cap: float = field(default=20.0, validator=_seconds)
     random: Callable[[], float] = field(
-        default=_random, validator=_callable, repr=False, eq=False, kw_only=True
+        default=_jitter, validator=_callable, repr=False, eq=False, kw_only=True
     )
 
     def retryable(self, error: BaseException, *, idempotent: bool) -> bool:
@@ -163,10 +171,10 @@ class RetryBudget:
         InvalidRequest: An argument is out of its range; the message names it.
     """
 
-    capacity: int = field(default=500, validator=_whole(0), on_setattr=attrs.setters.frozen)
-    cost: int = field(default=5, validator=_whole(0), on_setattr=attrs.setters.frozen)
-    timeout_cost: int = field(default=10, validator=_whole(0), on_setattr=attrs.setters.frozen)
-    first_try_reward: int = field(default=1, validator=_whole(0), on_setattr=attrs.setters.frozen)
+    capacity: int = field(default=500, validator=_Whole(0), on_setattr=attrs.setters.frozen)
+    cost: int = field(default=5, validator=_Whole(0), on_setattr=attrs.setters.frozen)
+    timeout_cost: int = field(default=10, validator=_Whole(0), on_setattr=attrs.setters.frozen)
+    first_try_reward: int = field(default=1, validator=_Whole(0), on_setattr=attrs.setters.frozen)
     available: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
