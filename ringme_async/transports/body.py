@@ -180,16 +180,16 @@ def unpacked(request: Request, response: Response, max_body: int) -> Response:
     goes, since the status says what matters.
 
     Raises:
-        ResponseTooLarge: The body is over its cap.
+        ResponseTooLarge: The body of a success is over its cap.
         ResponseLost: The body of a success cannot be decompressed.
     """
-    if "content-encoding" not in response.headers and len(response.body) <= max_body:
+    if len(response.body) <= max_body and "content-encoding" not in response.headers:
         return response
     body = Body(request.url, response.headers, max_body)
     try:
         body.feed(response.body)
         data = body.finish()
-    except ResponseLost:
+    except (ResponseLost, ResponseTooLarge):
         if response.status < 400:
             raise
         data = body.so_far()
