@@ -62,7 +62,7 @@ DOORS = (
 
 # Types of ours that a signature shows and no user needs to name.
 SHOWN_ONLY = {
-    *("FrozenJSON", "FrozenValue", "JSONLike", "JournalSession", "Unset"),
+    *("FrozenJSON", "FrozenValue", "JSONLike", "JournalSession", "RingMeOptions", "Unset"),
     *("V", "V_co", "V_contra", "W"),
 }
 
