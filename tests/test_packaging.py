@@ -165,6 +165,7 @@ def said_by(*command: str | Path, cwd: Path) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_in_a_fresh_environment(fresh: Path, version: str, tmp_path: Path) -> None:
     read, said, file = said_by(fresh / "python", "-c", READ_ONE, cwd=tmp_path).split(maxsplit=2)
 
@@ -172,6 +173,7 @@ def test_the_wheel_runs_in_a_fresh_environment(fresh: Path, version: str, tmp_pa
     assert Path(file).is_relative_to(fresh.parent)
 
 
+@pytest.mark.slow
 def test_the_wheel_brings_the_command(fresh: Path, version: str, tmp_path: Path) -> None:
     assert said_by(fresh / "ringme", "--version", cwd=tmp_path) == version
     assert "ringme demo" in said_by(fresh / "ringme", "demo", "--help", cwd=tmp_path)
