@@ -36,13 +36,13 @@ def main() -> int:
 
     async def ask() -> None:
         for request in requests:
-            answer = await fake(request)
-            assert answer.status == 200
+            await fake(request)
 
     with asyncio.Runner() as runner:
         runner.run(ask())
         get = best(lambda: runner.run(ask()), 1) / CALLS
     dumps = best(lambda: json.dumps(record), CALLS)
+    fake.assert_quiet()
     ratio = get / dumps
     print(
         f"GET {get * 1e6:.1f} us, json.dumps {dumps * 1e6:.1f} us: {ratio:.1f} x (most: {MOST:g} x)"
