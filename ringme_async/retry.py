@@ -6,7 +6,6 @@ be counted from it.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -54,8 +53,7 @@ def _seconds(_instance: object, attribute: attrs.Attribute[float], value: object
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
-        or not 0 <= value < math.inf
-        or value > _LONGEST_RETRY_AFTER
+        or not 0 <= value <= _LONGEST_RETRY_AFTER
     ):
         raise InvalidRequest(
             f"{attribute.name} must be a number of seconds from 0 to a day, not {value!r}"
@@ -222,8 +220,8 @@ def retry_after(headers: Mapping[str, str], now: Clock | datetime | None = None)
     fields = Headers(headers)
     text = fields.get("retry-after", "").strip(" \t")
     if text.isascii() and text.isdigit():
-        # A number too long to convert is too long to wait for.
-        seconds = float(text) if len(text.lstrip("0")) <= 5 else math.inf
+        # Not int(), which refuses numbers that are too long.
+        seconds = float(text)
     else:
         asked = _http_date(text, now)
         if asked is None:

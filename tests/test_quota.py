@@ -815,3 +815,86 @@ class TestBook:
         book.of("other")
         gc.collect()
         assert book.of("one").exhausted_for() is None
+
+
+class TestToTheLastOne:
+    """Boundaries, and counts of more than one."""
+
+    async def test_headers_are_looked_up_in_lower_case_where_they_come_in_a_plain_dict(
+        self,
+    ) -> None:
+        quota = Quota()
+        take(quota).learn(
+            {
+                "x-ratelimit-limit": "9",
+                "x-ratelimit-remaining": "0",
+                "x-ratelimit-reset": "1800",
+            }
+        )
+        assert quota.limit == 9
+        assert quota.exhausted_for() == 1801
+
+    @pytest.mark.parametrize("text", ["\n5", "5\v", "X5", "5X", "9" * 16])
+    async def test_what_is_no_whole_number_is_no_limit(self, text: str) -> None:
+        quota = Quota()
+        take(quota).learn({"x-ratelimit-limit": text})
+        assert quota.limit is None
+
+    async def test_fifteen_digits_are_a_number_yet(self) -> None:
+        quota = Quota()
+        take(quota).learn({"x-ratelimit-limit": "9" * 15})
+        assert quota.limit == 10**15 - 1
+
+    async def test_a_refusal_for_a_whole_day_is_believed(self) -> None:
+        quota = Quota()
+        take(quota).refused(86_400)
+        assert quota.exhausted_for() == 86_401
+
+    async def test_every_request_that_went_astray_meanwhile_is_subtracted(self) -> None:
+        quota = known(10)
+        slow, *lost = (take(quota) for _ in range(4))
+        for reservation in lost:
+            reservation.lost()
+        slow.learn(headers(9))
+        assert len(take_all(quota)) == 6
+
+    async def test_what_is_lost_is_missing_once_in_the_hour_that_the_server_has_begun(
+        self,
+    ) -> None:
+        start = now()
+        quota = known(10, 9)
+        first, second = take(quota), take(quota)
+        await until(start + 9.5)
+        first.learn(headers(5, 3600))
+        second.lost()
+        await until(start + 10.5)
+        assert len(take_all(quota)) == 4
+
+    async def test_a_late_answer_that_may_be_of_the_old_hour_is_ignored(self) -> None:
+        start = now()
+        quota = known(10, 9)
+        late = take(quota)
+        await until(start + 10.5)
+        # Sent at the start, it says that its hour ends from 10 on: ours may have been that one.
+        late.learn(headers(5, 11))
+        assert len(take_all(quota)) == 1
+
+    async def test_an_answer_that_may_be_of_this_hour_says_nothing_of_the_next(self) -> None:
+        start = now()
+        quota = known(10, 9)
+        await until(start + 2)
+        take(quota).learn(headers(5, 9))
+        await until(start + 10.5)
+        assert len(take_all(quota)) == 1
+
+    async def test_probes_are_never_more_than_the_limit_with_what_is_still_on_its_way(
+        self,
+    ) -> None:
+        start = now()
+        quota = known(2, 9, limit=2)
+        on_their_way = [take(quota), take(quota)]
+        await until(start + 10.5)
+        take(quota)
+        await until(start + 60)
+        assert quota.try_reserve() is None
+        assert len(on_their_way) == 2

@@ -88,8 +88,8 @@ class TestRetryable:
 
     @pytest.mark.parametrize("error", NOT_HEALED, ids=name_of)
     def test_nothing_is_repeated_after(self, error: BaseException) -> None:
-        assert not RetryPolicy().retryable(error, idempotent=True)
-        assert not RetryPolicy().retryable(error, idempotent=False)
+        assert RetryPolicy().retryable(error, idempotent=True) is False
+        assert RetryPolicy().retryable(error, idempotent=False) is False
 
     @pytest.mark.parametrize("error", SURELY_NOT_CARRIED_OUT, ids=name_of)
     def test_any_request_is_repeated_that_surely_was_not_carried_out(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -54,6 +55,7 @@ class TestSeconds:
             *("１２", "٣", "①", "五"),
             *("\n5", "5\r\n", "\u00a05", "5\u2003", "\v5", "5\x00", "\ufeff5"),
             *("5, 10", "5,5", "5;10", "5 10", "5,", '"5"'),
+            *("X5", "5X", "XX5XX"),
             *("1:00:00", "PT5S", "null", "None", "true", "[5]"),
             str(A_DAY + 1),
             "9" * 10_000,
@@ -191,6 +193,36 @@ class TestTwoDigitYears:
         now = datetime(2025, 12, 31, 11, 59, 55, tzinfo=west)
         assert asked("Wednesday, 31-Dec-25 23:59:59 GMT", now) == 4
 
+    def test_fifty_years_are_counted_from_the_moment_in_utc(self) -> None:
+        # Half past eleven in the evening there, and half past one of the new year in Greenwich.
+        now = datetime(2025, 12, 31, 23, 30, tzinfo=timezone(timedelta(hours=-2)))
+        date = "Wed, 01 Jan 2076 00:59:00 GMT"
+        assert asked("Wednesday, 01-Jan-76 01:00:00 GMT", now, date=date) == 60
+
+    @pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone is the system's there")
+    def test_the_zone_of_the_machine_does_not_matter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = datetime(2026, 1, 1, 1, 30, tzinfo=UTC)
+        date = "Wed, 01 Jan 2076 00:59:00 GMT"
+        with monkeypatch.context() as west:
+            west.setenv("TZ", "WEST+12")
+            time.tzset()
+            found = asked("Wednesday, 01-Jan-76 01:00:00 GMT", now, date=date)
+        time.tzset()
+        assert found == 60
+
+    def test_a_year_of_the_last_century_is_the_right_one(self) -> None:
+        date = "Sun, 06 Nov 1994 08:49:37 GMT"
+        assert asked("Sunday, 06-Nov-94 08:50:37 GMT", date=date) == 60
+
+    def test_the_years_of_the_answer_s_own_date_are_counted_from_our_clock(self) -> None:
+        now = datetime(2005, 1, 1, tzinfo=UTC)
+        date = "Friday, 01-Jan-60 00:00:00 GMT"
+        assert asked("Fri, 01 Jan 1960 00:01:00 GMT", now, date=date) == 60
+
+    def test_a_clock_at_the_very_beginning_has_no_utc(self) -> None:
+        now = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+        assert asked("Monday, 01-Jan-60 12:00:00 GMT", now) is None
+
     @pytest.mark.parametrize("now", [datetime.min, datetime.max])
     def test_clocks_at_the_ends_of_the_calendar_do_no_harm(self, now: datetime) -> None:
         for moment in (
@@ -209,7 +241,13 @@ class TestClocks:
         ours = datetime(2031, 1, 1, tzinfo=UTC)
         assert asked("Mon, 23 Nov 2026 12:00:09 GMT", ours, date=self.date) == 9
 
-    @pytest.mark.parametrize("date", ["", "yesterday", "0", "Mon, 99 Nov 2026 12:00:00 GMT"])
+    @pytest.mark.parametrize(
+        "date",
+        [
+            *("", "yesterday", "0", "Mon, 99 Nov 2026 12:00:00 GMT"),
+            *("\vMon, 23 Nov 2026 11:00:00 GMT", "XMon, 23 Nov 2026 11:00:00 GMTX"),
+        ],
+    )
     def test_an_unreadable_date_leaves_it_to_our_clock(self, date: str) -> None:
         assert asked("Mon, 23 Nov 2026 12:00:09 GMT", date=date) == 9
 
