@@ -142,6 +142,19 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def mutation(session: nox.Session) -> None:
+    """Change the code in small ways, one at a time, and look whether a test notices.
+
+    It takes minutes, so nothing else runs it. CONTRIBUTING.md has the score, and what survives.
+    """
+    # Not the project itself: what is imported has to be the changed copy in mutants/.
+    needed = nox.project.dependency_groups(PROJECT, "mutation")
+    session.install(*PROJECT["project"]["dependencies"], *needed)
+    session.run("mutmut", "run", "--max-children", "1", *session.posargs)
+    session.run("mutmut", "results")
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The documentation, every warning an error; it ends up in docs/_build/html."""
     install(session, "docs")
