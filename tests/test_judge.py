@@ -165,3 +165,9 @@ def test_a_secret_is_masked_in_every_spelling_of_an_echo(echo: bytes) -> None:
     assert "a/b+c" not in shown
     assert "a%2Fb" not in shown
     assert "b%2Bc" not in shown
+
+
+def test_a_cookie_is_no_part_of_an_error() -> None:
+    response = Response(404, {"Set-Cookie": "session=s3cret", "Date": "today"}, b"")
+    error = judge(response)
+    assert dict(error.headers) == {"date": "today"}

@@ -1,0 +1,192 @@
+"""What a call writes into the books that it shares with others: quota, budget, attempts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+
+import attrs
+import pytest
+
+from ringme_async import (
+    ApiError,
+    BearerToken,
+    ClientCredentials,
+    ConnectError,
+    InvalidRequest,
+    RateLimited,
+    Response,
+    ResponseLost,
+    RetryPolicy,
+    RingMe,
+    ServerError,
+    Tenant,
+    TransportTimeout,
+    Unauthorized,
+)
+from tests.scripted import Answer, ScriptedTransport, record, refusal
+
+pytestmark = pytest.mark.jumping
+
+HERE, THERE = "https://pbx.example.com", "https://other.example.com"
+TOKEN = BearerToken("f1xed-token")
+
+Connect = Callable[..., RingMe]
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    opened: list[RingMe] = []
+
+    def make(transport: ScriptedTransport, *, retry: RetryPolicy | None = None) -> RingMe:
+        retry = retry or RetryPolicy(random=lambda: 1.0)
+        opened.append(RingMe(HERE, auth=TOKEN, transport=transport, retry=retry))
+        return opened[-1]
+
+    yield make
+    for ringme in opened:
+        await ringme.aclose()
+
+
+def told(remaining: int) -> Response:
+    """Answer with the record, and with how many requests are left of the hour."""
+    counters = {"X-RateLimit-Remaining": str(remaining), "X-RateLimit-Reset": "1800"}
+    return attrs.evolve(record(), headers=counters)
+
+
+class TestTheQuota:
+    async def test_keeps_the_request_that_was_surely_not_sent(self, connect: Connect) -> None:
+        transport = ScriptedTransport([told(1), ConnectError("refused"), told(0)])
+        ringme = connect(transport)
+        await ringme.clients.get(12)
+
+        await ringme.clients.get(12)
+
+        assert len(transport.requests) == 3
+
+    async def test_keeps_the_request_that_a_transport_refused(self, connect: Connect) -> None:
+        transport = ScriptedTransport([told(1), InvalidRequest("no such proxy"), told(0)])
+        ringme = connect(transport)
+        await ringme.clients.get(12)
+        with pytest.raises(InvalidRequest):
+            await ringme.clients.get(12)
+
+        await ringme.clients.get(12)
+
+        assert len(transport.requests) == 3
+
+    async def test_loses_the_request_whose_answer_was_lost(self, connect: Connect) -> None:
+        ringme = connect(ScriptedTransport([told(1), ResponseLost("cut off"), told(0)]))
+        await ringme.clients.get(12)
+
+        with pytest.raises(RateLimited):
+            await ringme.clients.get(12)
+
+    async def test_keeps_the_request_that_a_401_without_counters_was_for(
+        self, connect: Connect
+    ) -> None:
+        transport = ScriptedTransport([told(1), refusal(401), told(0)])
+        ringme = connect(transport)
+        await ringme.clients.get(12)
+        with pytest.raises(Unauthorized):
+            await ringme.clients.get(12)
+
+        await ringme.clients.get(12)
+
+        assert len(transport.requests) == 3
+
+    @pytest.mark.parametrize("code", [401, 404, 503])
+    async def test_believes_the_counters_of_a_refusal(self, connect: Connect, code: int) -> None:
+        counters = {"X_RateLimit_Remaining": "0", "X_RateLimit_Reset": "1800"}
+        transport = ScriptedTransport([told(5), refusal(code, **counters), told(4)])
+        ringme = connect(transport, retry=RetryPolicy(attempts=1))
+        await ringme.clients.get(12)
+        with pytest.raises(ApiError):
+            await ringme.clients.get(12)
+
+        with pytest.raises(RateLimited):
+            await ringme.clients.get(12)
+
+        assert len(transport.requests) == 2
+
+    async def test_counts_a_5xx_without_counters_as_spent(self, connect: Connect) -> None:
+        ringme = connect(ScriptedTransport([told(1), refusal(503), told(0)]))
+        await ringme.clients.get(12)
+
+        with pytest.raises(RateLimited):
+            await ringme.clients.get(12)
+
+
+class TestTheBudget:
+    async def test_grows_by_one_with_each_success_at_first_try(self, connect: Connect) -> None:
+        transport = ScriptedTransport([record()])
+        ringme = connect(transport)
+        budget = ringme._dispatcher.budget_of(HERE)
+        budget.available = 0
+
+        for _ in range(3):
+            await ringme.clients.get(12)
+
+        assert budget.available == 3
+
+    @pytest.mark.parametrize(
+        ("passing", "price"), [(ResponseLost("cut off"), 5), (TransportTimeout("slow"), 10)]
+    )
+    async def test_gets_back_what_a_retry_cost_that_succeeded(
+        self, connect: Connect, passing: Answer, price: int
+    ) -> None:
+        ringme = connect(ScriptedTransport([passing, record()]))
+        budget = ringme._dispatcher.budget_of(HERE)
+        budget.available = price
+
+        await ringme.clients.get(12)
+
+        assert budget.available == price
+
+    async def test_pays_for_each_retry_of_a_call_that_fails(self, connect: Connect) -> None:
+        ringme = connect(ScriptedTransport([refusal(503)]))
+        budget = ringme._dispatcher.budget_of(HERE)
+
+        with pytest.raises(ServerError):
+            await ringme.clients.get(12)
+
+        assert budget.available == 500 - 3 * 5
+
+    async def test_of_one_host_is_not_that_of_another(self, connect: Connect) -> None:
+        transport = ScriptedTransport([refusal(503), refusal(503), record()])
+        ringme = connect(transport)
+        ringme._dispatcher.budget_of(HERE).available = 0
+
+        with pytest.raises(ServerError):
+            await ringme.clients.get(12)
+        await ringme.clients.get(Tenant(12, auth=TOKEN, base_url=THERE))
+
+        hosts = [request.url.split("/")[2] for request in transport.requests]
+        assert hosts == ["pbx.example.com", "other.example.com", "other.example.com"]
+
+
+class TestTheClock:
+    async def test_counts_a_date_that_comes_without_one_of_its_own(self, connect: Connect) -> None:
+        later = "Sun, 06 Nov 1994 08:50:07 GMT"
+        transport = ScriptedTransport([refusal(503, Retry_After=later), record()])
+        ringme = connect(transport, retry=RetryPolicy(base=0))
+        dispatcher = attrs.evolve(
+            ringme._dispatcher, wall_clock=lambda: datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
+        )
+
+        await dispatcher.run(ringme.clients._read(12, None, "raise"))
+
+        first, second = transport.sent_at
+        assert second - first == pytest.approx(30)
+
+
+class TestAttempts:
+    async def test_of_a_login_are_those_of_a_call_that_came_to_none_of_its_own(self) -> None:
+        transport = ScriptedTransport([record()], [refusal(503)])
+        auth = ClientCredentials("app", "s3cret")
+        async with RingMe(HERE, auth=auth, transport=transport) as ringme:
+            with pytest.raises(ServerError) as caught:
+                await ringme.clients.get(12)
+
+        assert caught.value.attempts == len(transport.logins) == 4
+        assert transport.requests == []
