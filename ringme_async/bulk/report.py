@@ -9,6 +9,7 @@ from typing import Generic, TypeVar, overload
 from attrs import define, field, frozen
 
 from ringme_async.bulk.outcome import Done, Failed, NotAttempted, Outcome
+from ringme_async.bulk.records import records_of
 from ringme_async.errors import RingMeError
 
 __all__ = ["BulkReport", "BulkSummary", "Tally"]
@@ -102,6 +103,16 @@ class BulkReport(BulkSummary, Sequence[Outcome[V]], Generic[V]):
     def values(self) -> list[V]:
         """Give the values of those that were done, in input order."""
         return [outcome.value for outcome in self.outcomes if isinstance(outcome, Done)]
+
+    def to_records(self) -> list[dict[str, object]]:
+        """Give a row for each outcome, such as pandas and Parquet take: ``DataFrame(records)``.
+
+        All rows have the same columns: ``tenant`` (its name, else its id), ``index``, ``outcome``
+        (``done``, ``failed`` or ``not_attempted``), ``attempts``, ``error`` (the name of its class),
+        ``message``, ``maybe_applied``, and one for each field of the values. Moments stay moments,
+        ``extra`` is a JSON text or None, and what else is no plain value is its text.
+        """
+        return records_of(self.outcomes)
 
 
 @define(eq=False)
