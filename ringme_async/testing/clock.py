@@ -23,6 +23,8 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 _CENTURY: Final = 100 * 365.25 * 86_400.0
 _SHOWN: Final = 5
+# Real seconds that a thread gets to answer to what cleans up.
+_GRACE: Final = 5.0
 _ASYNCIO: Final = os.path.dirname(asyncio.__file__)
 _HINT: Final = (
     "a thread or a socket does not jump, so the clock would run away from it;"
@@ -108,8 +110,9 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         *args: *_Ts,
         context: Context | None = None,
     ) -> asyncio.Handle:
-        """Run a callback soon; one that comes from another thread ends the run."""
-        if self._thread not in (None, threading.get_ident()):
+        """Run a callback soon; the first one that comes from another thread ends the run."""
+        strange = self._thread not in (None, threading.get_ident())
+        if strange and not self._jumping.has_failed:
             name = threading.current_thread().name
             self._jumping.intruder = f"the thread {name!r} has called into a jumping clock: {_HINT}"
         return super().call_soon_threadsafe(callback, *args, context=context)
@@ -182,6 +185,7 @@ class _Clock(selectors.DefaultSelector):
         self.now = 0.0
         self.is_shut = False
         self.intruder: str | None = None
+        self.has_failed = False
         self._loop = loop
 
     def register(
@@ -195,18 +199,29 @@ class _Clock(selectors.DefaultSelector):
         ready = super().select(0)
         if self.intruder is not None:
             told, self.intruder = self.intruder, None
-            raise RuntimeError(told)
+            self._fail(told)
+        if not ready and timeout is None:
+            ready = self._last_wait()
         if ready:
             return ready
         if timeout is None:
-            raise RuntimeError(f"everybody waits and no timer is left{_waiting(self._loop)}")
+            self._fail(f"everybody waits and no timer is left{_waiting(self._loop)}")
         self.now += max(timeout, 0.0)
         if self.now > _CENTURY:
-            raise RuntimeError(
+            self._fail(
                 "the clock has jumped over a hundred years, as nobody but timers without end"
                 f" has anything to do{_waiting(self._loop)}"
             )
         return ready
+
+    def _last_wait(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for threads, but only while what has failed already cleans up after itself."""
+        threads = self.has_failed and threading.active_count() > 1
+        return super().select(_GRACE) if threads else []
+
+    def _fail(self, told: str) -> NoReturn:
+        self.has_failed = True
+        raise RuntimeError(told)
 
 
 def _refuse(wish: str) -> NoReturn:

@@ -346,6 +346,28 @@ def test_a_thread_that_calls_in_ends_the_run() -> None:
         run(main)
 
 
+def test_after_a_failure_what_cleans_up_may_wait_for_a_thread() -> None:
+    cleaned: list[str] = []
+
+    async def ask(name: str) -> None:
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        timer = threading.Timer(0.01, loop.call_soon_threadsafe, (done.set_result, None))
+        timer.start()
+        await done
+        cleaned.append(name)
+
+    async def main() -> None:
+        try:
+            await ask("in vain")
+        finally:
+            await ask("the end")
+
+    with pytest.raises(RuntimeError, match=NOT_HERE):
+        run(main)
+    assert cleaned == ["the end"]
+
+
 def test_who_waits_for_a_thread_that_has_not_called_yet_is_told_of_threads() -> None:
     release = threading.Event()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -382,6 +383,24 @@ def test_under_uvloop_the_clock_says_that_it_cannot(project: Project, choice: st
 
     assert "ringme_clock cannot be used under uvloop" in report.cases["test_it"], report.output
     assert report.cases["test_that"] == ""
+
+
+def test_a_database_under_the_clock_says_that_it_cannot_and_leaves_nothing_behind(
+    project: Project,
+) -> None:
+    project.write(
+        "test_it.py",
+        "import pytest\n"
+        "from ringme_async.mirror import Mirror, refresh\n"
+        "@pytest.mark.ringme(tenants=5)\n"
+        "async def test_it(ringme, ringme_clock):\n"
+        "    await refresh(ringme, range(1, 6), Mirror('sqlite:///clients.db'))\n",
+    )
+
+    report = project.run(*AUTO, "-o", "asyncio_default_fixture_loop_scope=function")
+
+    assert "a thread or a socket does not jump" in report.cases["test_it"].splitlines()[0]
+    assert re.search(r"= 1 failed in .* =", report.output), report.output
 
 
 def test_factories_that_a_test_names_itself_are_left_to_it(project: Project) -> None:
