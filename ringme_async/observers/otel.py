@@ -31,10 +31,10 @@ try:
     from opentelemetry.propagators.textmap import Setter, TextMapPropagator
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ImportError(
         "OpenTelemetry's API is not installed; install it with: pip install 'ringme-async[otel]'"
-    ) from missing
+    ) from _missing
 
 __all__ = ["OpenTelemetryObserver"]
 
