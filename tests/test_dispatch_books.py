@@ -13,18 +13,22 @@ from ringme_async import (
     BearerToken,
     ClientCredentials,
     ConnectError,
+    DeadlineExceeded,
+    DecodeError,
+    Event,
     InvalidRequest,
     RateLimited,
     Response,
     ResponseLost,
     RetryPolicy,
+    RetryScheduled,
     RingMe,
     ServerError,
     Tenant,
     TransportTimeout,
     Unauthorized,
 )
-from tests.scripted import Answer, ScriptedTransport, record, refusal
+from tests.scripted import Answer, ScriptedTransport, never, record, refusal
 
 pytestmark = pytest.mark.jumping
 
@@ -152,6 +156,15 @@ class TestTheBudget:
 
         assert budget.available == 500 - 3 * 5
 
+    async def test_pays_double_for_retries_after_timeouts(self, connect: Connect) -> None:
+        ringme = connect(ScriptedTransport([TransportTimeout("slow")]))
+        budget = ringme._dispatcher.budget_of(HERE)
+
+        with pytest.raises(TransportTimeout):
+            await ringme.clients.get(12)
+
+        assert budget.available == 500 - 3 * 10
+
     async def test_of_one_host_is_not_that_of_another(self, connect: Connect) -> None:
         transport = ScriptedTransport([refusal(503), refusal(503), record()])
         ringme = connect(transport)
@@ -179,6 +192,33 @@ class TestTheClock:
         first, second = transport.sent_at
         assert second - first == pytest.approx(30)
 
+    async def test_says_which_wait_would_have_passed_the_deadline(self, connect: Connect) -> None:
+        ringme = connect(ScriptedTransport([refusal(503, Retry_After="100")]))
+
+        with pytest.raises(DeadlineExceeded) as caught:
+            await ringme.clients.get(12, timeout=60)
+
+        assert caught.value.reason == (
+            "the next attempt, in 100.5 s, is beyond the deadline (timeout=60 s)"
+        )
+
+    async def test_says_when_the_wait_for_the_quota_would_have(self, connect: Connect) -> None:
+        ringme = connect(ScriptedTransport([told(0)]))
+        await ringme.clients.get(12)
+
+        with pytest.raises(DeadlineExceeded) as caught:
+            await ringme.clients.get(12, timeout=60, on_quota="wait")
+
+        assert caught.value.reason == (
+            "the reset of the quota, in 1801.0 s, is beyond the deadline (timeout=60 s)"
+        )
+
+    async def test_says_that_the_deadline_passed(self, connect: Connect) -> None:
+        with pytest.raises(DeadlineExceeded) as caught:
+            await connect(ScriptedTransport([never])).clients.get(12, timeout=2.5)
+
+        assert caught.value.reason == "the deadline passed (timeout=2.5 s)"
+
 
 class TestAttempts:
     async def test_of_a_login_are_those_of_a_call_that_came_to_none_of_its_own(self) -> None:
@@ -190,3 +230,29 @@ class TestAttempts:
 
         assert caught.value.attempts == len(transport.logins) == 4
         assert transport.requests == []
+
+
+class TestWhatIsTold:
+    async def test_of_a_retry_is_why(self) -> None:
+        told_of: list[Event] = []
+        transport = ScriptedTransport([refusal(503), record()])
+        async with RingMe(
+            HERE, auth=TOKEN, transport=transport, observers=[told_of.append]
+        ) as ringme:
+            await ringme.clients.get(12)
+
+        kinds = [event.error_type for event in told_of if isinstance(event, RetryScheduled)]
+        assert kinds == ["ServerError"]
+
+    async def test_of_an_answer_that_echoes_the_token_is_all_but_that(
+        self, connect: Connect
+    ) -> None:
+        echo = Response(200, {}, b'{"id": "f1xed-token", "name": "Acme"}')
+        ringme = connect(ScriptedTransport([echo]))
+
+        with pytest.raises(DecodeError) as caught:
+            await ringme.clients.get(12)
+
+        assert caught.value.field == "id"
+        assert caught.value.value is None
+        assert caught.value.body == b'{"id": "***", "name": "Acme"}'

@@ -171,3 +171,25 @@ def test_a_cookie_is_no_part_of_an_error() -> None:
     response = Response(404, {"Set-Cookie": "session=s3cret", "Date": "today"}, b"")
     error = judge(response)
     assert dict(error.headers) == {"date": "today"}
+
+
+def test_a_used_up_quota_is_told_with_all_that_the_answer_said() -> None:
+    body = b'{"status": "rate_limit_exceeded", "message": "so it is"}'
+    error = judge(Response(429, {"X-RateLimit-Reset": "7", "Date": "today"}, body))
+    assert isinstance(error, RateLimited)
+    assert error.reason == "429 Too Many Requests (rate_limit_exceeded): so it is"
+    assert (error.status_code, error.status, error.message) == (
+        429,
+        "rate_limit_exceeded",
+        "so it is",
+    )
+    assert dict(error.headers) == {"x-ratelimit-reset": "7", "date": "today"}
+    assert error.body == body
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("86400", 86_400.0), ("086400", 86_400.0), ("0000005", 60.0), ("86401", 60.0)],
+)
+def test_a_reset_is_believed_up_to_a_day_in_six_digits(value: str, seconds: float) -> None:
+    assert reset_after({"x-ratelimit-reset": value}) == seconds
