@@ -134,7 +134,7 @@ class DecodeError(RingMeError):
     """
 
     advice = "the server's answer is not what its documentation promises"
-    advice_on_whole = f"{advice}: is the base URL that of the API?"
+    advice_on_whole: ClassVar[str] = f"{advice}: is the base URL that of the API?"
 
     def __init__(
         self,
