@@ -128,7 +128,7 @@ class Engine(Generic[V]):
             ticket = stock.take(now)
             if stock.outbox.readable:
                 self._tell()
-            if stock.schedule.parked:
+            if stock.schedule.has_sleepers:
                 self._set_wake()
             if ticket is not None:
                 stock.running[ticket] = task
@@ -137,6 +137,8 @@ class Engine(Generic[V]):
                 await self._perform(ticket, task, now)
             elif stock.may_pull():
                 await asyncio.sleep(0)
+            elif stock.is_in_doubt:
+                stock.end_doubt(now)
             else:
                 await self._rest(now)
 
@@ -178,10 +180,9 @@ class Engine(Generic[V]):
         else:
             slow = self._tempo.is_slow(now - started)
             verdict = verdict_on(error)
-            self.stock.schedule.finish(ticket, verdict, slow=slow)
+            self.stock.finish(ticket, outcome, verdict, started, now, slow=slow)
             if self.pilot is not None:
                 self._steer(self.pilot, job, job.attempts - sent_before, verdict)
-            self.stock.hand_over(outcome, now)
         self._tell()
 
     def _steer(self, pilot: Pilot, job: Job[V], sent: int, verdict: Verdict) -> None:

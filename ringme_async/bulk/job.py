@@ -26,7 +26,11 @@ class NotBefore:
 
 
 class Job(Protocol[V_co]):
-    """One piece of work for one tenant; it may be run again after it was parked."""
+    """One piece of work for one tenant; it may be run again.
+
+    It is after it was parked, and after it failed because its host was down. So whatever it does has
+    to be safe to repeat.
+    """
 
     @property
     def quota_key(self) -> Hashable:

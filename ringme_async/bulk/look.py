@@ -29,6 +29,7 @@ def progress_of(stock: Stock[Any], now: float) -> Progress:
         in_flight=len(running),
         waiting_for_login=sum(ticket.job.waiting_for_login for ticket in running),
         retried=tally.retried + sum(ticket.job.retries for ticket in running),
+        hosts_down=stock.hosts_down,
         input_blocked=stock.is_blocked,
         unread=stock.outbox.unread,
         concurrency=schedule.limit.value,

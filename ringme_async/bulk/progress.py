@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 __all__ = ["Pace", "Progress"]
 
-HeldBy = Literal["consumer", "logins", "concurrency", "quota", "input"]
+HeldBy = Literal["consumer", "logins", "concurrency", "outage", "quota", "input"]
 
 _WINDOW: Final = 10.0
 _BETWEEN_LOOKS: Final = 0.1
@@ -30,10 +30,12 @@ class Progress:
         not_attempted: How many the end of the run came before.
         parked: How many wait for their hourly limit to be reset.
         parked_until: When the first of these can go on, in the loop's time; None if none is parked.
-        waiting: How many were pulled and wait for others of their tenant or credential.
+        waiting: How many were pulled and wait for others of their tenant or credential, or for
+            their host.
         in_flight: How many are under way.
         waiting_for_login: How many of those wait for a token.
         retried: How many requests repeated one that had been sent before.
+        hosts_down: How many hosts are down, and are waited for.
         input_blocked: Whether nothing more is pulled, because as many as may be are parked or
             waiting.
         unread: How many outcomes wait for the consumer.
@@ -54,6 +56,7 @@ class Progress:
     in_flight: int
     waiting_for_login: int
     retried: int
+    hosts_down: int
     input_blocked: bool
     unread: int
     concurrency: int
@@ -74,6 +77,8 @@ class Progress:
             return "logins"
         if self.in_flight >= self.concurrency:
             return "concurrency"
+        if self.hosts_down:
+            return "outage"
         return "quota" if self.parked else "input"
 
 

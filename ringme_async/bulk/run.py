@@ -84,6 +84,8 @@ class BulkRun(Generic[V]):
             ends as ``NotAttempted``. An async input that takes over a second for an element is left
             at that point, and the report is not ``complete``. Default none.
         on_quota: ``"park"`` jobs until their ``not_before``, or let them run and ``"fail"``.
+        on_outage: ``"wait"`` for a host that is down, with what has failed because of that, or let it
+            ``"fail"``. Default ``"fail"``.
         host_of: Gives the host that a quota key belongs to, so that no host takes all the slots;
             default one host for all.
 
@@ -104,11 +106,14 @@ class BulkRun(Generic[V]):
         ordered: bool = False,
         deadline: float | None = None,
         on_quota: Literal["park", "fail"] = "park",
+        on_outage: Literal["wait", "fail"] = "fail",
         host_of: Callable[[Any], Hashable] = _one_for_all,
     ) -> None:
         limit, pilot = _limit(concurrency, max_concurrency)
         if on_quota not in {"park", "fail"}:
             raise InvalidRequest(f'on_quota is "park" or "fail", not {on_quota!r}')
+        if on_outage not in {"wait", "fail"}:
+            raise InvalidRequest(f'on_outage is "wait" or "fail", not {on_outage!r}')
         self._stock = Stock(
             Intake(items, make_job, name_of, deadline is not None),
             Schedule(
@@ -119,6 +124,7 @@ class BulkRun(Generic[V]):
             ),
             Outbox[V](bool(ordered)),
             _count("max_waiting", max_waiting),
+            on_outage == "wait",
         )
         self._engine = Engine(
             self._stock, None if deadline is None else _seconds("deadline", deadline), pilot

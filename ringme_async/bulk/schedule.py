@@ -64,6 +64,7 @@ class Schedule(Generic[V]):
         factory=list[tuple[float, int, KeyShare[V]]], init=False
     )
     _times_parked: int = field(default=0, init=False)
+    _down: list[HostShare[V]] = field(factory=list[HostShare[V]], init=False)
     _last_wake: float = field(default=-math.inf, init=False)
 
     @property
@@ -83,9 +84,14 @@ class Schedule(Generic[V]):
 
     @property
     def next_wake(self) -> float | None:
-        """When to call ``wake``; None if nothing is parked."""
-        until = self.parked_until
-        return None if until is None else max(until, self._last_wake + _BETWEEN_WAKES)
+        """When to call ``wake``; None if nothing is parked and no host is down."""
+        due = min([self._next_parked(), *(host.down_until or 0.0 for host in self._down)])
+        return None if due == math.inf else due
+
+    @property
+    def has_sleepers(self) -> bool:
+        """Whether ``next_wake`` may be something."""
+        return bool(self._parking or self._down)
 
     def admit(self, ticket: Ticket[V], now: float) -> bool:
         """Take a new job in hand, and start it at once if it may.
@@ -144,36 +150,61 @@ class Schedule(Generic[V]):
 
     def finish(self, ticket: Ticket[V], verdict: Verdict, *, slow: bool) -> None:
         """Let go of a job that was in flight."""
+        self._land(ticket, verdict, slow=slow)
+        self.let_go(ticket)
+
+    def hold_back(self, ticket: Ticket[V], verdict: Verdict, *, slow: bool) -> None:
+        """Keep a job in hand that was in flight: to its tenant alone it stays in flight.
+
+        So no later change of that tenant goes before it is known whether this one comes again.
+        """
+        self._land(ticket, verdict, slow=slow)
+        self._update(ticket.tenant)
+
+    def let_go(self, ticket: Ticket[V]) -> None:
+        """Let go of a job that was held back."""
         tenant = ticket.tenant
         key = tenant.owner
-        host = key.host
         tenant.in_flight -= 1
         tenant.in_hand -= 1
-        key.in_flight -= 1
         key.in_hand -= 1
-        host.in_flight -= 1
-        host.in_hand -= 1
-        tenant.learn(verdict, slow=slow)
-        key.learn(verdict, tenant.key, slow=slow)
-        host.learn(verdict, key.key, slow=slow)
+        key.host.in_hand -= 1
         self._forget_if_idle(tenant)
         self._update(tenant)
 
+    def take_back(self, ticket: Ticket[V]) -> None:
+        """Let a job wait again that was held back, in its old place."""
+        tenant = ticket.tenant
+        tenant.in_flight -= 1
+        tenant.put_back(ticket)
+        self._count_in(tenant.owner)
+        self._update(tenant)
+
+    def rest(self, host: HostShare[V], until: float) -> None:
+        """Start nothing before then of a host that is down, and does not rest already."""
+        self._down.append(host)
+        host.down_until = until
+        line_up(self._line, host)
+
+    def rouse(self, host: HostShare[V]) -> None:
+        """Let a host go on; one job first, if it was down."""
+        if host.down_until is not None:
+            host.down_until = None
+            self._down.remove(host)
+            host.allowance = 1
+            line_up(self._line, host)
+
     def put_back(self, ticket: Ticket[V], until: float, now: float) -> None:
         """Park a job that was in flight, and with it all of its credential."""
-        tenant = ticket.tenant
-        key = tenant.owner
-        tenant.put_back(ticket)
-        tenant.in_flight -= 1
+        key = ticket.tenant.owner
         key.in_flight -= 1
         key.host.in_flight -= 1
-        self._count_in(key)
         self._park(key, max(until, now + _SHORTEST_PARK))
-        self._update(tenant)
+        self.take_back(ticket)
 
     def wake(self, now: float) -> None:
         """Let the credentials go on whose time has come, one in each millisecond."""
-        while (due := self.next_wake) is not None and due <= now + _TIMER_SLACK:
+        while self._next_parked() <= now + _TIMER_SLACK:
             _, _, key = heapq.heappop(self._parking)
             self._last_wake = now
             key.parked_until = None
@@ -181,6 +212,9 @@ class Schedule(Generic[V]):
             key.allowance = 1
             self.parked -= key.waiting
             self._update_key(key)
+        for host in list(self._down):
+            if (host.down_until or 0.0) <= now + _TIMER_SLACK:
+                self.rouse(host)
 
     def relax(self) -> None:
         """Let those go on from whom nothing came back since the last look; once a second."""
@@ -195,6 +229,8 @@ class Schedule(Generic[V]):
     def flush(self) -> list[Ticket[V]]:
         """Let go of everything that is not in flight, in input order."""
         flushed: list[Ticket[V]] = []
+        while self._down:
+            self.rouse(self._down[-1])
         for tenant in list(self._tenants.values()):
             key = tenant.owner
             while (ticket := tenant.first) is not None:
@@ -211,6 +247,20 @@ class Schedule(Generic[V]):
         self.held = self.parked = 0
         flushed.sort(key=lambda ticket: ticket.index)
         return flushed
+
+    def _next_parked(self) -> float:
+        until = self.parked_until
+        return math.inf if until is None else max(until, self._last_wake + _BETWEEN_WAKES)
+
+    def _land(self, ticket: Ticket[V], verdict: Verdict, *, slow: bool) -> None:
+        tenant = ticket.tenant
+        key = tenant.owner
+        host = key.host
+        key.in_flight -= 1
+        host.in_flight -= 1
+        tenant.learn(verdict, slow=slow)
+        key.learn(verdict, tenant.key, slow=slow)
+        host.learn(verdict, key.key, slow=slow)
 
     def _take_in_hand(self, ticket: Ticket[V]) -> TenantShare[V]:
         job = ticket.job

@@ -12,6 +12,7 @@ between: one dead tenant must not slow its neighbours.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import Any, Final, TypeVar
@@ -173,18 +174,28 @@ class HostShare(_SharedOut[KeyShare[V]]):
 
     Attributes:
         members: How many of its credentials are in hand.
+        down_until: The moment before which it is not asked, if it is down and not being asked.
+        answered_at: When it last answered.
+        back_at: When it last answered after it had been down.
     """
 
     hosts: Hosts[V]
     members: int = field(default=0, init=False)
+    down_until: float | None = field(default=None, init=False)
+    answered_at: float = field(default=-math.inf, init=False)
+    back_at: float = field(default=-math.inf, init=False)
 
     def is_alone(self) -> bool:
         """Whether it is the only host in hand."""
         return self.hosts.members == 1
 
     def can_start(self) -> bool:
-        """Whether one of its credentials can start a job, and it has room."""
+        """Whether one of its credentials can start a job, it is not down, and it has room."""
         return self.first is not None and self.has_room()
+
+    def has_room(self) -> bool:
+        """Whether it is not down, and fewer jobs are in flight than may be."""
+        return self.down_until is None and super().has_room()
 
 
 @define(eq=False)

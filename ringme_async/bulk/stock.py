@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Hashable
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, field
 
 from ringme_async.bulk.intake import Intake, forget_traceback
 from ringme_async.bulk.outbox import Outbox
-from ringme_async.bulk.outcome import Failed, NotAttempted, Outcome
+from ringme_async.bulk.outcome import Done, Failed, NotAttempted, Outcome
 from ringme_async.bulk.progress import Pace
+from ringme_async.bulk.pulse import Pulse, sign_of
 from ringme_async.bulk.report import Tally
 from ringme_async.bulk.schedule import Schedule
+from ringme_async.bulk.share import HostShare
 from ringme_async.bulk.ticket import Ticket
 from ringme_async.bulk.verdict import Verdict
 
@@ -38,6 +41,7 @@ class Stock(Generic[V]):
         schedule: The jobs in hand.
         outbox: The outcomes that are finished and not read.
         max_waiting: How many jobs may be in hand and not in flight.
+        outwaits: Whether what fails while its host is down comes again.
 
     Attributes:
         running: The jobs in flight, and by which tasks.
@@ -50,6 +54,7 @@ class Stock(Generic[V]):
     schedule: Schedule[V]
     outbox: Outbox[V]
     max_waiting: int
+    outwaits: bool = False
     running: dict[Ticket[V], asyncio.Task[None]] = field(
         factory=dict[Ticket[V], asyncio.Task[None]], init=False
     )
@@ -60,13 +65,21 @@ class Stock(Generic[V]):
     _foregone: deque[Failed | NotAttempted] = field(
         factory=deque[Failed | NotAttempted], init=False
     )
+    # Of the hosts from which nothing but failures has come of late.
+    _pulses: dict[Hashable, Pulse[V]] = field(factory=dict[Hashable, Pulse[V]], init=False)
+    _suspected: int = field(default=0, init=False)
     # By place in the input; kept only if outcomes are to be ordered.
     _in_hand: dict[int, Ticket[V]] = field(factory=dict[int, Ticket[V]], init=False)
 
     @property
     def held(self) -> int:
         """How many elements were pulled and are neither in flight nor finished."""
-        return self.schedule.held + len(self._foregone)
+        return self.schedule.held + len(self._foregone) + self._suspected
+
+    @property
+    def hosts_down(self) -> int:
+        """How many hosts are taken to be down."""
+        return sum(pulse.is_down for pulse in self._pulses.values())
 
     @property
     def is_blocked(self) -> bool:
@@ -150,6 +163,41 @@ class Stock(Generic[V]):
         if now >= self.pace.due:
             self.pace.look(now, self.tally.finished)
 
+    def finish(
+        self,
+        ticket: Ticket[V],
+        outcome: Done[V] | Failed,
+        verdict: Verdict,
+        started: float,
+        now: float,
+        *,
+        slow: bool,
+    ) -> None:
+        """Take in how a job ended, and let it be read unless its host may be down."""
+        if self.outwaits and self.intake.why_not is None:
+            if isinstance(outcome, Failed):
+                sign = sign_of(outcome.error)
+                if sign is False:
+                    self.schedule.hold_back(ticket, verdict, slow=slow)
+                    self._suspect(ticket, outcome, started, now)
+                    return
+            else:
+                sign = True
+            if sign:
+                self._hear_of(ticket.tenant.owner.host, now)
+        self.schedule.finish(ticket, verdict, slow=slow)
+        self.hand_over(outcome, now)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether failures wait for what comes next, and nothing will come."""
+        return self._suspected > 0 and not self.running
+
+    def end_doubt(self, now: float) -> None:
+        """Let these failures be read."""
+        for pulse in self._pulses.values():
+            self._release(pulse, now)
+
     def park(self, ticket: Ticket[V], until: float, now: float) -> None:
         """Take back a job that was in flight and whose quota is used up."""
         if self.intake.why_not is not None:
@@ -164,8 +212,63 @@ class Stock(Generic[V]):
         """Start nothing more: what is held ends as not attempted."""
         reason = self.intake.why_not = self.intake.why_not or reason
         self._in_hand.clear()
+        for pulse in self._pulses.values():
+            for ticket, outcome in self._cleared(pulse):
+                self.schedule.let_go(ticket)
+                self._foregone.append(outcome)
+        self._pulses.clear()
         held = [self._forgo(ticket, reason) for ticket in self.schedule.flush()]
         self._foregone = deque(sorted([*self._foregone, *held], key=lambda one: one.index))
+
+    # Hosts that may be down.
+
+    def _suspect(self, ticket: Ticket[V], outcome: Failed, started: float, now: float) -> None:
+        host = ticket.tenant.owner.host
+        if started < host.back_at:
+            self._let_come_again(ticket)
+            return
+        pulse = self._pulses.get(host.key)
+        if pulse is None:
+            pulse = self._pulses[host.key] = Pulse(now)
+        pulse.suspects.append((ticket, outcome))
+        self._suspected += 1
+        if started >= host.answered_at:
+            pulse.miss(ticket.tenant.key)
+        if pulse.is_given_up(now):
+            self._release(pulse, now)
+        elif pulse.is_down or pulse.looks_down:
+            if host.down_until is None:
+                self.schedule.rest(host, now + pulse.next_pause())
+            for suspect, _ in self._cleared(pulse):
+                self._let_come_again(suspect)
+        elif not pulse.is_undecided:
+            self._release(pulse, now)
+
+    def _hear_of(self, host: HostShare[V], now: float) -> None:
+        """Take in that a host has answered."""
+        host.answered_at = now
+        pulse = self._pulses.pop(host.key, None) if self._pulses else None
+        if pulse is not None:
+            if pulse.is_down:
+                host.back_at = now
+            self._release(pulse, now)
+            self.schedule.rouse(host)
+
+    def _release(self, pulse: Pulse[V], now: float) -> None:
+        """Let failures be read that are not their host's."""
+        for ticket, outcome in self._cleared(pulse):
+            self.schedule.let_go(ticket)
+            self.hand_over(outcome, now)
+
+    def _let_come_again(self, ticket: Ticket[V]) -> None:
+        self.schedule.take_back(ticket)
+        if self.outbox.ordered:
+            self._in_hand[ticket.index] = ticket
+
+    def _cleared(self, pulse: Pulse[V]) -> list[tuple[Ticket[V], Failed]]:
+        suspects, pulse.suspects = pulse.suspects, []
+        self._suspected -= len(suspects)
+        return suspects
 
     # Within.
 
@@ -214,7 +317,7 @@ class Stock(Generic[V]):
         can make room. None stands for any other.
         """
         outbox = self.outbox
-        room = 2 * self.schedule.limit.value - len(self.running) - outbox.unread
+        room = 2 * self.schedule.limit.value - len(self.running) - outbox.unread - self._suspected
         if not outbox.ordered:
             return room > 0
         if index != outbox.head:

@@ -26,6 +26,7 @@ from ringme_async.wording import shown
 W = TypeVar("W", bound=Who)
 
 OnQuotaInBulk = Literal["park", "fail"]
+OnOutage = Literal["wait", "fail"]
 _ON_QUOTA: tuple[OnQuota, ...] = ("raise", "wait")
 
 
@@ -113,6 +114,7 @@ class Clients:
         deadline: float | None = None,
         timeout: float | None = None,
         on_quota: OnQuotaInBulk = "park",
+        on_outage: OnOutage = "wait",
     ) -> BulkRun[Client]:
         """Read many clients at once, with one outcome for every element of the input.
 
@@ -129,6 +131,8 @@ class Clients:
                 ``RingMe``, 60.
             on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
                 ``"fail"``.
+            on_outage: ``"wait"`` for a host that is down, at most half an hour, and try again what
+                failed by that, or let it ``"fail"``.
 
         Returns:
             A run, to be awaited for a ``BulkReport`` or entered with ``async with``.
@@ -147,6 +151,7 @@ class Clients:
             ordered=ordered,
             deadline=deadline,
             on_quota=on_quota,
+            on_outage=on_outage,
             host_of=_host_of,
         )
 
@@ -163,6 +168,7 @@ class Clients:
         deadline: float | None = None,
         timeout: float | None = None,
         on_quota: OnQuotaInBulk = "park",
+        on_outage: OnOutage = "wait",
     ) -> BulkRun[Client]:
         """Change many clients at once, with one outcome for every element of the input.
 
@@ -180,6 +186,8 @@ class Clients:
                 ``RingMe``, 60.
             on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
                 ``"fail"``.
+            on_outage: ``"wait"`` for a host that is down, at most half an hour, and try again what
+                failed by that, or let it ``"fail"``.
 
         Returns:
             A run, to be awaited for a ``BulkReport`` or entered with ``async with``.
@@ -203,6 +211,7 @@ class Clients:
             ordered=ordered,
             deadline=deadline,
             on_quota=on_quota,
+            on_outage=on_outage,
             host_of=_host_of,
         )
 
@@ -215,6 +224,7 @@ class Clients:
         deadline: float | None = None,
         timeout: float | None = None,
         on_quota: OnQuotaInBulk = "park",
+        on_outage: OnOutage = "wait",
     ) -> Plan:
         """Read clients as they are, and say what would change of them.
 
@@ -227,6 +237,8 @@ class Clients:
             timeout: Seconds for each call; default that of the ``RingMe``, 60.
             on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
                 ``"fail"``.
+            on_outage: ``"wait"`` for a host that is down, at most half an hour, and try again what
+                failed by that, or let it ``"fail"``.
 
         Returns:
             The plan; nothing has been changed. Whoever could not be read, and whoever turns out
@@ -250,6 +262,7 @@ class Clients:
             max_concurrency=max_concurrency,
             deadline=deadline,
             on_quota=on_quota,
+            on_outage=on_outage,
             host_of=_host_of,
         )
         return self._planned(pairs, report)
@@ -321,6 +334,7 @@ class Clients:
         deadline: float | None,
         timeout: float | None,
         on_quota: OnQuotaInBulk,
+        on_outage: OnOutage,
     ) -> BulkRun[Applied]:
         def make_job(change: PlannedChange) -> ApplyJob:
             who = resolved(change.who, change.client_id)
@@ -343,6 +357,7 @@ class Clients:
             ordered=ordered,
             deadline=deadline,
             on_quota=on_quota,
+            on_outage=on_outage,
             host_of=_host_of,
         )
 

@@ -11,7 +11,13 @@ import pytest
 from attrs import define, field
 
 from ringme_async.bulk import BulkRun, NotBefore
-from ringme_async.errors import AccessDenied, DeadlineExceeded, RingMeError, ServerError
+from ringme_async.errors import (
+    AccessDenied,
+    DeadlineExceeded,
+    InvalidRequest,
+    RingMeError,
+    ServerError,
+)
 from tests.bulk.scripted_job import now
 
 pytestmark = pytest.mark.jumping
@@ -134,11 +140,14 @@ async def test_it_begins_with_few() -> None:
     assert Watch.over(Server(50), max_concurrency=3).run.progress.concurrency == 3
 
 
-async def test_it_backs_off_in_a_brown_out_of_failures_and_comes_back_after_it() -> None:
+@pytest.mark.parametrize("failing", [0.6, 1.0])
+async def test_it_backs_off_in_a_brown_out_of_failures_and_comes_back_after_it(
+    failing: float,
+) -> None:
     watch = Watch.over(Server(30))
     async with watch.run:
         await watch.until(10)
-        watch.server.fails = 0.6
+        watch.server.fails = failing
         await watch.until(12)
         during = list(await watch.until(30))
         watch.server.fails = 0.0
@@ -202,6 +211,19 @@ async def test_an_answer_that_says_no_is_an_answer() -> None:
         await watch.until(20)
 
     assert watch.levels[-1] == 64
+
+
+async def test_what_sends_nothing_tells_nothing() -> None:
+    class Idle(Read):
+        async def run(self) -> Any | NotBefore:
+            await asyncio.sleep(0.1)
+            raise InvalidRequest("no credentials")
+
+    server = Server(50)
+    run = BulkRun(range(1_000), lambda n: Idle(server, "dealer", n), concurrency="auto")
+
+    assert (await run).failed == 1_000
+    assert run.progress.concurrency == 8
 
 
 async def test_waiting_for_a_login_is_no_latency_and_no_reason_for_more() -> None:

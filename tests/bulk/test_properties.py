@@ -44,6 +44,7 @@ class Case:
     max_waiting: int
     ordered: bool
     deadline: float | None
+    outwaits: bool
     is_async: bool
     between_elements: float
     breaks_at: int | None
@@ -71,6 +72,7 @@ def cases() -> st.SearchStrategy[Case]:
         max_waiting=st.integers(1, 12),
         ordered=st.booleans(),
         deadline=st.none() | st.sampled_from([0.05, 1.0, 5.0, 60.0]),
+        outwaits=st.booleans(),
         is_async=st.booleans(),
         between_elements=st.sampled_from([0.0, 0.0, 0.3, 5.0]),
         breaks_at=st.none() | st.none() | st.integers(0, 40),
@@ -105,6 +107,7 @@ class Trial:
             max_waiting=case.max_waiting,
             ordered=case.ordered,
             deadline=case.deadline,
+            on_outage="wait" if case.outwaits else "fail",
             host_of=lambda key: key == "c",
         )
 
@@ -194,8 +197,7 @@ class Job:
     async def run(self) -> int | NotBefore:
         trial, runs = self.trial, self.element.runs
         seconds, way = runs[min(self.attempts, len(runs) - 1)]
-        if self.attempts == 0:
-            trial.started.setdefault(self.tenant_key, []).append(self.index)
+        trial.started.setdefault(self.tenant_key, []).append(self.index)
         self.attempts += 1
         trial.running[self.tenant_key] += 1
         trial.check_bounds()

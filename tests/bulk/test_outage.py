@@ -1,0 +1,366 @@
+"""A host that is down for a while: what failed by that comes again, and what did not fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from attrs import define, field
+
+from ringme_async.bulk import BulkReport, BulkRun, Failed, NotAttempted
+from ringme_async.bulk.pulse import sign_of
+from ringme_async.errors import (
+    AccessDenied,
+    Busy,
+    ClientNotFound,
+    ConnectError,
+    DeadlineExceeded,
+    DecodeError,
+    InvalidRequest,
+    ResponseLost,
+    ResponseTooLarge,
+    RingMeError,
+    ServerError,
+    TokenError,
+    TransportTimeout,
+)
+from tests.bulk.scripted_job import now
+
+pytestmark = pytest.mark.jumping
+
+MINUTE = 60.0
+
+
+def refused(_: object) -> RingMeError:
+    return ConnectError("refused")
+
+
+@define(eq=False)
+class Host:
+    """Answers within a tenth of a second, and fails from one moment to another."""
+
+    name: str = "host"
+    down: tuple[float, float] = (0.0, 0.0)
+    error: Callable[[Any], RingMeError] = refused
+    takes: float = 0.0
+    ill: Callable[[Any], bool] = lambda _: False
+    asked_when_down: list[float] = field(factory=list)
+    begun: list[Any] = field(factory=list)
+
+    async def answer(self, tenant: Any) -> None:
+        self.begun.append(tenant)
+        await asyncio.sleep(0.05)
+        begun = self.down[0] <= now() < self.down[1]
+        if begun:
+            self.asked_when_down.append(now())
+        if begun or self.ill(tenant):
+            await asyncio.sleep(self.takes)
+            raise self.error(tenant)
+        await asyncio.sleep(0.05)
+
+
+@define(eq=False)
+class Visit:
+    host: Host
+    name: Any
+    tenant_key: Any
+    attempts: int = 0
+    retries: int = 0
+    waiting_for_login: bool = False
+    sent_at: float | None = None
+
+    @property
+    def quota_key(self) -> tuple[str, str]:
+        return (self.host.name, "dealer")
+
+    def not_before(self) -> float | None:
+        return None
+
+    async def run(self) -> Any:
+        self.attempts += 1
+        await self.host.answer(self.name)
+        return self.name
+
+    def abandon(self) -> RingMeError:
+        return DeadlineExceeded("cut short", attempts=self.attempts)
+
+
+def visiting(*hosts: Host, tenants: int | None = None, **options: Any) -> Callable[[Any], BulkRun]:
+    """Make runs whose elements go to the hosts in turn."""
+
+    def make(number: int) -> Visit:
+        host = hosts[number % len(hosts)]
+        return Visit(host, number, number if tenants is None else (host.name, number % tenants))
+
+    def run(elements: Any) -> BulkRun:
+        settings = {"on_outage": "wait", "host_of": lambda key: key[0], **options}
+        return BulkRun(elements, make, **settings)
+
+    return run
+
+
+async def test_what_fails_while_its_host_is_down_is_done_when_it_is_back() -> None:
+    host = Host(down=(5.0, 5.0 + 10 * MINUTE))
+
+    report = await visiting(host)(range(5_000))
+
+    assert report.ok
+    assert len(report.values()) == 5_000
+    # 64 that were in flight, and then one at a time, a minute apart at the most.
+    assert len(host.asked_when_down) <= 64 + 20
+    assert 10 * MINUTE < now() < 12 * MINUTE
+
+
+async def test_a_host_that_is_down_is_asked_less_and_less_often() -> None:
+    host = Host(down=(0.0, 10 * MINUTE))
+
+    await visiting(host)(range(100))
+
+    pauses = [later - sooner for sooner, later in pairwise(host.asked_when_down)]
+    growing = [round(pause) for pause in pauses if pause >= 1.0]
+    assert growing == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60, 60, 60]
+
+
+async def test_a_host_is_back_from_the_first_to_the_last_of_several_outages() -> None:
+    host = Host(down=(5.0, 100.0))
+
+    def again(moment: float) -> None:
+        host.down = (moment, moment + 100.0)
+
+    for moment in (200.0, 400.0):
+        asyncio.get_running_loop().call_at(moment, again, moment)
+    report = await visiting(host)(range(200_00))
+
+    assert report.ok
+
+
+@pytest.mark.parametrize("concurrency", [8, 64])
+async def test_other_hosts_go_on_meanwhile(concurrency: int) -> None:
+    ill, well = Host("ill", down=(0.0, 10 * MINUTE)), Host("well")
+    last = 0.0
+    async with visiting(ill, well, concurrency=concurrency)(range(2_000)) as run:
+        async for outcome in run:
+            assert outcome.ok
+            if outcome.index % 2:
+                last = now()
+
+    assert last < MINUTE
+    assert now() > 10 * MINUTE
+
+
+async def test_hosts_that_go_down_at_different_times_come_back_at_theirs() -> None:
+    first, second = Host("first", down=(0.0, 100.0)), Host("second", down=(7.3, 300.0))
+    last: dict[str, float] = {}
+    async with visiting(first, second)(range(10_000)) as run:
+        async for outcome in run:
+            assert outcome.ok
+            last["first" if outcome.index % 2 == 0 else "second"] = now()
+
+    assert 100 < last["first"] < 300 < last["second"]
+
+
+async def test_what_is_refused_before_it_is_sent_tells_nothing_of_the_host() -> None:
+    def malformed(_: object) -> RingMeError:
+        return InvalidRequest("no credentials")
+
+    report = await visiting(Host(ill=lambda _: True, error=malformed))(range(100))
+
+    assert report.failed == 100
+    assert now() < MINUTE
+
+
+async def test_it_shows_while_it_lasts() -> None:
+    host = Host(down=(0.0, MINUTE))
+    run = visiting(host)(range(100))
+    async with run:
+        reader = asyncio.ensure_future(anext(run))
+        await asyncio.sleep(30)
+        look = run.progress
+
+        assert (look.hosts_down, look.held_by, look.parked) == (1, "outage", 0)
+        assert look.pulled == look.waiting + look.in_flight == 100
+        await reader
+        assert run.progress.hosts_down == 0
+
+
+async def test_a_host_that_swallows_requests_is_down_too() -> None:
+    def too_late(_: object) -> RingMeError:
+        error = DeadlineExceeded("too late", attempts=2)
+        error.__cause__ = TransportTimeout("nothing came")
+        return error
+
+    host = Host(down=(0.0, 5 * MINUTE), error=too_late, takes=60.0)
+
+    report = await visiting(host)(range(200))
+
+    assert report.ok
+
+
+class TestTheWaiting:
+    async def test_ends_after_half_an_hour_of_nothing_but_failures(self) -> None:
+        host = Host(down=(0.0, 1e9))
+
+        report = await visiting(host)(range(1_000))
+
+        assert report.counts == {"done": 0, "ConnectError": 1_000, "not_attempted": 0}
+        assert 30 * MINUTE < now() < 35 * MINUTE
+
+    async def test_ends_with_the_runs_deadline(self) -> None:
+        host = Host(down=(0.0, 1e9))
+
+        report = await visiting(host, deadline=5 * MINUTE)(range(1_000))
+
+        assert now() == 5 * MINUTE
+        assert {type(outcome) for outcome in report} == {NotAttempted}
+        assert report.complete
+
+    async def test_of_failures_that_are_not_judged_yet_ends_there_too(self) -> None:
+        def slow(tenant: int) -> RingMeError:
+            return ConnectError(f"{tenant} refused")
+
+        host = Host(ill=lambda tenant: tenant < 3, error=slow)
+        run = visiting(host, deadline=0.08)([0, 1, 2, 3])
+
+        report = await run
+
+        assert [failure.error.reason for failure in report.failures[:2]] == [
+            "0 refused",
+            "1 refused",
+        ]
+
+    async def test_is_left_out_when_outages_are_to_fail(self) -> None:
+        host = Host(down=(0.0, MINUTE))
+
+        report = await visiting(host, on_outage="fail")(range(100))
+
+        assert report.failed == 100
+        assert now() < MINUTE
+
+    async def test_is_not_for_a_handful_of_tenants(self) -> None:
+        host = Host(down=(0.0, MINUTE))
+
+        few = await visiting(host)(range(9))
+        of_few = await visiting(host, tenants=4)(range(100))
+
+        assert (few.failed, of_few.failed) == (9, 100)
+        assert now() < 30
+
+    async def test_can_be_nothing_else(self) -> None:
+        with pytest.raises(InvalidRequest, match="on_outage"):
+            visiting(Host(), on_outage="pray")([1])
+
+
+class TestATenant:
+    async def test_that_stalls_alone_does_not_stop_its_host(self) -> None:
+        def stalled(_: object) -> RingMeError:
+            return TransportTimeout("nothing came")
+
+        host = Host(ill=lambda tenant: tenant % 50 == 0, error=stalled, takes=30.0)
+        async with visiting(host)(range(2_000)) as run:
+            async for _ in run:
+                assert run.progress.hosts_down == 0
+
+        assert run.report.counts == {"done": 1_960, "TransportTimeout": 40, "not_attempted": 0}
+        assert now() < 5 * MINUTE
+
+    async def test_that_fails_is_told_of_as_soon_as_another_is_answered(self) -> None:
+        host = Host(ill=lambda tenant: tenant == 0)
+        async with visiting(host)(range(1_000)) as run:
+            async for outcome in run:
+                if isinstance(outcome, Failed):
+                    break
+
+        assert now() <= 0.2
+
+    async def test_that_is_dead_and_comes_first_with_others_holds_up_the_living_for_a_while(
+        self,
+    ) -> None:
+        host = Host(ill=lambda tenant: tenant < 15)
+
+        report = await visiting(host)(range(1_000))
+
+        assert {failure.who for failure in report.failures} <= set(range(15))
+        assert len(report.values()) >= 985
+        assert now() < 5 * MINUTE
+
+    @pytest.mark.parametrize("per_tenant", [1, 3])
+    async def test_has_its_changes_made_in_order_through_an_outage(self, per_tenant: int) -> None:
+        host = Host(down=(0.12, 2 * MINUTE))
+
+        report = await visiting(host, tenants=20, per_tenant=per_tenant)(range(400))
+
+        assert report.ok
+        if per_tenant == 1:
+            for tenant in range(20):
+                mine = [number for number in host.begun if number % 20 == tenant]
+                assert mine == sorted(mine)
+
+
+@pytest.mark.parametrize("concurrency", [8, 64])
+async def test_an_ordered_run_waits_too(concurrency: int) -> None:
+    host = Host(down=(1.0, 2 * MINUTE))
+
+    async with visiting(host, ordered=True, concurrency=concurrency)(range(1_000)) as run:
+        outcomes = [outcome async for outcome in run]
+
+    assert [outcome.index for outcome in outcomes] == list(range(1_000))
+    assert all(outcome.ok for outcome in outcomes)
+
+
+async def test_one_slot_loses_the_first_few_at_the_most() -> None:
+    host = Host(down=(1.0, 5 * MINUTE))
+
+    report: BulkReport[Any] = await visiting(host, concurrency=1)(range(100))
+
+    assert report.failed < 10
+    assert now() > 5 * MINUTE
+
+
+async def test_answers_that_say_no_are_answers() -> None:
+    said = Counter[type]()
+
+    def no(tenant: int) -> RingMeError:
+        errors = [ClientNotFound, AccessDenied, DecodeError, TokenError, Busy, ConnectError]
+        error = errors[tenant % len(errors)]("no")
+        said[type(error)] += 1
+        return error
+
+    async with visiting(Host(ill=lambda _: True, error=no))(range(600)) as run:
+        async for _ in run:
+            assert run.progress.hosts_down == 0
+
+    assert set(said.values()) == {100}
+    assert run.report.failed == 600
+
+
+def caused_by(cause: BaseException | None, attempts: int = 1) -> DeadlineExceeded:
+    error = DeadlineExceeded("too late", attempts=attempts)
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "sign"),
+    [
+        (None, True),
+        (ConnectError("refused"), False),
+        (ResponseLost("cut off"), False),
+        (ServerError("503"), False),
+        (ResponseTooLarge("too large"), True),
+        (ClientNotFound("404"), True),
+        (InvalidRequest("malformed"), None),
+        (caused_by(TransportTimeout("slow")), False),
+        (caused_by(None), False),
+        (caused_by(None, attempts=0), None),
+        (caused_by(Busy("wait")), None),
+    ],
+    ids=repr,
+)
+def test_the_end_of_a_job_tells_whether_its_host_is_there(
+    error: RingMeError | None, sign: bool | None
+) -> None:
+    assert sign_of(error) is sign

@@ -1,0 +1,147 @@
+"""Many clients while their host is down: refused, failing, or silent, for ten minutes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ringme_async import (
+    ClientCredentials,
+    ClientUpdate,
+    ConnectError,
+    InMemoryTransport,
+    Request,
+    Response,
+    RingMe,
+    Tenant,
+)
+from ringme_async.testing import FakeRingMe, faults
+
+pytestmark = pytest.mark.jumping
+
+TEN_MINUTES = 600.0
+TENANTS = 5_000
+
+
+def dealing(fake: FakeRingMe) -> RingMe:
+    dealer = fake.add_dealer()
+    auth = ClientCredentials(dealer.app_id, dealer.app_secret)
+    return RingMe(fake.base_url, auth=auth, transport=InMemoryTransport(fake))
+
+
+async def down(fake: FakeRingMe, *, after: float, seconds: float) -> None:
+    await asyncio.sleep(after)
+    async with fake.outage():
+        await asyncio.sleep(seconds)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def test_a_host_that_nobody_can_connect_to_for_ten_minutes_costs_no_outcome() -> None:
+    fake = FakeRingMe(latency=0.1)
+    fake.add_tenants(TENANTS)
+    async with dealing(fake) as ringme:
+        outage = asyncio.ensure_future(down(fake, after=2.0, seconds=TEN_MINUTES))
+        report = await ringme.clients.get_many(range(1, TENANTS + 1))
+        await outage
+
+    assert report.ok
+    assert TEN_MINUTES < now() < TEN_MINUTES + 180
+
+
+@pytest.mark.parametrize("fault", [faults.ServerError(), faults.Stall(100)], ids=repr)
+async def test_a_host_that_fails_or_is_silent_for_ten_minutes_costs_no_outcome(
+    fault: faults.Fault,
+) -> None:
+    fake = FakeRingMe(latency=0.1)
+    fake.add_tenants(TENANTS)
+    fake.faults.during(fault, start=2.0, seconds=TEN_MINUTES)
+    async with dealing(fake) as ringme:
+        report = await ringme.clients.get_many(range(1, TENANTS + 1))
+
+    assert report.ok
+    assert TEN_MINUTES < now() < TEN_MINUTES + 300
+
+
+async def test_changes_outwait_an_outage_and_are_all_made() -> None:
+    fake = FakeRingMe(latency=0.1)
+    fake.add_tenants(1_000)
+    async with dealing(fake) as ringme:
+        outage = asyncio.ensure_future(down(fake, after=1.0, seconds=TEN_MINUTES))
+        changes = {who: ClientUpdate(hold_music=who) for who in range(1, 1_001)}
+        report = await ringme.clients.update_many(changes)
+        await outage
+
+    assert report.ok
+    assert all(fake.records[who]["hold_music"] == who for who in range(1, 1_001))
+
+
+async def test_a_plan_is_applied_through_an_outage() -> None:
+    fake = FakeRingMe(latency=0.1)
+    fake.add_tenants(300)
+    async with dealing(fake) as ringme:
+        plan = await ringme.clients.plan(
+            dict.fromkeys(range(1, 301), ClientUpdate(timezone="Asia/Omsk"))
+        )
+        outage = asyncio.ensure_future(down(fake, after=0.5, seconds=TEN_MINUTES))
+        report = await plan.apply()
+        await outage
+
+    assert report.ok
+
+
+async def test_tenants_of_another_host_are_read_meanwhile() -> None:
+    hosts = {"https://ill.example": FakeRingMe(latency=0.1), "https://well.example": FakeRingMe()}
+    tenants: list[Tenant] = []
+    for base_url, fake in hosts.items():
+        fake.add_tenants(300)
+        dealer = fake.add_dealer()
+        auth = ClientCredentials(dealer.app_id, dealer.app_secret)
+        tenants += [Tenant(n, auth=auth, base_url=base_url) for n in range(1, 301)]
+
+    async def either(request: Request) -> Response:
+        return await hosts["https://" + request.url.split("/")[2]](request)
+
+    last = 0.0
+    ill = hosts["https://ill.example"]
+    outage = asyncio.ensure_future(down(ill, after=0.3, seconds=TEN_MINUTES))
+    async with (
+        RingMe(transport=InMemoryTransport(either)) as ringme,
+        ringme.clients.get_many(tenants) as run,
+    ):
+        async for outcome in run:
+            assert outcome.ok
+            assert isinstance(outcome.who, Tenant)
+            if outcome.who.base_url == "https://well.example":
+                last = now()
+    await outage
+
+    assert last < 60
+
+
+async def test_a_host_that_stays_away_fails_what_is_left_after_half_an_hour() -> None:
+    fake = FakeRingMe(latency=0.1)
+    fake.add_tenants(500)
+    async with dealing(fake) as ringme:
+        await ringme.clients.get(1)
+        async with fake.outage():
+            report = await ringme.clients.get_many(range(1, 501))
+
+    assert report.counts["ConnectError"] == 500
+    assert isinstance(report.failures[0].error, ConnectError)
+    assert 1_800 < now() < 2_400
+
+
+async def test_an_outage_fails_what_it_meets_when_asked_to() -> None:
+    fake = FakeRingMe(latency=0.1)
+    fake.add_tenants(500)
+    async with dealing(fake) as ringme:
+        await ringme.clients.get(1)
+        async with fake.outage():
+            report = await ringme.clients.get_many(range(1, 501), on_outage="fail")
+
+    assert report.failed == 500
+    assert now() < 600
