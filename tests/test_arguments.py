@@ -173,6 +173,17 @@ def test_what_are_no_credentials_is_refused_where_they_are_taken(
     assert SECRET not in str(refusal)
 
 
+def test_credentials_of_a_kind_of_ones_own_are_taken() -> None:
+    @frozen
+    class FromVault:
+        renewable: bool = True
+
+        async def fetch(self, host: TokenHost, previous: Token | None) -> Token:
+            raise AssertionError
+
+    assert Tenant(auth=FromVault()).auth == FromVault()
+
+
 ENVIRON = {"RINGME_BASE_URL": URL, "RINGME_APP_ID": "app", "RINGME_APP_SECRET": SECRET}
 REFUSED: dict[str, Callable[[], object]] = {
     "a URL with credentials": lambda: RingMe(WITH_SECRET, auth=AUTH),

@@ -29,6 +29,7 @@ from ringme_async import (
     ServerError,
     TokenStore,
 )
+from ringme_async.lifetime import Lifetime
 from ringme_async.transports import Request, Response
 from tests.scripted import ScriptedTransport, never, record, refusal, token
 
@@ -285,6 +286,31 @@ class TestAnotherEventLoop:
         assert asyncio.run(read(asyncio.run(make()))).id == 12
 
 
+async def test_another_process_can_neither_use_nor_close_it_and_is_not_warned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transport = ScriptedTransport([record(id=12)])
+    ringme = RingMe(URL, auth=FIXED, transport=transport)
+    await ringme.clients.get(12)
+
+    with monkeypatch.context() as child:
+        child.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(InvalidRequest, match="the process that this one was forked from"):
+            await ringme.clients.get(12)
+        with pytest.raises(InvalidRequest, match="the process that this one was forked from"):
+            await ringme.aclose()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            copy_of_the_child = RingMe(URL, auth=FIXED, transport=transport)
+            await copy_of_the_child.clients.get(12)
+            child.setattr(os, "getpid", lambda: -2)
+            del copy_of_the_child
+            gc.collect()
+
+    assert transport.closed == 0
+    await ringme.aclose()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 class TestAForkedProcess:
     def run(self, program: str) -> str:
@@ -416,6 +442,32 @@ class TestOneThatIsThrownAwayUnclosed:
 
         (warning,) = caught
         assert warning.filename == __file__
+
+    @pytest.mark.parametrize("end", ["running", "paused", "closed"])
+    def test_lets_go_of_its_transport_unless_its_loop_could_be_at_work_elsewhere(
+        self, end: str
+    ) -> None:
+        let_go: list[str] = []
+
+        async def use() -> list[Lifetime]:
+            lifetime = Lifetime("<RingMe>", lambda: let_go.append(end))
+            lifetime.check()
+            kept = [lifetime]
+            del lifetime
+            if end == "running":
+                kept.clear()
+            return kept
+
+        with warnings.catch_warnings(record=True) as caught, asyncio.Runner() as runner:
+            warnings.simplefilter("always")
+            kept = runner.run(use())
+            if end == "closed":
+                runner.close()
+            kept.clear()
+            gc.collect()
+
+        assert len(caught) == 1
+        assert let_go == ([] if end == "paused" else [end])
 
     @pytest.mark.parametrize("where", ["inside", "after"])
     def test_over_a_network_is_one_warning_and_not_the_librarys_too(self, where: str) -> None:
