@@ -7,14 +7,12 @@ environment, as in read_one.py.
 from __future__ import annotations
 
 import asyncio
-import os
 
 import attrs
 import structlog
 
 from ringme_async import (
     CallEnded,
-    ClientCredentials,
     Event,
     Parked,
     RetryScheduled,
@@ -44,8 +42,7 @@ def tell(event: Event) -> None:
 
 async def main() -> None:
     """Read one client, with the log on."""
-    auth = ClientCredentials(os.environ["RINGME_APP_ID"], os.environ["RINGME_APP_SECRET"])
-    async with RingMe(os.environ["RINGME_BASE_URL"], auth=auth, observers=[tell]) as ringme:
+    async with RingMe.from_env(observers=[tell]) as ringme:
         await ringme.clients.get("@me")
 
 

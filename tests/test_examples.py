@@ -162,6 +162,20 @@ async def test_structured_logs(fake: FakeRingMe, url: str) -> None:
     assert "app-secret" not in ended.output
 
 
+async def test_tracing(fake: FakeRingMe, url: str) -> None:
+    fake.faults.next(faults.ServerError(503))
+
+    ended = await run("traced.py", "1", "2", env=variables(url))
+
+    assert (ended.code, ended.errors) == (0, "")
+    *spans, measured = [json.loads(line) for line in ended.output.splitlines()]
+    assert spans[-1]["span"] == "read some clients"
+    reads = [span for span in spans if span["span"].startswith("GET ")]
+    assert sorted(span["http.response.status_code"] for span in reads) == [200, 200, 503]
+    assert "http.client.request.duration" in json.dumps(measured)
+    assert "app-secret" not in ended.output
+
+
 async def test_tests_with_a_fake_pass(tmp_path: Path) -> None:
     copy = tmp_path / "test_with_fake.py"
     copy.write_text((EXAMPLES / "test_with_fake.py").read_text("utf-8"), "utf-8")
