@@ -10,8 +10,10 @@ import pytest
 
 from ringme_async import (
     ApiError,
+    AttemptSent,
     BearerToken,
     ClientCredentials,
+    ClientUpdate,
     ConnectError,
     DeadlineExceeded,
     DecodeError,
@@ -23,11 +25,13 @@ from ringme_async import (
     RetryPolicy,
     RetryScheduled,
     RingMe,
+    RingMeError,
     ServerError,
     Tenant,
     TransportTimeout,
     Unauthorized,
 )
+from ringme_async.dispatch import Account
 from tests.scripted import Answer, ScriptedTransport, never, record, refusal
 
 pytestmark = pytest.mark.jumping
@@ -231,8 +235,41 @@ class TestAttempts:
         assert caught.value.attempts == len(transport.logins) == 4
         assert transport.requests == []
 
+    async def test_are_counted_and_dated_in_the_account(self, connect: Connect) -> None:
+        ringme = connect(ScriptedTransport([refusal(503), record()]))
+        account = Account()
+
+        await ringme._dispatcher.run(ringme.clients._read(12, None, "raise"), account)
+
+        assert (account.attempts, account.sent_at) == (2, 0.5)
+
+    @pytest.mark.parametrize(
+        ("code", "maybe"),
+        [(299, True), (300, False), (301, False), (408, True), (409, False), (499, False)],
+    )
+    async def test_of_a_change_may_have_done_it_unless_the_answer_says_that_nothing_was(
+        self, connect: Connect, code: int, maybe: bool
+    ) -> None:
+        ringme = connect(ScriptedTransport([refusal(code)]), retry=RetryPolicy(attempts=1))
+
+        with pytest.raises(RingMeError) as caught:
+            await ringme.clients.update(12, ClientUpdate(timezone="Asia/Omsk"))
+
+        assert caught.value.maybe_applied is maybe
+
 
 class TestWhatIsTold:
+    async def test_of_attempts_is_which_one_it_is(self) -> None:
+        told_of: list[Event] = []
+        transport = ScriptedTransport([refusal(503), record()])
+        async with RingMe(
+            HERE, auth=TOKEN, transport=transport, observers=[told_of.append]
+        ) as ringme:
+            await ringme.clients.get(12)
+
+        sent = [event.attempt for event in told_of if isinstance(event, AttemptSent)]
+        assert sent == [1, 2]
+
     async def test_of_a_retry_is_why(self) -> None:
         told_of: list[Event] = []
         transport = ScriptedTransport([refusal(503), record()])
@@ -256,3 +293,19 @@ class TestWhatIsTold:
         assert caught.value.field == "id"
         assert caught.value.value is None
         assert caught.value.body == b'{"id": "***", "name": "Acme"}'
+
+    async def test_to_an_observer_of_headers_comes_back_as_headers(self) -> None:
+        class Trace:
+            def __call__(self, event: Event) -> None:
+                pass
+
+            def headers_for(self, event: AttemptSent) -> dict[str, str]:
+                return {"X-Trace": f"attempt {event.attempt}"}
+
+        transport = ScriptedTransport([refusal(503), record()])
+        async with RingMe(HERE, auth=TOKEN, transport=transport, observers=[Trace()]) as ringme:
+            await ringme.clients.update(12, ClientUpdate(timezone="Asia/Omsk"))
+
+        traces = [request.headers["x-trace"] for request in transport.requests]
+        assert traces == ["attempt 1", "attempt 2"]
+        assert transport.requests[1].headers["content-type"] == "application/json"
