@@ -143,6 +143,9 @@ async def serving(
     try:
         yield server
     finally:
+        # A connection that is being accepted would be left open by a listener that closes.
+        for _ in range(5):
+            await asyncio.sleep(0)
         listener.close()
         for task, peer in tasks.items():
             peer.writer.transport.abort()

@@ -46,7 +46,7 @@ _URL: Final = re.compile(
 _FORBIDDEN: Final = "the method, the URL or a header holds what HTTP forbids"
 
 
-@frozen
+@frozen(cache_hash=True)
 class _Peer:
     """A host to connect to, and whether in TLS."""
 
@@ -85,7 +85,16 @@ class HttptoolsTransport:
         InvalidRequest: An argument is malformed.
     """
 
-    __slots__ = ("_closed", "_idle", "_loop", "_max_body", "_proxy", "_ssl", "_wires")
+    __slots__ = (
+        "_closed",
+        "_connecting",
+        "_idle",
+        "_loop",
+        "_max_body",
+        "_proxy",
+        "_ssl",
+        "_wires",
+    )
 
     def __init__(
         self,
@@ -98,6 +107,7 @@ class HttptoolsTransport:
         self._ssl = _checked_context(ssl)
         self._proxy = None if proxy is None else _checked_proxy(proxy)
         self._idle: dict[_Peer, list[Wire]] = {}
+        self._connecting: set[asyncio.Timeout] = set()
         self._wires: set[Wire] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -126,13 +136,16 @@ class HttptoolsTransport:
     async def aclose(self) -> None:
         """Close the connections; further calls do nothing."""
         self._closed = True
-        if not self._wires:
+        loop = asyncio.get_running_loop()
+        if self._loop is None or self._loop.is_closed():
             return
-        self._check_loop(asyncio.get_running_loop())
+        self._check_loop(loop)
         wires = list(self._wires)
+        for timer in self._connecting:
+            timer.reschedule(loop.time())
         for wire in wires:
             wire.abort()
-        await asyncio.wait([wire.gone for wire in wires])
+        await asyncio.gather(*(wire.gone for wire in wires))
 
     def __repr__(self) -> str:
         return f"<HttptoolsTransport: {'closed' if self._closed else 'open'}>"
@@ -146,13 +159,10 @@ class HttptoolsTransport:
         return loop
 
     def _check_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._loop is None or self._loop is loop:
-            return
-        if self._closed and self._loop.is_closed():
-            return
-        raise RuntimeError(
-            "this HttptoolsTransport belongs to another event loop: make one for each loop"
-        )
+        if self._loop is not None and self._loop is not loop:
+            raise RuntimeError(
+                "this HttptoolsTransport belongs to another event loop: make one for each loop"
+            )
 
     async def _converse(self, loop: asyncio.AbstractEventLoop, request: Request) -> Response:
         parts = _URL.fullmatch(request.url)
@@ -173,8 +183,7 @@ class HttptoolsTransport:
         answer = Answer(request.url, self._max_body, bodiless=request.method == "HEAD")
         await wire.exchange(data, answer, deadline, attempt)
         if wire.usable:
-            wire.idle_since = loop.time()
-            self._idle.setdefault(peer, []).append(wire)
+            wire.rest(self._idle.setdefault(peer, []))
         return answer.response()
 
     def _kept(self, peer: _Peer, loop: asyncio.AbstractEventLoop) -> Wire | None:
@@ -182,16 +191,16 @@ class HttptoolsTransport:
         kept = self._idle.get(peer)
         while kept:
             wire = kept.pop()
-            if wire.usable:
-                if wire.idle_since + _KEPT > loop.time():
-                    return wire
-                wire.abort()
+            if wire.usable and wire.idle_since + _KEPT > loop.time():
+                return wire
+            wire.abort()
         return None
 
     async def _connected(self, peer: _Peer, request: Request, deadline: float) -> Wire:
         seconds = min(request.timeouts.connect, request.timeouts.attempt)
         timer = asyncio.timeout(seconds)
         first = peer if self._proxy is None else self._proxy.peer
+        self._connecting.add(timer)
         try:
             async with timer:
                 wire = await self._connect(first)
@@ -200,10 +209,11 @@ class HttptoolsTransport:
         except (OSError, UnicodeError) as error:
             where, why = f"{first.host}:{first.port}", _words(error)
         else:
-            if not self._closed:
-                return wire
-            wire.abort()
-            where, why = peer_of(request.url), "the transport was closed"
+            return wire
+        finally:
+            self._connecting.discard(timer)
+        if self._closed:
+            raise ConnectError(f"no connection to {where}: the transport was closed")
         if timer.expired():
             where = peer_of(request.url)
             raise TransportTimeout(f"no connection to {where} within {seconds:g} s", sent=False)

@@ -14,7 +14,8 @@ from ringme_async.transports.body import Body, peer_of
 __all__ = ["Answer", "Wire", "words_of"]
 
 _LONGEST_HEAD: Final = 2**16
-_MOST_FIELDS: Final = 256
+# What a field of the head counts for beside its length, so that many small ones are too much too.
+_FIELD: Final = 64
 _FRAMES: Final = frozenset({"content-length", "transfer-encoding"})
 
 
@@ -42,6 +43,7 @@ class Answer:
         "_headers",
         "_max_body",
         "_parser",
+        "_read",
         "_url",
         "done",
         "failure",
@@ -55,6 +57,7 @@ class Answer:
         self._bodiless = bodiless
         self._fields: dict[str, str] = {}
         self._head_size = 0
+        self._read = 0
         self._headers: Headers | None = None
         self._body: Body | None = None
         self.status = 0
@@ -69,7 +72,7 @@ class Answer:
             self.reusable = False
             return
         if self._headers is None:
-            self._head_size += len(data)
+            self._read += len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
@@ -78,7 +81,7 @@ class Answer:
             # After its end it is no longer this answer that is garbled.
             self.reusable = False
             self._fail(self._not_http())
-        if self._headers is None and self._head_size > _LONGEST_HEAD:
+        if self._headers is None and self._read > _LONGEST_HEAD:
             self._fail(self._not_http())
         if self.done or self.failure is not None:
             # It holds this object, and each of the two would keep the other.
@@ -100,7 +103,7 @@ class Answer:
 
         Raises:
             ResponseLost: It cannot be read, and is no error whose status says enough.
-            ResponseTooLarge: Its body is over the cap.
+            ResponseTooLarge: Its body is over the cap, and it is no such error.
         """
         headers, body, failure = self._headers, self._body, self.failure
         if headers is None or body is None:
@@ -112,7 +115,7 @@ class Answer:
             except ResponseLost as error:
                 failure = error
         if failure is not None:
-            if self.status < 400 or not isinstance(failure, ResponseLost):
+            if self.status < 400:
                 raise failure
             data = body.so_far()
         return Response(self.status, body.headers_left(headers), data)
@@ -122,11 +125,14 @@ class Answer:
         if self._headers is None:
             text = value.decode("utf-8", "surrogateescape")
             self._fields[name.decode("ascii").lower()] = text
-            if len(self._fields) > _MOST_FIELDS:
+            self._head_size += len(name) + len(value) + _FIELD
+            if self._head_size > _LONGEST_HEAD:
                 self._fail(self._not_http())
 
     def on_headers_complete(self) -> None:
-        """Take the head, unless it is that of an interim answer."""
+        """Take the head, unless it is that of an interim answer, or of what nobody asked for."""
+        if self.done:
+            return
         parser = cast("HttpResponseParser", self._parser)
         self.status = parser.get_status_code()
         if 100 <= self.status < 200 and self.status != 101:
@@ -186,7 +192,16 @@ class Wire(asyncio.Protocol):
         wires: Where all that are open are kept.
     """
 
-    __slots__ = ("_answer", "_loop", "_transport", "_waiter", "_wires", "gone", "idle_since")
+    __slots__ = (
+        "_answer",
+        "_loop",
+        "_resting",
+        "_transport",
+        "_waiter",
+        "_wires",
+        "gone",
+        "idle_since",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, wires: set[Wire]) -> None:
         self._loop = loop
@@ -196,6 +211,7 @@ class Wire(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self.gone: asyncio.Future[None] = loop.create_future()
         self.idle_since = 0.0
+        self._resting: list[Wire] | None = None
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -205,7 +221,13 @@ class Wire(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Can another exchange be started?"""
-        return self._answer is None and not self.transport.is_closing()
+        return not self.transport.is_closing()
+
+    def rest(self, among: list[Wire]) -> None:
+        """Lie among the unused ones, until the connection is taken from them or ends."""
+        self.idle_since = self._loop.time()
+        self._resting = among
+        among.append(self)
 
     async def exchange(self, data: bytes, answer: Answer, deadline: float, seconds: float) -> None:
         """Send a request and wait for its answer to end, or to fail.
@@ -256,6 +278,8 @@ class Wire(asyncio.Protocol):
         if not self.gone.done():
             self.gone.set_result(None)
         self._wires.discard(self)
+        if self._resting is not None and self in self._resting:
+            self._resting.remove(self)
 
     def _too_late(self, answer: Answer, seconds: float) -> None:
         answer.give_up(seconds)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ssl import SSLContext
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession
 
 from ringme_async.errors import RingMeError, TransportError
-from ringme_async.transports import Headers, Request, Response, Timeouts
+from ringme_async.transports import Headers, Request, Response, Timeouts, Transport
 from ringme_async.transports.aiohttp import AiohttpTransport
 
 SECRET = "s3cret"
 PATIENT = Timeouts(connect=5.0, attempt=5.0)
+
+# What is tested; the fixture ``each_transport`` says which.
+make: Callable[..., Transport] = AiohttpTransport
 
 
 def request(
@@ -25,6 +29,11 @@ def request(
     return Request(method, f"{url}?q={SECRET}", Headers(headers), body, timeouts)
 
 
+def made(**settings: Any) -> Transport:
+    """Make the transport that is tested."""
+    return make(**settings)
+
+
 @asynccontextmanager
 async def opened(
     session: ClientSession | None = None,
@@ -33,9 +42,14 @@ async def opened(
     ssl: SSLContext | None = None,
     proxy: str | None = None,
     limit: int = 0,
-) -> AsyncIterator[AiohttpTransport]:
-    """Open a transport and close it."""
-    transport = AiohttpTransport(session, max_body=max_body, ssl=ssl, proxy=proxy, limit=limit)
+) -> AsyncIterator[Transport]:
+    """Open a transport and close it; those with a session or a limit are aiohttp's."""
+    if session is not None or limit:
+        transport: Transport = AiohttpTransport(
+            session, max_body=max_body, ssl=ssl, proxy=proxy, limit=limit
+        )
+    else:
+        transport = made(max_body=max_body, ssl=ssl, proxy=proxy)
     try:
         yield transport
     finally:
@@ -50,7 +64,7 @@ async def sent(
         return await transport.send(request(url, method, body))
 
 
-async def failure_of(transport: AiohttpTransport, asked: Request) -> TransportError:
+async def failure_of(transport: Transport, asked: Request) -> TransportError:
     """Send a request that fails, and check what holds for every failure."""
     with pytest.raises(TransportError) as caught:
         await transport.send(asked)

@@ -9,10 +9,12 @@ import io
 
 import pytest
 
-from ringme_async.transports.aiohttp import AiohttpTransport
+from ringme_async.transports import Transport
 from tests.transports import certificates
-from tests.transports.sending import request
+from tests.transports.sending import made, request
 from tests.wire import Peer, WireServer, answer, serving
+
+pytestmark = pytest.mark.usefixtures("each_transport")
 
 # Far more steps of the loop than any request here takes.
 MOST_STEPS = 400
@@ -34,9 +36,7 @@ async def settle(server: WireServer, open_connections: int) -> None:
         await asyncio.sleep(0)
 
 
-async def cancel_after(
-    steps: int, transport: AiohttpTransport, server: WireServer, body: bytes
-) -> bool:
+async def cancel_after(steps: int, transport: Transport, server: WireServer, body: bytes) -> bool:
     """Cancel a request after some steps of the loop. Returns: Was it still under way?"""
     sending = asyncio.create_task(transport.send(request(server.url(), "PUT", body)))
     for _ in range(steps):
@@ -56,7 +56,7 @@ async def test_a_request_cancelled_at_any_step_leaves_nothing_behind(tls: bool, 
     trust = certificates.of_client() if tls else None
     async with serving(answer_in_pieces, tls=shown) as server:
         for steps in range(MOST_STEPS):
-            transport = AiohttpTransport(ssl=trust)
+            transport = made(ssl=trust)
             if warm:
                 await transport.send(request(server.url()))
             before = asyncio.all_tasks()
@@ -85,7 +85,7 @@ async def test_an_upload_cancelled_in_the_middle_ends_its_connection_and_its_tas
         await peer.until_closed()
 
     async with serving(read_a_little) as server:
-        transport = AiohttpTransport()
+        transport = made()
         before = asyncio.all_tasks()
         body = io.BytesIO(b"x" * 20_000_000).getvalue()
         sending = asyncio.create_task(transport.send(request(server.url(), "PUT", body)))
@@ -103,7 +103,7 @@ async def test_an_upload_cancelled_in_the_middle_ends_its_connection_and_its_tas
 
 async def test_a_time_out_of_the_caller_in_the_same_moment_is_the_caller_s() -> None:
     async with serving(answer_in_pieces) as server:
-        transport = AiohttpTransport()
+        transport = made()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
                 await transport.send(request(server.url()))

@@ -1,0 +1,369 @@
+"""What the fast transport does beyond what all transports do."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from ringme_async.errors import (
+    ConnectError,
+    InvalidRequest,
+    ResponseLost,
+    ResponseTooLarge,
+    TransportTimeout,
+)
+from ringme_async.transports import Headers, Request, Timeouts, httptools
+from ringme_async.transports.httptools import HttptoolsTransport
+from ringme_async.transports.wire import Answer
+from tests.transports import certificates
+from tests.transports.sending import assert_harmless, failure_of, request
+from tests.wire import Peer, WireServer, answer, chunked, serving
+
+WITHOUT_THE_EXTRA = """
+import sys
+sys.modules["httptools"] = None  # As if it were not installed.
+try:
+    from ringme_async.transports.httptools import HttptoolsTransport
+except ImportError as error:
+    print(error)
+"""
+WITH_A_BROKEN_EXTRA = """
+import sys
+sys.modules["httptools.parser"] = None
+try:
+    from ringme_async.transports.httptools import HttptoolsTransport
+except ModuleNotFoundError as error:
+    print(error.name)
+"""
+
+
+@asynccontextmanager
+async def fast(**settings: object) -> AsyncIterator[HttptoolsTransport]:
+    transport = HttptoolsTransport(**settings)  # type: ignore[arg-type]
+    try:
+        yield transport
+    finally:
+        await transport.aclose()
+
+
+def said_by(program: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    ).stdout.strip()
+
+
+def test_the_extra_is_named_where_it_is_missing() -> None:
+    assert said_by(WITHOUT_THE_EXTRA) == (
+        "HttptoolsTransport needs more than is installed; "
+        "install it with: pip install 'ringme-async[fast]'"
+    )
+
+
+def test_another_module_that_is_missing_is_named_itself() -> None:
+    assert said_by(WITH_A_BROKEN_EXTRA) == "httptools.parser"
+
+
+def test_a_transport_shows_whether_it_is_open_and_no_secret() -> None:
+    transport = HttptoolsTransport(proxy="http://user:s3cret@proxy.example.com:3128")
+
+    assert repr(transport) == "<HttptoolsTransport: open>"
+    asyncio.run(transport.aclose())
+    assert repr(transport) == "<HttptoolsTransport: closed>"
+
+
+def test_a_transport_keeps_to_the_loop_that_it_was_used_on() -> None:
+    async def use(transport: HttptoolsTransport) -> None:
+        async with serving(answer()) as server:
+            await transport.send(request(server.url()))
+
+    transport = HttptoolsTransport()
+    asyncio.run(use(transport))
+    with pytest.raises(RuntimeError, match="belongs to another event loop"):
+        asyncio.run(use(transport))
+    asyncio.run(transport.aclose())
+
+
+async def test_a_connection_that_lay_unused_for_long_is_not_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(answer(b"hello")) as server, fast() as transport:
+        await transport.send(request(server.url()))
+        monkeypatch.setattr(httptools, "_KEPT", -1.0)
+        await transport.send(request(server.url()))
+        while server.open_connections > 1:
+            await asyncio.sleep(0)
+
+    assert server.connections == 2
+
+
+async def test_bytes_that_nobody_asked_for_end_an_unused_connection() -> None:
+    said_more = asyncio.Event()
+
+    async def say_more(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(b"hello"))
+        await said_more.wait()
+        await peer.send(answer(b"not for you"))
+        await peer.until_closed()
+
+    async with serving(say_more) as server, fast() as transport:
+        await transport.send(request(server.url()))
+        said_more.set()
+        await server.idle.wait()
+        response = await transport.send(request(server.url()))
+
+    assert response.body == b"hello"
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("more", [b"no HTTP", answer(b"not for you", "X-One: 1")])
+async def test_what_follows_an_answer_at_once_is_never_its_own(more: bytes) -> None:
+    async with serving(answer(b"hello") + more) as server, fast() as transport:
+        responses = [await transport.send(request(server.url())) for _ in range(2)]
+
+    assert [(answer.body, answer.headers.get("x-one")) for answer in responses] == [
+        (b"hello", None)
+    ] * 2
+    assert server.connections == 2
+
+
+def test_an_answer_that_has_ended_takes_in_no_more() -> None:
+    taken = Answer("http://pbx.example.com/", 1_000, bodiless=False)
+    taken.feed(answer(b"hello"))
+    assert taken.reusable
+    taken.feed(b"more")
+
+    assert taken.response().body == b"hello"
+    assert not taken.reusable
+
+
+def test_an_answer_that_has_failed_takes_in_no_more() -> None:
+    taken = Answer("http://pbx.example.com/", 4, bodiless=False)
+    taken.feed(chunked(b"hello", b"hello"))
+
+    with pytest.raises(ResponseTooLarge):
+        taken.response()
+
+
+async def test_bytes_after_an_answer_to_head_end_its_connection() -> None:
+    async def say_more(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(b"hello"))
+        await peer.until_closed()
+
+    async with serving(say_more) as server, fast() as transport:
+        response = await transport.send(request(server.url(), "HEAD"))
+        await server.idle.wait()
+
+    assert response.body == b""
+
+
+async def test_an_answer_that_ends_the_connection_is_taken_at_its_word() -> None:
+    async with serving(answer(b"hello", "Connection: close")) as server, fast() as transport:
+        for _ in range(2):
+            await transport.send(request(server.url()))
+
+    assert server.connections == 2
+
+
+async def test_closing_ends_what_is_under_way() -> None:
+    asked = asyncio.Event()
+
+    async def keep_silent(peer: Peer) -> None:
+        await peer.request()
+        asked.set()
+        await peer.until_closed()
+
+    async with serving(keep_silent) as server:
+        transport = HttptoolsTransport()
+        sending = asyncio.create_task(failure_of(transport, request(server.url())))
+        await asked.wait()
+        await transport.aclose()
+        error = await sending
+
+    assert type(error) is ResponseLost
+    assert error.sent
+
+
+async def test_closing_ends_what_is_still_connecting() -> None:
+    async def keep_silent(peer: Peer) -> None:
+        await peer.until_closed()
+
+    async with serving(keep_silent) as server:
+        transport = HttptoolsTransport()
+        asked = request(f"https://127.0.0.1:{server.port}/")
+        sending = asyncio.create_task(failure_of(transport, asked))
+        while not server.connections:
+            await asyncio.sleep(0)
+        await transport.aclose()
+        error = await sending
+        await server.idle.wait()
+
+    assert type(error) is ConnectError
+    assert "the transport was closed" in str(error)
+
+
+async def test_a_query_needs_no_path() -> None:
+    async with serving(answer()) as server, fast() as transport:
+        await transport.send(Request("GET", f"http://127.0.0.1:{server.port}?q=1#part"))
+
+    assert server.requests[0].startswith(b"GET /?q=1 HTTP/1.1\r\n")
+
+
+async def test_the_framing_is_the_transport_s_own() -> None:
+    fields = {"Content-Length": "5", "Transfer-Encoding": "chunked", "Host": "elsewhere"}
+    async with serving(answer()) as server, fast() as transport:
+        await transport.send(Request("PUT", server.url(), Headers(fields), b"{}"))
+
+    head = server.requests[0].lower()
+    assert b"content-length: 2\r\n" in head
+    assert b"chunked" not in head
+    assert b"elsewhere" not in head
+
+
+@pytest.mark.parametrize(
+    ("url", "fields"),
+    [
+        ("http://user:s3cret@127.0.0.1/", {}),
+        ("http://127.0.0.1/a b", {}),
+        ("http://127.0.0.1/\u044f", {}),
+        ("http://127.0.0.1/\r\nX: y", {}),
+        ("http://[::1/", {}),
+        ("http://127.0.0.1/", {"X One": "1"}),
+        ("http://127.0.0.1/", {"X-One": "\ud800"}),
+        ("http://127.0.0.1/", {"X-One": "1\n2"}),
+    ],
+)
+async def test_what_cannot_be_spelled_is_refused(url: str, fields: dict[str, str]) -> None:
+    async with fast() as transport:
+        with pytest.raises(InvalidRequest) as caught:
+            await transport.send(Request("GET", url, Headers(fields)))
+
+    assert_harmless(caught.value)
+
+
+async def test_a_head_without_end_is_no_http() -> None:
+    async def pour(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            await peer.send(b"X-One: " + b"1" * 65_536)
+
+    async with serving(pour) as server, fast() as transport:
+        error = await failure_of(transport, request(server.url()))
+        await server.idle.wait()
+
+    assert type(error) is ResponseLost
+    assert "is not HTTP" in str(error)
+
+
+async def test_fields_after_a_body_in_chunks_are_passed_over() -> None:
+    data = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"5\r\nhello\r\n0\r\nX-RateLimit-Remaining: 0\r\n\r\n"
+    )
+    async with serving(data) as server, fast() as transport:
+        response = await transport.send(request(server.url()))
+
+    assert response.body == b"hello"
+    assert "x-ratelimit-remaining" not in response.headers
+
+
+async def relay(peer: Peer, server: WireServer) -> None:
+    """Be a proxy that opens the way it is asked for, whatever its name, to one server."""
+    asked = await peer.request()
+    assert asked.startswith(b"CONNECT pbx.example.com:443 HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic dXNlcjpzM2NyZXQ=\r\n" in asked
+    assert b"Bearer" not in asked
+    await peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+
+    async def back() -> None:
+        while data := await reader.read(65_536):
+            await peer.send(data)
+
+    answering = asyncio.create_task(back())
+    try:
+        while data := await peer.reader.read(65_536):
+            writer.write(data)
+    finally:
+        answering.cancel()
+        await asyncio.wait([answering])
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def behind_a_proxy(
+    script: bytes, *names: str, seconds: float = 5.0
+) -> AsyncIterator[tuple[HttptoolsTransport, Request]]:
+    """Stand before a proxy, behind which a server shows a certificate of these names, or none."""
+    shown = certificates.of_server(*names) if names else None
+
+    async def silent(peer: Peer) -> None:
+        await peer.until_closed()
+
+    async with serving(script if names else silent, tls=shown) as server:
+
+        async def through(peer: Peer) -> None:
+            await relay(peer, server)
+
+        async with serving(through) as proxy:
+            url = f"http://user:s3cret@127.0.0.1:{proxy.port}"
+            async with fast(proxy=url, ssl=certificates.of_client()) as transport:
+                timeouts = Timeouts(connect=seconds, attempt=5.0)
+                yield transport, request("https://pbx.example.com/", timeouts=timeouts)
+            await proxy.idle.wait()
+
+
+async def test_a_request_in_tls_goes_through_the_proxy_s_tunnel() -> None:
+    async with behind_a_proxy(answer(b"hello"), "pbx.example.com") as (transport, asked):
+        bodies = [(await transport.send(asked)).body for _ in range(2)]
+
+    assert bodies == [b"hello", b"hello"]
+
+
+async def test_a_server_behind_a_proxy_has_to_prove_who_it_is() -> None:
+    async with behind_a_proxy(answer(), "elsewhere.example.com") as (transport, asked):
+        error = await failure_of(transport, asked)
+
+    assert type(error) is ConnectError
+    assert not error.sent
+    assert "mismatch" in str(error)
+
+
+async def test_a_handshake_that_stalls_behind_a_proxy_times_out_as_not_sent() -> None:
+    async with behind_a_proxy(answer(), seconds=0.1) as (transport, asked):
+        error = await failure_of(transport, asked)
+
+    assert type(error) is TransportTimeout
+    assert not error.sent
+
+
+async def sent_through(proxy: str) -> None:
+    async with fast(proxy=proxy) as transport:
+        await transport.send(request("http://pbx.example.com/"))
+
+
+async def test_a_user_without_a_password_opens_a_proxy_too() -> None:
+    async with serving(answer(b"hello")) as proxy:
+        url = f"http://us%40er@127.0.0.1:{proxy.port}"
+        await sent_through(url)
+
+    assert b"Proxy-Authorization: Basic dXNAZXI6\r\n" in proxy.requests[0]
+
+
+async def test_a_proxy_without_a_user_is_told_of_none() -> None:
+    async with serving(answer(b"hello")) as proxy:
+        await sent_through(f"http://127.0.0.1:{proxy.port}")
+
+    assert b"proxy-authorization" not in proxy.requests[0].lower()
