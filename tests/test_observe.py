@@ -18,7 +18,6 @@ from ringme_async.observe import (
     Woken,
 )
 
-
 URL = "https://pbx.example.com/api/ver1.0/client/12/client/"
 
 
