@@ -54,6 +54,14 @@ async def test_a_host_that_asks_to_wait_longer_fails_the_call_at_once() -> None:
     assert_keeps(told_by(error), "s3cret-of-app", "t0ken")
 
 
+async def test_however_long_the_host_asks_the_call_fails_so_and_at_once() -> None:
+    async with ringme_over(refusal(503, retry_after="3600")) as ringme:
+        error = await too_late(ringme, 60)
+
+    assert now() == 0.0
+    assert isinstance(error.__cause__, ServerError)
+
+
 async def test_a_call_with_more_time_goes_on_with_the_same_login() -> None:
     transport = ScriptedTransport([record(id=12)], [WAIT_20, token()])
     async with RingMe(URL, auth=APP, transport=transport, retry=RetryPolicy(base=0.0)) as ringme:

@@ -26,9 +26,6 @@ from ringme_async.version import USER_AGENT
 __all__ = ["TokenEndpoint", "TokenHost"]
 
 TOKEN_PATH = "/oauth/token"
-LONGEST_PAUSE = 30.0
-"""Seconds; a host that asks for a longer wait gets none: the error is of more use to the caller."""
-
 _HEADERS = Headers(
     {
         "accept": "application/json",
@@ -55,6 +52,9 @@ class TokenEndpoint:
     JSON object (a proxy's page, a body cut short) are tried again. The word of the server itself is
     not: an OAuth error, any other 4xx, JSON without a bearer token. A redirect is refused, because
     following it would hand the secret to another place.
+
+    A wait that the host asks for (``Retry-After``, up to a day) is kept: who cannot wait so long is
+    told by ``on_delay``, and leaves.
 
     Args:
         transport: What sends the requests.
@@ -146,8 +146,7 @@ class TokenEndpoint:
         again = isinstance(error, ServerError) or self._retry.retryable(error, idempotent=True)
         if not again or attempts >= self._retry.attempts:
             return None
-        pause = self._retry.delay(error, retry=attempts)
-        return pause if pause <= max(LONGEST_PAUSE, self._retry.cap) else None
+        return self._retry.delay(error, retry=attempts)
 
 
 @frozen

@@ -13,6 +13,9 @@ from ringme_async.errors import DeadlineExceeded, RingMeError
 
 __all__ = ["Flight", "Patience"]
 
+KEPT_FOR_NOBODY = 60.0
+"""Seconds for which a login that nobody can wait for keeps others from starting a fresh one."""
+
 
 @define(eq=False)
 class Patience:
@@ -38,10 +41,19 @@ class Flight:
     exception of a future or a task: one that nobody fetched would be reported at exit.
 
     Between two attempts, those whose deadline comes before the next one are sent away at once. The
-    flight outlives them up to there: a fresh one would not know of the pause that the host wants.
+    flight outlives them up to there, but no longer than a minute: a fresh one would not know of the
+    pause that the host wants.
     """
 
-    __slots__ = ("_resumes_at", "_sent_away", "_trouble", "_waiters", "outcome", "task")
+    __slots__ = (
+        "_kept_until",
+        "_resumes_at",
+        "_sent_away",
+        "_trouble",
+        "_waiters",
+        "outcome",
+        "task",
+    )
 
     task: asyncio.Task[None]
     """Set when it has been made, which may be after it has landed."""
@@ -51,7 +63,7 @@ class Flight:
         # In the order they came, in which they are woken. None sends a waiter away.
         self._waiters: dict[asyncio.Future[Token | Exception | None], Patience] = {}
         self._trouble: RingMeError | None = None
-        self._resumes_at = -math.inf
+        self._resumes_at = self._kept_until = -math.inf
         self._sent_away = False
 
     @property
@@ -59,7 +71,7 @@ class Flight:
         """Is it still under way, for nobody?"""
         if self.outcome is not None or self._waiters:
             return False
-        return not (self._sent_away and _now() < self._resumes_at)
+        return not (self._sent_away and _now() < self._kept_until)
 
     def land(self, outcome: Token | Exception) -> None:
         """Hand the outcome to everybody; once."""
@@ -71,6 +83,7 @@ class Flight:
         """Tell everybody that an attempt has failed, and that the next one is ``pause`` s away."""
         self._trouble = error
         self._resumes_at = _now() + pause
+        self._kept_until = _now() + min(pause, KEPT_FOR_NOBODY)
         for waiter, patience in self._waiters.items():
             if not self._is_awaited_by(patience):
                 _wake(waiter, None)

@@ -177,19 +177,17 @@ async def test_the_wait_that_the_server_asks_for_is_kept() -> None:
     assert host.starts == pytest.approx([0.0, 12.0])
 
 
-async def test_a_wait_of_half_a_minute_is_kept_and_a_longer_one_ends_it_at_once() -> None:
-    host = Host(script(answer(429, **{"retry-after": "30"}), answer(503, **{"retry-after": "31"})))
-    with pytest.raises(ServerError) as caught:
-        await post(host)
-    assert now() == pytest.approx(30.0)
-    assert caught.value.headers["retry-after"] == "31"
-    assert caught.value.attempts == 2
+@pytest.mark.parametrize("seconds", [30, 100, 86_400])
+async def test_however_long_a_wait_the_server_asks_for_it_is_kept_and_told(seconds: int) -> None:
+    host = Host(script(answer(429, **{"retry-after": str(seconds)}), token_answer("t")))
+    told: list[tuple[RingMeError, float]] = []
 
+    await endpoint_over(host).post(ORIGIN, FORM, lambda *delay: told.append(delay))
 
-async def test_a_policy_with_a_higher_cap_may_wait_longer() -> None:
-    host = Host(script(answer(503, **{"retry-after": "100"}), token_answer("t")))
-    await post(host, retry=RetryPolicy(base=0.0, cap=100.0))
-    assert host.starts == pytest.approx([0.0, 100.0])
+    assert host.starts == pytest.approx([0.0, seconds])
+    ((error, pause),) = told
+    assert isinstance(error, Busy)
+    assert (error.attempts, pause) == (1, pytest.approx(seconds))
 
 
 async def test_a_transport_that_never_answers_is_given_up_by_the_attempt() -> None:

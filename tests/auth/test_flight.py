@@ -110,6 +110,21 @@ async def test_the_pause_that_the_host_asked_for_is_kept_when_all_have_been_sent
     assert host.starts == [0.0, 20.0]
 
 
+async def test_a_pause_for_nobody_is_kept_for_a_minute_at_most() -> None:
+    wait_an_hour = answer(503, **{"retry-after": "3600"})
+    host = Host(script(wait_an_hour, token_answer("t")))
+    endpoint, store = endpoint_over(host), TokenStore()
+    await sent_away(store, endpoint, 5)
+    await asyncio.sleep(59)
+    await sent_away(store, endpoint, 5)
+    await asyncio.sleep(1)
+    await sent_away(store, endpoint, 5)
+    assert len(host.requests) == 1
+
+    assert (await store.get(KEY, endpoint, patient(5))).value == "t"
+    assert host.starts == [0.0, 60.0]
+
+
 async def test_a_pause_that_ends_with_the_deadline_is_waited_for() -> None:
     endpoint, store = endpoint_over(Host(script(WAIT_20, token_answer("t")))), TokenStore()
 
