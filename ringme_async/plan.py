@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypedDict, overload
+from typing import Any, Final, Literal, overload
 
-import msgspec
 from attrs import field, frozen
 
 from ringme_async.bulk import BulkRun, Concurrency, Failed, NotAttempted
@@ -16,13 +15,12 @@ from ringme_async.errors import Conflict, InvalidRequest, NotApplied, one_line
 from ringme_async.frozen import JSON, same_json
 from ringme_async.geo import GeoList, is_geo_list
 from ringme_async.models import WRITABLE, Client, ClientUpdate
-from ringme_async.tenant import Tenant, Who, client_id_in_path
-from ringme_async.wording import shown
+from ringme_async.tenant import Tenant, Who
 
 __all__ = ["Applied", "FieldChange", "Plan", "PlannedChange"]
 
-_FORMAT: Final = "ringme-plan"
-_VERSION: Final = 2
+FORMAT: Final = "ringme-plan"
+VERSION: Final = 2
 _LONGEST_IN_A_MESSAGE: Final = 100
 
 
@@ -109,7 +107,7 @@ class PlannedChange:
                     f" and is {_told(now)} now; nothing was sent"
                 )
             left[change.field] = change.after
-        return _update_of(left)
+        return update_of(left)
 
     def check(self, client: Client) -> None:
         """Compare the record that a PUT returned with the wish.
@@ -221,7 +219,7 @@ class Plan(Sequence[PlannedChange]):
             }
             for change in self.changes
         ]
-        return {_FORMAT: _VERSION, "as_wished": self.as_wished, "changes": changes}
+        return {FORMAT: VERSION, "as_wished": self.as_wished, "changes": changes}
 
     @overload
     def __getitem__(self, index: int) -> PlannedChange: ...
@@ -268,71 +266,6 @@ def _title(client_id: object, name: str | None) -> str:
     return f"client {client_id}" + (f" ({_printed(name)})" if name else "")
 
 
-_SavedField = TypedDict("_SavedField", {"from": Any, "to": Any})
-
-
-class _SavedChange(TypedDict):
-    id: int
-    tenant: str | None
-    base_url: str | None
-    fields: dict[str, _SavedField]
-
-
-_Head = TypedDict("_Head", {"ringme-plan": int})
-_SavedPlan = TypedDict(
-    "_SavedPlan", {"ringme-plan": Literal[2], "as_wished": int, "changes": list[_SavedChange]}
-)
-
-
-def load_changes(
-    path: str | Path, tenants: Iterable[Tenant]
-) -> tuple[tuple[PlannedChange, ...], int]:
-    """Read what ``Plan.save`` wrote, and find the tenants that it names.
-
-    Returns:
-        The changes, and how many clients were as wished.
-
-    Raises:
-        InvalidRequest: The file is no plan, or names a tenant that is not given.
-    """
-    by_name = {tenant.name: tenant for tenant in tenants if tenant.name is not None}
-    try:
-        text = Path(path).read_bytes()
-        if msgspec.json.decode(text, type=_Head)[_FORMAT] == 1:
-            raise InvalidRequest(
-                f"{Path(path).name} does not say for which host it was made, as it was saved by an"
-                " older version; make the plan anew"
-            )
-        plan = msgspec.json.decode(text, type=_SavedPlan)
-    except (msgspec.DecodeError, RecursionError) as error:
-        flaw = one_line(str(error))
-    else:
-        changes = tuple(
-            _loaded(number, change, by_name) for number, change in enumerate(plan["changes"], 1)
-        )
-        return changes, plan["as_wished"]
-    raise InvalidRequest(f"{Path(path).name} is no plan of version {_VERSION}: {flaw}")
-
-
-def _loaded(number: int, change: _SavedChange, by_name: Mapping[str, Tenant]) -> PlannedChange:
-    client_id_in_path(change["id"])
-    fields = tuple(
-        FieldChange(name, values["from"], values["to"]) for name, values in change["fields"].items()
-    )
-    _update_of({item.field: item.after for item in fields})
-    who = _whose(number, change["id"], change["tenant"], by_name)
-    return PlannedChange(who, change["id"], fields, change["base_url"])
-
-
-def _whose(number: int, client_id: int, name: str | None, by_name: Mapping[str, Tenant]) -> Who:
-    if name is None:
-        return client_id
-    tenant = by_name.get(name)
-    if tenant is None:
-        raise InvalidRequest(f"change {number} of the plan is for {shown(name)}: no such tenant")
-    return resolved(tenant, client_id)
-
-
 def resolved(who: Who, client_id: int) -> Who:
     """Name the same client by the id that the server told."""
     if not isinstance(who, Tenant):
@@ -340,7 +273,12 @@ def resolved(who: Who, client_id: int) -> Who:
     return Tenant(client_id, auth=who.auth, base_url=who.base_url, name=who.name)
 
 
-def _update_of(fields: Mapping[str, JSON]) -> ClientUpdate:
+def update_of(fields: Mapping[str, JSON]) -> ClientUpdate:
+    """Make the update that sets these fields, in wire form.
+
+    Raises:
+        InvalidRequest: One of them is malformed.
+    """
     named: dict[str, Any] = {name: fields[name] for name in fields if name in WRITABLE}
     extra = {name: value for name, value in fields.items() if name not in WRITABLE}
     return ClientUpdate(**named, extra=extra)

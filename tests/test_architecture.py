@@ -24,6 +24,7 @@ LAYERS = (
     {"front"},
     {"ringme"},
     {"resources"},
+    {"plan_file"},
     {"plan"},
     {"bulk", "dispatch", "codec", "environment"},
     {"tenant"},

@@ -15,7 +15,8 @@ from ringme_async.codec import decode_client, encode_update
 from ringme_async.dispatch import Call, Dispatcher, OnQuota
 from ringme_async.errors import InvalidRequest
 from ringme_async.models import Client, ClientUpdate
-from ringme_async.plan import Applied, Plan, PlannedChange, load_changes, resolved
+from ringme_async.plan import Applied, Plan, PlannedChange, resolved
+from ringme_async.plan_file import load_changes
 from ringme_async.resources.addressing import Addressing
 from ringme_async.resources.jobs import ApplyJob, CallJob
 from ringme_async.tenant import Tenant, Who
