@@ -205,9 +205,12 @@ class TestValidation:
         with pytest.raises(InvalidRequest, match="random"):
             RetryPolicy(random=0.5)  # type: ignore[arg-type]
 
-    @pytest.mark.parametrize("least", [{"attempts": 1}, {"base": 0}, {"cap": 0.0}])
-    def test_the_least_values_are_fine(self, least: dict[str, int]) -> None:
-        RetryPolicy(**least)  # type: ignore[arg-type]
+    @pytest.mark.parametrize(
+        "outermost",
+        [{"attempts": 1}, {"base": 0}, {"cap": 0.0}, {"base": 86_400.0}, {"cap": 86_400}],
+    )
+    def test_the_least_and_the_largest_values_are_fine(self, outermost: dict[str, int]) -> None:
+        RetryPolicy(**outermost)  # type: ignore[arg-type]
 
     def test_policies_compare_and_show_without_their_source_of_chance(self) -> None:
         assert RetryPolicy(random=lambda: 0.0) == RetryPolicy(random=lambda: 1.0)
