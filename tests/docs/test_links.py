@@ -43,3 +43,8 @@ def test_every_page_is_in_a_table_of_contents() -> None:
             entries = [line for line in block.splitlines() if line and not line.startswith(":")]
             listed |= {(page.parent / f"{entry}.md").resolve() for entry in entries}
     assert {page for page in PAGES if page.is_relative_to(DOCS)} == listed
+
+
+def test_the_guides_name_every_example() -> None:
+    told = re.findall(r"^\| `(\w+\.py)` \|", (DOCS / "howto" / "index.md").read_text("utf-8"), re.M)
+    assert sorted(told) == sorted(path.name for path in (ROOT / "examples").glob("*.py"))
