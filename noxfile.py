@@ -16,7 +16,7 @@ nox.needs_version = ">=2026.10.20"
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
-EXTRAS = ".[cli,fake,mirror,otel]"
+EXTRAS = ".[cli,fake,fast,mirror,otel]"
 
 nox.options.default_venv_backend = "uv|virtualenv"
 # An interpreter that is not there is skipped, on a build machine too, and never downloaded.
@@ -109,6 +109,15 @@ def coverage(session: nox.Session) -> None:
     """The tests, every branch of the package covered."""
     install(session, "test")
     run_tests_strictly(session)
+
+
+@nox.session
+def scale(session: nox.Session) -> None:
+    """The tests of large runs at their full size; they take minutes."""
+    install(session, "test")
+    session.env["RINGME_ASYNC_FULL_SCALE"] = "1"
+    large = ("tests/bulk/test_scale.py", "tests/standin/test_against_standin_bulk.py")
+    session.run("python", "-m", "pytest", *large, *session.posargs)
 
 
 @nox.session(python=PYTHONS)

@@ -20,6 +20,7 @@ SLOW = {
     "cli",
     "docs",
     "test_quota_simulation.py",
+    "test_scale.py",
     "test_examples.py",
     "test_plugin.py",
 }

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 __all__ = ["Pace", "Progress"]
 
-HeldBy = Literal["consumer", "logins", "concurrency", "outage", "quota", "input"]
+HeldBy = Literal["consumer", "logins", "concurrency", "outage", "quota", "fairness", "input"]
 
 _WINDOW: Final = 10.0
 _BETWEEN_LOOKS: Final = 0.1
@@ -70,7 +70,11 @@ class Progress:
 
     @property
     def held_by(self) -> HeldBy:
-        """The limit that the run is at: what would have to be more for it to go faster."""
+        """The limit that the run is at: what would have to be more for it to go faster.
+
+        ``"fairness"`` is what one tenant, credential or host may have of the slots, which is little
+        at the start of a run, when nobody is known to answer.
+        """
         if self.unread >= self.concurrency:
             return "consumer"
         if self.waiting_for_login * 2 > self.in_flight:
@@ -79,7 +83,9 @@ class Progress:
             return "concurrency"
         if self.hosts_down:
             return "outage"
-        return "quota" if self.parked else "input"
+        if self.parked > self.waiting:
+            return "quota"
+        return "fairness" if self.waiting else "input"
 
 
 @define(eq=False)

@@ -19,7 +19,7 @@ V = TypeVar("V")
 _MOST_FAILURES = 1_000
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class BulkSummary:
     """The counts of a run, and its first 1,000 failures.
 
@@ -73,13 +73,16 @@ class BulkSummary:
         if self.counts["not_attempted"]:
             parts.append(f"{self.counts['not_attempted']} not attempted")
         if self.retried:
-            parts.append(f"{self.retried} retries")
+            parts.append("1 retry" if self.retried == 1 else f"{self.retried} retries")
         if not self.complete:
             parts.append("the input was not read to its end")
         return ", ".join(parts)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.summary()}>"
 
-@frozen(eq=False)
+
+@frozen(eq=False, repr=False)
 class BulkReport(BulkSummary, Sequence[Outcome[V]], Generic[V]):
     """Every outcome of a run, in input order."""
 

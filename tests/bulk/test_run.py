@@ -657,8 +657,14 @@ async def test_a_report_says_in_one_line_how_it_went(world: World) -> None:
 
     report = await BulkRun(range(4), make)
 
-    assert report.summary() == "3 of 4 done, 1 failed (ResponseLost 1), 1 retries"
+    assert report.summary() == "3 of 4 done, 1 failed (ResponseLost 1), 1 retry"
     assert report.counts == {"done": 3, "ResponseLost": 1, "not_attempted": 0}
+
+
+async def test_a_report_is_shown_in_short(world: World) -> None:
+    report = await BulkRun(range(2_000), scripted(world, lambda _: [ResponseLost("cut off")]))
+
+    assert repr(report) == "<BulkReport: 0 of 2000 done, 2000 failed (ResponseLost 2000)>"
 
 
 async def test_a_report_tells_of_what_was_not_attempted(world: World) -> None:

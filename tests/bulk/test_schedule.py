@@ -332,6 +332,24 @@ class TestProgress:
             assert run.progress.waiting_for_login == 2
             assert run.progress.held_by == "logins"
 
+    async def test_names_the_share_of_a_tenant_as_the_limit(self, world: World) -> None:
+        make = scripted(world, tenant_key="one", quota_key="one")
+        async with BulkRun(range(1_000), make, concurrency=64) as run:
+            for _ in range(500):
+                await anext(run)
+                assert run.progress.held_by == "fairness"
+
+    async def test_names_fairness_as_the_limit_while_slots_are_still_earned(
+        self, world: World
+    ) -> None:
+        make = scripted(world, quota_key="dealer")
+        async with BulkRun(range(1_000), make, concurrency=64) as run:
+            await anext(run)
+            assert run.progress.held_by == "fairness"
+            for _ in range(300):
+                await anext(run)
+            assert run.progress.held_by == "concurrency"
+
     async def test_names_the_input_as_the_limit(self, world: World) -> None:
         async with BulkRun([1], scripted(world)) as run:
             await asyncio.sleep(0)

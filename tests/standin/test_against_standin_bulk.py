@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from ringme_async.auth import ClientCredentials
 from ringme_async.bulk import Done, Failed
 from ringme_async.models import ClientUpdate
 from ringme_async.tenant import Tenant
+from tests.scale import full_scale, is_full_scale
 
 from .checks import Json, assert_tells_no_secret, guarded, sdk
 
@@ -138,3 +142,71 @@ async def test_tokens_that_die_by_chance_cost_no_value() -> None:
         report = await ringme.clients.get_many(range(1, 1001), concurrency=64)
 
     assert sum(outcome.ok for outcome in report) == 1000
+
+
+async def read_by_a_process_of_its_own(tenants: int) -> Json:
+    """Read tenants in a fresh process, hold it to the stand-in's books, and give what it told."""
+    config = {
+        "tenants": {"range": [1, tenants]},
+        "blocked": {"divisible_by": 1009},
+        "rules": [{"tenants": {"divisible_by": 997}, "do": "503"}],
+        "faults": FAULTS,
+    }
+    program = Path(__file__).with_name("scale_client.py")
+    async with guarded(config) as server:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(program), server.base_url, str(tenants)),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+        books = await server.books(tenants="failed")
+    told: Json = json.loads(output)
+    assert told["complete"]
+    assert told["once"] == tenants
+    assert told["mixed_up"] == 0
+    assert set(told["failed"]) == set(books["tenants"])
+    assert sum(books["faults"].values()) >= 0.04 * tenants
+    return told
+
+
+async def test_ten_times_as_many_tenants_take_no_more_memory() -> None:
+    most = full_scale(100_000, scaled=20_000)
+
+    few = await read_by_a_process_of_its_own(most // 10)
+    many = await read_by_a_process_of_its_own(most)
+
+    assert many["peak_kilobytes"] - few["peak_kilobytes"] <= 10 * 1024
+
+
+@pytest.mark.skipif(not is_full_scale(), reason="takes minutes; nox -s scale runs it")
+@pytest.mark.parametrize("ceiling", [100, 10])
+async def test_twenty_applications_are_read_to_the_last_request_of_every_hour(
+    ceiling: int,
+) -> None:
+    apps, reads = 20, 250
+    own = {"tenants": {"range": [1, apps]}, "ceiling": ceiling}
+    config = {"own_applications": own, "window_seconds": 10.0, "latency": [0.05, 0.1]}
+    tenants = [
+        Tenant(auth=ClientCredentials(f"app-{number}", f"secret-{number}"), name=f"t{number}")
+        for number in range(1, apps + 1)
+        for _ in range(reads)
+    ]
+    peak = 0
+    async with (
+        guarded(config) as server,
+        sdk(server, None) as ringme,
+        ringme.clients.get_many(tenants, concurrency=64) as run,
+    ):
+        async for outcome in run:
+            assert outcome.ok
+            peak = max(peak, run.progress.in_flight)
+        books = await server.books()
+
+    assert run.report.counts == {"done": apps * reads, "not_attempted": 0}
+    assert books["total"]["refused"] == {}
+    first: dict[int, int] = {}
+    for window in books["windows"]:
+        first.setdefault(window["client"], window["counted"])
+    assert first == dict.fromkeys(range(1, apps + 1), ceiling)
+    if ceiling == 100:
+        assert peak >= 32
