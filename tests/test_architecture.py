@@ -189,7 +189,7 @@ def test_what_is_asked_of_the_front_door_without_being_public_is_not_there() -> 
 
 def test_importing_the_package_imports_no_extra_and_nothing_beside_the_core() -> None:
     loaded = loaded_by("from ringme_async import RingMe")
-    unwanted = {"rich", "cyclopts", "sqlalchemy", "pytest", "pyreqwest", "opentelemetry"}
+    unwanted = {"rich", "cyclopts", "sqlalchemy", "pytest", "httptools", "opentelemetry"}
     unwanted |= {f"ringme_async.{room}" for room in BESIDE}
     assert "ringme_async.ringme" in loaded
     assert unwanted.isdisjoint(loaded)

@@ -66,8 +66,8 @@ def fast_transport() -> Transport:
 
 
 def logging_observer() -> tuple[Observer, ...]:
-    """Make the observer that logs, writing to a logger that is off, as a library's usually is."""
-    from ringme_async.observers.logging import LoggingObserver  # noqa: PLC0415
+    """Make the observer that logs."""
+    from ringme_async.observers import LoggingObserver  # noqa: PLC0415
 
     return (LoggingObserver(),)
 

@@ -1,0 +1,193 @@
+"""What the SDK costs by itself, over a transport in memory: each look in a process of its own.
+
+Prints what it found, as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import resource
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+from statistics import fmean
+
+from benchmarks.work import RECORD, TOKEN
+from ringme_async import (
+    BearerToken,
+    ClientCredentials,
+    InMemoryTransport,
+    LoginLimit,
+    Request,
+    Response,
+    RingMe,
+    Tenant,
+)
+
+Found = dict[str, float]
+
+HOST = "https://pbx.example.com"
+QUOTA = {
+    "content-type": "application/json",
+    "x-ratelimit-limit": "1000000000",
+    "x-ratelimit-remaining": "999999999",
+    "x-ratelimit-reset": "3599",
+}
+READY = Response(200, QUOTA, RECORD)
+WARM_UP = 2_000
+# How long something short is repeated, in seconds of CPU.
+LONG_ENOUGH = 0.5
+
+
+async def ready(_request: Request) -> Response:
+    """Answer everything with the same response."""
+    return READY
+
+
+async def different(request: Request) -> Response:
+    """Answer with a record that is nobody else's, and give whoever logs in a token of its own."""
+    if request.url.endswith("/oauth/token"):
+        app_id = request.body.partition(b"client_id=")[2].partition(b"&")[0].decode()
+        token = {"access_token": f"token-of-{app_id}", "token_type": "Bearer", "expires_in": 3600}
+        return Response(200, {"content-type": "application/json"}, json.dumps(token).encode())
+    number = request.url.rsplit("/", 3)[1].encode()
+    body = RECORD.replace(b'"id": 12', b'"id": ' + (number if number.isdigit() else b"12"))
+    return Response(200, QUOTA, body)
+
+
+def opened(answer: Callable[[Request], Awaitable[Response]] = ready) -> RingMe:
+    """Open the SDK over memory, everything on; as many may log in as like to."""
+    return RingMe(
+        HOST,
+        auth=BearerToken(TOKEN),
+        transport=InMemoryTransport(answer),
+        login_limit=LoginLimit(per_second=1e9, concurrent=1_000),
+    )
+
+
+def rss() -> float:
+    """Read how much memory the process holds, in bytes; where Linux does not say, the most."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    return float(pages * resource.getpagesize())
+
+
+async def spent_on(count: int, run: Callable[[int], Awaitable[None]]) -> float:
+    """Measure the CPU time of each of ``count``, in microseconds; a few are run over and over."""
+    await run(WARM_UP)
+    gc.collect()
+    runs, began = 0, time.process_time()
+    while runs == 0 or time.process_time() - began < LONG_ENOUGH:
+        await run(count)
+        runs += 1
+    return (time.process_time() - began) / (runs * count) * 1e6
+
+
+async def read_all(ringme: RingMe, whos: Iterable[int | Tenant]) -> None:
+    """Stream records and keep none."""
+    async with ringme.clients.get_many(whos) as run:
+        async for outcome in run:
+            if not outcome.ok:
+                raise RuntimeError(str(outcome))
+
+
+async def share(count: int) -> Found:
+    """Measure the SDK's own share of a call: one by one, in bulk, and streamed."""
+    async with opened() as ringme:
+
+        async def one_by_one(count: int) -> None:
+            for number in range(count):
+                await ringme.clients.get(number)
+
+        async def kept(count: int) -> None:
+            await ringme.clients.get_many(range(count))
+
+        async def streamed(count: int) -> None:
+            await read_all(ringme, range(count))
+
+        return {
+            "get": await spent_on(count, one_by_one),
+            "get_many": await spent_on(count, kept),
+            "get_many, streamed": await spent_on(count, streamed),
+        }
+
+
+async def keeping(count: int) -> Found:
+    """Measure what each record that is kept takes, in bytes."""
+    async with opened(different) as ringme:
+        few = await ringme.clients.get_many(range(WARM_UP))
+        gc.collect()
+        before = rss()
+        report = await ringme.clients.get_many(range(count))
+        gc.collect()
+        return {"bytes": (rss() - before) / len(report.values()), "few": len(few)}
+
+
+async def flat(count: int) -> Found:
+    """Stream records that nobody keeps, and look at the memory on the way."""
+    seen: list[float] = []
+    async with opened(different) as ringme:
+
+        async def numbers() -> AsyncIterator[int]:
+            for number in range(count):
+                if number % max(1, count // 100) == 0:
+                    seen.append(rss())
+                yield number
+
+        async with ringme.clients.get_many(numbers()) as run:
+            async for _ in run:
+                pass
+    tenth = max(1, len(seen) // 10)
+    first, last = fmean(seen[:tenth]), fmean(seen[-tenth:])
+    return {"first_mb": first / 2**20, "last_mb": last / 2**20, "grown_mb": (last - first) / 2**20}
+
+
+async def one_credential(count: int) -> Found:
+    """Measure what a record costs when there are so many of them."""
+    async with opened() as ringme:
+        return {"us": await spent_on(count, lambda count: read_all(ringme, range(count)))}
+
+
+async def own_credentials(count: int) -> Found:
+    """Measure what a record costs when every one has credentials of its own, and so a login."""
+    async with opened(different) as ringme:
+
+        async def run(count: int) -> None:
+            tenants = (
+                Tenant("@me", auth=ClientCredentials(f"app-{number}", "secret"))
+                for number in range(count)
+            )
+            await read_all(ringme, tenants)
+
+        return {"us": await spent_on(count, run)}
+
+
+LOOKS: dict[str, Callable[[int], Awaitable[Found]]] = {
+    "share": share,
+    "keeping": keeping,
+    "flat": flat,
+    "one_credential": one_credential,
+    "own_credentials": own_credentials,
+}
+
+
+def main() -> None:
+    """Read the command line, look and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("look", choices=LOOKS)
+    parser.add_argument("--count", type=int, default=10_000)
+    options = parser.parse_args()
+
+    async def run() -> Found:
+        return await LOOKS[options.look](options.count)
+
+    print(json.dumps(asyncio.run(run())))
+
+
+if __name__ == "__main__":
+    main()
