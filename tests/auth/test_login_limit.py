@@ -226,6 +226,61 @@ async def test_the_interval_counts_from_the_real_start_even_if_the_loop_is_late(
     assert visitors.starts == pytest.approx([0.0, 0.15, 0.2, 0.25])
 
 
+@jumping
+async def test_a_gate_where_somebody_waits_is_not_idle_although_the_loop_is_late() -> None:
+    gate = LoginGate(LoginLimit(per_second=10, concurrent=1))
+    visitors = Visitors(gate)
+    await visitors.visit()
+    waiting = asyncio.create_task(visitors.visit())
+    await settle()
+
+    let_pass(0.2)
+
+    assert not gate.is_idle(now())
+    await waiting
+
+
+@jumping
+async def test_who_comes_between_the_call_and_the_start_of_another_does_not_overtake_it() -> None:
+    visitors = Visitors(LoginGate(LoginLimit(per_second=10, concurrent=100)))
+    loop = asyncio.get_running_loop()
+    come = asyncio.Event()
+
+    async def late() -> None:
+        await come.wait()
+        await visitors.visit("late")
+
+    coming = asyncio.create_task(late())
+    await settle()
+    # Set before the gate's own timer, so that the late one runs right after the other is called.
+    loop.call_at(0.1, come.set)
+    await asyncio.gather(visitors.visit(0), visitors.visit(1), coming)
+
+    assert visitors.order == [0, 1, "late"]
+    assert visitors.starts == pytest.approx([0.0, 0.1, 0.2])
+
+
+@jumping
+async def test_a_gate_is_idle_from_the_moment_on_in_which_the_next_one_may_pass() -> None:
+    gate = LoginGate(LoginLimit(per_second=10))
+    await Visitors(gate).visit()
+
+    assert not gate.is_idle(0.0999)
+    assert gate.is_idle(0.1)
+
+
+@jumping
+async def test_a_gate_where_nobody_waits_sets_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    timers: list[float] = []
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "call_at", lambda when, *_: timers.append(when))
+
+    async with LoginGate(LoginLimit(per_second=10)):
+        pass
+
+    assert timers == []
+
+
 plans = st.lists(
     st.tuples(
         st.sampled_from([0.0, 0.0, 0.0, 0.01, 0.3, 1.0]),  # pause before the next comes
