@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -17,6 +18,11 @@ _LONGEST_HEAD: Final = 2**16
 # What a field of the head counts for beside its length, so that many small ones are too much too.
 _FIELD: Final = 64
 _FRAMES: Final = frozenset({"content-length", "transfer-encoding"})
+
+
+@lru_cache(maxsize=256)
+def _name(name: bytes) -> str:
+    return name.decode("ascii").lower()
 
 
 def words_of(error: BaseException) -> str:
@@ -124,7 +130,7 @@ class Answer:
         """Take a field of the head; those after the body are nobody's business."""
         if self._headers is None:
             text = value.decode("utf-8", "surrogateescape")
-            self._fields[name.decode("ascii").lower()] = text
+            self._fields[_name(name)] = text
             self._head_size += len(name) + len(value) + _FIELD
             if self._head_size > _LONGEST_HEAD:
                 self._fail(self._not_http())

@@ -15,6 +15,7 @@ import pytest
 import ringme_async
 import ringme_async.mirror
 import ringme_async.testing
+import ringme_async.transports.httptools
 from ringme_async import Client, Event, RingMeError, errors, observers
 from ringme_async.cli.app import app
 from ringme_async.cli.codes import ExitCode
