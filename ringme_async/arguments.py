@@ -39,7 +39,7 @@ def seconds_above_zero(name: str, value: object) -> float:
     Raises:
         InvalidRequest: It is no number, or not above 0.
     """
-    if not _is_number(value) or not value > 0:
+    if not is_number(value) or not value > 0:
         raise InvalidRequest(f"{name} must be a number of seconds above 0, not {shown(value)}")
     return value
 
@@ -50,7 +50,7 @@ def seconds_from_zero(name: str, value: object) -> float:
     Raises:
         InvalidRequest: It is no number, is below 0 or has no end.
     """
-    if not _is_number(value) or not 0 <= value < math.inf:
+    if not is_number(value) or not 0 <= value < math.inf:
         raise InvalidRequest(f"{name} must be a number of seconds from 0 up, not {shown(value)}")
     return value
 
@@ -72,7 +72,7 @@ def number_above_zero(name: str, value: object) -> float:
     Raises:
         InvalidRequest: It is none.
     """
-    if not _is_number(value) or not 0 < value < math.inf:
+    if not is_number(value) or not 0 < value < math.inf:
         raise InvalidRequest(f"{name} must be a number above 0, not {shown(value)}")
     return value
 
@@ -110,10 +110,10 @@ def kind_of(value: object) -> str:
     return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    # An integer may be too large to be reckoned with as a float.
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether something is a number that can be reckoned with as a float; infinity is one."""
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and (value <= sys.float_info.max or value == math.inf)
+        and (abs(value) <= sys.float_info.max or abs(value) == math.inf)
     )

@@ -7,6 +7,7 @@ import re
 from attrs import define, field
 from attrs.setters import frozen as never_changed
 
+from ringme_async.arguments import is_number
 from ringme_async.errors import InvalidRequest
 from ringme_async.transports import Headers
 
@@ -35,7 +36,8 @@ class Token:
         headers: Those of a request with it, made once for all of them by whoever sends it.
 
     Raises:
-        InvalidRequest: ``value`` could not stand in a header; the message does not show it.
+        InvalidRequest: ``value`` could not stand in a header, or another argument is of the wrong
+            type; the message does not show it.
     """
 
     value: str = field(repr=False, on_setattr=never_changed)
@@ -49,10 +51,10 @@ class Token:
     def __init__(
         self, value: str, expires_at: float | None = None, refresh_token: str | None = None
     ) -> None:
-        flaw = flaw_in_token(value)
+        flaw = flaw_in_token(value) or _flaw_beside(expires_at, refresh_token)
         if flaw is not None:
             # A traceback may show this frame's locals, and there is no self to show yet.
-            del self, value, refresh_token
+            del self, value, expires_at, refresh_token
             raise InvalidRequest(f"a token {flaw}")
         keep = object.__setattr__
         keep(self, "value", value)
@@ -75,6 +77,14 @@ def flaw_in_token(value: object) -> str | None:
             "must be printable ASCII without spaces around it; this one holds something else,"
             " perhaps a line break"
         )
+    return None
+
+
+def _flaw_beside(expires_at: object, refresh_token: object) -> str | None:
+    if expires_at is not None and not is_number(expires_at):
+        return "needs a number of seconds as its expires_at, or None"
+    if refresh_token is not None and not isinstance(refresh_token, str):
+        return "needs a string as its refresh_token, or None"
     return None
 
 

@@ -71,7 +71,7 @@ class Clients:
             DecodeError: The answer is not what the API promises.
             DeadlineExceeded: The call took longer than its timeout.
         """
-        return await self._dispatcher.run(self._read(who, timeout, on_quota or self._on_quota))
+        return await self._dispatcher.run(self._read(who, timeout, self._quota_rule(on_quota)))
 
     async def update(
         self,
@@ -100,7 +100,7 @@ class Clients:
             InvalidRequest: The id is malformed, or the update names nothing.
             RingMeError: As ``get``; ``maybe_applied`` says whether the change may have been made.
         """
-        call = self._write(who, update, timeout, on_quota or self._on_quota)
+        call = self._write(who, update, timeout, self._quota_rule(on_quota))
         return await self._dispatcher.run(call)
 
     def get_many(
@@ -361,6 +361,9 @@ class Clients:
             on_outage=on_outage,
             host_of=_host_of,
         )
+
+    def _quota_rule(self, on_quota: OnQuota | None) -> OnQuota:
+        return self._on_quota if on_quota is None else on_quota
 
     def _read(self, who: Who, timeout: float | None, on_quota: OnQuota) -> Call[Client]:
         address = self._addressing.of(who)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import pytest
@@ -167,6 +167,27 @@ def test_a_refusal_names_the_field_and_no_frame_of_it_holds_a_secret(
     assert error.__traceback__.tb_next is not None
     ours = error.with_traceback(error.__traceback__.tb_next.tb_next)
     assert_keeps(told_by(ours), SECRET)
+
+
+@pytest.mark.parametrize("when", ["5", True, float("nan"), 10**400, -(10**400)], ids=str)
+def test_a_token_that_ends_at_no_time_is_refused(when: Any) -> None:
+    with pytest.raises(InvalidRequest, match="needs a number of seconds") as caught:
+        Token(SECRET, expires_at=when)
+
+    assert_keeps(told_by(caught.value.with_traceback(None)), SECRET)
+
+
+def test_a_token_whose_refresh_token_is_no_text_is_refused() -> None:
+    refresh: Any = SECRET.encode()
+    with pytest.raises(InvalidRequest, match="needs a string as its refresh_token") as caught:
+        Token("t", refresh_token=refresh)
+
+    assert_keeps(told_by(caught.value.with_traceback(None)), SECRET)
+
+
+@pytest.mark.parametrize("when", [None, 0, 5.5, -1, float("inf")])
+def test_a_token_may_end_at_any_time(when: float | None) -> None:
+    assert Token("t", when, "r").expires_at == when
 
 
 def test_a_token_is_equal_to_itself_only() -> None:

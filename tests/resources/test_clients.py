@@ -123,9 +123,8 @@ async def test_a_timeout_that_is_none_is_refused(ringme: RingMe, timeout: Any) -
         await ringme.clients.get(12, timeout=timeout)
 
 
-async def test_an_unknown_word_for_on_quota_is_refused(ringme: RingMe) -> None:
-    word: Any = "sleep"
-
+@pytest.mark.parametrize("word", ["sleep", "", [], False], ids=repr)
+async def test_an_unknown_word_for_on_quota_is_refused(ringme: RingMe, word: Any) -> None:
     with pytest.raises(InvalidRequest, match='on_quota must be "raise" or "wait"'):
         await ringme.clients.get(12, on_quota=word)
 
