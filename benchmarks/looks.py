@@ -96,10 +96,14 @@ class Looks:
 
     def imports(self) -> Iterator[Finding]:
         """What importing costs."""
-        pairs = [(self.importing(MORE), self.importing(LESS)) for _ in range(2 * self.rounds + 1)]
-        ratio = median(more / less for more, less in pairs)
-        what = f"`{MORE}` beside `{LESS}`"
-        yield Finding(what, ratio, "x", "at most 1.15", ratio <= 1.15)
+        for statement in ("import ringme_async", MORE):
+            pairs = [
+                (self.importing(statement), self.importing(LESS))
+                for _ in range(2 * self.rounds + 1)
+            ]
+            ratio = median(more / less for more, less in pairs)
+            what = f"`{statement}` beside `{LESS}`"
+            yield Finding(what, ratio, "x", "at most 1.15", ratio <= 1.15)
 
     def steps(self) -> Iterator[Finding]:
         """What single steps cost, beside ``json.loads`` of the record."""
