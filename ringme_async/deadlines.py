@@ -45,6 +45,17 @@ class Deadlines:
         """Forget what has been started; its block has been left."""
         del self._under_way[timer]
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._under_way
+
+    def end_all(self) -> None:
+        """End at once what is under way."""
+        now = asyncio.get_running_loop().time()
+        for timer in self._under_way:
+            self._expire(timer, now)
+
     def close(self) -> None:
         """Take the loop's timer back, when nothing is under way any more."""
         if self._alarm is not None:
@@ -63,8 +74,14 @@ class Deadlines:
         for timer, when in self._under_way.items():
             if when > now:
                 next_one = min(next_one, when)
-            elif timer.when() is None:
-                timer.reschedule(now)
+            else:
+                self._expire(timer, now)
         self.close()
         if next_one < math.inf:
             self._set_alarm(next_one)
+
+    @staticmethod
+    def _expire(timer: asyncio.Timeout, now: float) -> None:
+        # Once only: it may take its time to clean up.
+        if timer.when() is None:
+            timer.reschedule(now)

@@ -10,7 +10,6 @@ from typing import Generic, Literal, TypeVar
 from attrs import define, field, frozen
 
 from ringme_async.auth import Patience, Token, TokenEndpoint, TokenKey, TokenStore
-from ringme_async.deadlines import Deadlines
 from ringme_async.errors import (
     DeadlineExceeded,
     DecodeError,
@@ -92,7 +91,6 @@ class Dispatcher:
     lifetime: Lifetime
     wall_clock: Callable[[], datetime] = utc_now
     _budgets: dict[str, RetryBudget] = field(factory=dict[str, RetryBudget], init=False)
-    _deadlines: Deadlines = field(factory=Deadlines, init=False)
 
     async def run(self, call: Call[T], account: Account | None = None) -> T:
         """Run a call to its value.
@@ -127,10 +125,8 @@ class Dispatcher:
         return budget
 
     async def _within_deadline(self, call: Call[T], account: Account, trace: Trace) -> T:
-        self.lifetime.check()
         deadline = asyncio.get_running_loop().time() + call.timeout
-        timer = self._deadlines.start(deadline)
-        self.lifetime.begin(timer)
+        timer = self.lifetime.begin(deadline)
         try:
             async with timer:
                 return await _Run(self, call, account, trace, deadline).until_done()
@@ -138,7 +134,6 @@ class Dispatcher:
             if not timer.expired():
                 raise
         finally:
-            self._deadlines.stop(timer)
             self.lifetime.end(timer)
         # Raised here and not above: the TimeoutError's own chain has nothing to tell.
         if self.lifetime.closed:

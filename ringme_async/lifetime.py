@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Callable
 
+from ringme_async.deadlines import Deadlines
 from ringme_async.errors import InvalidRequest, RingMeClosed
 
 __all__ = ["Lifetime"]
@@ -29,12 +30,12 @@ class Lifetime:
     __slots__ = (
         "_all_ended",
         "_closed",
+        "_deadlines",
         "_let_go",
         "_loop",
         "_made_at",
         "_name",
         "_process",
-        "_under_way",
     )
 
     def __init__(self, name: str, let_go: Callable[[], None]) -> None:
@@ -44,7 +45,7 @@ class Lifetime:
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
-        self._under_way: set[asyncio.Timeout] = set()
+        self._deadlines = Deadlines()
         self._all_ended: asyncio.Event | None = None
 
     @property
@@ -75,14 +76,23 @@ class Lifetime:
         if self._closed:
             raise RingMeClosed("this RingMe was closed before the call")
 
-    def begin(self, timer: asyncio.Timeout) -> None:
-        """Note a call that has been checked; ``timer`` ends it when the ``RingMe`` is closed."""
-        self._under_way.add(timer)
+    def begin(self, deadline: float) -> asyncio.Timeout:
+        """Let a call begin, unless ``check`` refuses it.
+
+        Args:
+            deadline: Of the call, in the running loop's time.
+
+        Returns:
+            What ends the call, at its deadline or when the ``RingMe`` is closed; to be entered at
+            once, and handed to ``end``.
+        """
+        self.check()
+        return self._deadlines.start(deadline)
 
     def end(self, timer: asyncio.Timeout) -> None:
         """Forget a call that has ended."""
-        self._under_way.discard(timer)
-        if self._all_ended is not None and not self._under_way:
+        self._deadlines.stop(timer)
+        if self._all_ended is not None and self._deadlines.is_idle:
             self._all_ended.set()
 
     def close(self) -> None:
@@ -99,16 +109,17 @@ class Lifetime:
                 raise self._elsewhere()
         self._closed = True
         if self._loop is loop:
-            for timer in self._under_way:
-                if not timer.expired():
-                    timer.reschedule(loop.time())
+            self._deadlines.end_all()
 
     async def ended(self) -> None:
         """Wait, after ``close``, until nothing is under way any more."""
-        if self._loop is asyncio.get_running_loop() and self._under_way:
+        if self._loop is not asyncio.get_running_loop():
+            return
+        if not self._deadlines.is_idle:
             if self._all_ended is None:
                 self._all_ended = asyncio.Event()
             await self._all_ended.wait()
+        self._deadlines.close()
 
     def __del__(self) -> None:
         if self._loop is None or self._closed or os.getpid() != self._process:

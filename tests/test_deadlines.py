@@ -150,3 +150,14 @@ async def test_it_can_be_used_again_after_it_was_idle_past_a_deadline() -> None:
     await asyncio.sleep(100)
     began = now()
     assert await end_of(deadlines, began + 5, 60) == ("too late", pytest.approx(began + 5))
+
+
+async def test_all_that_is_under_way_can_be_ended_at_once() -> None:
+    deadlines = Deadlines()
+    began = now()
+    asyncio.get_running_loop().call_at(began + 3, deadlines.end_all)
+    ends = await asyncio.gather(
+        end_of(deadlines, began + 10, 60), end_of(deadlines, began + 20, 60)
+    )
+    assert ends == [("too late", pytest.approx(began + 3))] * 2
+    assert deadlines.is_idle
