@@ -6,46 +6,17 @@ They are compared call by call, over 2,000 sequences of calls.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack
 from random import Random
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
 import pytest
-from attrs import field, frozen
 
-from ringme_async.testing import FakeRingMe
-from ringme_async.transports import Headers, Request, Response, Transport
-from ringme_async.transports.aiohttp import AiohttpTransport
-from ringme_async.transports.memory import InMemoryTransport
-from tests.standin import start_standin
+from ringme_async.transports import Response
 from tests.testing.reach import ROOT
-from tests.testing.test_records import EXAMPLE
+from tests.testing.servers import FORM, NAMES, SERVERS, TENANTS, USERS, Side, form_of
 
-TENANTS = range(1, 7)
-BLOCKED = 4
-APPLICATIONS: list[dict[str, Any]] = [
-    {"app_id": "own", "secret": "s-own", "tenant": 1, "ceiling": 8},
-    {"app_id": "low", "secret": "s-low", "tenant": 1, "ceiling": 3},
-    {"app_id": "two", "secret": "s-two", "tenant": 2, "ceiling": 1000},
-    {"app_id": "read", "secret": "s-read", "tenant": 3, "access": "read", "ceiling": 1000},
-    {"app_id": "none", "secret": "s-none", "tenant": 3, "access": "none", "ceiling": 1000},
-    {"app_id": "blocked", "secret": "s-blocked", "tenant": BLOCKED, "ceiling": 1000},
-    {"app_id": "dealer", "secret": "s-dealer", "tenant": 6, "reach": {}, "ceiling": 1000},
-    {
-        "app_id": "users",
-        "secret": "s-users",
-        "tenant": 5,
-        "kind": "password",
-        "ceiling": 1000,
-        "users": {
-            "ann": {"password": "p"},
-            "bob": {"password": "p", "access": "read"},
-            "cid": {"password": "p", "blocked": True},
-        },
-    },
-]
 VALUES: dict[str, list[Any]] = {
     "dial_rule_id": [None, 0, 7, 2**63 - 1, 2**63, -1, "7", True, 7.5, [7]],
     "hold_music": [None, 1, "x", {}],
@@ -70,47 +41,6 @@ ODD_PATHS = [
     "/client/client_info/client/",
     "/",
 ]
-
-
-@frozen(eq=False)
-class Side:
-    """One of the servers, with its own tokens."""
-
-    transport: Transport
-    url: str
-    revoke: Callable[[str], Awaitable[object]]
-    new_hour: Callable[[], Awaitable[object]]
-    tokens: dict[str, str] = field(factory=dict)
-
-    async def send(
-        self, method: str, path: str, headers: dict[str, str], body: bytes = b""
-    ) -> Response:
-        fields = Headers({"accept-encoding": "gzip", **headers})
-        return await self.transport.send(Request(method, f"{self.url}{path}", fields, body))
-
-    async def token(self, name: str) -> str:
-        if name not in self.tokens:
-            answer = await self.send("POST", "/oauth/token", FORM, login_of(name))
-            assert answer.status == 200, answer.body
-            self.tokens[name] = json.loads(answer.body)["access_token"]
-        return self.tokens[name]
-
-
-FORM = {"content-type": "application/x-www-form-urlencoded"}
-USERS = ["ann", "bob", "cid"]
-NAMES = ["own", "low", "two", "read", "none", "blocked", "dealer", *USERS]
-
-
-def form_of(name: str) -> dict[str, str]:
-    if name in USERS:
-        user = {"username": name, "password": "p"}
-        return {"grant_type": "password", "client_id": "users", "client_secret": "s-users", **user}
-    app = {"client_id": name, "client_secret": f"s-{name}"}
-    return {"grant_type": "client_credentials", **app, "scope": "all"}
-
-
-def login_of(name: str) -> bytes:
-    return urlencode(form_of(name)).encode()
 
 
 def told_by(answer: Response) -> object:
@@ -219,89 +149,14 @@ def not_the_same_hour(one: Response, other: Response) -> bool:
     return min(ends) >= 0 and abs(ends[0] - ends[1]) > 60
 
 
-def a_fake() -> FakeRingMe:
-    fake = FakeRingMe()
-    fake.oauth.per_second = 10_000
-    fake.add_tenants(
-        {
-            **EXAMPLE,
-            "id": number,
-            "name": f"tenant_{number}",
-            "prefix": f"{number:04}",
-            "domain_prefix": f"{number:05}",
-        }
-        for number in TENANTS
-    )
-    fake.block(BLOCKED)
-    for each in APPLICATIONS:
-        if "reach" in each:
-            continue
-        fake.add_application(
-            each["app_id"],
-            each["secret"],
-            kind="password_credentials" if "users" in each else "trusted",
-            tenant=each["tenant"],
-            ceiling=each["ceiling"],
-            access=each.get("access", "full"),
-        )
-    dealer = fake.add_dealer("dealer", "s-dealer", ceiling=1000)
-    dealer.tenant = fake.tenant(6)
-    for name, user in APPLICATIONS[-1]["users"].items():
-        fake.add_user(
-            name,
-            user["password"],
-            5,
-            blocked=user.get("blocked", False),
-            access=user.get("access", "full"),
-        )
-    return fake
-
-
-@asynccontextmanager
-async def all_three() -> AsyncIterator[tuple[list[FakeRingMe], list[Side]]]:
-    """A fake in memory, another one on a socket, and the stand-in, all with the same tenants."""
-    fakes = [a_fake(), a_fake()]
-    config = {
-        "tenants": {"range": [TENANTS[0], TENANTS[-1]]},
-        "blocked": [BLOCKED],
-        "applications": APPLICATIONS,
-        "login_per_second": None,
-    }
-    transport = AiohttpTransport()
-    async with start_standin(config) as standin, fakes[1].serve() as url:
-        sides = [
-            side_of(fakes[0], InMemoryTransport(fakes[0]), fakes[0].base_url),
-            side_of(fakes[1], transport, url),
-            Side(
-                transport,
-                standin.base_url,
-                lambda name: standin.do("revoke_tokens", app=name),
-                lambda: standin.do("reset_quota"),
-            ),
-        ]
-        try:
-            yield fakes, sides
-        finally:
-            await transport.aclose()
-
-
-def side_of(fake: FakeRingMe, transport: Transport, url: str) -> Side:
-    async def revoke(name: str) -> None:
-        fake.revoke_tokens(name)
-
-    async def new_hour() -> None:
-        fake._counters._counters.clear()
-
-    return Side(transport, url, revoke, new_hour)
-
-
 BLOCKS = [pytest.param(block, marks=[pytest.mark.slow] if block else []) for block in range(4)]
 
 
 @pytest.mark.parametrize("block", BLOCKS)
 async def test_three_servers_give_the_same_answers_to_five_hundred_sequences(block: int) -> None:
     met: set[int] = set()
-    async with all_three() as (fakes, sides):
+    async with AsyncExitStack() as stack:
+        sides = [await stack.enter_async_context(start()) for start in SERVERS.values()]
         for seed in range(500 * block, 500 * (block + 1)):
             lot = Random(seed)
             for side in sides:
@@ -315,14 +170,11 @@ async def test_three_servers_give_the_same_answers_to_five_hundred_sequences(blo
                 )
         for number in TENANTS:
             path = f"{ROOT}/client/{number}/client/"
-            records = [
-                (
-                    await side.send(
-                        "GET", path, {"authorization": f"Bearer {await side.token('dealer')}"}
-                    )
+            memory, loopback, standin = [
+                await side.send(
+                    "GET", path, {"authorization": f"Bearer {await side.token('dealer')}"}
                 )
                 for side in sides
             ]
-            assert seen(records[0]) == seen(records[1]) == seen(records[2])
-        assert [fake.in_flight for fake in fakes] == [0, 0]
+            assert seen(memory) == seen(loopback) == seen(standin)
     assert met == {200, 400, 401, 403, 404, 405, 429}
