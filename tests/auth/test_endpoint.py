@@ -69,7 +69,13 @@ async def test_what_an_auth_sees_is_one_host() -> None:
     assert at_host.origin == ORIGIN
     await at_host.post(FORM)
     assert host.requests[0].url.startswith(ORIGIN)
-    assert_keeps(repr(at_host), "hush-hush")
+    assert repr(at_host) == f"TokenHost(origin={ORIGIN!r})"
+
+
+async def test_a_host_is_the_same_whoever_is_told_of_its_delays() -> None:
+    endpoint = endpoint_over(Host())
+    assert endpoint.at(ORIGIN) == endpoint.at(ORIGIN, lambda *_: None)
+    assert endpoint.at(ORIGIN) != endpoint.at("https://other.example")
 
 
 async def test_the_timeouts_go_with_the_request() -> None:
@@ -79,7 +85,9 @@ async def test_the_timeouts_go_with_the_request() -> None:
 
 
 async def test_everything_has_a_default() -> None:
-    assert (await TokenEndpoint(Host()).post(ORIGIN, FORM)).value == "token-1"
+    host = Host(script(answer(503), token_answer("t")))
+    assert (await TokenEndpoint(host).post(ORIGIN, FORM)).value == "t"
+    assert [request.timeouts for request in host.requests] == [Timeouts(), Timeouts()]
 
 
 async def test_a_lifetime_counts_from_when_the_request_was_sent() -> None:

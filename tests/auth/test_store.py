@@ -252,10 +252,10 @@ async def test_a_late_401_drops_the_token_it_was_sent_with_and_no_newer_one() ->
     host = Host()
     endpoint, store = endpoint_over(host), TokenStore()
     old = await store.get(KEY, endpoint)
-    store.drop(KEY, old)
+    assert store.drop(KEY, old)
     new = await store.get(KEY, endpoint)
     for _ in range(49):
-        store.drop(KEY, old)
+        assert not store.drop(KEY, old)
     assert store.ready(KEY) is new
     assert len(host.requests) == 2
 
@@ -271,7 +271,7 @@ async def test_a_newer_token_stays_even_if_the_server_gave_the_same_value_again(
 
 
 async def test_to_drop_the_token_of_an_unknown_key_is_nothing() -> None:
-    TokenStore().drop(KEY, Token("t"))
+    assert not TokenStore().drop(KEY, Token("t"))
 
 
 async def test_a_rotated_refresh_token_is_the_one_that_is_used_from_then_on() -> None:
