@@ -253,7 +253,8 @@ class Wire(asyncio.Protocol):
         finally:
             timer.cancel()
             self._answer = self._waiter = None
-            if not answer.reusable or answer.failure or self.transport.get_write_buffer_size():
+            whole = answer.done and answer.failure is None
+            if not whole or not answer.reusable or self.transport.get_write_buffer_size():
                 self.abort()
 
     def abort(self) -> None:

@@ -213,6 +213,27 @@ async def test_closing_ends_what_is_still_connecting() -> None:
     assert "the transport was closed" in str(error)
 
 
+async def test_a_request_cancelled_in_the_middle_of_its_answer_ends_its_connection() -> None:
+    begun = asyncio.Event()
+
+    async def begin(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(b"hel", length=5))
+        begun.set()
+        await peer.until_closed()
+
+    async with serving(begin) as server, fast() as transport:
+        sending = asyncio.create_task(transport.send(request(server.url())))
+        await begun.wait()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        sending.cancel()
+        await asyncio.wait([sending])
+        await server.idle.wait()
+
+    assert sending.cancelled()
+
+
 async def test_a_query_needs_no_path() -> None:
     async with serving(answer()) as server, fast() as transport:
         await transport.send(Request("GET", f"http://127.0.0.1:{server.port}?q=1#part"))
