@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -38,6 +40,7 @@ from tests.auth.hosts import (
     key_of,
     most_in_a_second,
     script,
+    settle,
     token_answer,
 )
 
@@ -211,6 +214,25 @@ async def test_a_token_is_used_until_a_margin_before_its_end(
     assert store.ready(KEY) is None
     assert await store.get(KEY, endpoint) is not token
     assert len(host.requests) == 2
+
+
+async def test_a_token_is_of_no_use_any_more_in_the_moment_in_which_it_ends() -> None:
+    endpoint, store = endpoint_over(Host()), TokenStore(margin=0.0)
+    await store.get(KEY, endpoint)
+    await asyncio.sleep(3600.0 - now())
+    assert now() == 3600.0
+    assert store.ready(KEY) is None
+
+
+async def test_a_login_that_is_over_is_not_held_any_longer() -> None:
+    endpoint, store = endpoint_over(Host()), TokenStore()
+    getting = asyncio.create_task(store.get(KEY, endpoint))
+    await asyncio.sleep(0)
+    (login,) = map(weakref.ref, asyncio.all_tasks() - {getting, asyncio.current_task()})
+    await getting
+    await settle()
+    gc.collect()
+    assert login() is None
 
 
 async def test_a_token_of_unknown_lifetime_is_used_until_it_is_refused() -> None:
