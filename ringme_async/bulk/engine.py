@@ -126,13 +126,13 @@ class Engine(Generic[V]):
         while not self._crew.is_stopping:
             now = loop.time()
             ticket = stock.take(now)
-            if stock.outbox.readable:
+            if self._waiting_reader is not None and stock.outbox.readable:
                 self._tell()
             if stock.schedule.has_sleepers:
                 self._set_wake()
             if ticket is not None:
                 stock.running[ticket] = task
-                if stock.may_start_more():
+                if self._crew.has_idle_worker and stock.may_start_more():
                     self._stir()
                 await self._perform(ticket, task, now)
             elif stock.may_pull():
@@ -152,7 +152,7 @@ class Engine(Generic[V]):
 
     async def _perform(self, ticket: Ticket[V], task: asyncio.Task[None], started: float) -> None:
         job = ticket.job
-        sent_before = job.attempts
+        sent_before = 0 if self.pilot is None else job.attempts
         error: RingMeError | None = None
         outcome: Done[V] | Failed | NotBefore
         try:

@@ -56,7 +56,7 @@ class Progress:
     in_flight: int
     waiting_for_login: int
     retried: int
-    hosts_down: int
+    hosts_down: int = 0
     input_blocked: bool
     unread: int
     concurrency: int

@@ -14,9 +14,9 @@ from typing import Final, Generic, TypeVar
 
 from attrs import define, field
 
-from ringme_async.bulk.job import Job
 from ringme_async.bulk.limit import Limit
-from ringme_async.bulk.share import Hosts, HostShare, KeyShare, TenantShare, line_up
+from ringme_async.bulk.roster import Roster
+from ringme_async.bulk.share import HostShare, KeyShare, TenantShare, line_up
 from ringme_async.bulk.ticket import Ticket
 from ringme_async.bulk.verdict import Verdict
 
@@ -53,12 +53,7 @@ class Schedule(Generic[V]):
     heeds_quota: bool
     held: int = field(default=0, init=False)
     parked: int = field(default=0, init=False)
-    _line: Hosts[V] = field(factory=Hosts[V], init=False)
-    _hosts: dict[Hashable, HostShare[V]] = field(factory=dict[Hashable, HostShare[V]], init=False)
-    _keys: dict[Hashable, KeyShare[V]] = field(factory=dict[Hashable, KeyShare[V]], init=False)
-    _tenants: dict[Hashable, TenantShare[V]] = field(
-        factory=dict[Hashable, TenantShare[V]], init=False
-    )
+    _roster: Roster[V] = field(init=False)
     # Ordered by moment, and then by when they were parked, which is the same for no two.
     _parking: list[tuple[float, int, KeyShare[V]]] = field(
         factory=list[tuple[float, int, KeyShare[V]]], init=False
@@ -67,10 +62,13 @@ class Schedule(Generic[V]):
     _down: list[HostShare[V]] = field(factory=list[HostShare[V]], init=False)
     _last_wake: float = field(default=-math.inf, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        self._roster = Roster(self.limit, self.per_tenant, self.host_of)
+
     @property
     def is_ready(self) -> bool:
         """Whether it is likely that a job could start now."""
-        return self._line.first is not None
+        return self._roster.line.first is not None
 
     @property
     def parked_until(self) -> float | None:
@@ -98,7 +96,7 @@ class Schedule(Generic[V]):
 
         It is not asked whether others could start: jobs are pulled when none can.
         """
-        tenant = self._take_in_hand(ticket)
+        tenant = self._roster.enter(ticket)
         key = tenant.owner
         host = key.host
         if (
@@ -106,6 +104,7 @@ class Schedule(Generic[V]):
             and tenant.in_flight < tenant.allowance
             and key.parked_until is None
             and key.has_room()
+            and host.down_until is None
             and host.has_room()
             and self._may_run(ticket, now)
         ):
@@ -118,14 +117,14 @@ class Schedule(Generic[V]):
 
     def add(self, ticket: Ticket[V]) -> None:
         """Take a new job in hand, to be started later."""
-        self._let_wait(ticket, self._take_in_hand(ticket))
+        self._let_wait(ticket, self._roster.enter(ticket))
 
     def next(self, now: float) -> Ticket[V] | None:
         """Start a job that waits: whose turn it is, of those that may."""
-        while (host := self._line.first) is not None:
+        while (host := self._roster.line.first) is not None:
             key = host.first
             if key is None or not host.can_start():
-                line_up(self._line, host)
+                line_up(self._roster.line, host)
                 continue
             tenant = key.first
             if tenant is None or not key.can_start():
@@ -164,12 +163,8 @@ class Schedule(Generic[V]):
     def let_go(self, ticket: Ticket[V]) -> None:
         """Let go of a job that was held back."""
         tenant = ticket.tenant
-        key = tenant.owner
         tenant.in_flight -= 1
-        tenant.in_hand -= 1
-        key.in_hand -= 1
-        key.host.in_hand -= 1
-        self._forget_if_idle(tenant)
+        self._roster.leave(tenant)
         self._update(tenant)
 
     def take_back(self, ticket: Ticket[V]) -> None:
@@ -184,7 +179,7 @@ class Schedule(Generic[V]):
         """Start nothing before then of a host that is down, and does not rest already."""
         self._down.append(host)
         host.down_until = until
-        line_up(self._line, host)
+        line_up(self._roster.line, host)
 
     def rouse(self, host: HostShare[V]) -> None:
         """Let a host go on; one job first, if it was down."""
@@ -192,7 +187,7 @@ class Schedule(Generic[V]):
             host.down_until = None
             self._down.remove(host)
             host.allowance = 1
-            line_up(self._line, host)
+            line_up(self._roster.line, host)
 
     def put_back(self, ticket: Ticket[V], until: float, now: float) -> None:
         """Park a job that was in flight, and with it all of its credential."""
@@ -218,30 +213,27 @@ class Schedule(Generic[V]):
 
     def relax(self) -> None:
         """Let those go on from whom nothing came back since the last look; once a second."""
-        for key in self._keys.values():
+        for key in self._roster.credentials():
             if key.parked_until is None:
                 key.relax()
                 line_up(key.host, key)
-        for host in self._hosts.values():
+        for host in self._roster.hosts():
             host.relax()
-            line_up(self._line, host)
+            line_up(self._roster.line, host)
 
     def flush(self) -> list[Ticket[V]]:
         """Let go of everything that is not in flight, in input order."""
         flushed: list[Ticket[V]] = []
         while self._down:
             self.rouse(self._down[-1])
-        for tenant in list(self._tenants.values()):
+        for tenant in self._roster.tenants():
             key = tenant.owner
             while (ticket := tenant.first) is not None:
                 tenant.remove(ticket)
                 flushed.append(ticket)
-                tenant.in_hand -= 1
-                key.in_hand -= 1
-                key.host.in_hand -= 1
+                self._roster.leave(tenant)
             key.parked_until = None
             key.waiting = 0
-            self._forget_if_idle(tenant)
             self._update(tenant)
         self._parking.clear()
         self.held = self.parked = 0
@@ -258,20 +250,10 @@ class Schedule(Generic[V]):
         host = key.host
         key.in_flight -= 1
         host.in_flight -= 1
-        tenant.learn(verdict, slow=slow)
+        if tenant.in_hand > 1:
+            tenant.learn(verdict, slow=slow)
         key.learn(verdict, tenant.key, slow=slow)
         host.learn(verdict, key.key, slow=slow)
-
-    def _take_in_hand(self, ticket: Ticket[V]) -> TenantShare[V]:
-        job = ticket.job
-        tenant = self._tenants.get(job.tenant_key)
-        if tenant is None:
-            tenant = self._new_tenant(job)
-        ticket.tenant = tenant
-        tenant.in_hand += 1
-        tenant.owner.in_hand += 1
-        tenant.owner.host.in_hand += 1
-        return tenant
 
     def _let_wait(self, ticket: Ticket[V], tenant: TenantShare[V]) -> None:
         tenant.push(ticket)
@@ -302,7 +284,7 @@ class Schedule(Generic[V]):
         host.in_flight += 1
         key.remove(tenant)
         host.remove(key)
-        self._line.remove(host)
+        self._roster.line.remove(host)
         tenant.is_queued = key.is_queued = host.is_queued = False
         self._update(tenant)
 
@@ -317,7 +299,7 @@ class Schedule(Generic[V]):
         if key.first is not None or key.is_queued:
             line_up(host, key)
         if host.first is not None or host.is_queued:
-            line_up(self._line, host)
+            line_up(self._roster.line, host)
 
     def _count_in(self, key: KeyShare[V]) -> None:
         self.held += 1
@@ -334,33 +316,3 @@ class Schedule(Generic[V]):
         self.parked += key.waiting
         self._times_parked += 1
         heapq.heappush(self._parking, (until, self._times_parked, key))
-
-    def _new_tenant(self, job: Job[V]) -> TenantShare[V]:
-        quota_key, tenant_key = job.quota_key, job.tenant_key
-        key = self._keys.get(quota_key)
-        if key is None:
-            name = self.host_of(quota_key)
-            host = self._hosts.get(name)
-            if host is None:
-                host = self._hosts[name] = HostShare(name, self.limit, self._line)
-                self._line.members += 1
-            key = self._keys[quota_key] = KeyShare(quota_key, self.limit, host)
-            host.members += 1
-        most = self.per_tenant or max(1, self.limit.value // 8)
-        tenant = self._tenants[tenant_key] = TenantShare(tenant_key, key, most)
-        return tenant
-
-    def _forget_if_idle(self, tenant: TenantShare[V]) -> None:
-        if tenant.in_hand:
-            return
-        key = tenant.owner
-        del self._tenants[tenant.key]
-        if key.in_hand:
-            return
-        host = key.host
-        del self._keys[key.key]
-        host.members -= 1
-        if host.in_hand:
-            return
-        del self._hosts[host.key]
-        self._line.members -= 1

@@ -191,11 +191,7 @@ class HostShare(_SharedOut[KeyShare[V]]):
 
     def can_start(self) -> bool:
         """Whether one of its credentials can start a job, it is not down, and it has room."""
-        return self.first is not None and self.has_room()
-
-    def has_room(self) -> bool:
-        """Whether it is not down, and fewer jobs are in flight than may be."""
-        return self.down_until is None and super().has_room()
+        return self.first is not None and self.down_until is None and self.has_room()
 
 
 @define(eq=False)

@@ -106,13 +106,11 @@ class Stock(Generic[V]):
         if self._foregone:
             self._release_foregone(now)
         ticket = self._start_held(now) if self.schedule.held else None
-        if ticket is not None or not self.may_pull():
-            return ticket
-        for _ in range(PULLS_IN_A_ROW):
+        pulls = 0
+        while ticket is None and pulls < PULLS_IN_A_ROW and self.may_pull():
             ticket = self._admit(self.intake.pull(), now)
-            if ticket is not None or not self.may_pull():
-                return ticket
-        return None
+            pulls += 1
+        return ticket
 
     def may_start_more(self) -> bool:
         """Whether it is likely that ``take`` would give one more."""

@@ -1,0 +1,114 @@
+"""Whose jobs are in hand: hosts, their credentials, and their tenants.
+
+Whoever has none any more is forgotten, so that a run of any length has only those in memory that it
+is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Generic, TypeVar
+
+from attrs import define, field
+
+from ringme_async.bulk.limit import Limit
+from ringme_async.bulk.share import Hosts, HostShare, KeyShare, TenantShare
+from ringme_async.bulk.ticket import Ticket
+
+__all__ = ["Roster"]
+
+V = TypeVar("V")
+
+
+@define(eq=False)
+class Roster(Generic[V]):
+    """The shares of all that have jobs in hand.
+
+    Args:
+        limit: How many jobs may be in flight in all.
+        per_tenant: How many of one tenant; None: an eighth of the slots.
+        host_of: Which host a quota key belongs to.
+
+    Attributes:
+        line: The hosts that can start a job.
+    """
+
+    limit: Limit
+    per_tenant: int | None
+    host_of: Callable[[Hashable], Hashable]
+    line: Hosts[V] = field(factory=Hosts[V], init=False)
+    _hosts: dict[Hashable, HostShare[V]] = field(factory=dict[Hashable, HostShare[V]], init=False)
+    _keys: dict[Hashable, KeyShare[V]] = field(factory=dict[Hashable, KeyShare[V]], init=False)
+    _tenants: dict[Hashable, TenantShare[V]] = field(
+        factory=dict[Hashable, TenantShare[V]], init=False
+    )
+    # Not forgotten yet: a run of one credential needs it again at once, with all that it has earned.
+    _last_idle: KeyShare[V] | None = field(default=None, init=False)
+
+    def hosts(self) -> Iterable[HostShare[V]]:
+        """Give all hosts."""
+        return self._hosts.values()
+
+    def credentials(self) -> Iterable[KeyShare[V]]:
+        """Give all credentials."""
+        return self._keys.values()
+
+    def tenants(self) -> list[TenantShare[V]]:
+        """Give all tenants; they may leave meanwhile."""
+        return list(self._tenants.values())
+
+    def enter(self, ticket: Ticket[V]) -> TenantShare[V]:
+        """Count a job in, and give the share of its tenant."""
+        tenant_key = ticket.job.tenant_key
+        tenant = self._tenants.get(tenant_key)
+        if tenant is None:
+            most = self.per_tenant or max(1, self.limit.value // 8)
+            key = self._key(ticket.job.quota_key)
+            tenant = self._tenants[tenant_key] = TenantShare(tenant_key, key, most)
+        ticket.tenant = tenant
+        key = tenant.owner
+        host = key.host
+        if not key.in_hand:
+            host.members += 1
+            if not host.in_hand:
+                self.line.members += 1
+        tenant.in_hand += 1
+        key.in_hand += 1
+        host.in_hand += 1
+        return tenant
+
+    def leave(self, tenant: TenantShare[V]) -> None:
+        """Count a job of a tenant out."""
+        key = tenant.owner
+        host = key.host
+        tenant.in_hand -= 1
+        key.in_hand -= 1
+        host.in_hand -= 1
+        if tenant.in_hand:
+            return
+        del self._tenants[tenant.key]
+        if key.in_hand:
+            return
+        host.members -= 1
+        if not host.in_hand:
+            self.line.members -= 1
+        self._let_idle(key)
+
+    def _key(self, name: Hashable) -> KeyShare[V]:
+        key = self._keys.get(name)
+        if key is None:
+            host_name = self.host_of(name)
+            host = self._hosts.get(host_name)
+            if host is None:
+                host = self._hosts[host_name] = HostShare(host_name, self.limit, self.line)
+            key = self._keys[name] = KeyShare(name, self.limit, host)
+        return key
+
+    def _let_idle(self, key: KeyShare[V]) -> None:
+        """Forget the credential that was idle before this one, if it still is, and so its host."""
+        last, self._last_idle = self._last_idle, key
+        if last is None or last is key or last.in_hand:
+            return
+        del self._keys[last.key]
+        if last.host is not key.host and not last.host.in_hand:
+            del self._hosts[last.host.key]
