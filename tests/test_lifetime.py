@@ -451,7 +451,9 @@ class TestOneThatIsThrownAwayUnclosed:
 
         async def use() -> list[Lifetime]:
             lifetime = Lifetime("<RingMe>", lambda: let_go.append(end))
+            assert lifetime.loop is None
             lifetime.check()
+            assert lifetime.loop is asyncio.get_running_loop()
             kept = [lifetime]
             del lifetime
             if end == "running":
