@@ -176,8 +176,8 @@ class Plan(Sequence[PlannedChange]):
             timeout: Seconds for each of the two calls; default that of the ``RingMe``, 60.
             on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
                 ``"fail"``.
-            on_outage: ``"wait"`` for a host that is down, at most half an hour, and try again what
-                failed by that, or let it ``"fail"``.
+            on_outage: ``"wait"`` for a host that is down and try again what failed by that, for
+                half an hour at most, a minute if it never answered; or let it ``"fail"``.
 
         Returns:
             A run, to be awaited for a ``BulkReport`` or entered with ``async with``.
