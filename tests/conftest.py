@@ -21,6 +21,7 @@ SLOW = {
     "docs",
     "test_quota_simulation.py",
     "test_scale.py",
+    "test_auto.py",
     "test_examples.py",
     "test_plugin.py",
 }
