@@ -36,8 +36,10 @@ _FAILURES_OF_AN_OUTAGE: Final = 10
 _TENANTS_OF_AN_OUTAGE: Final = 5
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
-# Nothing but failures for that long: it is given up.
+# Nothing but failures for that long: it is given up; sooner if it never answered, as its name may
+# be misspelt.
 _LONGEST_OUTAGE: Final = 1800.0
+_LONGEST_START: Final = 60.0
 
 Sign = bool | None
 """Whether a host is there; None if nothing can be said."""
@@ -61,12 +63,14 @@ class Pulse(Generic[V]):
 
     Args:
         since: The moment of the first of them.
+        is_known: Whether the host has answered before.
 
     Attributes:
         suspects: What failed, and is not judged yet.
     """
 
     since: float
+    is_known: bool
     suspects: list[tuple[Ticket[V], Failed]] = field(
         factory=list[tuple[Ticket[V], Failed]], init=False
     )
@@ -87,7 +91,7 @@ class Pulse(Generic[V]):
 
     def is_given_up(self, now: float) -> bool:
         """Whether it has been waited for long enough."""
-        return now - self.since >= _LONGEST_OUTAGE
+        return now - self.since >= (_LONGEST_OUTAGE if self.is_known else _LONGEST_START)
 
     @property
     def is_undecided(self) -> bool:

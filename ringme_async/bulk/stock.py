@@ -6,6 +6,7 @@ It says what is next, and keeps the books; it knows no tasks and no clock.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Hashable
 from typing import Any, Final, Generic, TypeVar
@@ -227,7 +228,7 @@ class Stock(Generic[V]):
             return
         pulse = self._pulses.get(host.key)
         if pulse is None:
-            pulse = self._pulses[host.key] = Pulse(now)
+            pulse = self._pulses[host.key] = Pulse(now, host.answered_at > -math.inf)
         pulse.suspects.append((ticket, outcome))
         self._suspected += 1
         if started >= host.answered_at:

@@ -132,8 +132,8 @@ class Clients:
                 ``RingMe``, 60.
             on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
                 ``"fail"``.
-            on_outage: ``"wait"`` for a host that is down, at most half an hour, and try again what
-                failed by that, or let it ``"fail"``.
+            on_outage: ``"wait"`` for a host that is down and try again what failed by that, for
+                half an hour at most, a minute if it never answered; or let it ``"fail"``.
 
         Returns:
             A run, to be awaited for a ``BulkReport`` or entered with ``async with``.
@@ -187,8 +187,8 @@ class Clients:
                 ``RingMe``, 60.
             on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
                 ``"fail"``.
-            on_outage: ``"wait"`` for a host that is down, at most half an hour, and try again what
-                failed by that, or let it ``"fail"``.
+            on_outage: ``"wait"`` for a host that is down and try again what failed by that, for
+                half an hour at most, a minute if it never answered; or let it ``"fail"``.
 
         Returns:
             A run, to be awaited for a ``BulkReport`` or entered with ``async with``.
@@ -238,8 +238,8 @@ class Clients:
             timeout: Seconds for each call; default that of the ``RingMe``, 60.
             on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
                 ``"fail"``.
-            on_outage: ``"wait"`` for a host that is down, at most half an hour, and try again what
-                failed by that, or let it ``"fail"``.
+            on_outage: ``"wait"`` for a host that is down and try again what failed by that, for
+                half an hour at most, a minute if it never answered; or let it ``"fail"``.
 
         Returns:
             The plan; nothing has been changed. Whoever could not be read, and whoever turns out

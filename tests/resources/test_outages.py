@@ -126,13 +126,22 @@ async def test_a_host_that_stays_away_fails_what_is_left_after_half_an_hour() ->
     fake = FakeRingMe(latency=0.1)
     fake.add_tenants(500)
     async with dealing(fake) as ringme:
-        await ringme.clients.get(1)
-        async with fake.outage():
-            report = await ringme.clients.get_many(range(1, 501))
+        outage = asyncio.ensure_future(down(fake, after=0.5, seconds=1e6))
+        report = await ringme.clients.get_many(range(1, 501))
+        outage.cancel()
 
-    assert report.counts["ConnectError"] == 500
-    assert isinstance(report.failures[0].error, ConnectError)
+    assert report.counts["ConnectError"] + report.counts["done"] == 500
+    assert isinstance(report.failures[-1].error, ConnectError)
     assert 1_800 < now() < 2_400
+
+
+async def test_a_host_whose_name_is_misspelt_is_not_waited_for_half_an_hour() -> None:
+    fake = FakeRingMe()
+    async with dealing(fake) as ringme, fake.outage():
+        report = await ringme.clients.get_many(range(1, 501))
+
+    assert report.counts == {"done": 0, "ConnectError": 500, "not_attempted": 0}
+    assert now() < 900
 
 
 async def test_an_outage_fails_what_it_meets_when_asked_to() -> None:
