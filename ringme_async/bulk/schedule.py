@@ -165,7 +165,8 @@ class Schedule(Generic[V]):
         tenant = ticket.tenant
         tenant.in_flight -= 1
         self._roster.leave(tenant)
-        self._update(tenant)
+        if self.held:
+            self._update(tenant)
 
     def take_back(self, ticket: Ticket[V]) -> None:
         """Let a job wait again that was held back, in its old place."""

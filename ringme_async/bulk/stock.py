@@ -131,9 +131,9 @@ class Stock(Generic[V]):
     def wants_more(self) -> bool:
         """Whether there is a free slot, and a place for one more element."""
         intake = self.intake
-        if intake.ended or self.held >= self.max_waiting:
+        if intake.ended or len(self.running) >= self.schedule.limit.value:
             return False
-        if len(self.running) >= self.schedule.limit.value:
+        if self.held >= self.max_waiting:
             return False
         if self._has_room_for(intake.pulled):
             return True
