@@ -45,6 +45,7 @@ class Case:
     ordered: bool
     deadline: float | None
     outwaits: bool
+    outage: tuple[float, float] | None
     is_async: bool
     between_elements: float
     breaks_at: int | None
@@ -60,19 +61,21 @@ def cases() -> st.SearchStrategy[Case]:
     elements = st.builds(
         Element,
         key=st.sampled_from("abc"),
-        tenant=st.sampled_from("xyz"),
+        tenant=st.sampled_from("uvwxyz"),
         malformed=st.sampled_from([False] * 7 + [True]),
         runs=st.lists(st.tuples(seconds, ways), min_size=1, max_size=3),
     )
     return st.builds(
         Case,
-        elements=st.lists(elements, max_size=40),
+        elements=st.lists(elements, max_size=40) | st.lists(elements, min_size=30, max_size=50),
         concurrency=st.integers(1, 9),
         per_tenant=st.integers(1, 4),
         max_waiting=st.integers(1, 12),
         ordered=st.booleans(),
         deadline=st.none() | st.sampled_from([0.05, 1.0, 5.0, 60.0]),
         outwaits=st.booleans(),
+        outage=st.none()
+        | st.tuples(st.sampled_from([0.0, 0.5, 3.0]), st.sampled_from([2.0, 50.0, 4_000.0])),
         is_async=st.booleans(),
         between_elements=st.sampled_from([0.0, 0.0, 0.3, 5.0]),
         breaks_at=st.none() | st.none() | st.integers(0, 40),
@@ -206,6 +209,9 @@ class Job:
                 await asyncio.sleep(seconds)
         finally:
             trial.running[self.tenant_key] -= 1
+        outage = trial.case.outage
+        if outage is not None and outage[0] <= now() < sum(outage):
+            raise ResponseLost("down", attempts=self.attempts)
         if way == "fail":
             raise ERRORS[self.index % len(ERRORS)]("failed", attempts=self.attempts)
         if way.startswith("park") and self.attempts < 3:
