@@ -7,7 +7,7 @@ from html import escape
 
 from benchmarks.race import Line, Spread
 
-_LEFT, _BAR, _HEIGHT, _WIDTH = 250, 400, 22, 760
+_LEFT, _BAR, _HEIGHT, _WIDTH = 270, 400, 22, 780
 _LONGEST = 2.0
 _STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#1f2328}.num{fill:#57606a}.verb{font-weight:600}"

@@ -157,7 +157,6 @@ async def one_credential(count: int) -> Found:
 async def own_credentials(count: int) -> Found:
     """Measure what a record costs when every one has credentials of its own, and so a login."""
     async with opened(different) as ringme:
-
         # Never the same twice, or its token would be there already.
         numbers = itertools.count()
 
