@@ -28,7 +28,7 @@ class RingMeError(Exception):
         maybe_applied: True if the server may have acted on the call although it failed.
     """
 
-    advice: ClassVar[str] = ""
+    advice: str = ""
 
     def __init__(
         self,

@@ -134,7 +134,7 @@ Event = (
 class Observer(Protocol):
     """Takes each event as it happens; must be quick, and must not block."""
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, /) -> None:
         """Take one event."""
         ...
 

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from ringme_async import (
+    AiohttpTransport,
+    Auth,
     BearerToken,
     BulkReport,
     Client,
@@ -22,15 +24,18 @@ from ringme_async import (
     ClientUpdate,
     DeadlineExceeded,
     Failed,
+    InMemoryTransport,
     InvalidRequest,
     RetryPolicy,
     RingMe,
     RingMeClosed,
     ServerError,
     TokenStore,
+    Transport,
 )
 from ringme_async.lifetime import Lifetime
 from ringme_async.transports import Request, Response
+from ringme_async.transports.httptools import HttptoolsTransport
 from tests.scripted import ScriptedTransport, never, record, refusal, token
 
 URL = "https://pbx.example.com"
@@ -528,3 +533,26 @@ async def test_what_a_transport_refuses_to_send_was_not_sent() -> None:
         assert (await ringme.clients.get(12)).id == 12
 
     assert not caught.value.maybe_applied
+
+
+@pytest.mark.parametrize("auth", [FIXED, APP], ids=["token", "login"])
+@pytest.mark.parametrize(
+    "transport",
+    [AiohttpTransport, HttptoolsTransport, lambda: InMemoryTransport(never)],
+    ids=["aiohttp", "httptools", "memory"],
+)
+async def test_a_transport_that_another_ringme_has_closed_is_refused_in_plain_words(
+    auth: Auth, transport: Callable[[], Transport]
+) -> None:
+    shared = transport()
+    async with RingMe(URL, auth=auth, transport=shared):
+        pass
+
+    async with RingMe(URL, auth=auth, transport=shared) as ringme:
+        with pytest.raises(InvalidRequest, match=r"is closed; .* give each RingMe its own") as one:
+            await ringme.clients.update(12, OMSK)
+        (many,) = await ringme.clients.get_many([12])
+
+    assert not one.value.maybe_applied
+    assert isinstance(many, Failed)
+    assert isinstance(many.error, InvalidRequest)

@@ -28,7 +28,10 @@ from ringme_async.transports.body import (
     DEFAULT_MAX_BODY,
     Body,
     asking_for_gzip,
+    not_http,
     peer_of,
+    refusal_of_closed,
+    refusal_on_other_loop,
     whole_number,
 )
 
@@ -108,9 +111,8 @@ class AiohttpTransport:
                 the whole longer than ``timeouts.attempt`` (sent, unless still connecting).
             ResponseLost: The connection broke, or what came is no readable HTTP answer.
             ResponseTooLarge: The body is over ``max_body``.
-            InvalidRequest: The method, URL or a header holds what HTTP forbids; or the session
-                that was given is closed, or belongs to another event loop.
-            RuntimeError: The transport is closed, or was used on another event loop before.
+            InvalidRequest: The method, URL or a header holds what HTTP forbids; or the transport,
+                or the session that it was given, is closed or belongs to another event loop.
         """
         session = self._open()
         request = asking_for_gzip(request)
@@ -139,7 +141,11 @@ class AiohttpTransport:
         raise failure.with_traceback(None)
 
     async def aclose(self) -> None:
-        """Close the session if it is the transport's own; further calls do nothing."""
+        """Close the session if it is the transport's own; further calls do nothing.
+
+        Raises:
+            InvalidRequest: It belongs to another event loop, which still runs.
+        """
         self._closed = True
         self._deadlines.close()
         session = self._session
@@ -171,7 +177,7 @@ class AiohttpTransport:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._closed:
-            raise RuntimeError("this AiohttpTransport is closed")
+            raise refusal_of_closed(self)
         loop = asyncio.get_running_loop()
         self._check_loop(loop)
         self._loop = loop
@@ -197,9 +203,7 @@ class AiohttpTransport:
             return
         if self._closed and self._loop.is_closed():
             return
-        raise RuntimeError(
-            "this AiohttpTransport belongs to another event loop: make one for each loop"
-        )
+        raise refusal_on_other_loop(self)
 
     async def _converse(self, session: aiohttp.ClientSession, way: _Way) -> Response:
         request = way.request
@@ -343,7 +347,7 @@ class _Way:
             case ValueError() | aiohttp.NonHttpUrlClientError():
                 return InvalidRequest("the method, the URL or a header holds what HTTP forbids")
             case aiohttp.ClientResponseError():
-                return ResponseLost(f"what {peer} answered is not HTTP")
+                return not_http(self.request.url)
             case aiohttp.ClientPayloadError():
                 return ResponseLost(f"the answer of {peer} broke off")
             case _:

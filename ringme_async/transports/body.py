@@ -62,6 +62,28 @@ def peer_of(url: str) -> str:
     return f"{parts.hostname or 'no host'}:{port}"
 
 
+def not_http(url: str) -> ResponseLost:
+    """Make the error of an answer that cannot be read at all, with what mostly is the reason."""
+    error = ResponseLost(f"what {peer_of(url)} answered is not HTTP")
+    error.advice = "check the base URL: its port, and whether it begins with https or http"
+    return error
+
+
+def refusal_of_closed(transport: object) -> InvalidRequest:
+    """Make the error of a call through a transport that is closed."""
+    return InvalidRequest(
+        f"this {type(transport).__name__} is closed; a RingMe closes its transport with itself,"
+        " so give each RingMe its own"
+    )
+
+
+def refusal_on_other_loop(transport: object) -> InvalidRequest:
+    """Make the error of a call through a transport that belongs to another event loop."""
+    return InvalidRequest(
+        f"this {type(transport).__name__} belongs to another event loop: make one for each loop"
+    )
+
+
 class Body:
     """A body on its way in: its coding is undone chunk by chunk, and it never passes its cap.
 

@@ -16,7 +16,14 @@ from attrs import field, frozen
 
 from ringme_async.errors import ConnectError, InvalidRequest, RingMeError, TransportTimeout
 from ringme_async.transports import Request, Response
-from ringme_async.transports.body import DEFAULT_MAX_BODY, asking_for_gzip, peer_of, whole_number
+from ringme_async.transports.body import (
+    DEFAULT_MAX_BODY,
+    asking_for_gzip,
+    peer_of,
+    refusal_of_closed,
+    refusal_on_other_loop,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from ringme_async.transports.wire import Answer, Wire, words_of
@@ -122,8 +129,8 @@ class HttptoolsTransport:
             ResponseLost: The connection broke, or what came is no readable HTTP answer. The
                 status of an error outlives that, with as much of its body as arrived.
             ResponseTooLarge: The body is over ``max_body``.
-            InvalidRequest: The method, URL or a header holds what HTTP forbids.
-            RuntimeError: The transport is closed, or it is used on another event loop than before.
+            InvalidRequest: The method, URL or a header holds what HTTP forbids; or the transport
+                is closed, or was used on another event loop before.
         """
         loop = self._open()
         try:
@@ -134,7 +141,11 @@ class HttptoolsTransport:
         raise failure.with_traceback(None)
 
     async def aclose(self) -> None:
-        """Close the connections; further calls do nothing."""
+        """Close the connections; further calls do nothing.
+
+        Raises:
+            InvalidRequest: It belongs to another event loop, which still runs.
+        """
         self._closed = True
         loop = asyncio.get_running_loop()
         if self._loop is None or self._loop.is_closed():
@@ -152,7 +163,7 @@ class HttptoolsTransport:
 
     def _open(self) -> asyncio.AbstractEventLoop:
         if self._closed:
-            raise RuntimeError("this HttptoolsTransport is closed")
+            raise refusal_of_closed(self)
         loop = asyncio.get_running_loop()
         self._check_loop(loop)
         self._loop = loop
@@ -160,9 +171,7 @@ class HttptoolsTransport:
 
     def _check_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None and self._loop is not loop:
-            raise RuntimeError(
-                "this HttptoolsTransport belongs to another event loop: make one for each loop"
-            )
+            raise refusal_on_other_loop(self)
 
     async def _converse(self, loop: asyncio.AbstractEventLoop, request: Request) -> Response:
         parts = _URL.fullmatch(request.url)

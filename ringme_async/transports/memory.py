@@ -12,6 +12,8 @@ from ringme_async.transports.body import (
     DEFAULT_MAX_BODY,
     asking_for_gzip,
     peer_of,
+    refusal_of_closed,
+    refusal_on_other_loop,
     unpacked,
     whole_number,
 )
@@ -26,7 +28,8 @@ class InMemoryTransport:
     """Hands each request to an async function, and gives back what that returns.
 
     It does what every transport does: asks for gzip and undoes it (API page, section 3), keeps
-    the attempt's time-out, and keeps bodies under their cap.
+    the attempt's time-out, and keeps bodies under their cap. It serves several event loops in
+    turn, but not at once.
 
     Args:
         handler: Answers the requests, several at once. A ``TransportError`` that it raises is the
@@ -37,11 +40,12 @@ class InMemoryTransport:
         InvalidRequest: ``max_body`` is not a whole number from 1 up.
     """
 
-    __slots__ = ("_closed", "_deadlines", "_handler", "_max_body")
+    __slots__ = ("_closed", "_deadlines", "_handler", "_loop", "_max_body")
 
     def __init__(self, handler: Handler, *, max_body: int = DEFAULT_MAX_BODY) -> None:
         self._handler = handler
         self._max_body = whole_number("max_body", max_body, least=1)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._deadlines = Deadlines()
         self._closed = False
 
@@ -52,12 +56,11 @@ class InMemoryTransport:
             TransportTimeout: The handler took longer than ``timeouts.attempt``.
             ResponseTooLarge: The body is over ``max_body``.
             ResponseLost: The body cannot be decompressed.
-            RuntimeError: The transport is closed.
+            InvalidRequest: The transport is closed, or is in use on another event loop.
         """
-        if self._closed:
-            raise RuntimeError("this InMemoryTransport is closed")
-        deadline = asyncio.get_running_loop().time() + request.timeouts.attempt
-        timer = self._deadlines.start(deadline)
+        loop = self._open()
+        deadlines = self._deadlines
+        timer = deadlines.start(loop.time() + request.timeouts.attempt)
         try:
             async with timer:
                 response = await self._handler(asking_for_gzip(request))
@@ -67,7 +70,7 @@ class InMemoryTransport:
         else:
             return unpacked(request, response, self._max_body)
         finally:
-            self._deadlines.stop(timer)
+            deadlines.stop(timer)
         raise TransportTimeout(
             f"no whole answer from {peer_of(request.url)} within {request.timeouts.attempt:g} s"
         )
@@ -76,3 +79,14 @@ class InMemoryTransport:
         """Refuse further requests; further calls do nothing."""
         self._closed = True
         self._deadlines.close()
+
+    def _open(self) -> asyncio.AbstractEventLoop:
+        if self._closed:
+            raise refusal_of_closed(self)
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._loop is not None and not (self._deadlines.is_idle or self._loop.is_closed()):
+                raise refusal_on_other_loop(self)
+            # The old ones may have a timer set, on a loop that does not run any more.
+            self._loop, self._deadlines = loop, Deadlines()
+        return loop

@@ -10,7 +10,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from ringme_async.errors import ResponseLost, RingMeError, TransportTimeout, one_line
 from ringme_async.transports import Headers, Response
-from ringme_async.transports.body import Body, peer_of
+from ringme_async.transports.body import Body, not_http, peer_of
 
 __all__ = ["Answer", "Wire", "words_of"]
 
@@ -187,7 +187,7 @@ class Answer:
         return f"the connection to {peer} broke: {words_of(broken)}"
 
     def _not_http(self) -> ResponseLost:
-        return ResponseLost(f"what {peer_of(self._url)} answered is not HTTP")
+        return not_http(self._url)
 
 
 class Wire(asyncio.Protocol):

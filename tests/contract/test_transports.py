@@ -11,7 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ringme_async.errors import ResponseLost, ResponseTooLarge, TransportTimeout
+from ringme_async.errors import (
+    InvalidRequest,
+    ResponseLost,
+    ResponseTooLarge,
+    TransportTimeout,
+)
 from ringme_async.transports import Headers, Request, Response, Timeouts
 from tests.contract.stages import STAGES, Stage
 
@@ -384,7 +389,7 @@ async def test_a_closed_transport_sends_nothing(stage: Stage) -> None:
     echo = Echo()
     async with stage(echo) as (transport, base_url):
         await transport.aclose()
-        with pytest.raises(RuntimeError, match="is closed"):
+        with pytest.raises(InvalidRequest, match="is closed"):
             await transport.send(Request("GET", base_url))
 
     assert echo.requests == []

@@ -124,7 +124,7 @@ async def test_an_answer_that_breaks_off_is_lost(script: Script) -> None:
 async def test_what_is_not_http_is_lost(bytes_: bytes) -> None:
     error = await lost(saying(bytes_))
 
-    assert "is not HTTP" in str(error)
+    assert "is not HTTP; check the base URL: its port, and whether it begins with" in str(error)
 
 
 @pytest.mark.parametrize("part", [b"", b"HTTP/1.1 200 OK\r\nContent-Le"], ids=["none", "head"])

@@ -88,7 +88,7 @@ def test_a_transport_keeps_to_the_loop_that_it_was_used_on() -> None:
 
     transport = HttptoolsTransport()
     asyncio.run(use(transport))
-    with pytest.raises(RuntimeError, match="belongs to another event loop"):
+    with pytest.raises(InvalidRequest, match="belongs to another event loop"):
         asyncio.run(use(transport))
     asyncio.run(transport.aclose())
 

@@ -9,6 +9,7 @@ import pytest
 from ringme_async.errors import ConnectError, InvalidRequest, TransportTimeout
 from ringme_async.transports import Request, Response, Timeouts
 from ringme_async.transports.memory import InMemoryTransport
+from tests.jumping_loop import JumpingLoop
 
 ASKED = Request("GET", "https://pbx.example.com/?q=s3cret")
 
@@ -74,6 +75,54 @@ async def test_a_handler_whose_answer_is_cancelled_ends() -> None:
 
     assert sending.cancelled()
     assert ended.is_set()
+
+
+async def dawdle(request: Request) -> Response:
+    await asyncio.sleep(3_600)
+    return Response(200)
+
+
+def test_it_serves_one_loop_after_the_other_and_keeps_the_time_of_each() -> None:
+    transport = InMemoryTransport(dawdle)
+
+    async def send_and_leave() -> None:
+        sending = asyncio.create_task(transport.send(ASKED))
+        await asyncio.sleep(0)
+        sending.cancel()
+        await asyncio.wait([sending])
+
+    async def send_until(attempt: float) -> None:
+        asked = Request("GET", ASKED.url, timeouts=Timeouts(attempt=attempt))
+        with pytest.raises(TransportTimeout):
+            await transport.send(asked)
+
+    asyncio.run(send_and_leave())
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        # Later than what the first loop's timer was set to, which will never go off.
+        runner.run(send_until(1_800.0))
+
+
+def test_it_is_refused_on_a_second_loop_while_it_is_in_use_on_the_first() -> None:
+    transport = InMemoryTransport(dawdle)
+
+    async def begin() -> asyncio.Task[Response]:
+        sending = asyncio.create_task(transport.send(ASKED))
+        await asyncio.sleep(0)
+        return sending
+
+    async def end(sending: asyncio.Task[Response]) -> None:
+        sending.cancel()
+        await asyncio.wait([sending])
+
+    async def send_too() -> None:
+        with pytest.raises(InvalidRequest, match="belongs to another event loop"):
+            await transport.send(ASKED)
+
+    with asyncio.Runner() as runner:
+        sending = runner.run(begin())
+        with asyncio.Runner() as other:
+            other.run(send_too())
+        runner.run(end(sending))
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.5])

@@ -232,7 +232,7 @@ def test_another_loop_is_refused_in_one_line() -> None:
             await transport.send(request(server.url()))
 
     asyncio.run(use())
-    with pytest.raises(RuntimeError, match="belongs to another event loop"):
+    with pytest.raises(InvalidRequest, match="belongs to another event loop"):
         asyncio.run(use())
     asyncio.run(transport.aclose())
 
@@ -246,7 +246,7 @@ def test_another_loop_cannot_close_what_still_runs() -> None:
 
     with asyncio.Runner() as runner:
         runner.run(use())
-        with asyncio.Runner() as other, pytest.raises(RuntimeError, match="another event loop"):
+        with asyncio.Runner() as other, pytest.raises(InvalidRequest, match="another event loop"):
             other.run(transport.aclose())
         runner.run(transport.aclose())
 

@@ -223,8 +223,9 @@ def show(event: Event) -> None:
 
 def observed() -> RingMe:
     numbers: HeaderObserver = RequestNumbers()
+    events: list[Event] = []
     return RingMe(
         "https://pbx.example.com",
         auth=BearerToken("token"),
-        observers=[LoggingObserver(), OpenTelemetryObserver(), numbers, show],
+        observers=[LoggingObserver(), OpenTelemetryObserver(), numbers, show, events.append],
     )
