@@ -20,7 +20,7 @@ from ringme_async.errors import (
     TransportError,
     Unauthorized,
 )
-from ringme_async.judge import is_success, judge, masked, masked_bytes
+from ringme_async.judge import is_success, judge, masked, masked_bytes, tells
 from ringme_async.lifetime import Lifetime
 from ringme_async.observe import Observers, Trace
 from ringme_async.quota import Quota, QuotaBook, Reservation
@@ -277,7 +277,7 @@ class _Run(Generic[T]):
         # left out, because a traceback may be shown with its locals.
         error.args = (masked(error.reason, (token.value,)),)
         error.body = masked_bytes(error.body, (token.value,))
-        if token.value in repr(error.value):
+        if tells(repr(error.value), (token.value,)):
             error.value = None
         raise error.with_traceback(None)
 

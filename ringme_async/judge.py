@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -26,7 +27,9 @@ from ringme_async.errors import (
 from ringme_async.transports import Headers, Response
 
 RESET_UNSTATED = 60.0
+MASK = "***"
 _LONGEST_RESET = 86_400.0
+_SHORTEST_ANYWHERE = 4
 
 _FORBIDDEN: Mapping[str, type[Forbidden]] = {
     "access_denied": AccessDenied,
@@ -143,20 +146,41 @@ def masked(text: str, secrets: tuple[str, ...]) -> str:
     """Take secrets out of a text, in the spellings in which a server may echo them."""
     for secret in secrets:
         for spelling in _spellings(secret):
-            text = text.replace(spelling, "***")
+            text = without(secret, text, spelling)
     return text
 
 
 def masked_bytes(body: bytes, secrets: tuple[str, ...]) -> bytes:
-    """Take secrets out of a body."""
-    for secret in secrets:
-        for spelling in _spellings(secret):
-            body = body.replace(spelling.encode(), b"***")
-    return body
+    """Take secrets out of a body; they are ASCII, as what stands in a header is."""
+    return masked(body.decode("latin-1"), secrets).encode("latin-1")
 
 
-def _spellings(secret: str) -> tuple[str, ...]:
-    return secret, secret.replace("/", "\\/"), quote(secret, safe=""), quote(secret)
+def tells(text: str, secrets: tuple[str, ...]) -> bool:
+    """Does one of the secrets stand in a text, in a spelling that would be masked?"""
+    return masked(text, secrets) != text
+
+
+def without(secret: str, text: str, spelling: str | None = None) -> str:
+    """Take one secret out of a text.
+
+    One of a few characters is part of many words, and a text without these says nothing any more:
+    it is taken out where it stands alone.
+
+    Args:
+        secret: What must not be seen; not empty.
+        text: Where it may stand.
+        spelling: How it is written there. Default as it is.
+    """
+    spelling = secret if spelling is None else spelling
+    if len(secret) >= _SHORTEST_ANYWHERE:
+        return text.replace(spelling, MASK)
+    return re.sub(rf"(?<![^\W_]){re.escape(spelling)}(?![^\W_])", MASK, text)
+
+
+def _spellings(secret: str) -> Iterable[str]:
+    spellings = (secret, secret.replace("/", "\\/"), quote(secret, safe=""), quote(secret))
+    # Once each, since a mask may hold a secret such as "*".
+    return dict.fromkeys(spellings)
 
 
 def _headers_without(headers: Headers, secrets: tuple[str, ...]) -> Mapping[str, str]:

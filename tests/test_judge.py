@@ -21,7 +21,7 @@ from ringme_async.errors import (
     UserAccessTypeDenied,
     UserBlocked,
 )
-from ringme_async.judge import is_success, judge, reset_after
+from ringme_async.judge import is_success, judge, masked, masked_bytes, reset_after, tells
 from ringme_async.transports import Response
 
 
@@ -165,6 +165,39 @@ def test_a_secret_is_masked_in_every_spelling_of_an_echo(echo: bytes) -> None:
     assert "a/b+c" not in shown
     assert "a%2Fb" not in shown
     assert "b%2Bc" not in shown
+
+
+@pytest.mark.parametrize("secret", ["x", "E", "id", "abc"])
+def test_a_secret_of_a_few_letters_leaves_other_words_readable(secret: str) -> None:
+    said = "Expecting the idle abcd of index six"
+    body = json.dumps({"message": f"{said}: {secret}"}).encode()
+
+    error = judge(Response(400, {"X-Echo": f"Bearer {secret}"}, body), secrets=(secret,))
+
+    assert error.message == f"{said}: ***"
+    assert error.headers == {"x-echo": "Bearer ***"}
+    assert error.body == json.dumps({"message": f"{said}: ***"}).encode()
+
+
+def test_a_secret_of_four_letters_is_masked_inside_of_words_too() -> None:
+    error = judge(Response(400, {}, b"xhushx"), secrets=("hush",))
+
+    assert error.body == b"x***x"
+
+
+@pytest.mark.parametrize(("text", "verdict"), [("a/b", True), ("a%2Fb", True), ("ab", False)])
+def test_a_text_tells_a_secret_in_whatever_spelling(text: str, verdict: bool) -> None:
+    assert tells(f"it is {text}", ("a/b",)) is verdict
+
+
+def test_a_secret_that_looks_like_a_mask_is_masked_once() -> None:
+    assert masked("a * b", ("*",)) == "a *** b"
+
+
+def test_a_body_keeps_every_byte_that_is_no_secret() -> None:
+    rest = bytes(range(256))
+
+    assert masked_bytes(rest + b"t0ken" + rest, ("t0ken",)) == rest + b"***" + rest
 
 
 def test_a_cookie_is_no_part_of_an_error() -> None:

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from ringme_async.auth.token import Token, flaw_in_token
 from ringme_async.errors import RingMeError, TokenError, one_line
-from ringme_async.judge import judge
+from ringme_async.judge import MASK, judge, without
 from ringme_async.transports import Headers, Response
 
 __all__ = ["LoginForm", "Refused", "read_answer"]
@@ -23,7 +23,6 @@ _LONGEST_WORD = 60
 _LONGEST_TEXT = 10_000
 _LONGEST_LIFETIME = 10 * 365 * 86_400.0
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
-_MASK = "***"
 
 
 @frozen(eq=False)
@@ -54,13 +53,14 @@ class LoginForm:
         begins and ends; so is one that is too long to be searched.
         """
         if len(text) > _LONGEST_TEXT:
-            return _MASK
+            return MASK
         secrets = [value for name, value in self.fields.items() if value and name not in _PUBLIC]
         # The longest first, since one may be part of another.
         for secret in sorted(secrets, key=len, reverse=True):
-            text = text.replace(secret, _MASK)
-        encoded = any(secret in reading for reading in _readings(text) for secret in secrets)
-        return _MASK if encoded else text
+            text = without(secret, text)
+        readings = _readings(text)
+        encoded = any(without(secret, one) != one for one in readings for secret in secrets)
+        return MASK if encoded else text
 
 
 @frozen(eq=False)

@@ -381,6 +381,19 @@ def test_of_two_secrets_the_one_that_holds_the_other_is_masked_whole() -> None:
     assert form.redact("abcdef and abc") == "*** and ***"
 
 
+@pytest.mark.parametrize("secret", ["a", "ab", "abc"])
+def test_a_secret_of_a_few_letters_is_masked_where_it_stands_alone(secret: str) -> None:
+    form = LoginForm({"client_secret": secret})
+    text = "an abstract abc_, about: {}"
+    assert form.redact(text.format(f"secret={secret}&x")).endswith("about: secret=***&x")
+    assert form.redact(text.format("abcd")).startswith("an abstract ")
+    assert form.redact(text.format(f"%{ord(secret[0]):02x}{secret[1:]}")) == "***"
+
+
+def test_a_secret_of_four_letters_is_masked_wherever_it_stands() -> None:
+    assert LoginForm({"password": "hush"}).redact("bahushka") == "ba***ka"
+
+
 def test_what_everybody_may_know_is_not_masked() -> None:
     fields = dict.fromkeys(["grant_type", "client_id", "scope", "username", "redirect_uri"], "word")
     assert LoginForm(fields | {"password": ""}).redact("a word") == "a word"
