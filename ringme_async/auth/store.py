@@ -185,7 +185,6 @@ class TokenStore:
         if entry is None or entry.token is not token:
             return False
         entry.token = None
-        entry.good_until = -math.inf
         return True
 
     async def aclose(self) -> None:

@@ -28,6 +28,7 @@ from ringme_async.errors import (
     RingMeClosed,
     ServerError,
     TokenError,
+    TransportError,
 )
 from tests.auth.exposure import assert_keeps, told_by
 from tests.auth.hosts import (
@@ -134,6 +135,16 @@ async def test_a_refusal_is_forgotten_after_a_minute() -> None:
     assert len(host.requests) == 2
 
 
+async def test_a_refusal_is_remembered_of_credentials_that_were_good_before() -> None:
+    host = Host(script(token_answer("t"), answer(401, {"error": "invalid_client"})))
+    endpoint, store = endpoint_over(host), TokenStore()
+    store.drop(KEY, await store.get(KEY, endpoint))
+    for _ in range(3):
+        with pytest.raises(TokenError):
+            await store.get(KEY, endpoint)
+    assert len(host.requests) == 2
+
+
 async def test_a_refusal_of_one_key_is_nothing_to_another() -> None:
     host = Host(script(answer(401, {"error": "invalid_client"}), token_answer("t")))
     endpoint, store = endpoint_over(host), TokenStore()
@@ -216,6 +227,14 @@ async def test_a_token_is_used_until_a_margin_before_its_end(
     assert len(host.requests) == 2
 
 
+async def test_the_margin_is_a_part_of_the_tokens_life_and_not_of_the_loops_time() -> None:
+    endpoint, store = endpoint_over(Host(script(token_answer("t", expires_in=60)))), TokenStore()
+    await asyncio.sleep(10_000)
+    await store.get(KEY, endpoint)
+    await asyncio.sleep(53.9)
+    assert store.ready(KEY)
+
+
 async def test_a_token_is_of_no_use_any_more_in_the_moment_in_which_it_ends() -> None:
     endpoint, store = endpoint_over(Host()), TokenStore(margin=0.0)
     await store.get(KEY, endpoint)
@@ -290,6 +309,28 @@ async def test_a_newer_token_stays_even_if_the_server_gave_the_same_value_again(
     new = await store.get(KEY, endpoint)
     store.drop(KEY, old)
     assert store.ready(KEY) is new
+
+
+@pytest.mark.parametrize(
+    ("accepted", "known"),
+    [
+        ([False, False], [False, False, False]),
+        ([True, False], [False, True, True]),
+        ([False, True], [False, False, True]),
+    ],
+    ids=["none", "first", "second"],
+)
+async def test_a_token_knows_whether_one_before_it_was_ever_good(
+    accepted: list[bool], known: list[bool]
+) -> None:
+    endpoint, store = endpoint_over(Host()), TokenStore()
+    tokens: list[Token] = []
+    for taken in [*accepted, False]:
+        token = await store.get(KEY, endpoint)
+        tokens.append(token)
+        token.accepted = taken
+        store.drop(KEY, token)
+    assert [token.succeeds_a_good_one for token in tokens] == known
 
 
 async def test_to_drop_the_token_of_an_unknown_key_is_nothing() -> None:
@@ -591,6 +632,7 @@ class TestClosing:
         assert host.in_flight == 0
         errors = await asyncio.gather(*waiters, return_exceptions=True)
         assert [type(error) for error in errors] == [RingMeClosed] * 4
+        assert all("the RingMe that these tokens" in str(error) for error in errors)
         assert len(asyncio.all_tasks()) == 1
 
     async def test_a_login_cancelled_before_its_first_step_leaves_nobody_waiting(self) -> None:
@@ -601,7 +643,7 @@ class TestClosing:
         (login,) = asyncio.all_tasks() - {waiting, asyncio.current_task()}
         # The login has not taken a step yet.
         login.cancel()
-        with pytest.raises(Exception, match="the login was cancelled"):
+        with pytest.raises(TransportError, match=r"^the login was cancelled$"):
             await waiting
         await store.aclose()
 

@@ -351,8 +351,30 @@ async def test_what_ends_the_program_leaves_nobody_waiting(
     with pytest.raises(TransportError, match="the login was cancelled"):
         await scene.call()
     del scene
+    # Until then the step that woke this test holds what it waited for.
+    await settle()
     gc.collect()
     assert caplog.records == []
+
+
+async def test_a_login_that_nobody_waits_for_is_given_up_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene()
+    (call,) = await scene.calls(1)
+    call.cancel()
+    assert await is_cancelled(call)
+    await settle()
+    assert scene.host.in_flight == 0
+    assert caplog.records == []
+
+
+async def test_a_login_under_way_is_known_by_its_name() -> None:
+    scene = Scene()
+    (call,) = await scene.calls(1)
+    assert "ringme login" in {task.get_name() for task in asyncio.all_tasks()}
+    scene.answer(0)
+    await call
 
 
 steps = st.lists(
