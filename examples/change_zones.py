@@ -37,5 +37,7 @@ async def main(zone: str, client_ids: list[str], *, apply: bool) -> int:
 
 if __name__ == "__main__":
     arguments = [argument for argument in sys.argv[1:] if argument != "--apply"]
+    if len(arguments) < 2:
+        sys.exit(__doc__)
     told = "--apply" in sys.argv
     sys.exit(asyncio.run(main(arguments[0], arguments[1:], apply=told)))

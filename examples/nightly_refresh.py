@@ -60,6 +60,8 @@ async def refresh(tenants: list[Tenant], into: Path) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     listed, target = map(Path, sys.argv[1:])
     # Read whole before anything is sent: a mistake in the list shows at once.
     sys.exit(asyncio.run(refresh(list(tenants_in(listed)), target)))

@@ -25,8 +25,9 @@ else:
         return globals()[name]
 
     def __dir__() -> list[str]:
-        """Name what is public."""
-        return sorted({*globals(), *__getattr__("__all__")})
+        """Name what is public, and not what it takes to open the door."""
+        tools = {"TYPE_CHECKING", "_missing", "annotations", "import_module"}
+        return sorted({*globals(), *__getattr__("__all__")} - tools)
 
     def _missing(name: str) -> str:
         return f"module {__name__!r} has no attribute {name!r}"

@@ -182,6 +182,7 @@ def test_what_is_asked_of_the_front_door_without_being_public_is_not_there() -> 
         _ = ringme_async.nothing
     assert not hasattr(ringme_async, "__wrapped__")
     assert set(ringme_async.__all__) <= set(dir(ringme_async))
+    assert {"_missing", "annotations", "import_module"}.isdisjoint(dir(ringme_async))
     found: dict[str, object] = {}
     exec("from ringme_async import *", found)
     assert {name for name in found if name != "__builtins__"} == set(ringme_async.__all__)

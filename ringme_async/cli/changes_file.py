@@ -19,6 +19,7 @@ Changes: TypeAlias = Sequence[tuple[Who, ClientUpdate]]
 _EXTRA: Final = "extra"
 _EXTRA_DOT: Final = "extra."
 _WHO: Final = ("tenant", "client_id")
+_COLUMNS: Final = (*_WHO, *WRITABLE, _EXTRA, _EXTRA_DOT)
 _CLIENT_ID: Final = re.compile(r"[0-9]{1,20}|@me", re.ASCII)
 
 
@@ -43,7 +44,7 @@ def read_changes(
         CouldNotStart: The file cannot be read, or lines are wrong, all of which are named.
         WrongUsage: There is no such encoding.
     """
-    found = read_rows(path, encoding, _is_known)
+    found = read_rows(path, encoding, _COLUMNS)
     by_name: Mapping[str | None, Who] = (
         {one.name: one for one in tenants.tenants} if tenants else {}
     )
@@ -66,10 +67,6 @@ def read_changes(
     if not changes:
         raise CouldNotStart(f"{path}: there is no change in it")
     return changes
-
-
-def _is_known(column: str) -> bool:
-    return column in (*_WHO, *WRITABLE, _EXTRA) or column.startswith(_EXTRA_DOT)
 
 
 def _key(row: Row) -> tuple[str, str]:
@@ -95,6 +92,8 @@ def _who(key: tuple[str, str], by_name: Mapping[str | None, Who], *, has_auth: b
         if not has_auth:
             raise InvalidRequest("a client_id needs credentials in the settings")
         return text
+    if not by_name:
+        raise InvalidRequest("a tenant by its name needs a list of tenants: --tenants FILE")
     if text not in by_name:
         raise InvalidRequest(f"there is no tenant {text!r:.100} in the list of tenants")
     return by_name[text]

@@ -84,7 +84,7 @@ class Ready:
         try:
             Tenant(name)
         except InvalidRequest as error:
-            raise WrongUsage(error.reason) from None
+            raise WrongUsage(f"{error.reason}; names are those of a list: --tenants FILE") from None
         self.require_settings()
         return name
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, TypeAlias, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, cast
 
 from attrs import field, frozen
 
@@ -16,10 +17,12 @@ from ringme_async.cli.wrong import CouldNotStart, Flaws, WrongUsage
 
 __all__ = ["Row", "Rows", "read_rows"]
 
-Known: TypeAlias = Callable[[str], bool]
-"""Whether a column has a meaning."""
-
-_BOM: Final = b"\xef\xbb\xbf"
+# UTF-16 is what Excel calls Unicode Text.
+_MARKS: Final = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _DELIMITERS: Final = ";,\t"
 
 
@@ -51,7 +54,7 @@ class Rows:
     is_csv: bool
 
 
-def read_rows(path: str, encoding: str, known: Known) -> Rows:
+def read_rows(path: str, encoding: str, known: Sequence[str]) -> Rows:
     """Read a list.
 
     It is JSON lines if it begins with a brace, else CSV with a header, whose cells are separated by
@@ -59,8 +62,8 @@ def read_rows(path: str, encoding: str, known: Known) -> Rows:
 
     Args:
         path: The file.
-        encoding: Of its text; a UTF-8 byte order mark at its start overrules it.
-        known: Whether a column has a meaning.
+        encoding: Of its text; a byte order mark at its start, of UTF-8 or UTF-16, overrules it.
+        known: The columns that have a meaning; with a dot at its end, whatever begins so.
 
     Raises:
         CouldNotStart: The file cannot be read, is in another encoding, or has no proper header.
@@ -79,8 +82,9 @@ def _text_of(path: str, encoding: str) -> str:
             content = file.read()
     except OSError as error:
         raise CouldNotStart(f"{path}: {error.strerror or error}") from None
-    if content.startswith(_BOM):
-        encoding = "utf-8-sig"
+    for mark, marked in _MARKS.items():
+        if content.startswith(mark):
+            encoding = marked
     try:
         return content.decode(encoding)
     except LookupError:
@@ -91,7 +95,7 @@ def _text_of(path: str, encoding: str) -> str:
     raise CouldNotStart(f"{os.fspath(path)}, line {where}: this is no {encoding}{hint}")
 
 
-def _csv_rows(text: str, flaws: Flaws, known: Known) -> Iterator[Row]:
+def _csv_rows(text: str, flaws: Flaws, known: Sequence[str]) -> Iterator[Row]:
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     columns: list[str] | None = None
     start = 1
@@ -121,38 +125,37 @@ def _delimiter(text: str) -> str:
     return max(_DELIMITERS, key=header.count)
 
 
-def _columns(cells: list[str], path: str, known: Known) -> list[str]:
+def _columns(cells: list[str], path: str, known: Sequence[str]) -> list[str]:
     columns = [cell.lower() for cell in cells]
     while not columns[-1]:
         columns.pop()
-    unknown = [column for column in columns if not known(column)]
+    unknown = _unknown(columns, known)
     if len(unknown) == len(columns):
         # What stands here is not shown: it may be the first tenant, with the secret.
         raise CouldNotStart(f"{path}: the first line is to name the columns, and names none")
-    _refuse_unknown(unknown, path)
+    if unknown:
+        raise CouldNotStart(f"{path}: unknown columns: {_told(unknown, known)}")
     if len(set(columns)) < len(columns):
         raise CouldNotStart(f"{path}: a column is named twice")
     return columns
 
 
-def _refuse_unknown(unknown: list[str], path: str) -> None:
-    if unknown:
-        raise CouldNotStart(f"{path}: unknown columns: {_listed(unknown)}")
-
-
-def _json_rows(text: str, flaws: Flaws, known: Known) -> Iterator[Row]:
+def _json_rows(text: str, flaws: Flaws, known: Sequence[str]) -> Iterator[Row]:
     for line, content in enumerate(text.split("\n"), 1):
         if not content.strip():
             continue
         try:
             cells = _json_object(content)
+        except json.JSONDecodeError as error:
+            # Its message quotes nothing of what was read.
+            flaws.add(line, f"this is no JSON: {error.msg} at column {error.colno}")
+            continue
         except ValueError as error:
-            # Those of json quote nothing of what they read.
             flaws.add(line, str(error))
             continue
-        unknown = [column for column in cells if not known(column)]
+        unknown = _unknown(cells, known)
         if unknown:
-            flaws.add(line, f"unknown fields: {_listed(unknown)}")
+            flaws.add(line, f"unknown fields: {_told(unknown, known)}")
         else:
             yield Row(line, cells)
 
@@ -174,5 +177,12 @@ def _without_doubles(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
     return value
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(f"{name!r:.40}" for name in names[:10])
+def _unknown(columns: Iterable[str], known: Sequence[str]) -> list[str]:
+    beginnings = tuple(one for one in known if one.endswith("."))
+    return [one for one in columns if one not in known and not one.startswith(beginnings)]
+
+
+def _told(unknown: Sequence[str], known: Sequence[str]) -> str:
+    names = ", ".join(f"{name!r:.40}" for name in unknown[:10])
+    there_are = ", ".join(f"{one}NAME" if one.endswith(".") else one for one in known)
+    return f"{names}; there are {there_are}"

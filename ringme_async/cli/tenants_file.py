@@ -60,7 +60,7 @@ def read_tenants(
         CouldNotStart: The file cannot be read, or lines are wrong, all of which are named.
         WrongUsage: There is no such encoding.
     """
-    found = read_rows(path, encoding, COLUMNS.__contains__)
+    found = read_rows(path, encoding, COLUMNS)
     _require_what_no_line_has(found.rows, settings)
     tenants: list[Tenant] = []
     lines: dict[str, int] = {}

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from attrs import fields
 
-from ringme_async import JSON, ClientUpdate
+from ringme_async import JSON, ClientUpdate, InvalidRequest
 
 __all__ = ["WRITABLE", "any_value", "update_of", "value_of"]
 
@@ -44,4 +44,9 @@ def update_of(wishes: Mapping[str, JSON], extra: Mapping[str, JSON]) -> ClientUp
         InvalidRequest: A value is malformed; the message names the field.
     """
     named: dict[str, Any] = dict(wishes)
-    return ClientUpdate(**named, extra=extra)
+    try:
+        return ClientUpdate(**named, extra=extra)
+    except InvalidRequest as error:
+        # Whoever writes a list or a command has no None.
+        flaw = error.reason.replace("or None to clear it", "or null to clear it")
+    raise InvalidRequest(flaw)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
-from ringme_async.mirror.errors import OutputInUse, told_of
+from ringme_async.mirror.errors import OutputError, OutputInUse, told_of
 
 __all__ = ["locked"]
 
@@ -56,6 +56,10 @@ def locked(target: str) -> Generator[None, None, None]:
     """
     # A database may be a path's end or a link to it; what counts is the file itself.
     path = os.path.realpath(target) + ".lock"
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        # Else it would be the lock, of which nobody has heard, that is not there.
+        raise OutputError(f"{target}: there is no folder {folder}")
     with told_of(path):
         fd = _take(path, target)
     try:

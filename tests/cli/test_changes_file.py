@@ -135,8 +135,19 @@ def test_a_client_id_needs_credentials_in_the_settings(read: Read) -> None:
 
 def test_without_a_list_of_tenants_there_is_none_by_name(read: Read) -> None:
     assert refusal(read, "tenant,hold_music\nacme,5\n", tenants=None) == [
-        "changes, line 2: there is no tenant 'acme' in the list of tenants"
+        "changes, line 2: a tenant by its name needs a list of tenants: --tenants FILE"
     ]
+
+
+def test_a_column_that_is_not_known_is_told_with_those_that_are(read: Read) -> None:
+    (said,) = refusal(read, "client_id,timezon\n1,Asia/Omsk\n")
+    assert said.startswith("changes: unknown columns: 'timezon'; there are tenant, client_id, ")
+    assert said.endswith(", timezone, extra, extra.NAME")
+
+
+def test_a_value_that_will_not_do_is_told_in_the_words_of_a_list(read: Read) -> None:
+    (said,) = refusal(read, "client_id,hold_music\n1,five\n")
+    assert said.endswith(", or null to clear it; not 'five'")
 
 
 def test_an_empty_list_is_refused(read: Read) -> None:

@@ -99,6 +99,7 @@ async def test_a_write_whose_answer_is_lost_for_good_says_so(here: Here, shell: 
         (["set", "12", "--extra", "colour"], "--extra takes NAME=VALUE"),
         (["set", "12", "--extra", "name=x"], "name cannot be changed"),
         (["get", "../12"], 'a client id is a number or "@me"'),
+        (["get", "acme"], "names are those of a list: --tenants FILE"),
         (["get", "12", "--base-url", "pbx.example.com"], "--base-url: "),
         (["get"], "requires an argument"),
         (["get", "12", "--secret", "s3cret"], "a secret is never an argument"),

@@ -45,6 +45,7 @@ def refusal(read: Read, content: str | bytes, *arguments: object, **environ: str
     return [re.sub(r"^/.*?/(?=tenants|changes)", "", one) for one in caught.value.sentences]
 
 
+THERE_ARE = "there are name, client_id, app_id, secret, secret_env, base_url"
 ACME = Tenant("@me", auth=ClientCredentials("app", "s3cret"), name="acme")
 
 
@@ -77,8 +78,9 @@ def test_a_list_in_cp1251_needs_to_be_told(read: Read) -> None:
     ]
 
 
-def test_a_byte_order_mark_overrules_what_was_told(read: Read) -> None:
-    content = "\ufeffname;client_id\n\u041b\u044e\u0442\u0438\u043a;1\n"
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_a_byte_order_mark_overrules_what_was_told(encoding: str, read: Read) -> None:
+    content = "\ufeffname;client_id\n\u041b\u044e\u0442\u0438\u043a;1\n".encode(encoding)
     (tenant,) = read(content, SETTINGS, "cp1251").tenants
     assert tenant.name == "\u041b\u044e\u0442\u0438\u043a"
 
@@ -162,7 +164,7 @@ def test_a_wrong_line_is_named_with_its_number(row: str, flaw: str | None, read:
 @pytest.mark.parametrize(
     ("row", "flaw"),
     [
-        ("s3cret", "Expecting value"),
+        ("s3cret", "this is no JSON: Expecting value at column 1"),
         ("[1]", "this is no JSON object"),
         ("[" * 100_000, "this is no JSON object"),
         ('{"name": "a", "name": "b", "client_id": 12}', "a field is there twice"),
@@ -212,7 +214,10 @@ def test_a_repeated_name_is_refused_and_both_lines_are_named(read: Read) -> None
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("name;client_id;colour;depth\na;1;;\n", "unknown columns: 'colour', 'depth'"),
+        (
+            "name;client_id;colour;depth\na;1;;\n",
+            f"unknown columns: 'colour', 'depth'; {THERE_ARE}",
+        ),
         ("name;client_id;name\na;1;a\n", "a column is named twice"),
         ("acme;12;app;s3cret\n", "the first line is to name the columns, and names none"),
         ("[{}]", "the first line is to name the columns, and names none"),
