@@ -38,7 +38,7 @@ _MARGIN: Final = 1.0
 _TIMER_SLACK: Final = 0.001
 # Anything longer is no count of requests, and int() refuses what is very long.
 _MOST_DIGITS: Final = 15
-_OLDEST_LOOKED_AT: Final = 64
+_OLDEST_LOOKED_AT: Final = 8
 
 
 @define(eq=False)
@@ -386,8 +386,12 @@ class QuotaBook:
 
     def _evict_one(self) -> bool:
         number = min(len(self._kept) - 1, _OLDEST_LOOKED_AT)
-        idle = [item for item in islice(self._kept.items(), number) if not item[1].in_use]
+        oldest = list(islice(self._kept.items(), number))
+        idle = [item for item in oldest if not item[1].in_use]
         if not idle:
+            # They are not what is to go, nor what is to be looked at first the next time.
+            for key, _ in oldest:
+                self._kept.move_to_end(key, last=True)
             return False
         key, _ = min(idle, key=lambda item: item[1].worth)
         del self._kept[key]

@@ -802,6 +802,18 @@ class TestBook:
         book.of("newest")
         assert len(book) == 1
 
+    async def test_many_that_stay_in_use_do_not_keep_it_from_forgetting_the_others(self) -> None:
+        book = QuotaBook(capacity=10)
+        requests = [take(book.of(("in use", number))) for number in range(100)]
+        for number in range(500):
+            book.of(("idle", number))
+        after_500 = len(book)
+        for number in range(500, 1_000):
+            book.of(("idle", number))
+        assert len(book) == after_500 < 150
+        assert all(book.of(("in use", number)).in_use for number in range(100))
+        assert len(requests) == 100
+
     async def test_a_quota_that_somebody_holds_is_the_one_its_key_leads_to(self) -> None:
         book = QuotaBook(capacity=1)
         held = book.of("held")
