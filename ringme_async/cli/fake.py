@@ -109,7 +109,13 @@ A fake RingMe with {place.tenants:,} clients listens on {url}
   try calls    {url}/docs
   OpenAPI      {url}/openapi.json
 
-In another terminal, log in, read a client, and change it:
+In another terminal, for ringme, and for programs that say RingMe.from_env():
+
+export RINGME_BASE_URL={url}
+export RINGME_APP_ID={dealer.app_id}
+export RINGME_APP_SECRET={dealer.app_secret}
+
+And with curl, log in, read a client, and change it:
 
 TOKEN=$(curl -s --compressed {url}/oauth/token \\
   -d grant_type=client_credentials \\

@@ -119,6 +119,14 @@ async def test_the_lines_that_it_prints_work_as_they_stand(tmp_path: Path) -> No
     assert json.loads(after) == {**json.loads(before), "timezone": "Asia/Omsk"}
 
 
+async def test_the_environment_that_it_prints_is_enough(tmp_path: Path) -> None:
+    async with running(tmp_path, "--port", "0", "--tenants", "3") as fake:
+        shown = await fake.read_until("is forgotten.\n")
+        environ = dict(re.findall(r"^export (\w+)=(.*)$", shown, re.MULTILINE))
+        async with RingMe.from_env(environ) as ringme:
+            assert (await ringme.clients.get(3)).id == 3
+
+
 async def test_what_it_prints_names_the_page_and_the_description(tmp_path: Path) -> None:
     async with running(tmp_path, "--port", "0") as fake:
         shown = await fake.read_until("is forgotten.\n")
