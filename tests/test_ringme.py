@@ -60,6 +60,8 @@ def test_its_repr_names_the_host_and_no_secret() -> None:
 
     assert repr(RingMe(URL, auth=AUTH, transport=transport)) == f"<RingMe {URL}>"
     assert repr(RingMe(transport=transport)) == "<RingMe of many hosts>"
+    assert repr(RingMe(URL, auth=AUTH, transport=transport).clients) == f"<Clients of {URL}>"
+    assert repr(RingMe(transport=transport).clients) == "<Clients of many hosts>"
 
 
 class TestARequestToTheRestOfTheApi:

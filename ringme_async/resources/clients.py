@@ -51,6 +51,9 @@ class Clients:
         self._timeout = timeout
         self._on_quota: OnQuota = on_quota
 
+    def __repr__(self) -> str:
+        return f"<Clients of {self._addressing.origin or 'many hosts'}>"
+
     async def get(
         self, who: Who, *, timeout: float | None = None, on_quota: OnQuota | None = None
     ) -> Client:
