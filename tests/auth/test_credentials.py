@@ -140,33 +140,54 @@ def test_secrets_may_hold_any_letters_and_signs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "named"),
+    "make",
     [
-        (lambda: ClientCredentials("", SECRET), "app_id"),
-        (lambda: ClientCredentials("app\n", SECRET), "app_id"),
-        (lambda: ClientCredentials("app", SECRET, scope="a\nb"), "scope"),
-        (lambda: ClientCredentials(SECRET, ""), "app_secret"),
-        (lambda: PasswordCredentials("", SECRET, "ann", SECRET), "app_id"),
-        (lambda: PasswordCredentials("app", SECRET, "", SECRET), "username"),
-        (lambda: PasswordCredentials("app", SECRET, "ann", SECRET + "\n"), "password"),
-        (lambda: RefreshToken("", SECRET, SECRET), "app_id"),
-        (lambda: RefreshToken("app", SECRET, ""), "refresh_token"),
-        (lambda: BearerToken(SECRET + "\n"), "token"),
-        (lambda: Token(SECRET + "\n", refresh_token=SECRET), "token"),
+        lambda: ClientCredentials("app\n", SECRET),
+        lambda: PasswordCredentials("", SECRET, "ann", SECRET),
+        lambda: RefreshToken("app", SECRET, SECRET + "\n"),
+        lambda: BearerToken(SECRET + "\n"),
+        lambda: Token(SECRET + "\n", refresh_token=SECRET),
     ],
 )
-def test_a_refusal_names_the_field_and_no_frame_of_it_holds_a_secret(
-    make: Callable[[], object], named: str
-) -> None:
+def test_no_frame_of_a_refusal_holds_a_secret(make: Callable[[], object]) -> None:
     with pytest.raises(InvalidRequest) as caught:
         make()
-    assert named in str(caught.value)
     error = caught.value
     # The frame of this test and of the lambda hold what the user wrote.
     assert error.__traceback__ is not None
     assert error.__traceback__.tb_next is not None
     ours = error.with_traceback(error.__traceback__.tb_next.tb_next)
     assert_keeps(told_by(ours), SECRET)
+
+
+FIELDS: list[tuple[Callable[..., Auth], list[str]]] = [
+    (ClientCredentials, ["app_id", "app_secret", "scope"]),
+    (PasswordCredentials, ["app_id", "app_secret", "username", "password", "scope"]),
+    (RefreshToken, ["app_id", "app_secret", "refresh_token"]),
+]
+WRONG: list[tuple[object, str]] = [
+    ("", "must not be empty"),
+    (b"bytes", "must be a string, not bytes"),
+    ("a\n", "must not hold control characters, such as a line break at its end"),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "names", "named", "wrong", "flaw"),
+    [
+        (make, names, named, wrong, flaw)
+        for make, names in FIELDS
+        for named in names
+        for wrong, flaw in WRONG
+        if (named, wrong) != ("scope", "")
+    ],
+)
+def test_a_refusal_says_which_field_is_wrong_and_how(
+    make: Callable[..., Auth], names: list[str], named: str, wrong: object, flaw: str
+) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        make(**(dict.fromkeys(names, "fine") | {named: wrong}))
+    assert str(caught.value) == f"{make.__name__}: {named} {flaw}"
 
 
 @pytest.mark.parametrize("when", ["5", True, float("nan"), 10**400, -(10**400)], ids=str)
@@ -274,6 +295,7 @@ async def test_without_a_new_refresh_token_the_old_one_stays() -> None:
     auth = RefreshToken("app", "secret", "r-1")
     token = await auth.fetch(endpoint_over(host).at(ORIGIN), previous)
     assert token.refresh_token == "r-2"
+    assert token.expires_at is not None
 
 
 async def test_a_kind_of_ones_own_may_leave_the_host_alone() -> None:
@@ -309,17 +331,37 @@ class TestNamesInAFile:
         keys = [TokenKey(origin, auth) for auth in auths for origin in (ORIGIN, "http://x")]
         assert len({file_key(key) for key in keys}) == len(keys)
 
-    def test_they_are_the_same_in_every_process(self) -> None:
-        key = TokenKey("https://pbx.example.com", ClientCredentials("app-id", "app-secret"))
-        assert file_key(key) == ("a37c455ff5ea772b99fe608209fbca08bdccb306ee7808bbb804b00b13c470b3")
+    @pytest.mark.parametrize(
+        ("auth", "named"),
+        [
+            (
+                ClientCredentials("app-id", "app-secret"),
+                "a37c455ff5ea772b99fe608209fbca08bdccb306ee7808bbb804b00b13c470b3",
+            ),
+            (
+                PasswordCredentials("app-id", "app-secret", "ann", "pw"),
+                "61059c6359686b39a9570132d1689dee2bf0efbc5bf77cbe94df168f50616881",
+            ),
+            (
+                RefreshToken("app-id", "app-secret", "refresh"),
+                "ae6492b7375270776131f2d84bac2f7facf74ef789ad81b1bc6d90834b35c960",
+            ),
+        ],
+        ids=lambda auth: type(auth).__name__,
+    )
+    def test_they_are_the_same_in_every_process(self, auth: Auth, named: str) -> None:
+        assert file_key(TokenKey("https://pbx.example.com", auth)) == named
 
-    def test_neither_fixed_tokens_nor_kinds_of_ones_own_have_one(self) -> None:
-        @frozen(init=False)
-        class Mine(ClientCredentials):
-            pass
+    @pytest.mark.parametrize(
+        ("kind", "texts"), [(kind, ["a"] * len(names)) for kind, names in FIELDS]
+    )
+    def test_a_kind_of_ones_own_has_none(self, kind: type[Any], texts: list[str]) -> None:
+        own = type("Own", (kind,), {})
+        assert file_key(TokenKey(ORIGIN, kind(*texts))) is not None
+        assert file_key(TokenKey(ORIGIN, own(*texts))) is None
 
+    def test_fixed_tokens_have_none(self) -> None:
         assert file_key(TokenKey(ORIGIN, BearerToken("t"))) is None
-        assert file_key(TokenKey(ORIGIN, Mine("a", "b"))) is None
 
 
 def test_the_limit_is_a_value() -> None:
