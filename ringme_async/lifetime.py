@@ -11,8 +11,9 @@ from collections.abc import Callable
 from ringme_async.deadlines import Deadlines
 from ringme_async.errors import InvalidRequest, RingMeClosed
 
-__all__ = ["Lifetime"]
+__all__ = ["WHEN_CLOSED", "Lifetime"]
 
+WHEN_CLOSED = "the RingMe was closed"
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -30,6 +31,7 @@ class Lifetime:
     __slots__ = (
         "_all_ended",
         "_closed",
+        "_companions",
         "_deadlines",
         "_let_go",
         "_loop",
@@ -47,6 +49,7 @@ class Lifetime:
         self._process = 0
         self._deadlines = Deadlines()
         self._all_ended: asyncio.Event | None = None
+        self._companions: dict[Callable[[str], None], asyncio.AbstractEventLoop] = {}
 
     @property
     def closed(self) -> bool:
@@ -95,6 +98,22 @@ class Lifetime:
         if self._all_ended is not None and self._deadlines.is_idle:
             self._all_ended.set()
 
+    def accompany(self, end: Callable[[str], None]) -> Callable[[], None]:
+        """Have something ended, too, when this is closed on the loop that runs now.
+
+        Args:
+            end: Ends it, and is told why.
+
+        Returns:
+            What takes that back.
+        """
+        self._companions[end] = asyncio.get_running_loop()
+
+        def part() -> None:
+            self._companions.pop(end, None)
+
+        return part
+
     def close(self) -> None:
         """Refuse further calls, and end those under way.
 
@@ -110,6 +129,9 @@ class Lifetime:
         self._closed = True
         if self._loop is loop:
             self._deadlines.end_all()
+        for end, its_loop in tuple(self._companions.items()):
+            if its_loop is loop:
+                end(WHEN_CLOSED)
 
     async def ended(self) -> None:
         """Wait, after ``close``, until nothing is under way any more."""

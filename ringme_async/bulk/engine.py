@@ -11,6 +11,7 @@ consumer's code, so that the error that gets out of an ``async with`` is the con
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from attrs import define, field
@@ -24,9 +25,12 @@ from ringme_async.bulk.pilot import Pilot
 from ringme_async.bulk.stock import PULLS_IN_A_ROW, Stock
 from ringme_async.bulk.ticket import Ticket
 from ringme_async.bulk.verdict import Tempo, Verdict, verdict_on
-from ringme_async.errors import RingMeError
+from ringme_async.errors import RingMeClosed, RingMeError
 
-__all__ = ["Engine"]
+__all__ = ["Accompany", "Engine"]
+
+Accompany = Callable[[Callable[[str], None]], Callable[[], None]]
+"""Takes what calls a run off, for the reason it is told, and gives what takes that back."""
 
 V = TypeVar("V")
 
@@ -42,11 +46,14 @@ class Engine(Generic[V]):
         stock: What it works on.
         deadline: Seconds for the run; None: no end.
         pilot: Sets the number of slots in mid-run, if anybody does.
+        accompany: Hands ``call_off`` to whatever the jobs cannot do without.
     """
 
     stock: Stock[V]
     deadline: float | None
     pilot: Pilot | None = None
+    accompany: Accompany | None = None
+    _part: Callable[[], None] | None = field(default=None, init=False)
     _tempo: Tempo = field(factory=Tempo, init=False)
     _alarms: Alarms = field(factory=Alarms, init=False)
     _feeder: asyncio.Task[None] | None = field(default=None, init=False)
@@ -63,6 +70,8 @@ class Engine(Generic[V]):
         limit = self.stock.schedule.limit
         self._crew = Crew(limit, self._work, self._tell)
         self.stock.intake.open()
+        if self.accompany is not None:
+            self._part = self.accompany(self.call_off)
         limit.call_on_rise(self._stir)
         now = self._loop.time()
         self.stock.pace.start(now)
@@ -80,6 +89,8 @@ class Engine(Generic[V]):
             What ended the run before its time, unless ``next`` raised it.
         """
         self._alarms.cancel()
+        if self._part is not None:
+            self._part()
         self._crew.stop()
         try:
             await self._crew.join()
@@ -87,6 +98,12 @@ class Engine(Generic[V]):
             broken = self.stock.intake.close()
         error, self._crew.error = self._crew.error, None
         return error or broken
+
+    def call_off(self, reason: str) -> None:
+        """Pull and start nothing more; what is in flight goes on to its own end."""
+        self.stock.give_up(reason)
+        self.stock.intake.leave()
+        self._stir()
 
     async def next(self) -> Outcome[V]:
         """Wait for an outcome.
@@ -160,6 +177,9 @@ class Engine(Generic[V]):
         except RingMeError as failure:
             error = forget_traceback(failure)
             outcome = Failed(ticket.who, ticket.index, job.attempts, error, retries=job.retries)
+            if isinstance(failure, RingMeClosed):
+                # So would all others.
+                self.call_off(failure.reason)
         except asyncio.CancelledError:
             if not self._was_abandoned(ticket, task):
                 raise

@@ -41,7 +41,6 @@ class Intake(Generic[T, V]):
         items: The input. A mapping stands for its pairs.
         make_job: Gives an element's job, or raises a ``RingMeError`` if the element is malformed.
         name_of: Gives whom an element is for.
-        has_deadline: Whether ``hurry`` may be called.
 
     Attributes:
         is_async: Whether elements come by ``fetch``, not by ``pull``.
@@ -59,7 +58,6 @@ class Intake(Generic[T, V]):
     items: Iterable[T] | AsyncIterable[T] | Mapping[Any, Any]
     make_job: Callable[[T], Job[V]]
     name_of: Callable[[T], object]
-    has_deadline: bool = False
     is_async: bool = field(init=False)
     total: int | None = field(init=False)
     _items: Iterable[T] | AsyncIterable[T] = field(init=False)
@@ -96,10 +94,7 @@ class Intake(Generic[T, V]):
     async def fetch(self) -> Ticket[V] | Failed | NotAttempted | None:
         """Wait for an element; None: there is no more."""
         try:
-            if self.has_deadline:
-                element = await self._fetch_with_patience()
-            else:
-                element = await anext(self._elements_to_come, _END)
+            element = await self._fetch_with_patience()
         except Exception as error:  # noqa: BLE001 - it gets out of the run as it is, at its end
             self.error = error
             element = _END
@@ -107,8 +102,13 @@ class Intake(Generic[T, V]):
 
     def hurry(self) -> None:
         """Give the element that is being fetched no more than a second."""
-        if self._fetching is not None:
-            self._fetching.reschedule(asyncio.get_running_loop().time() + _PATIENCE)
+        self._await_until(asyncio.get_running_loop().time() + _PATIENCE)
+
+    def leave(self) -> None:
+        """Pull nothing more, and wait for nothing that is being fetched."""
+        if not self.ended:
+            self.ended = self.cut_short = True
+            self._await_until(asyncio.get_running_loop().time())
 
     def close(self) -> Exception | None:
         """Close a generator; other iterators may be the user's own, such as an open file.
@@ -129,6 +129,10 @@ class Intake(Generic[T, V]):
         aclose = getattr(self._elements_to_come, "aclose", None)
         if aclose is not None:
             await aclose()
+
+    def _await_until(self, when: float) -> None:
+        if self._fetching is not None:
+            self._fetching.reschedule(when)
 
     async def _fetch_with_patience(self) -> T | object:
         scope = asyncio.timeout(None if self.why_not is None else _PATIENCE)

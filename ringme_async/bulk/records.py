@@ -11,8 +11,10 @@ from typing import cast
 from attrs import fields, has
 
 from ringme_async.bulk.outcome import Done, Failed, Outcome
+from ringme_async.errors import InvalidRequest
 from ringme_async.frozen import FrozenJSON
-from ringme_async.tenant import Tenant, Who
+from ringme_async.tenant import Tenant, Who, client_id_in_path
+from ringme_async.wording import shown
 
 __all__ = ["records_of"]
 
@@ -52,9 +54,13 @@ def _row(outcome: Outcome[object]) -> dict[str, object]:
 
 
 def _name_of(who: Who) -> str:
-    if not isinstance(who, Tenant):
-        return str(who)
-    return str(who.client_id) if who.name is None else who.name
+    if isinstance(who, Tenant):
+        return str(who.client_id) if who.name is None else who.name
+    try:
+        return client_id_in_path(who)
+    except InvalidRequest:
+        # It may be anything, and of any size.
+        return shown(who)
 
 
 def _cells(name: str, value: object) -> Iterator[tuple[str, object]]:

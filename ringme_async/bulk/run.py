@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import warnings
 from collections.abc import (
     AsyncIterable,
     Callable,
@@ -16,7 +17,8 @@ from collections.abc import (
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, Self, TypeVar
 
-from ringme_async.bulk.engine import Engine
+from ringme_async.arguments import is_number, one_of, whole_number
+from ringme_async.bulk.engine import Accompany, Engine
 from ringme_async.bulk.intake import Intake
 from ringme_async.bulk.job import Job
 from ringme_async.bulk.limit import Limit
@@ -29,6 +31,7 @@ from ringme_async.bulk.report import BulkReport, BulkSummary
 from ringme_async.bulk.schedule import Schedule
 from ringme_async.bulk.stock import Stock
 from ringme_async.errors import InvalidRequest
+from ringme_async.wording import shown
 
 __all__ = ["BulkRun", "Concurrency"]
 
@@ -37,6 +40,8 @@ Concurrency = int | Literal["auto"]
 V = TypeVar("V")
 
 _MOST_SLOTS: Final = 256
+_ON_QUOTA: Final = ("park", "fail")
+_ON_OUTAGE: Final = ("wait", "fail")
 
 
 def _itself(element: object) -> object:
@@ -88,10 +93,17 @@ class BulkRun(Generic[V]):
             ``"fail"``. Default ``"fail"``.
         host_of: Gives the host that a quota key belongs to, so that no host takes all the slots;
             default one host for all.
+        accompany: Called at the start with what calls the run off, for whatever its jobs cannot do
+            without; gives what takes that back. A run that was called off pulls nothing more, and
+            what has not begun ends as ``NotAttempted``. A job that ends in a ``RingMeClosed`` calls
+            it off, too. Default nobody.
 
     Raises:
         InvalidRequest: An argument is out of bounds, or the input is a text or no iterable.
     """
+
+    # One that is refused is no run that was forgotten.
+    _state: Literal["refused", "new", "entered", "used"] = "refused"
 
     def __init__(
         self,
@@ -108,28 +120,27 @@ class BulkRun(Generic[V]):
         on_quota: Literal["park", "fail"] = "park",
         on_outage: Literal["wait", "fail"] = "fail",
         host_of: Callable[[Any], Hashable] = _one_for_all,
+        accompany: Accompany | None = None,
     ) -> None:
         limit, pilot = _limit(concurrency, max_concurrency)
-        if on_quota not in {"park", "fail"}:
-            raise InvalidRequest(f'on_quota is "park" or "fail", not {on_quota!r}')
-        if on_outage not in {"wait", "fail"}:
-            raise InvalidRequest(f'on_outage is "wait" or "fail", not {on_outage!r}')
+        one_of("on_quota", on_quota, _ON_QUOTA)
+        one_of("on_outage", on_outage, _ON_OUTAGE)
         self._stock = Stock(
-            Intake(items, make_job, name_of, deadline is not None),
+            Intake(items, make_job, name_of),
             Schedule(
                 limit,
-                None if per_tenant is None else _count("per_tenant", per_tenant),
+                None if per_tenant is None else whole_number("per_tenant", per_tenant, least=1),
                 host_of,
                 on_quota == "park",
             ),
             Outbox[V](bool(ordered)),
-            _count("max_waiting", max_waiting),
+            whole_number("max_waiting", max_waiting, least=1),
             on_outage == "wait",
         )
         self._engine = Engine(
-            self._stock, None if deadline is None else _seconds("deadline", deadline), pilot
+            self._stock, None if deadline is None else _seconds(deadline), pilot, accompany
         )
-        self._state: Literal["new", "entered", "used"] = "new"
+        self._state = "new"
         self._report: BulkReport[V] | None = None
 
     @property
@@ -186,6 +197,11 @@ class BulkRun(Generic[V]):
         self._check_entered()
         return self._engine.next()
 
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        # As a coroutine does; it is a default, as at the end of the process names may be gone.
+        if self._state == "new":
+            warn("a bulk run was neither awaited nor entered", RuntimeWarning, 2, self)
+
     def _check_entered(self) -> None:
         if self._state == "new":
             raise RuntimeError("iterate over a run inside of `async with run:`, or await it")
@@ -195,25 +211,17 @@ class BulkRun(Generic[V]):
 
 def _limit(concurrency: object, most: object) -> tuple[Limit, Pilot | None]:
     if concurrency == "auto":
-        most = _count("max_concurrency", _MOST_SLOTS if most is None else most)
+        most = whole_number("max_concurrency", _MOST_SLOTS if most is None else most, least=1)
         limit = Limit(min(FIRST_LEVEL, most))
         return limit, Pilot(limit, most)
     if isinstance(concurrency, str):
-        raise InvalidRequest(f'concurrency is a whole number or "auto", not {concurrency!r}')
+        raise InvalidRequest(f'concurrency is a whole number or "auto", not {shown(concurrency)}')
     if most is not None:
         raise InvalidRequest('max_concurrency goes with concurrency="auto" only')
-    return Limit(_count("concurrency", concurrency)), None
+    return Limit(whole_number("concurrency", concurrency, least=1)), None
 
 
-def _count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidRequest(f"{name} is a whole number from 1 up, not {value!r}")
-    return value
-
-
-def _seconds(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidRequest(f"{name} is a number of seconds, not {value!r}")
-    if not 0 < value < math.inf:
-        raise InvalidRequest(f"{name} is a number of seconds above 0, not {value!r}")
-    return float(value)
+def _seconds(deadline: object) -> float:
+    if not is_number(deadline) or not 0 < deadline < math.inf:
+        raise InvalidRequest(f"deadline must be a number of seconds above 0, not {shown(deadline)}")
+    return float(deadline)

@@ -14,6 +14,7 @@ from ringme_async.bulk import BulkRun, Concurrency, Done, Failed, NotAttempted, 
 from ringme_async.codec import decode_client, encode_update
 from ringme_async.dispatch import Call, Dispatcher, OnQuota
 from ringme_async.errors import InvalidRequest
+from ringme_async.lifetime import WHEN_CLOSED
 from ringme_async.models import Client, ClientUpdate
 from ringme_async.plan import Applied, Plan, PlannedChange, resolved
 from ringme_async.plan_file import load_changes
@@ -157,6 +158,7 @@ class Clients:
             on_quota=on_quota,
             on_outage=on_outage,
             host_of=_host_of,
+            accompany=self._dispatcher.lifetime.accompany,
         )
 
     def update_many(
@@ -217,6 +219,7 @@ class Clients:
             on_quota=on_quota,
             on_outage=on_outage,
             host_of=_host_of,
+            accompany=self._dispatcher.lifetime.accompany,
         )
 
     async def plan(
@@ -268,6 +271,7 @@ class Clients:
             on_quota=on_quota,
             on_outage=on_outage,
             host_of=_host_of,
+            accompany=self._dispatcher.lifetime.accompany,
         )
         return self._planned(pairs, report)
 
@@ -310,7 +314,7 @@ class Clients:
         failures: list[Failed | NotAttempted] = []
         seen: set[object] = set()
         as_wished = 0
-        for (who, update), outcome in zip(pairs, outcomes, strict=True):
+        for (who, update), outcome in zip(pairs, outcomes, strict=False):
             if not isinstance(outcome, Done):
                 failures.append(outcome)
                 continue
@@ -325,6 +329,11 @@ class Clients:
                 planned.append(change)
             else:
                 as_wished += 1
+        # Closed in mid-run, it pulls no more.
+        failures.extend(
+            NotAttempted(pairs[index][0], index, reason=WHEN_CLOSED)
+            for index in range(len(outcomes), len(pairs))
+        )
         return Plan(tuple(planned), as_wished, tuple(failures), self._apply)
 
     def _apply(
@@ -363,6 +372,7 @@ class Clients:
             on_quota=on_quota,
             on_outage=on_outage,
             host_of=_host_of,
+            accompany=self._dispatcher.lifetime.accompany,
         )
 
     def _quota_rule(self, on_quota: OnQuota | None) -> OnQuota:

@@ -12,7 +12,7 @@ from attrs import define, field
 from ringme_async.auth import TokenKey
 from ringme_async.bulk import NotBefore
 from ringme_async.dispatch import Account, Call, Dispatcher, sign
-from ringme_async.errors import DeadlineExceeded, RateLimited, RingMeError
+from ringme_async.errors import DeadlineExceeded, RateLimited, RingMeClosed, RingMeError
 from ringme_async.judge import masked
 from ringme_async.models import Client, ClientUpdate
 from ringme_async.observe import Parked, Woken
@@ -78,7 +78,11 @@ class _Job(ABC, Generic[T]):
         return asyncio.get_running_loop().time() + wait
 
     def abandon(self) -> RingMeError:
-        error = DeadlineExceeded("the deadline of the run passed while it was under way")
+        error = (
+            RingMeClosed("this RingMe was closed while the call was parked")
+            if self.dispatcher.lifetime.closed
+            else DeadlineExceeded("the deadline of the run passed while it was under way")
+        )
         error.__cause__ = self.account.last_error
         sign(error, self.call, self.account)
         return error

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import pytest
 from attrs import frozen
 
 from ringme_async import (
+    BearerToken,
     Client,
     ClientUpdate,
     Done,
     Failed,
     GeoList,
+    InvalidRequest,
     NotAttempted,
     ServerError,
     Tenant,
@@ -57,6 +60,29 @@ def test_every_value_is_one_that_a_column_can_hold() -> None:
 
     assert row["geo_list"] == "RU BY"
     assert row["extra"] == '{"a": [1], "b": "\u0416"}'
+
+
+@pytest.mark.parametrize(
+    ("who", "shown"),
+    [
+        (12, "12"),
+        ("@me", "@me"),
+        ("../admin", "'../admin'"),
+        (10**5000, "an integer of 16610 bits"),
+        (BearerToken("s3cret"), "BearerToken()"),
+    ],
+    ids=["number", "me", "path", "huge", "token"],
+)
+def test_what_is_no_tenant_is_shown_in_short_and_without_secrets(who: Any, shown: str) -> None:
+    (row,) = records_of([Failed(who, 0, 0, InvalidRequest("malformed"))])
+
+    assert row["tenant"] == shown
+
+
+def test_a_tenant_that_is_no_tenant_takes_one_short_line() -> None:
+    (row,) = records_of([Failed({"name": "x" * 10_000}, 0, 0, InvalidRequest("no"))])  # type: ignore[arg-type]
+
+    assert len(str(row["tenant"])) <= 100
 
 
 def test_what_was_not_attempted_says_why() -> None:

@@ -305,6 +305,7 @@ class TestARun:
         with pytest.raises(RuntimeError, match="inside of `async with run:`"):
             async for _ in run:
                 pass
+        assert (await run).ok
 
     async def test_gives_nothing_after_its_block(self, world: World) -> None:
         async with BulkRun([1], scripted(world)) as run:
@@ -338,7 +339,13 @@ class TestARun:
             ("deadline", float("nan")),
             ("deadline", "5"),
             ("deadline", True),
+            ("deadline", float("inf")),
             ("on_quota", "raise"),
+            ("on_quota", []),
+            ("on_outage", "park"),
+            ("on_outage", {}),
+            ("concurrency", []),
+            ("concurrency", "car"),
         ],
     )
     async def test_refuses_an_argument_out_of_bounds(self, option: str, value: Any) -> None:

@@ -114,7 +114,7 @@ async def test_nothing_is_sent_until_the_whole_list_reads_well(here: Here, shell
         ([*INTO_FILE[1:], "--resume", "--overwrite"], "--resume goes on with"),
         ([*INTO_DATABASE[1:], "--overwrite"], "a database is not overwritten"),
         ([*INTO_FILE[1:], "--concurrency", "0"], "concurrency is a whole number"),
-        ([*INTO_FILE[1:], "--deadline", "-1"], "deadline is a number of seconds"),
+        ([*INTO_FILE[1:], "--deadline", "-1"], "deadline must be a number of seconds"),
         ([*INTO_FILE[1:], "--on-quota", "wait"], "--on-quota"),
         ([*INTO_FILE[1:], "--encoding", "klingon"], "there is no encoding 'klingon'"),
         ([*INTO_FILE[1:-1], "mysql://host/name"], "SQLite or PostgreSQL"),
