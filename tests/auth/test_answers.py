@@ -343,14 +343,28 @@ def test_an_answer_that_is_none_is_a_refusal(status: int) -> None:
 )
 def test_an_endpoint_that_is_out_of_order_refuses_nobody(status: int, kind: type[ApiError]) -> None:
     body = {"error": "temporarily_unavailable", "error_description": "Back at 12:00"}
-    outcome = read(answer(status, body, **{"retry-after": "7", "x-other": "y"}))
+    headers = {"retry-after": "7", "date": "today", "x-other": "y"}
+    outcome = read(answer(status, body, **headers))
     assert isinstance(outcome, Refused)
     error = outcome.error
     assert type(error) is kind
     assert isinstance(error, ApiError)
     assert (error.status_code, error.message) == (status, "Back at 12:00")
-    assert dict(error.headers) == {"retry-after": "7"}
+    assert dict(error.headers) == {"retry-after": "7", "date": "today"}
     assert not outcome.garbled
+
+
+def test_of_an_endpoint_out_of_order_the_message_counts_before_the_description() -> None:
+    body = {"message": "Back at 12:00", "error_description": "no"}
+    error = refused(answer(503, body))
+    assert isinstance(error, ApiError)
+    assert error.message == "Back at 12:00"
+
+
+def test_a_page_of_an_endpoint_out_of_order_is_not_kept() -> None:
+    error = refused(answer(503, b"<html>the whole form"))
+    assert isinstance(error, ApiError)
+    assert error.body == b""
 
 
 def test_a_429_is_never_the_hourly_quota_here() -> None:
@@ -367,6 +381,7 @@ ECHOES = {
     "quoted in lower case": quote(SECRET, safe="").lower(),
     "quoted twice": quote(quote(SECRET, safe=""), safe=""),
     "quoted for a form twice": quote_plus(quote_plus(SECRET)),
+    "quoted twice, but for the plus": quote(quote(SECRET, safe="+"), safe="+"),
     "escaped for HTML": html.escape(SECRET),
 }
 
@@ -392,9 +407,10 @@ def test_a_repeated_secret_is_masked_and_the_rest_of_the_sentence_stays() -> Non
     assert refused_by_oauth(answer(401, body)).error_description == "secret '***' is wrong"
 
 
-def test_of_two_secrets_the_one_that_holds_the_other_is_masked_whole() -> None:
-    form = LoginForm({"client_secret": "abc", "password": "abcdef"})
-    assert form.redact("abcdef and abc") == "*** and ***"
+@pytest.mark.parametrize("longer", ["hush-1", "a-hush-b", "zz-hush"])
+def test_of_two_secrets_the_one_that_holds_the_other_is_masked_whole(longer: str) -> None:
+    form = LoginForm({"client_secret": "hush", "password": longer})
+    assert form.redact(f"{longer} and hush") == "*** and ***"
 
 
 @pytest.mark.parametrize("secret", ["a", "ab", "abc"])

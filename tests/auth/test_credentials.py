@@ -190,9 +190,13 @@ def test_a_refusal_says_which_field_is_wrong_and_how(
     assert str(caught.value) == f"{make.__name__}: {named} {flaw}"
 
 
+ENDS_AT_NO_TIME = "^a token needs a number of seconds as its expires_at, or None$"
+NO_REFRESH_TOKEN = "^a token needs a string as its refresh_token, or None$"
+
+
 @pytest.mark.parametrize("when", ["5", True, float("nan"), 10**400, -(10**400)], ids=str)
 def test_a_token_that_ends_at_no_time_is_refused(when: Any) -> None:
-    with pytest.raises(InvalidRequest, match="needs a number of seconds") as caught:
+    with pytest.raises(InvalidRequest, match=ENDS_AT_NO_TIME) as caught:
         Token(SECRET, expires_at=when)
 
     assert_keeps(told_by(caught.value.with_traceback(None)), SECRET)
@@ -200,7 +204,7 @@ def test_a_token_that_ends_at_no_time_is_refused(when: Any) -> None:
 
 def test_a_token_whose_refresh_token_is_no_text_is_refused() -> None:
     refresh: Any = SECRET.encode()
-    with pytest.raises(InvalidRequest, match="needs a string as its refresh_token") as caught:
+    with pytest.raises(InvalidRequest, match=NO_REFRESH_TOKEN) as caught:
         Token("t", refresh_token=refresh)
 
     assert_keeps(told_by(caught.value.with_traceback(None)), SECRET)
@@ -213,6 +217,12 @@ def test_a_token_may_end_at_any_time(when: float | None) -> None:
 
 def test_a_token_is_equal_to_itself_only() -> None:
     assert Token("t") != Token("t")
+
+
+def test_nothing_is_known_of_a_new_token() -> None:
+    token = Token("t")
+    assert token.accepted is False
+    assert token.succeeds_a_good_one is False
 
 
 def test_a_token_has_its_header_ready() -> None:
