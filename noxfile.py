@@ -132,7 +132,7 @@ def lowest(session: nox.Session) -> None:
     """The tests on the lowest versions that the project says it works with."""
     project = PROJECT["project"]
     extras = project["optional-dependencies"]
-    optional = [*extras["cli"], *extras["fake"], *extras["mirror"], *extras["otel"]]
+    optional = [need for extra in extras.values() for need in extra]
     promised: list[str] = [*project["dependencies"], *optional]
     # A constraint names no extras.
     lowest = [re.sub(r"\[.*?\]", "", bound).replace(">=", "==") for bound in promised]
