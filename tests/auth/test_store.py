@@ -522,6 +522,18 @@ class TestOwnAuths:
                 frame = frame.tb_next
             assert names[-1] == "fetch"
 
+    async def test_a_bug_keeps_what_led_to_it(self) -> None:
+        def fetch(_host: TokenHost, _previous: Token | None) -> object:
+            try:
+                raise LookupError
+            except LookupError as missing:
+                raise ValueError("bug") from missing
+
+        with pytest.raises(ValueError, match="bug") as caught:
+            await TokenStore().get(TokenKey(ORIGIN, Own(fetch)), endpoint_over(Host()))
+        assert isinstance(caught.value.__cause__, LookupError)
+        assert isinstance(caught.value.__context__, LookupError)
+
     async def test_a_bug_is_not_remembered(self) -> None:
         outcomes: list[object] = [ValueError("bug"), Token("t")]
 
