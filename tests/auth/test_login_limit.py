@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import AsyncExitStack
 
 import pytest
 from hypothesis import given, settings
@@ -328,6 +329,21 @@ async def test_gates_that_nobody_uses_are_forgotten() -> None:
             pass
         await asyncio.sleep(1)
     assert len(gates) <= 65
+
+
+@jumping
+async def test_gates_are_looked_through_again_when_they_have_doubled() -> None:
+    gates = LoginGates(LoginLimit())
+    async with AsyncExitStack() as busy:
+        for number in range(65):
+            await busy.enter_async_context(gates.of(f"https://busy-{number}.example"))
+    await asyncio.sleep(1)
+    # 64 of them were there when the last one came.
+    for number in range(128 - 65):
+        gates.of(f"https://host-{number}.example")
+    assert len(gates) == 128
+    gates.of("https://one-more.example")
+    assert len(gates) == 1
 
 
 @jumping
