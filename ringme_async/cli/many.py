@@ -52,16 +52,20 @@ class Pace:
     Parameters
     ----------
     concurrency
-        How many calls may be under way at once.
+        How many calls may be under way at once, or auto to have it found from latencies and
+        failures.
     deadline
         Seconds for the run as a whole; whoever has not had a turn then is not attempted.
     on_quota
         Let tenants whose hourly limit is used up wait for their next hour, or fail.
+    on_outage
+        Wait for a host that is down and try again what failed by that, or let it fail.
     """
 
-    concurrency: int = 64
+    concurrency: int | Literal["auto"] = 64
     deadline: float | None = None
     on_quota: Literal["park", "fail"] = "park"
+    on_outage: Literal["wait", "fail"] = "wait"
 
 
 @define

@@ -126,6 +126,9 @@ def _note(progress: Progress) -> str:
     if progress.parked and progress.parked_until is not None:
         wait = progress.parked_until - asyncio.get_running_loop().time()
         notes.append(f"first goes on in {_duration(wait)}")
+    if progress.hosts_down:
+        down = "a host is" if progress.hosts_down == 1 else f"{progress.hosts_down:,} hosts are"
+        notes.append(f"{down} down and waited for")
     if progress.input_blocked:
         notes.append("the input is held back")
     return ", ".join(notes)

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from attrs import define, evolve, frozen
 
 from ringme_async import JSON, Applied, Conflict, Done, Failed, Plan, PlannedChange
-from ringme_async.mirror.drive import Tell, drive
+from ringme_async.mirror.drive import Concurrency, Tell, drive
 from ringme_async.mirror.journal import Form, open_journal
 from ringme_async.mirror.keys import add_new, checked_key
 from ringme_async.mirror.sink import Clock, now
@@ -55,9 +55,10 @@ async def apply_plan(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    concurrency: int = 64,
+    concurrency: Concurrency = 64,
     deadline: float | None = None,
     on_quota: Literal["park", "fail"] = "park",
+    on_outage: Literal["wait", "fail"] = "wait",
     on_progress: Tell | None = None,
     clock: Clock = now,
 ) -> ApplyReport:
@@ -77,9 +78,12 @@ async def apply_plan(
         resume: Go on where the run that the journal is of has stopped: skip whom it has dealt
             with, try again what failed. If the journal is empty, begin.
         overwrite: Begin anew although there is something in the journal, which is lost.
-        concurrency: How many clients may be under way at once; default 64.
+        concurrency: How many clients may be under way at once, or ``"auto"`` to have it found, 256
+            at most; default 64.
         deadline: Seconds for the run as a whole; default none.
         on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it ``"fail"``.
+        on_outage: ``"wait"`` for a host that is down and try again what failed by that, for half an
+            hour at most, a minute if it never answered; or let it ``"fail"``.
         on_progress: Called with the progress five times a second, and at the end.
         clock: Tells the time of day.
 
@@ -91,6 +95,7 @@ async def apply_plan(
         OutputInUse: Another run writes into the journal.
         OutputError: The journal is of another plan, cannot be used as it is, or could not be
             written.
+        RingMeClosed: The ``RingMe`` was closed in mid-run.
     """
     changes = _by_key(plan)
     form = Form(_telling(changes), "sent", {"plan": _fingerprint(plan)}, _FOREIGN)
@@ -99,7 +104,7 @@ async def apply_plan(
     async with journal as session:
         left = [change for key, change in changes.items() if not session.is_done(key)]
         run = evolve(plan, changes=tuple(left)).apply(
-            concurrency=concurrency, deadline=deadline, on_quota=on_quota
+            concurrency=concurrency, deadline=deadline, on_quota=on_quota, on_outage=on_outage
         )
         counts = await drive(
             run, session, lambda outcome: _key(left[outcome.index]), on_progress, tally.look

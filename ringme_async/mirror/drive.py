@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from attrs import define, field
 
-from ringme_async import BulkRun, Done, Failed, NotAttempted, Outcome, Progress
+from ringme_async import (
+    BulkRun,
+    Done,
+    Failed,
+    NotAttempted,
+    Outcome,
+    Progress,
+    RingMeClosed,
+)
 from ringme_async.mirror.sink import Session
 
-__all__ = ["Counts", "Tell", "drive"]
+__all__ = ["Concurrency", "Counts", "Tell", "drive"]
 
 V = TypeVar("V")
 
 Tell: TypeAlias = Callable[[Progress], None]
+Concurrency: TypeAlias = int | Literal["auto"]
 
 _BEAT: Final = 0.2
 
@@ -44,6 +53,9 @@ async def drive(
         name: Gives the key of an outcome's tenant.
         tell: Called with the progress five times a second, and at the end.
         look: Called with every outcome that was written.
+
+    Raises:
+        RingMeClosed: The ``RingMe`` was closed before the input was read to its end.
     """
     counts = Counts()
     async with run:
@@ -60,6 +72,8 @@ async def drive(
                 counts.failed += 1
         if tell is not None:
             tell(run.progress)
+    if not run.report.complete:
+        raise RingMeClosed("the RingMe was closed before all tenants had a turn")
     return counts
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from attrs import define, field, frozen
 
 from ringme_async import Client, InvalidRequest, RingMe, Who
-from ringme_async.mirror.drive import Tell, drive
+from ringme_async.mirror.drive import Concurrency, Tell, drive
 from ringme_async.mirror.keys import add_new, key_of, refuse_repeated
 from ringme_async.mirror.sink import Session, Sink
 
@@ -48,9 +48,10 @@ async def refresh(
     sink: Sink,
     *,
     resume: bool = False,
-    concurrency: int = 64,
+    concurrency: Concurrency = 64,
     deadline: float | None = None,
     on_quota: Literal["park", "fail"] = "park",
+    on_outage: Literal["wait", "fail"] = "wait",
     on_progress: Tell | None = None,
 ) -> RefreshReport:
     """Read tenants and write each into the output as it comes.
@@ -70,9 +71,12 @@ async def refresh(
         sink: The output: a ``Journal`` or a ``Mirror``.
         resume: Go on with the run that the output is of, the latest one in a ``Mirror``: skip whom
             it has read, try again what failed. If there is none, one begins.
-        concurrency: How many calls may be under way at once; default 64.
+        concurrency: How many calls may be under way at once, or ``"auto"`` to have it found, 256 at
+            most; default 64.
         deadline: Seconds for the run as a whole; default none.
         on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it ``"fail"``.
+        on_outage: ``"wait"`` for a host that is down and try again what failed by that, for half an
+            hour at most, a minute if it never answered; or let it ``"fail"``.
         on_progress: Called with the progress five times a second, and at the end.
 
     Returns:
@@ -82,6 +86,7 @@ async def refresh(
         InvalidRequest: A key is there twice, or an argument is out of bounds.
         OutputInUse: Another run writes into the output.
         OutputError: The output cannot be used as it is, or could not be written.
+        RingMeClosed: The ``RingMe`` was closed in mid-run.
     """
     if isinstance(tenants, str | bytes):
         raise InvalidRequest("tenants are an iterable of ids; for a single one, put it into a list")
@@ -93,7 +98,11 @@ async def refresh(
     async with sink.open(resume=resume) as session:
         left = _left_of(tenants, session, known)
         run = ringme.clients.get_many(
-            left, concurrency=concurrency, deadline=deadline, on_quota=on_quota
+            left,
+            concurrency=concurrency,
+            deadline=deadline,
+            on_quota=on_quota,
+            on_outage=on_outage,
         )
         counts = await drive(run, session, lambda outcome: key_of(outcome.who), on_progress)
         changed = await session.finish(complete=counts.not_attempted == 0)

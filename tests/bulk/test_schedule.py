@@ -259,7 +259,8 @@ class TestTheLimit:
 
 class TestProgress:
     async def test_says_nothing_before_the_start(self, world: World) -> None:
-        progress = BulkRun(range(5), scripted(world)).progress
+        run = BulkRun(range(5), scripted(world))
+        progress = run.progress
 
         assert (progress.total, progress.pulled, progress.per_second, progress.eta) == (
             5,
@@ -267,6 +268,7 @@ class TestProgress:
             0.0,
             None,
         )
+        await run
 
     async def test_adds_up_at_every_step(self, world: World) -> None:
         def steps(number: int) -> list[Any]:

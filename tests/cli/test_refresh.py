@@ -113,9 +113,11 @@ async def test_nothing_is_sent_until_the_whole_list_reads_well(here: Here, shell
         (["--tenants", "tenants.csv"], "requires an argument"),
         ([*INTO_FILE[1:], "--resume", "--overwrite"], "--resume goes on with"),
         ([*INTO_DATABASE[1:], "--overwrite"], "a database is not overwritten"),
-        ([*INTO_FILE[1:], "--concurrency", "0"], "concurrency is a whole number"),
+        ([*INTO_FILE[1:], "--concurrency", "0"], "concurrency must be a whole number"),
         ([*INTO_FILE[1:], "--deadline", "-1"], "deadline must be a number of seconds"),
+        ([*INTO_FILE[1:], "--concurrency", "car"], "--concurrency"),
         ([*INTO_FILE[1:], "--on-quota", "wait"], "--on-quota"),
+        ([*INTO_FILE[1:], "--on-outage", "park"], "--on-outage"),
         ([*INTO_FILE[1:], "--encoding", "klingon"], "there is no encoding 'klingon'"),
         ([*INTO_FILE[1:-1], "mysql://host/name"], "SQLite or PostgreSQL"),
     ],
@@ -215,6 +217,14 @@ async def test_a_used_up_quota_fails_if_it_is_not_to_be_waited_for(
     ended = await here(*INTO_FILE, "--on-quota", "fail", "--json")
     assert (ended.code, ended.json["read"]) == (ExitCode.SOME_FAILED, 5)
     assert {line["error"] for line in shell.lines("clients.failures.jsonl")} == {"RateLimited"}
+
+
+async def test_a_host_that_is_down_is_not_waited_for_if_so_told(here: Here, shell: Shell) -> None:
+    shell.write_tenants(range(1, 61))
+    shell.fake.faults.next(faults.ServerError(), times=10_000)
+    ended = await here(*INTO_FILE, "--on-outage", "fail", "--concurrency", "auto", "--json")
+    assert (ended.code, ended.json["failed"]) == (ExitCode.SOME_FAILED, 60)
+    assert {line["error"] for line in shell.lines("clients.failures.jsonl")} == {"ServerError"}
 
 
 @pytest.mark.parametrize("into", ["clients.jsonl", "sqlite:///clients.db"])

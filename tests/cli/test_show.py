@@ -89,6 +89,14 @@ def test_notes_stand_in_a_line_below_the_bar() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("hosts", "note"),
+    [(0, ""), (1, "a host is down and waited for"), (12, "12 hosts are down and waited for")],
+)
+def test_hosts_that_are_down_are_noted(hosts: int, note: str) -> None:
+    assert fields_of(progress(hosts_down=hosts))["note"] == note
+
+
 def test_calls_that_come_to_an_end_are_counted() -> None:
     with Bars() as bars, bars.count("planning", 3) as count:
         for error_type in (None, "NotFound", "RateLimited", "CancelledError"):

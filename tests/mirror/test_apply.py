@@ -186,6 +186,17 @@ async def test_what_the_deadline_came_before_is_counted(
     assert not report.ok
 
 
+@pytest.mark.jumping
+async def test_a_host_that_is_down_is_not_waited_for_if_so_told(
+    ringme: RingMe, world: World, path: Path
+) -> None:
+    plan = await plan_for(ringme, *range(1, 21))
+    world.broken = dict.fromkeys(range(1, 21), 503)
+    report = await apply_plan(plan, path, concurrency="auto", on_outage="fail")
+    assert report.failed == 20
+    assert asyncio.get_running_loop().time() < 60
+
+
 async def test_a_cancelled_run_has_written_what_came(
     ringme: RingMe, world: World, path: Path
 ) -> None:

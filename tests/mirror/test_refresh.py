@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ringme_async import BearerToken, InvalidRequest, Progress, RingMe, Tenant, Who
+from ringme_async import BearerToken, InvalidRequest, Progress, RingMe, RingMeClosed, Tenant, Who
 from ringme_async.mirror import Journal, OutputInUse, RefreshReport, key_of, refresh
 from tests.mirror.world import World, by_tenant, ringme_on
 
@@ -208,6 +208,38 @@ async def test_what_the_deadline_came_before_is_counted_and_left_for_the_next_ti
     report = await refresh(ringme, range(1, 21), Journal(path), resume=True)
     assert (report.read, report.skipped) == (20, 0)
     assert not failures.exists()
+
+
+async def test_one_whose_ringme_is_closed_has_written_what_came_and_says_so(
+    ringme: RingMe, world: World, path: Path
+) -> None:
+    world.held = {5}
+    ids = iter(range(1, 1_000_000))
+    task = asyncio.create_task(refresh(ringme, ids, Journal(path), concurrency=2))
+    while len(by_tenant(path)) < 4:
+        await asyncio.sleep(0.001)
+    await ringme.aclose()
+    with pytest.raises(RingMeClosed, match="before all tenants had a turn"):
+        await task
+    assert set(by_tenant(path)) >= {"1", "2", "3", "4"}
+
+
+async def test_the_number_of_calls_at_once_is_found_if_so_asked(ringme: RingMe, path: Path) -> None:
+    told: list[Progress] = []
+    report = await refresh(
+        ringme, range(1, 21), Journal(path), concurrency="auto", on_progress=told.append
+    )
+    assert (report.read, told[-1].concurrency) == (20, 8)
+
+
+@pytest.mark.jumping
+async def test_a_host_that_is_down_is_not_waited_for_if_so_told(
+    ringme: RingMe, world: World, path: Path
+) -> None:
+    world.broken = dict.fromkeys(range(1, 41), 503)
+    report = await refresh(ringme, range(1, 41), Journal(path), on_outage="fail")
+    assert report.failed == 40
+    assert asyncio.get_running_loop().time() < 60
 
 
 async def test_a_cancelled_run_has_written_what_came_and_lets_go_of_its_output(
