@@ -20,6 +20,8 @@ SLOW = {
     "cli",
     "docs",
     "test_quota_simulation.py",
+    "test_quota_together.py",
+    "test_outages.py",
     "test_scale.py",
     "test_auto.py",
     "test_examples.py",

@@ -235,7 +235,7 @@ async def try_out(trial: Trial) -> BaseException | None:
     return asyncio.CancelledError() if consumer.cancelled() else consumer.exception()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases())
 def test_every_element_has_its_one_outcome_and_every_bound_holds(case: Case) -> None:
     trial = Trial(case)

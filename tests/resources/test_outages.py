@@ -21,7 +21,7 @@ from ringme_async.testing import FakeRingMe, faults
 pytestmark = pytest.mark.jumping
 
 TEN_MINUTES = 600.0
-TENANTS = 5_000
+TENANTS = 2_000
 
 
 def dealing(fake: FakeRingMe) -> RingMe:
