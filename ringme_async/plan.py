@@ -235,13 +235,15 @@ class Plan(Sequence[PlannedChange]):
         return iter(self.changes)
 
     def __str__(self) -> str:
-        summary = f"{len(self.changes)} to change, {self.as_wished} as wished already"
-        if self.failures:
-            summary += f", {len(self.failures)} could not be planned"
-        return "\n".join([*map(str, self.changes), *map(_in_words, self.failures), summary])
+        return "\n".join([*map(str, self.changes), *map(_in_words, self.failures), self._counts()])
 
     def __repr__(self) -> str:
-        return f"<Plan: {len(self.changes)} to change, {self.as_wished} as wished already>"
+        return f"<Plan: {self._counts()}>"
+
+    def _counts(self) -> str:
+        counts = f"{len(self.changes)} to change, {self.as_wished} as wished already"
+        failed = len(self.failures)
+        return f"{counts}, {failed} could not be planned" if failed else counts
 
     def __reduce__(self) -> tuple[object, ...]:
         # The way to the server is open connections and timers, which no pickle holds.

@@ -157,7 +157,7 @@ class TestAPlan:
             "client 99: 404 Not Found (client_not_found): no",
             "1 to change, 1 as wished already, 1 could not be planned",
         ]
-        assert repr(plan) == "<Plan: 1 to change, 1 as wished already>"
+        assert repr(plan) == "<Plan: 1 to change, 1 as wished already, 1 could not be planned>"
 
     async def test_calls_those_by_their_names_who_could_not_be_planned(
         self, server: Records
