@@ -29,7 +29,8 @@ def key_of(number: int, origin: str = ORIGIN) -> TokenKey:
 
 
 def form_of(request: Request) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+    form = parse_qs(request.body.decode(), keep_blank_values=True)
+    return {name: values[0] for name, values in form.items()}
 
 
 def answer(

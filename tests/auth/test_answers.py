@@ -225,8 +225,12 @@ USELESS = [
         "and a body that is no JSON object;",
         True,
     ),
-    Useless("oauthlib: no access_token", {"token_type": "Bearer"}, "without access_token"),
-    Useless("an empty object", {}, "without access_token"),
+    Useless(
+        "oauthlib: no access_token",
+        {"token_type": "Bearer"},
+        "with 200 and JSON without access_token;",
+    ),
+    Useless("an empty object", {}, "with 200 and JSON without access_token;"),
     Useless("access_token null", {"access_token": None}, "not NoneType"),
     Useless("access_token a number", {"access_token": 12345}, "not float"),
     Useless("access_token an object", {"access_token": {"value": "t"}}, "not dict"),
@@ -238,8 +242,11 @@ USELESS = [
     Useless("RFC 6749, 7.1: mac", {"access_token": "t", "token_type": "mac"}, "bearer: mac"),
     Useless("RFC 6749, 5.1: example", {"access_token": "t", "token_type": "example"}, "bearer: ex"),
     Useless("Authlib: an unknown type", {"access_token": "t", "token_type": "invalid"}, "invalid"),
+    Useless(
+        "token_type long", {"access_token": "t", "token_type": "x" * 61}, f" {'x' * 59}\u2026;"
+    ),
     Useless("token_type empty", {"access_token": "t", "token_type": ""}, "bearer"),
-    Useless("token_type a number", {"access_token": "t", "token_type": 1}, "no string"),
+    Useless("token_type a number", {"access_token": "t", "token_type": 1}, "bearer: no string;"),
 ]
 
 
@@ -254,14 +261,15 @@ def test_a_success_without_a_usable_token_says_what_is_wrong(row: Useless) -> No
     assert outcome.garbled is row.garbled
 
 
-def test_a_refusal_is_told_in_the_servers_words() -> None:
+@pytest.mark.parametrize("status", [200, 401])
+def test_a_refusal_is_told_in_the_servers_words(status: int) -> None:
     # RFC 6749, 5.2, with a description.
     body = {"error": "invalid_client", "error_description": "Unknown\r\n  client"}
-    error = refused_by_oauth(answer(401, body))
+    error = refused_by_oauth(answer(status, body))
     assert (error.error, error.error_description) == ("invalid_client", "Unknown client")
-    assert error.status_code == 401
+    assert error.status_code == status
     assert str(error).startswith(
-        "pbx.example.com refused App ID 'app' with 401, invalid_client: Unknown client; check"
+        f"pbx.example.com refused App ID 'app' with {status}, invalid_client: Unknown client; check"
     )
 
 

@@ -190,6 +190,27 @@ def test_a_refusal_says_which_field_is_wrong_and_how(
     assert str(caught.value) == f"{make.__name__}: {named} {flaw}"
 
 
+NOT_IN_A_HEADER = (
+    "must be printable ASCII without spaces around it; this one holds something else, perhaps a"
+    " line break"
+)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "flaw"),
+    [
+        ("", "must not be empty"),
+        (b"bytes", "must be a string, not bytes"),
+        ("a\n", NOT_IN_A_HEADER),
+    ],
+    ids=repr,
+)
+def test_a_refusal_says_what_is_wrong_with_a_bearer_token(wrong: Any, flaw: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        BearerToken(wrong)
+    assert str(caught.value) == f"BearerToken: token {flaw}"
+
+
 ENDS_AT_NO_TIME = "^a token needs a number of seconds as its expires_at, or None$"
 NO_REFRESH_TOKEN = "^a token needs a string as its refresh_token, or None$"
 
