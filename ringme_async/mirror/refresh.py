@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator
-from typing import Literal
+from typing import Literal, cast
 
 from attrs import define, field, frozen
 
@@ -90,6 +91,10 @@ async def refresh(
     """
     if isinstance(tenants, str | bytes):
         raise InvalidRequest("tenants are an iterable of ids; for a single one, put it into a list")
+    if isinstance(cast("object", sink), str | os.PathLike):
+        raise InvalidRequest(
+            "an output is a Journal or a Mirror; sink_for(...) makes one of a path"
+        )
     # What can be looked through twice is, so that nothing is sent for a list with a repeated key.
     known: set[str] | None = set()
     if isinstance(tenants, Collection):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,6 +109,15 @@ async def test_what_cannot_be_a_key_is_refused_before_anything_is_sent(
 async def test_a_single_id_is_no_list(ringme: RingMe, path: Path) -> None:
     with pytest.raises(InvalidRequest, match="put it into a list"):
         await refresh(ringme, "12", Journal(path))
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+async def test_a_path_is_no_output(
+    kind: Callable[[Path], Any], ringme: RingMe, world: World, path: Path
+) -> None:
+    with pytest.raises(InvalidRequest, match=r"sink_for\(\.\.\.\) makes one of a path"):
+        await refresh(ringme, [1], kind(path))
+    assert not world.asked
 
 
 async def test_an_iterator_is_pulled_as_slots_come_free(
