@@ -136,8 +136,9 @@ async def test_it_takes_all_that_it_is_given_at_a_server_that_does_not_mind() ->
 
 
 async def test_it_begins_with_few() -> None:
-    assert Watch.over(Server(50)).run.progress.concurrency == 8
-    assert Watch.over(Server(50), max_concurrency=3).run.progress.concurrency == 3
+    for options, level in (({}, 8), ({"max_concurrency": 3}, 3)):
+        async with Watch.over(Server(50), **options).run as run:
+            assert run.progress.concurrency == level
 
 
 @pytest.mark.parametrize("failing", [0.6, 1.0])

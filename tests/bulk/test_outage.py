@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import Any
 
@@ -101,6 +101,12 @@ def visiting(*hosts: Host, tenants: int | None = None, **options: Any) -> Callab
         return BulkRun(elements, make, **settings)
 
     return run
+
+
+async def slowly(count: int) -> AsyncIterator[int]:
+    for number in range(count):
+        await asyncio.sleep(1.0)
+        yield number
 
 
 async def test_what_fails_while_its_host_is_down_is_done_when_it_is_back() -> None:
@@ -208,7 +214,7 @@ class TestTheWaiting:
 
         report = await visiting(host)(range(1_000))
 
-        assert report.counts == {"done": 2, "ConnectError": 998, "not_attempted": 0}
+        assert report.counts == {"done": 2, "ConnectError": 10, "not_attempted": 988}
         assert 30 * MINUTE < now() < 35 * MINUTE
 
     async def test_ends_after_a_minute_if_the_host_has_never_answered(self) -> None:
@@ -216,8 +222,40 @@ class TestTheWaiting:
 
         report = await visiting(host)(range(1_000))
 
-        assert report.counts == {"done": 0, "ConnectError": 1_000, "not_attempted": 0}
+        assert report.counts == {"done": 0, "ConnectError": 10, "not_attempted": 990}
         assert MINUTE < now() < 5 * MINUTE
+
+    @pytest.mark.parametrize("ordered", [True, False])
+    async def test_is_over_for_all_that_waits_once_ten_more_have_failed(
+        self, ordered: bool
+    ) -> None:
+        host = Host(down=(0.0, 1e9), takes=40.0)
+
+        report = await visiting(host, ordered=ordered, max_waiting=500)(range(2_000))
+
+        assert report.counts["ConnectError"] < 30
+        assert report.not_attempted > 1_970
+        assert {one.reason for one in report if isinstance(one, NotAttempted)} == {
+            "its host does not answer: refused"
+        }
+        assert now() < 15 * MINUTE
+
+    async def test_is_over_for_that_host_alone(self) -> None:
+        dead, alive = Host("dead", down=(0.0, 1e9)), Host("alive")
+
+        report = await visiting(dead, alive)(range(2_000))
+
+        assert len(report.values()) == 1_000
+        assert report.not_attempted == 990
+
+    async def test_is_over_until_the_host_answers(self) -> None:
+        host = Host(down=(0.0, 5 * MINUTE), takes=1.0)
+
+        report = await visiting(host, max_waiting=50)(slowly(1_000))
+
+        assert report.values()
+        assert report.not_attempted
+        assert report.complete
 
     async def test_ends_with_the_runs_deadline(self) -> None:
         host = Host(down=(0.12, 1e9))
@@ -319,6 +357,21 @@ async def test_an_ordered_run_waits_too(concurrency: int) -> None:
 
     assert [outcome.index for outcome in outcomes] == list(range(1_000))
     assert all(outcome.ok for outcome in outcomes)
+
+
+async def test_what_was_sent_before_the_host_was_back_comes_again_though_it_fails_after() -> None:
+    class Stalling(Host):
+        async def answer(self, tenant: Any) -> None:
+            if tenant == 3 and tenant not in self.begun:
+                self.begun.append(tenant)
+                await asyncio.sleep(30.0)
+                raise TransportTimeout("nothing came")
+            await super().answer(tenant)
+
+    report = await visiting(Stalling(down=(0.12, 20.0)))(range(1_000))
+
+    assert report.ok
+    assert report[3].attempts == 2
 
 
 async def test_one_slot_loses_the_first_few_at_the_most() -> None:

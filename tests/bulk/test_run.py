@@ -143,7 +143,7 @@ class TestTheInput:
 
             await BulkRun([1], make)
 
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match=f"raised {stop.__name__}$"):
             await run_of_it()
 
     async def test_is_closed_when_the_run_is_left(self, world: World) -> None:
@@ -519,22 +519,22 @@ class TestADeadline:
         assert isinstance(report.failures[0].error, DeadlineExceeded)
 
     async def test_does_not_attempt_what_is_parked(self, world: World) -> None:
-        make = scripted(world, lambda _: [NotBefore(1000.0)])
+        make = scripted(world, lambda _: [NotBefore(1.0), NotBefore(1000.0)])
 
         report = await BulkRun([1], make, deadline=5)
 
         (outcome,) = report
-        assert isinstance(outcome, NotAttempted)
-        assert outcome.attempts == 1
+        assert outcome == NotAttempted(1, 0, 2, "the run's deadline passed", retries=1)
         assert now() == 5.0
 
     async def test_fails_what_was_parked_after_it_may_have_been_applied(self, world: World) -> None:
-        make = scripted(world, lambda _: [NotBefore(1000.0)], maybe_applied=True)
+        make = scripted(world, lambda _: [NotBefore(1.0), NotBefore(1000.0)], maybe_applied=True)
 
         (outcome,) = await BulkRun([1], make, deadline=5)
 
         assert isinstance(outcome, Failed)
         assert outcome.error.maybe_applied
+        assert (outcome.who, outcome.index, outcome.attempts, outcome.retries) == (1, 0, 2, 1)
 
     async def test_parks_nothing_any_more(self, world: World) -> None:
         class Late(ScriptedJob):

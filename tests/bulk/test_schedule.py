@@ -83,6 +83,25 @@ class TestParking:
 
         assert report.ok
         assert report[0].attempts == 2
+        assert now() == pytest.approx(1.05)
+
+    async def test_lasts_as_long_as_the_latest_answer_tells(self, world: World) -> None:
+        class Refused(ScriptedJob):
+            async def run(self) -> Any:
+                if self.attempts or self.name > 1:
+                    return await super().run()
+                self.attempts = 1
+                await asyncio.sleep(1.0)
+                return NotBefore(50.0 * (1 + self.name))
+
+        async with BulkRun(range(5), lambda n: Refused(world, n, [1.0], tenant_key=n)) as run:
+            reader = asyncio.ensure_future(anext(run))
+            await asyncio.sleep(60)
+            assert run.progress.parked_until == 100.0
+            assert run.progress.parked == 5
+            await reader
+
+        assert min(started for started, _ in world.started) == 100.0
 
     async def test_is_left_out_when_quotas_are_to_fail(self, world: World) -> None:
         world.parked_until["dealer"] = 1000.0

@@ -1,0 +1,244 @@
+"""What a host, a credential and a tenant may have in flight, one answer at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ringme_async.bulk.limit import Limit
+from ringme_async.bulk.share import Hosts, HostShare, KeyShare, TenantShare, line_up
+from ringme_async.bulk.ticket import Ticket
+from ringme_async.bulk.verdict import Verdict
+from tests.bulk.scripted_job import ScriptedJob, World
+
+
+def hosts(slots: int = 64) -> tuple[HostShare[Any], KeyShare[Any], TenantShare[Any]]:
+    limit = Limit(slots)
+    all_of_them = Hosts[Any]()
+    all_of_them.members = 1
+    host = HostShare[Any]("host", limit, all_of_them)
+    host.members = 1
+    key = KeyShare[Any]("dealer", limit, host)
+    return host, key, TenantShare[Any]("tenant", key, 4)
+
+
+def ticket(index: int) -> Ticket[Any]:
+    return Ticket(index, index, ScriptedJob(World(), index, [1.0]))
+
+
+class TestATenant:
+    @pytest.mark.parametrize(
+        ("verdict", "slow", "allowance"),
+        [
+            (Verdict.SOUND, False, 4),
+            (Verdict.SOUND, True, 1),
+            (Verdict.MUTE, False, 3),
+            (Verdict.MUTE, True, 1),
+            (Verdict.ILL, False, 1),
+            (Verdict.ILL, True, 1),
+        ],
+    )
+    def test_earns_a_slot_with_an_answer_and_loses_half_without(
+        self, verdict: Verdict, slow: bool, allowance: int
+    ) -> None:
+        tenant = hosts()[2]
+        tenant.allowance = 3
+
+        tenant.learn(verdict, slow=slow)
+
+        assert tenant.allowance == allowance
+
+    def test_earns_no_more_than_its_most(self) -> None:
+        tenant = hosts()[2]
+        for _ in range(10):
+            tenant.learn(Verdict.SOUND, slow=False)
+
+        assert tenant.allowance == 4
+
+    def test_keeps_one_slot_whatever_happens(self) -> None:
+        tenant = hosts()[2]
+        tenant.learn(Verdict.ILL, slow=True)
+
+        assert tenant.allowance == 1
+
+    def test_can_start_while_a_job_waits_and_fewer_are_in_flight_than_may_be(self) -> None:
+        tenant = hosts()[2]
+        assert not tenant.can_start()
+        tenant.push(ticket(0))
+        assert tenant.can_start()
+        tenant.in_flight = 1
+        assert not tenant.can_start()
+
+    def test_takes_jobs_back_to_their_old_places(self) -> None:
+        tenant = hosts()[2]
+        tenant.push(ticket(7))
+        for index in (5, 3, 6, 4):
+            tenant.put_back(ticket(index))
+
+        order: list[int] = []
+        while (first := tenant.first) is not None:
+            order.append(first.index)
+            tenant.remove(first)
+
+        assert order == [3, 4, 5, 6, 7]
+
+
+class TestACredential:
+    @pytest.mark.parametrize(
+        ("verdict", "slow", "allowance"),
+        [
+            (Verdict.SOUND, False, 9),
+            (Verdict.SOUND, True, 8),
+            (Verdict.MUTE, False, 8),
+            (Verdict.ILL, False, 8),
+        ],
+    )
+    def test_earns_a_slot_with_a_quick_answer(
+        self, verdict: Verdict, slow: bool, allowance: int
+    ) -> None:
+        key = hosts()[1]
+        key.allowance = 8
+
+        key.learn(verdict, "one", slow=slow)
+
+        assert key.allowance == allowance
+
+    def test_earns_no_more_than_there_are(self) -> None:
+        key = hosts(slots=8)[1]
+        key.allowance = 8
+
+        key.learn(Verdict.SOUND, "one", slow=False)
+
+        assert key.allowance == 8
+
+    @pytest.mark.parametrize(
+        ("failed", "allowance"),
+        [
+            (["one", "one", "one"], 8),
+            (["one", "two"], 4),
+            (["one", "two", "two"], 4),
+            (["one", "two", "one"], 2),
+            (["one", "two", "one", "two", "one"], 1),
+        ],
+    )
+    def test_is_blamed_only_if_two_of_its_members_fail_in_a_row(
+        self, failed: list[str], allowance: int
+    ) -> None:
+        key = hosts()[1]
+        key.allowance = 8
+        for member in failed:
+            key.learn(Verdict.ILL, member, slow=False)
+
+        assert key.allowance == allowance
+
+    def test_is_not_blamed_if_an_answer_came_in_between(self) -> None:
+        key = hosts()[1]
+        key.allowance = 8
+        key.learn(Verdict.ILL, "one", slow=False)
+        key.learn(Verdict.SOUND, "two", slow=False)
+        key.learn(Verdict.ILL, "three", slow=False)
+
+        assert key.allowance == 9
+
+    def test_is_still_blamed_after_a_slow_answer(self) -> None:
+        key = hosts()[1]
+        key.allowance = 8
+        key.learn(Verdict.ILL, "one", slow=False)
+        key.learn(Verdict.SOUND, "two", slow=True)
+        key.learn(Verdict.ILL, "three", slow=False)
+
+        assert key.allowance == 4
+
+    def test_lets_one_more_go_at_looks_one_two_four_and_eight_of_a_silence(self) -> None:
+        key = hosts()[1]
+        key.push(hosts()[2])
+        key.in_flight = 100
+        earned = []
+        for _ in range(8):
+            before = key.allowance
+            key.relax()
+            earned.append(key.allowance - before)
+
+        assert earned == [1, 1, 0, 1, 0, 0, 0, 1]
+
+    def test_counts_a_silence_from_the_last_answer(self) -> None:
+        key = hosts()[1]
+        key.push(hosts()[2])
+        key.in_flight = 100
+        for _ in range(3):
+            key.relax()
+        key.learn(Verdict.MUTE, "one", slow=False)
+        before = key.allowance
+        key.relax()
+
+        assert key.allowance == before + 1
+
+    @pytest.mark.parametrize(("waits", "in_flight"), [(False, 100), (True, 0)])
+    def test_is_let_go_on_only_if_it_waits_for_room(self, waits: bool, in_flight: int) -> None:
+        key = hosts()[1]
+        if waits:
+            key.push(hosts()[2])
+        key.in_flight = in_flight
+        key.relax()
+
+        assert key.allowance == 2
+
+    def test_can_start_nothing_while_it_is_parked_or_has_no_tenant_or_no_room(self) -> None:
+        key = hosts()[1]
+        assert not key.can_start()
+        key.push(hosts()[2])
+        assert key.can_start()
+        key.parked_until = 5.0
+        assert not key.can_start()
+        key.parked_until = None
+        key.in_flight = 2
+        assert not key.can_start()
+
+
+class TestRoom:
+    @pytest.mark.parametrize(
+        ("slots", "neighbours", "most"),
+        [(64, 1, 64), (64, 2, 56), (8, 2, 7), (3, 2, 2), (1, 2, 1)],
+    )
+    def test_is_kept_free_for_neighbours(self, slots: int, neighbours: int, most: int) -> None:
+        host, key, _ = hosts(slots)
+        host.members = host.hosts.members = neighbours
+        for share in (host, key):
+            share.allowance = 1_000
+            share.in_flight = most - 1
+            assert share.has_room()
+            share.in_flight = most
+            assert not share.has_room()
+
+    def test_is_what_was_earned(self) -> None:
+        key = hosts()[1]
+        key.in_flight = 1
+        assert key.has_room()
+        key.in_flight = 2
+        assert not key.has_room()
+
+
+class TestAHost:
+    def test_can_start_nothing_while_it_is_down_or_has_no_credential(self) -> None:
+        host, key, _ = hosts()
+        assert not host.can_start()
+        host.push(key)
+        assert host.can_start()
+        host.down_until = 5.0
+        assert not host.can_start()
+
+
+def test_a_share_joins_its_line_once_stays_in_it_and_leaves_it() -> None:
+    _, key, tenant = hosts()
+    line_up(key, tenant)
+    assert key.first is None
+    tenant.push(ticket(0))
+    line_up(key, tenant)
+    line_up(key, tenant)
+    assert key.first is tenant
+    assert tenant.is_queued
+    tenant.in_flight = 5
+    line_up(key, tenant)
+    assert key.first is None
+    assert not tenant.is_queued
