@@ -159,6 +159,11 @@ async def test_the_servers_own_word_is_not_asked_for_twice(failure: Response | E
     assert len(host.requests) == caught.value.attempts == 1
 
 
+async def test_a_refusal_names_the_host() -> None:
+    with pytest.raises(TokenError, match=r"^pbx\.example\.com refused App ID 'app' with 401"):
+        await post(Host(script(answer(401))))
+
+
 async def test_a_redirect_is_never_followed() -> None:
     host = Host(script(answer(308, location="https://elsewhere.example/oauth/token")))
     with pytest.raises(TokenError, match=re.escape("https://elsewhere.example")):
