@@ -66,13 +66,13 @@ class Failed:
 
 @frozen
 class NotAttempted:
-    """The run ended before it was begun, or while it was parked; nothing was changed.
+    """The run ended before it was begun, or its host was given up; nothing was changed.
 
     Attributes:
         who: Whom it was for, as it stood in the input.
         index: Its place in the input, from 0.
         attempts: How many requests were sent for it before it was parked.
-        reason: Why the run ended.
+        reason: Why it was not begun, or not gone on with.
         retries: How many of the requests repeated one that had been sent before.
     """
 

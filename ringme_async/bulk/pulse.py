@@ -77,6 +77,7 @@ class Pulse(Generic[V]):
     _row: int = field(default=0, init=False)
     _tenants: set[Hashable] = field(factory=set[Hashable], init=False)
     _pause: float | None = field(default=None, init=False)
+    _failed_for_good: int = field(default=0, init=False)
 
     @property
     def is_down(self) -> bool:
@@ -92,6 +93,15 @@ class Pulse(Generic[V]):
     def is_given_up(self, now: float) -> bool:
         """Whether it has been waited for long enough."""
         return now - self.since >= (_LONGEST_OUTAGE if self.is_known else _LONGEST_START)
+
+    def fail_for_good(self) -> bool:
+        """Count a failure of a host that is given up.
+
+        Returns:
+            Whether there were so many of them that there is no sense in trying what waits, too.
+        """
+        self._failed_for_good += 1
+        return self.looks_down and self._failed_for_good >= _FAILURES_OF_AN_OUTAGE
 
     @property
     def is_undecided(self) -> bool:

@@ -241,6 +241,22 @@ class Schedule(Generic[V]):
         flushed.sort(key=lambda ticket: ticket.index)
         return flushed
 
+    def clear_out(self, host: HostShare[V]) -> list[Ticket[V]]:
+        """Let go of all that waits for a host; what is parked stays."""
+        cleared: list[Ticket[V]] = []
+        for tenant in self._roster.tenants():
+            key = tenant.owner
+            if key.host is not host or key.parked_until is not None:
+                continue
+            while (ticket := tenant.first) is not None:
+                tenant.remove(ticket)
+                cleared.append(ticket)
+                self.held -= 1
+                key.waiting -= 1
+                self._roster.leave(tenant)
+            self._update(tenant)
+        return cleared
+
     def _next_parked(self) -> float:
         until = self.parked_until
         return math.inf if until is None else max(until, self._last_wake + _BETWEEN_WAKES)

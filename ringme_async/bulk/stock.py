@@ -216,8 +216,7 @@ class Stock(Generic[V]):
                 self.schedule.let_go(ticket)
                 self._foregone.append(outcome)
         self._pulses.clear()
-        held = [self._forgo(ticket, reason) for ticket in self.schedule.flush()]
-        self._foregone = deque(sorted([*self._foregone, *held], key=lambda one: one.index))
+        self._forgo_all(self.schedule.flush(), reason)
 
     # Hosts that may be down.
 
@@ -235,6 +234,12 @@ class Stock(Generic[V]):
             pulse.miss(ticket.tenant.key)
         if pulse.is_given_up(now):
             self._release(pulse, now)
+            if pulse.fail_for_good():
+                # Each of them would have its retries and time-outs, one after the other.
+                waiting = self.schedule.clear_out(host)
+                for one in waiting:
+                    self._in_hand.pop(one.index, None)
+                self._forgo_all(waiting, f"its host does not answer: {outcome.error.reason}")
         elif pulse.is_down or pulse.looks_down:
             if host.down_until is None:
                 self.schedule.rest(host, now + pulse.next_pause())
@@ -322,6 +327,10 @@ class Stock(Generic[V]):
         if index != outbox.head:
             return room > 1
         return room > 0 or not outbox.readable
+
+    def _forgo_all(self, tickets: list[Ticket[V]], reason: str) -> None:
+        forgone = [self._forgo(ticket, reason) for ticket in tickets]
+        self._foregone = deque(sorted([*self._foregone, *forgone], key=lambda one: one.index))
 
     def _forgo(self, ticket: Ticket[V], reason: str) -> Failed | NotAttempted:
         job = ticket.job

@@ -233,8 +233,8 @@ class TestTheWaiting:
 
         report = await visiting(host, ordered=ordered, max_waiting=500)(range(2_000))
 
-        assert report.counts["ConnectError"] < 30
-        assert report.not_attempted > 1_970
+        assert report.counts["ConnectError"] < 50
+        assert report.counts["not_attempted"] > 1_950
         assert {one.reason for one in report if isinstance(one, NotAttempted)} == {
             "its host does not answer: refused"
         }
@@ -246,7 +246,7 @@ class TestTheWaiting:
         report = await visiting(dead, alive)(range(2_000))
 
         assert len(report.values()) == 1_000
-        assert report.not_attempted == 990
+        assert report.counts["not_attempted"] == 990
 
     async def test_is_over_until_the_host_answers(self) -> None:
         host = Host(down=(0.0, 5 * MINUTE), takes=1.0)
@@ -254,7 +254,7 @@ class TestTheWaiting:
         report = await visiting(host, max_waiting=50)(slowly(1_000))
 
         assert report.values()
-        assert report.not_attempted
+        assert report.counts["not_attempted"]
         assert report.complete
 
     async def test_ends_with_the_runs_deadline(self) -> None:
