@@ -314,10 +314,12 @@ class Clients:
         failures: list[Failed | NotAttempted] = []
         seen: set[object] = set()
         as_wished = 0
-        for (who, update), outcome in zip(pairs, outcomes, strict=False):
+        for pair, outcome in zip(pairs, outcomes, strict=False):
             if not isinstance(outcome, Done):
+                # It may be no pair at all, which is why it failed.
                 failures.append(outcome)
                 continue
+            who, update = pair
             same = (self._addressing.of(who).key, outcome.value.id)
             if same in seen:
                 failures.append(_named_twice(outcome))
@@ -331,7 +333,7 @@ class Clients:
                 as_wished += 1
         # Closed in mid-run, it pulls no more.
         failures.extend(
-            NotAttempted(pairs[index][0], index, reason=WHEN_CLOSED)
+            NotAttempted(_first(pairs[index]), index, reason=WHEN_CLOSED)
             for index in range(len(outcomes), len(pairs))
         )
         return Plan(tuple(planned), as_wished, tuple(failures), self._apply)

@@ -139,6 +139,18 @@ class TestAPlan:
         assert isinstance(failure.error, InvalidRequest)
         assert len(plan) == 1
 
+    async def test_takes_in_what_is_no_pair_as_a_failure(self, ringme: RingMe) -> None:
+        changes: Any = [13, (12, OMSK)]
+        plan = await ringme.clients.plan(changes)
+
+        (failure,) = plan.failures
+        assert isinstance(failure, Failed)
+        assert (failure.who, failure.error.reason) == (
+            13,
+            "a change is a pair: whom to change, and a ClientUpdate",
+        )
+        assert len(plan) == 1
+
     async def test_refuses_an_update_that_names_nothing(self, ringme: RingMe) -> None:
         plan = await ringme.clients.plan({12: ClientUpdate()})
 
