@@ -76,8 +76,7 @@ class LoginGate:
 
     async def __aenter__(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._queue or not self._is_open(loop.time()):
-            await self._take_turn(loop)
+        await self._take_turn(loop)
         self._running += 1
         self._not_before = loop.time() + self._interval
         self._call_next(loop)
@@ -85,10 +84,6 @@ class LoginGate:
     async def __aexit__(self, *exc_info: object) -> None:
         self._running -= 1
         self._call_next(asyncio.get_running_loop())
-
-    def _is_open(self, now: float) -> bool:
-        free = self._called is None and self._running < self._concurrent
-        return free and now >= self._not_before
 
     async def _take_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         turn: asyncio.Future[None] = loop.create_future()
