@@ -257,6 +257,7 @@ def test_a_success_without_a_usable_token_says_what_is_wrong(row: Useless) -> No
     assert isinstance(outcome, Refused)
     assert isinstance(outcome.error, TokenError)
     assert row.said in str(outcome.error)
+    assert str(outcome.error).startswith("pbx.example.com answered the login of App ID 'app' with")
     assert (outcome.error.status_code, outcome.error.error) == (200, "")
     assert outcome.garbled is row.garbled
 
@@ -325,7 +326,7 @@ def test_a_refusal_of_a_form_without_an_app_id_names_none() -> None:
     assert "refused the login with 400" in str(error)
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 304, 307, 308])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
 def test_a_redirect_is_a_refusal_that_names_the_other_place_and_no_more(status: int) -> None:
     location = f"https://user:pw@elsewhere.example/path?client_secret={quote(SECRET)}"
     error = refused_by_oauth(answer(status, location=location))
