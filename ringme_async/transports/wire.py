@@ -66,9 +66,9 @@ class Answer:
         self._read = 0
         self._headers: Headers | None = None
         self._body: Body | None = None
-        self.status = 0
-        self.done = False
-        self.reusable = False
+        self.status: int = 0
+        self.done: bool = False
+        self.reusable: bool = False
         self.failure: RingMeError | None = None
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
 
@@ -216,7 +216,7 @@ class Wire(asyncio.Protocol):
         self._answer: Answer | None = None
         self._waiter: asyncio.Future[None] | None = None
         self.gone: asyncio.Future[None] = loop.create_future()
-        self.idle_since = 0.0
+        self.idle_since: float = 0.0
         self._resting: list[Wire] | None = None
 
     @property
