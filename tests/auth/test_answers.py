@@ -331,7 +331,10 @@ def test_a_redirect_is_a_refusal_that_names_the_other_place_and_no_more(status: 
     location = f"https://user:pw@elsewhere.example/path?client_secret={quote(SECRET)}"
     error = refused_by_oauth(answer(status, location=location))
     assert error.status_code == status
-    assert "redirect to https://elsewhere.example; it is not followed" in str(error)
+    assert str(error).startswith(
+        f"pbx.example.com answered the login of App ID 'app' with {status}, a redirect to"
+        " https://elsewhere.example; it is not followed"
+    )
     assert_keeps(told_by(error), SECRET, "user", "/path")
 
 
