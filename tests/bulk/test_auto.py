@@ -18,7 +18,7 @@ from ringme_async.errors import (
     RingMeError,
     ServerError,
 )
-from tests.bulk.scripted_job import now
+from tests.bulk.scripted_job import ScriptedJob, World, now
 
 pytestmark = pytest.mark.jumping
 
@@ -225,6 +225,23 @@ async def test_what_sends_nothing_tells_nothing() -> None:
 
     assert (await run).failed == 1_000
     assert run.progress.concurrency == 8
+
+
+async def test_what_was_sent_before_a_job_was_parked_does_not_count_again() -> None:
+    class Sent(ScriptedJob):
+        async def run(self) -> Any:
+            self.sent_at = now()
+            return await super().run()
+
+    world = World()
+    run = BulkRun(
+        range(200),
+        lambda n: Sent(world, n, [NotBefore(1.0), 0.1], quota_key=n, tenant_key=n),
+        concurrency="auto",
+        host_of=lambda key: key,
+    )
+    assert (await run).ok
+    assert run.progress.concurrency > 8
 
 
 async def test_waiting_for_a_login_is_no_latency_and_no_reason_for_more() -> None:

@@ -85,6 +85,20 @@ class TestParking:
         assert report[0].attempts == 2
         assert now() == pytest.approx(1.05)
 
+    async def test_counts_all_that_wait_for_the_credential(self, world: World) -> None:
+        def make(number: int) -> ScriptedJob:
+            steps: list[Any] = [NotBefore(100.0), 1.0] if number == 6 else [1.0]
+            return ScriptedJob(world, number, steps, quota_key="dealer", tenant_key=number)
+
+        async with BulkRun(range(50), make, concurrency=4) as run:
+            async for _ in run:
+                progress = run.progress
+                if progress.parked and not progress.in_flight:
+                    break
+
+        assert progress.waiting == 0
+        assert progress.parked == progress.pulled - progress.done > 10
+
     async def test_lasts_as_long_as_the_latest_answer_tells(self, world: World) -> None:
         class Refused(ScriptedJob):
             async def run(self) -> Any:

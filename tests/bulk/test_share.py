@@ -115,7 +115,7 @@ class TestACredential:
     @pytest.mark.parametrize(
         ("failed", "allowance"),
         [
-            (["one", "one", "one"], 8),
+            (["one", "one", "one"], 9),
             (["one", "two"], 4),
             (["one", "two", "two"], 4),
             (["one", "two", "one"], 2),
@@ -126,7 +126,7 @@ class TestACredential:
         self, failed: list[str], allowance: int
     ) -> None:
         key = hosts()[1]
-        key.allowance = 8
+        key.allowance = 9
         for member in failed:
             key.learn(Verdict.ILL, member, slow=False)
 
