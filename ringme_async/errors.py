@@ -320,7 +320,7 @@ class TokenError(RingMeError):
 class DeadlineExceeded(RingMeError):
     """The call's own deadline passed; ``__cause__`` is the last thing that went wrong."""
 
-    advice = "raise timeout= if the server is merely slow"
+    advice = "raise timeout=, or the deadline= of the run, if the server is merely slow"
 
 
 class RingMeClosed(RingMeError):

@@ -218,7 +218,8 @@ async def open_journal(
         full = [file.path for file in (output, failures) if not file.is_empty]
         if full and not (resume or overwrite):
             raise OutputError(
-                f"{full[0]} is not empty: resume the run that it is of, or overwrite it"
+                f"{full[0]} is not empty: resume the run that it is of (resume=True, --resume),"
+                " or overwrite it (overwrite=True, --overwrite)"
             )
         session = JournalSession(new_run_id(), form, output, failures, clock)
         async with closed_by(session.close):

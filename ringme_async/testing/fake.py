@@ -48,7 +48,8 @@ class FakeRingMe(SetUp):
 
     Args:
         seed: Where all chance in it begins: ids, secrets, tokens, latency.
-        ceiling: Requests an hour of an application that is added without a ceiling of its own.
+        ceiling: Requests an hour of an application that ``add_application`` adds without a ceiling of
+            its own. A dealer's has one of 1,000,000, unless ``add_dealer`` is told otherwise.
         quota_window: Seconds that an "hour" of the limit lasts.
         oauth: How the token endpoint behaves.
         latency: Seconds that every answer takes, or a function that draws them from a ``Random``.

@@ -123,7 +123,7 @@ class SetUp:
             app_secret: Its App Secret; default a random one.
             tenants: Whom it reaches; default everybody.
             kind: Which grants it may use.
-            ceiling: How many requests an hour it may send.
+            ceiling: How many requests an hour it may send. Default 1,000,000.
             access: What its access level allows.
         """
         reach: Reach = "all"
