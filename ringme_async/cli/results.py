@@ -10,7 +10,7 @@ from ringme_async.mirror import ApplyReport, RefreshReport
 
 __all__ = ["applied", "planned", "refreshed"]
 
-_NOT_ATTEMPTED = "the deadline came before; --resume goes on"
+_NOT_ATTEMPTED = "the deadline came before, or the host was down; --resume goes on"
 
 
 def refreshed(report: RefreshReport, into: str, failures: str | None) -> Iterator[Count]:

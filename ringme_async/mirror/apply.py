@@ -32,7 +32,7 @@ class ApplyReport:
         failed: How many failed; the conflicts are among them.
         conflicts: How many somebody else has changed since the plan was made.
         skipped: How many an earlier part of the run had dealt with.
-        not_attempted: How many the deadline came before.
+        not_attempted: How many the deadline came before, or whose host was given up.
     """
 
     run: str

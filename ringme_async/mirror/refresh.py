@@ -25,7 +25,7 @@ class RefreshReport:
         read: How many tenants were read.
         failed: How many could not be read.
         skipped: How many an earlier part of the run had read.
-        not_attempted: How many the deadline came before.
+        not_attempted: How many the deadline came before, or whose host was given up.
         changed: How many fields the run found changed since the last read; 0 for a ``Journal``,
             which does not know what was before.
     """
