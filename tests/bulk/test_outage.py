@@ -248,6 +248,14 @@ class TestTheWaiting:
         assert len(report.values()) == 1_000
         assert report.counts["not_attempted"] == 990
 
+    async def test_is_not_over_for_what_waits_for_another_host(self) -> None:
+        dead, alive = Host("dead", down=(0.0, 1e9)), Host("alive")
+
+        report = await visiting(dead, alive, concurrency=2)(range(4_000))
+
+        assert len(report.values()) == 2_000
+        assert now() > MINUTE
+
     async def test_is_over_until_the_host_answers(self) -> None:
         host = Host(down=(0.0, 5 * MINUTE), takes=1.0)
 

@@ -122,7 +122,7 @@ async def test_tenants_of_another_host_are_read_meanwhile() -> None:
     assert last < 60
 
 
-async def test_a_host_that_stays_away_fails_what_is_left_after_half_an_hour() -> None:
+async def test_a_host_that_stays_away_is_given_up_after_half_an_hour() -> None:
     fake = FakeRingMe(latency=0.1)
     fake.add_tenants(500)
     async with dealing(fake) as ringme:
@@ -130,8 +130,9 @@ async def test_a_host_that_stays_away_fails_what_is_left_after_half_an_hour() ->
         report = await ringme.clients.get_many(range(1, 501))
         outage.cancel()
 
-    assert report.counts["ConnectError"] + report.counts["done"] == 500
-    assert isinstance(report.failures[-1].error, ConnectError)
+    assert sum(report.counts.values()) == 500
+    assert report.counts["not_attempted"] > 400
+    assert {type(failure.error) for failure in report.failures} == {ConnectError}
     assert 1_800 < now() < 2_400
 
 
@@ -140,7 +141,8 @@ async def test_a_host_whose_name_is_misspelt_is_not_waited_for_half_an_hour() ->
     async with dealing(fake) as ringme, fake.outage():
         report = await ringme.clients.get_many(range(1, 501))
 
-    assert report.counts == {"done": 0, "ConnectError": 500, "not_attempted": 0}
+    assert report.counts["ConnectError"] + report.counts["not_attempted"] == 500
+    assert report.counts["ConnectError"] < 20
     assert now() < 900
 
 
