@@ -24,7 +24,7 @@ from ringme_async.judge import is_success, judge, masked, masked_bytes, tells
 from ringme_async.lifetime import Lifetime
 from ringme_async.observe import Observers, Trace
 from ringme_async.quota import Quota, QuotaBook, Reservation
-from ringme_async.retry import RetryBudget, RetryPolicy
+from ringme_async.retry import RetryBudget, RetryBudgets, RetryPolicy
 from ringme_async.transports import Headers, Request, Response, Timeouts, Transport
 
 T = TypeVar("T")
@@ -88,9 +88,9 @@ class Dispatcher:
     timeouts: Timeouts
     observers: Observers
     user_agent: str
+    budgets: RetryBudgets
     lifetime: Lifetime
     wall_clock: Callable[[], datetime] = utc_now
-    _budgets: dict[str, RetryBudget] = field(factory=dict[str, RetryBudget], init=False)
 
     async def run(self, call: Call[T], account: Account | None = None) -> T:
         """Run a call to its value.
@@ -116,13 +116,6 @@ class Dispatcher:
             raise
         trace.call_ended(None)
         return value
-
-    def budget_of(self, origin: str) -> RetryBudget:
-        """Give the retry budget of an origin, so that one sick host cannot silence the others."""
-        budget = self._budgets.get(origin)
-        if budget is None:
-            budget = self._budgets[origin] = RetryBudget()
-        return budget
 
     async def _within_deadline(self, call: Call[T], account: Account, trace: Trace) -> T:
         deadline = asyncio.get_running_loop().time() + call.timeout
@@ -155,7 +148,7 @@ class _Run(Generic[T]):
     async def until_done(self) -> T:
         rooms, call = self.rooms, self.call
         quota = rooms.quotas.of(call.key)
-        budget = rooms.budget_of(call.key.origin)
+        budget = rooms.budgets.of(call.key.origin)
         tries = 0
         renewals = found_dead = 0
         spent: int | None = None

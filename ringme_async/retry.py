@@ -25,7 +25,7 @@ from ringme_async.errors import (
 )
 from ringme_async.transports import Headers
 
-__all__ = ["Clock", "RetryBudget", "RetryPolicy", "retry_after"]
+__all__ = ["Clock", "RetryBudget", "RetryBudgets", "RetryPolicy", "retry_after"]
 
 Clock = Callable[[], datetime]
 """Tells the calendar time. A naive datetime is taken as UTC."""
@@ -200,6 +200,20 @@ class RetryBudget:
         if self.available < self.capacity:
             earned = self.first_try_reward if spent is None else spent
             self.available = min(self.capacity, self.available + earned)
+
+
+@define(eq=False)
+class RetryBudgets:
+    """The retry budgets of all origins: one sick host cannot silence the others."""
+
+    _budgets: dict[str, RetryBudget] = field(factory=dict[str, RetryBudget], init=False)
+
+    def of(self, origin: str) -> RetryBudget:
+        """Give the budget of an origin, which its calls and its logins share."""
+        budget = self._budgets.get(origin)
+        if budget is None:
+            budget = self._budgets[origin] = RetryBudget()
+        return budget
 
 
 def retry_after(headers: Mapping[str, str], now: Clock | datetime | None = None) -> float | None:

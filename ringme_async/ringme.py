@@ -19,7 +19,7 @@ from ringme_async.quota import QuotaBook
 from ringme_async.resources.addressing import Addressing, UrlForm
 from ringme_async.resources.clients import Clients, checked_on_quota, checked_timeout
 from ringme_async.resources.raw import raw_call
-from ringme_async.retry import RetryPolicy
+from ringme_async.retry import RetryBudgets, RetryPolicy
 from ringme_async.tenant import Tenant, origin_of
 from ringme_async.transports import Response, Timeouts, Transport
 from ringme_async.transports.aiohttp import AiohttpTransport
@@ -216,10 +216,12 @@ class RingMe:
         login_limit: LoginLimit,
         observers: Observers,
     ) -> Dispatcher:
+        budgets = RetryBudgets()
         endpoint = TokenEndpoint(
             self._transport,
             login_limit=login_limit,
             retry=retry,
+            budgets=budgets,
             timeouts=timeouts,
             observers=observers,
         )
@@ -232,6 +234,7 @@ class RingMe:
             timeouts=timeouts,
             observers=observers,
             user_agent=USER_AGENT,
+            budgets=budgets,
             lifetime=self._lifetime,
         )
 

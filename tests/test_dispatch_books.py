@@ -129,7 +129,7 @@ class TestTheBudget:
     async def test_grows_by_one_with_each_success_at_first_try(self, connect: Connect) -> None:
         transport = ScriptedTransport([record()])
         ringme = connect(transport)
-        budget = ringme._dispatcher.budget_of(HERE)
+        budget = ringme._dispatcher.budgets.of(HERE)
         budget.available = 0
 
         for _ in range(3):
@@ -144,7 +144,7 @@ class TestTheBudget:
         self, connect: Connect, passing: Answer, price: int
     ) -> None:
         ringme = connect(ScriptedTransport([passing, record()]))
-        budget = ringme._dispatcher.budget_of(HERE)
+        budget = ringme._dispatcher.budgets.of(HERE)
         budget.available = price
 
         await ringme.clients.get(12)
@@ -153,7 +153,7 @@ class TestTheBudget:
 
     async def test_pays_for_each_retry_of_a_call_that_fails(self, connect: Connect) -> None:
         ringme = connect(ScriptedTransport([refusal(503)]))
-        budget = ringme._dispatcher.budget_of(HERE)
+        budget = ringme._dispatcher.budgets.of(HERE)
 
         with pytest.raises(ServerError):
             await ringme.clients.get(12)
@@ -162,17 +162,26 @@ class TestTheBudget:
 
     async def test_pays_double_for_retries_after_timeouts(self, connect: Connect) -> None:
         ringme = connect(ScriptedTransport([TransportTimeout("slow")]))
-        budget = ringme._dispatcher.budget_of(HERE)
+        budget = ringme._dispatcher.budgets.of(HERE)
 
         with pytest.raises(TransportTimeout):
             await ringme.clients.get(12)
 
         assert budget.available == 500 - 3 * 10
 
+    async def test_is_the_same_for_logins_and_calls(self) -> None:
+        transport = ScriptedTransport([ConnectError("refused")])
+        app = ClientCredentials("app-id", "s3cret")
+        async with RingMe(HERE, auth=app, transport=transport) as ringme:
+            with pytest.raises(ConnectError):
+                await ringme.clients.get(12)
+
+            assert ringme._dispatcher.budgets.of(HERE).available == 500 - 3 * 5
+
     async def test_of_one_host_is_not_that_of_another(self, connect: Connect) -> None:
         transport = ScriptedTransport([refusal(503), refusal(503), record()])
         ringme = connect(transport)
-        ringme._dispatcher.budget_of(HERE).available = 0
+        ringme._dispatcher.budgets.of(HERE).available = 0
 
         with pytest.raises(ServerError):
             await ringme.clients.get(12)

@@ -12,6 +12,7 @@ from ringme_async.auth.login_limit import LoginGates, LoginLimit
 from ringme_async.auth.token import Token
 from ringme_async.auth.twin import twin_of
 from ringme_async.errors import (
+    Busy,
     DecodeError,
     RingMeError,
     ServerError,
@@ -19,7 +20,7 @@ from ringme_async.errors import (
     TransportTimeout,
 )
 from ringme_async.observe import Observers, TokenFetched
-from ringme_async.retry import RetryPolicy
+from ringme_async.retry import RetryBudget, RetryBudgets, RetryPolicy
 from ringme_async.transports import Headers, Request, Timeouts, Transport
 from ringme_async.version import USER_AGENT
 
@@ -60,6 +61,7 @@ class TokenEndpoint:
         transport: What sends the requests.
         login_limit: How many logins a host takes. Default 18 a second and 6 at once.
         retry: How often and after which waits to try again. Default ``RetryPolicy()``.
+        budgets: What retries are paid from. Default budgets of its own.
         timeouts: For each attempt. Default ``Timeouts()``.
         observers: Told of every token that comes.
     """
@@ -70,12 +72,14 @@ class TokenEndpoint:
         *,
         login_limit: LoginLimit | None = None,
         retry: RetryPolicy | None = None,
+        budgets: RetryBudgets | None = None,
         timeouts: Timeouts | None = None,
         observers: Observers | None = None,
     ) -> None:
         self._transport = transport
         self._gates = LoginGates(login_limit or LoginLimit())
         self._retry = retry or RetryPolicy()
+        self._budgets = budgets or RetryBudgets()
         self._timeouts = timeouts or Timeouts()
         self._observers = observers or Observers()
 
@@ -108,16 +112,20 @@ class TokenEndpoint:
         return self._post(origin, LoginForm(form), on_delay)
 
     async def _post(self, origin: str, form: LoginForm, on_delay: OnDelay) -> Token:
+        budget = self._budgets.of(origin)
+        spent: int | None = None
         attempts = 0
         while True:
             async with self._gates.of(origin):
                 outcome = await self._attempt(origin, form)
             if isinstance(outcome, Token):
+                budget.succeeded(spent)
                 return outcome
             attempts += 1
             outcome.error.attempts = attempts
             pause = self._pause_after(attempts, outcome)
-            if pause is None:
+            spent = None if pause is None else _price(budget, outcome.error)
+            if pause is None or spent is None:
                 raise outcome.error
             on_delay(outcome.error, pause)
             await asyncio.sleep(pause)
@@ -173,6 +181,11 @@ class TokenHost:
             RingMeError: As ``TokenEndpoint.post`` does.
         """
         return self._endpoint.post(self.origin, form, self._on_delay)
+
+
+def _price(budget: RetryBudget, error: RingMeError) -> int | None:
+    """Pay for a retry; where logins are too many at once, it is free."""
+    return 0 if isinstance(error, Busy) else budget.withdraw(error)
 
 
 def _host(origin: str) -> str:

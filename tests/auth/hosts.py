@@ -17,7 +17,7 @@ from ringme_async.auth import (
     TokenKey,
 )
 from ringme_async.observe import Observers
-from ringme_async.retry import RetryPolicy
+from ringme_async.retry import RetryBudgets, RetryPolicy
 from ringme_async.transports import Headers, Request, Response, Timeouts
 
 ORIGIN = "https://pbx.example.com"
@@ -121,6 +121,7 @@ def endpoint_over(
     *,
     login_limit: LoginLimit | None = None,
     retry: RetryPolicy | None = None,
+    budgets: RetryBudgets | None = None,
     timeouts: Timeouts | None = None,
     observers: Observers | None = None,
 ) -> TokenEndpoint:
@@ -128,6 +129,7 @@ def endpoint_over(
         host,
         login_limit=login_limit,
         retry=retry or RetryPolicy(base=0.0),
+        budgets=budgets,
         timeouts=timeouts,
         observers=observers,
     )

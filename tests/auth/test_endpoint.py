@@ -20,7 +20,7 @@ from ringme_async.errors import (
     TransportTimeout,
 )
 from ringme_async.observe import Event, Observers, TokenFetched
-from ringme_async.retry import RetryPolicy
+from ringme_async.retry import RetryBudgets, RetryPolicy
 from ringme_async.transports import Request, Response, Timeouts
 from ringme_async.version import __version__
 from tests.auth.exposure import assert_keeps, told_by
@@ -178,6 +178,37 @@ async def test_a_policy_of_one_attempt_tries_once() -> None:
     assert len(host.requests) == 1
 
 
+async def test_retries_are_paid_from_the_budget_of_the_host() -> None:
+    host, budgets = Host(script(ConnectError("no"))), RetryBudgets()
+    budgets.of(ORIGIN).available = 5
+    endpoint = endpoint_over(host, budgets=budgets)
+    for requests in (2, 3):
+        with pytest.raises(ConnectError):
+            await endpoint.post(ORIGIN, FORM)
+        assert len(host.requests) == requests
+
+
+async def test_a_retry_that_succeeds_gives_its_cost_back() -> None:
+    host, budgets = Host(script(ConnectError("no"), token_answer("t"))), RetryBudgets()
+    budgets.of(ORIGIN).available = 5
+    await endpoint_over(host, budgets=budgets).post(ORIGIN, FORM)
+    assert budgets.of(ORIGIN).available == 5
+
+
+async def test_a_login_that_succeeds_at_once_pays_into_the_budget() -> None:
+    host, budgets = Host(script(token_answer("t"))), RetryBudgets()
+    budgets.of(ORIGIN).available = 5
+    await endpoint_over(host, budgets=budgets).post(ORIGIN, FORM)
+    assert budgets.of(ORIGIN).available == 6
+
+
+async def test_to_come_again_after_too_many_logins_costs_nothing() -> None:
+    host, budgets = Host(script(answer(429), answer(429), token_answer("t"))), RetryBudgets()
+    budgets.of(ORIGIN).available = 0
+    assert (await endpoint_over(host, budgets=budgets).post(ORIGIN, FORM)).value == "t"
+    assert budgets.of(ORIGIN).available == 0
+
+
 async def test_the_waits_are_those_of_the_policy() -> None:
     host = Host(script(ConnectError("no"), ConnectError("no"), token_answer("t")))
     await post(host, retry=RetryPolicy(base=2.0, random=lambda: 1.0))
@@ -222,8 +253,9 @@ async def test_time_in_the_queue_is_not_time_of_the_attempt() -> None:
 
 
 async def test_every_attempt_passes_the_limit() -> None:
-    host = Host(script(answer(503)), seconds=0.3)
-    endpoint = endpoint_over(host)
+    host, budgets = Host(script(answer(503)), seconds=0.3), RetryBudgets()
+    budgets.of(ORIGIN).available = 1_000
+    endpoint = endpoint_over(host, budgets=budgets)
     outcomes = await asyncio.gather(
         *(endpoint.post(ORIGIN, FORM) for _ in range(50)), return_exceptions=True
     )
