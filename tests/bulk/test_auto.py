@@ -214,6 +214,26 @@ async def test_an_answer_that_says_no_is_an_answer() -> None:
     assert watch.levels[-1] == 64
 
 
+async def test_slots_that_are_kept_free_for_neighbours_are_in_use() -> None:
+    class Job(ScriptedJob):
+        async def run(self) -> Any:
+            self.sent_at = now()
+            return await super().run()
+
+    def make(number: int) -> Job:
+        host = "stalled" if number == 0 else "quick"
+        script = [1e6] if number == 0 else [0.1]
+        return Job(World(), number, script, quota_key=host, tenant_key=number)
+
+    async with BulkRun(
+        count(), make, concurrency="auto", max_concurrency=64, host_of=lambda key: key
+    ) as run:
+        async for _ in run:
+            if run.progress.concurrency == 64:
+                break
+            assert run.progress.done < 20_000
+
+
 async def test_what_sends_nothing_tells_nothing() -> None:
     class Idle(Read):
         async def run(self) -> Any | NotBefore:

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringme_async.bulk import BulkRun, Done, Failed, Limit, NotAttempted, NotBefore
+from ringme_async.bulk.schedule import Schedule
+from ringme_async.bulk.ticket import Ticket
 from ringme_async.errors import Busy, ResponseLost
 from tests.bulk.scripted_job import ScriptedJob, World, counting, names_of, now, scripted
 from tests.jumping_loop import JumpingLoop
@@ -98,6 +100,18 @@ class TestParking:
 
         assert progress.waiting == 0
         assert progress.parked == progress.pulled - progress.done > 10
+
+    async def test_of_one_credential_ends_for_that_one_alone(self, world: World) -> None:
+        def make(number: int) -> ScriptedJob:
+            key = "a" if number < 3 else "b"
+            return ScriptedJob(world, number, [1.0], quota_key=key, tenant_key=number)
+
+        world.parked_until = {"a": 50.0, "b": 100.0}
+        async with BulkRun(range(8), make) as run:
+            reader = asyncio.ensure_future(anext(run))
+            await asyncio.sleep(75)
+            assert run.progress.parked == 5
+            await reader
 
     async def test_lasts_as_long_as_the_latest_answer_tells(self, world: World) -> None:
         class Refused(ScriptedJob):
@@ -390,6 +404,17 @@ class TestProgress:
             await asyncio.sleep(0)
             assert run.progress.held_by == "input"
             await anext(run)
+
+
+async def test_the_one_that_has_to_be_next_is_not_started_out_of_turn(world: World) -> None:
+    schedule = Schedule[Any](Limit(8), 1, lambda key: key, heeds_quota=False)
+    first, second = (Ticket(n, n, ScriptedJob(world, n, [1.0], tenant_key="one")) for n in range(2))
+    schedule.add(first)
+    schedule.add(second)
+
+    assert schedule.take(first, 0.0)
+    assert not schedule.take(second, 0.0)
+    assert schedule.held == 1
 
 
 @st.composite

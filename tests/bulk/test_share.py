@@ -56,6 +56,13 @@ class TestATenant:
 
         assert tenant.allowance == 4
 
+    def test_loses_half_and_no_more(self) -> None:
+        tenant = hosts()[2]
+        tenant.allowance = 4
+        tenant.learn(Verdict.ILL, slow=False)
+
+        assert tenant.allowance == 2
+
     def test_keeps_one_slot_whatever_happens(self) -> None:
         tenant = hosts()[2]
         tenant.learn(Verdict.ILL, slow=True)
