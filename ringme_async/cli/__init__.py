@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+from types import FrameType
 
 from ringme_async.cli.codes import ExitCode
 from ringme_async.version import __version__
@@ -17,8 +19,9 @@ def main() -> int:
 
     Returns:
         0: all well. 1: some tenants failed, or the run broke off. 2: the command line is wrong.
-        3: it could not start, and nothing was sent. 130: it was interrupted.
+        3: it could not start, and nothing was sent. 130: it was interrupted, by Ctrl-C or SIGTERM.
     """
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
@@ -34,6 +37,11 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.SOME_FAILED
     return code
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Take what a service manager sends for what Ctrl-C sends."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def _run(arguments: list[str]) -> int:

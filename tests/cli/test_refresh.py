@@ -230,7 +230,11 @@ async def test_a_host_that_is_down_is_not_waited_for_if_so_told(here: Here, shel
 @pytest.mark.parametrize("into", ["clients.jsonl", "sqlite:///clients.db"])
 @pytest.mark.parametrize(
     ("how", "code"),
-    [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)],
+    [
+        (signal.SIGINT, ExitCode.INTERRUPTED),
+        (signal.SIGTERM, ExitCode.INTERRUPTED),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
 )
 async def test_a_run_that_was_stopped_is_gone_on_with(
     into: str, how: signal.Signals, code: int, shell: Shell
