@@ -23,6 +23,7 @@ from ringme_async.testing.masking import Masker, body_shown
 from ringme_async.testing.schema import JSON
 from ringme_async.testing.visit import split_url
 from ringme_async.transports import Headers, Request, Response, Transport
+from ringme_async.transports.body import refusal_of_closed
 
 __all__ = ["NotRecorded", "RecordingTransport", "ReplayTransport"]
 
@@ -151,10 +152,10 @@ class ReplayTransport:
         Raises:
             NotRecorded: It is not in there; the message names the nearest that are.
             TransportError: That is what was recorded.
-            RuntimeError: The transport is closed.
+            InvalidRequest: The transport is closed.
         """
         if self._closed:
-            raise RuntimeError("this ReplayTransport is closed")
+            raise refusal_of_closed(self)
         await asyncio.sleep(0)
         asked = _shown(Masker(self._also, on=self._mask), request)
         takes = self._takes.get(_key(asked))

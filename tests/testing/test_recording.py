@@ -22,6 +22,7 @@ from ringme_async import (
     DecodeError,
     Headers,
     InMemoryTransport,
+    InvalidRequest,
     PasswordCredentials,
     Request,
     Response,
@@ -505,7 +506,7 @@ async def test_closing_reaches_the_inner_transport_and_ends_the_replay(path: Pat
     replay = ReplayTransport(path)
     await replay.aclose()
     await replay.aclose()
-    with pytest.raises(RuntimeError, match="is closed"):
+    with pytest.raises(InvalidRequest, match="ReplayTransport is closed"):
         await replay.send(asking())
     assert repr(transport) == f"<RecordingTransport to {path}>"
     assert repr(replay) == f"<ReplayTransport of {path}>"
