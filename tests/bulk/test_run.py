@@ -238,7 +238,7 @@ class TestTheInput:
                 turns += 1
                 await asyncio.sleep(0)
 
-        assert turns >= 7
+        assert 7 <= turns <= 100
 
 
 class TestARun:

@@ -411,10 +411,11 @@ async def test_the_one_that_has_to_be_next_is_not_started_out_of_turn(world: Wor
     first, second = (Ticket(n, n, ScriptedJob(world, n, [1.0], tenant_key="one")) for n in range(2))
     schedule.add(first)
     schedule.add(second)
+    schedule.add(Ticket(2, 2, ScriptedJob(world, 2, [1.0], tenant_key="two")))
 
     assert schedule.take(first, 0.0)
     assert not schedule.take(second, 0.0)
-    assert schedule.held == 1
+    assert schedule.held == 2
 
 
 @st.composite
