@@ -34,7 +34,7 @@ def written(folder: Path) -> dict[str, Any]:
 @pytest.mark.slow
 def test_the_race_is_run_and_drawn(tmp_path: Path) -> None:
     table = run(
-        *("race", "--rounds", "1", "--requests", "100", "--without-nginx"),
+        *("race", "--rounds", "1", "--requests", "400", "--without-nginx"),
         *("--only", "RingMe, get_many", "--output", str(tmp_path)),
     )
     found = written(tmp_path)
