@@ -126,7 +126,9 @@ class TestARequestToTheRestOfTheApi:
             with pytest.raises(InvalidRequest, match="a method is in capitals"):
                 await ringme.request(method, "/client/")
 
-    @pytest.mark.parametrize("body", [object(), float("nan"), {1, 2}], ids=repr)
+    @pytest.mark.parametrize(
+        "body", [object(), float("nan"), {1, 2}], ids=["an object", "nan", "a set"]
+    )
     async def test_with_a_body_that_is_no_json_is_refused(self, body: Any) -> None:
         async with RingMe(URL, auth=AUTH, transport=ScriptedTransport([record()])) as ringme:
             with pytest.raises(InvalidRequest, match="the body is no JSON"):
