@@ -21,6 +21,13 @@ from ringme_async.transports import Headers, Request, Response, Timeouts
 from tests.contract.stages import STAGES, Stage
 
 IN_NO_TIME = Timeouts(connect=5.0, attempt=0.05)
+
+
+def zipped(body: bytes) -> bytes:
+    """Compress without the time of day, which would stand in the names of tests."""
+    return gzip.compress(body, mtime=0)
+
+
 GZIPPED = {"Content-Encoding": "gzip"}
 
 
@@ -164,11 +171,11 @@ async def test_a_redirect_is_an_answer_and_is_not_followed(stage: Stage) -> None
 @pytest.mark.parametrize(
     ("coding", "packed"),
     [
-        ("gzip", gzip.compress(b"hello")),
-        ("GZip", gzip.compress(b"hello")),
-        ("x-gzip", gzip.compress(b"hello")),
-        ("gzip", gzip.compress(b"he") + gzip.compress(b"llo")),
-        ("gzip", gzip.compress(b"hello") + b"\0" * 512),
+        ("gzip", zipped(b"hello")),
+        ("GZip", zipped(b"hello")),
+        ("x-gzip", zipped(b"hello")),
+        ("gzip", zipped(b"he") + zipped(b"llo")),
+        ("gzip", zipped(b"hello") + b"\0" * 512),
         ("deflate", zlib.compress(b"hello")),
         ("deflate", zlib.compress(b"hello")[2:-4]),
         ("identity", b"hello"),
@@ -203,18 +210,18 @@ async def test_an_empty_body_needs_no_unpacking(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("coding", "packed"),
     [
-        ("gzip", gzip.compress(b"hello")[:-3]),
-        ("gzip", gzip.compress(b"hello")[:5]),
-        ("gzip", gzip.compress(b"hello") + gzip.compress(b"hello")[:-3]),
-        ("gzip", gzip.compress(b"hello") + b"no member"),
+        ("gzip", zipped(b"hello")[:-3]),
+        ("gzip", zipped(b"hello")[:5]),
+        ("gzip", zipped(b"hello") + zipped(b"hello")[:-3]),
+        ("gzip", zipped(b"hello") + b"no member"),
         ("gzip", b"hello"),
-        ("gzip", gzip.compress(b"hello")[:-8] + b"\0" * 8),
-        ("gzip", gzip.compress(b"") * 1_001),
+        ("gzip", zipped(b"hello")[:-8] + b"\0" * 8),
+        ("gzip", zipped(b"") * 1_001),
         ("deflate", zlib.compress(b"hello")[:-3]),
         ("deflate", zlib.compress(b"hello") + b"more"),
         ("br", b"\x0b\x02\x80hello\x03"),
         ("zstd", b"\x28\xb5\x2f\xfdhello"),
-        ("gzip, gzip", gzip.compress(gzip.compress(b"hello"))),
+        ("gzip, gzip", zipped(zipped(b"hello"))),
     ],
 )
 async def test_a_body_that_cannot_be_unpacked_is_lost(
