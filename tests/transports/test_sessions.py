@@ -267,3 +267,12 @@ async def test_many_time_outs_cost_no_memory() -> None:
             await transport.send(request(server.url(), timeouts=timeouts))
 
     assert server.connections == 1
+
+
+async def test_a_given_session_is_not_let_go_of() -> None:
+    async with aiohttp.ClientSession() as session:
+        transport = AiohttpTransport(session)
+        transport.let_go()
+        assert not session.closed
+        with pytest.raises(InvalidRequest, match="is closed"):
+            await transport.send(request("http://127.0.0.1:1"))
