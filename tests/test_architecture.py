@@ -36,7 +36,7 @@ LAYERS = (
     {"checks"},
     {"geo", "frozen", "arguments", "display", "lifetime"},
     {"wording"},
-    {"errors", "unset", "version", "deadlines"},
+    {"errors", "unset", "version", "deadlines", "system_lock"},
 )
 DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}
 BESIDE = {"cli", "mirror", "observers", "testing"}

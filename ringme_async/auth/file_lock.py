@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from ringme_async.errors import InvalidRequest
+from ringme_async.system_lock import grab, let_go
 
 __all__ = ["open_private", "try_lock"]
 
@@ -20,35 +21,11 @@ _CAREFULLY = (
 _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 if sys.platform == "win32":  # pragma: no cover - no Windows among the machines that run the tests
-    import msvcrt
-
-    def _grab(fd: int) -> bool:
-        try:
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
-
-    def _let_go(fd: int) -> None:
-        os.lseek(fd, 0, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
 
     def _flaw(_found: os.stat_result) -> str | None:
         return None
 
 else:
-    import fcntl
-
-    def _grab(fd: int) -> bool:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _let_go(fd: int) -> None:
-        # Closing would not do: a process that was forked meanwhile still has it open.
-        fcntl.flock(fd, fcntl.LOCK_UN)
 
     def _flaw(found: os.stat_result) -> str | None:
         if found.st_uid != os.geteuid():
@@ -99,11 +76,11 @@ def try_lock(path: str) -> Generator[bool, None, None]:
     """
     fd = open_private(path, os.O_RDWR | os.O_CREAT)
     try:
-        held = _grab(fd)
+        held = grab(fd)
         try:
             yield held
         finally:
             if held:
-                _let_go(fd)
+                let_go(fd)
     finally:
         os.close(fd)

@@ -3,41 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from ringme_async.mirror.errors import OutputError, OutputInUse, told_of
+from ringme_async.system_lock import grab, let_go
 
 __all__ = ["locked"]
-
-if sys.platform == "win32":  # pragma: no cover - no Windows among the machines that run the tests
-    import msvcrt
-
-    def _grab(fd: int) -> bool:
-        try:
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
-
-    def _let_go(fd: int) -> None:
-        os.lseek(fd, 0, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _grab(fd: int) -> bool:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _let_go(fd: int) -> None:
-        # Closing would not do: a process that was forked meanwhile still has it open.
-        fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 @contextmanager
@@ -68,7 +40,7 @@ def locked(target: str) -> Generator[None, None, None]:
         # Removed while it is held: who has opened it meanwhile finds that it is no longer there.
         with suppress(OSError):
             os.unlink(path)
-        _let_go(fd)
+        let_go(fd)
         os.close(fd)
 
 
@@ -77,7 +49,7 @@ def _take(path: str, target: str) -> int:
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         held = False
         try:
-            if not _grab(fd):
+            if not grab(fd):
                 raise OutputInUse(f"{target} is being written by another run; wait for its end")
             held = _is_at(path, fd)
         finally:

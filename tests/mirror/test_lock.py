@@ -52,7 +52,7 @@ def test_a_lock_whose_file_was_removed_under_it_is_no_lock(
 ) -> None:
     output = tmp_path / "clients.jsonl"
     path = tmp_path / "clients.jsonl.lock"
-    grab = lock._grab
+    grab = lock.grab
     interventions = [path.unlink, lambda: (path.unlink(), path.touch())]
 
     def grab_late(fd: int) -> bool:
@@ -60,7 +60,7 @@ def test_a_lock_whose_file_was_removed_under_it_is_no_lock(
             interventions.pop()()
         return grab(fd)
 
-    monkeypatch.setattr(lock, "_grab", grab_late)
+    monkeypatch.setattr(lock, "grab", grab_late)
     with locked(str(output)), pytest.raises(OutputInUse), locked(str(output)):
         pass
     assert not interventions
