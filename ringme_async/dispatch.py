@@ -129,7 +129,8 @@ class Dispatcher:
         finally:
             self.lifetime.end(timer)
         # Raised here and not above: the TimeoutError's own chain has nothing to tell.
-        if self.lifetime.closed:
+        ended_at = timer.when()
+        if ended_at is not None and ended_at < deadline:
             closed = "this RingMe was closed while the call was under way"
             raise RingMeClosed(closed) from account.last_error
         raise _too_late(call, "the deadline passed") from account.last_error

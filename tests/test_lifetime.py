@@ -165,7 +165,7 @@ class TestACallUnderWayWhenItsRingMeIsClosed:
 
         await ringme.aclose()
 
-        with pytest.raises((RingMeClosed, DeadlineExceeded)):
+        with pytest.raises(DeadlineExceeded, match=r"timeout=1 s"):
             await call
 
     async def test_ends_so_although_closing_is_cancelled(self) -> None:
