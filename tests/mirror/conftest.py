@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
@@ -11,8 +11,23 @@ from uuid import uuid4
 
 import pytest
 
+from ringme_async import RingMe
 from tests.mirror.databases import ask
 from tests.mirror.postgres import PASSWORD, running_postgres, why_not
+from tests.mirror.world import World, ringme_on
+
+
+@pytest.fixture
+def world() -> World:
+    """A fake of twenty tenants."""
+    return World(20)
+
+
+@pytest.fixture
+async def ringme(world: World) -> AsyncIterator[RingMe]:
+    """A RingMe that reaches them."""
+    async with ringme_on(world) as ringme:
+        yield ringme
 
 
 @pytest.fixture(scope="session")

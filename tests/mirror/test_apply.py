@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from ringme_async import ClientUpdate, InvalidRequest, Plan, Progress, RingMe, Tenant, Who
 from ringme_async.mirror import ApplyReport, Journal, OutputError, apply_plan, refresh
-from tests.mirror.world import World, by_tenant, lines_of, ringme_on
+from tests.mirror.world import World, by_tenant, lines_of
 
 OMSK = ClientUpdate(timezone="Asia/Omsk", hold_music=5)
 
@@ -25,17 +24,6 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def failures(tmp_path: Path) -> Path:
     return tmp_path / "apply.failures.jsonl"
-
-
-@pytest.fixture
-def world() -> World:
-    return World(20)
-
-
-@pytest.fixture
-async def ringme(world: World) -> AsyncIterator[RingMe]:
-    async with ringme_on(world) as ringme:
-        yield ringme
 
 
 async def plan_for(ringme: RingMe, *whos: Who) -> Plan:

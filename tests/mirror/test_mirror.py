@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,18 +29,7 @@ from ringme_async.mirror.connection import undisturbed
 from ringme_async.mirror.database import DatabaseSession
 from tests.auth.exposure import assert_keeps, told_by
 from tests.mirror.databases import ask, clients_in, history_in, runs_in
-from tests.mirror.world import World, record_of, ringme_on
-
-
-@pytest.fixture
-def world() -> World:
-    return World(20)
-
-
-@pytest.fixture
-async def ringme(world: World) -> AsyncIterator[RingMe]:
-    async with ringme_on(world) as ringme:
-        yield ringme
+from tests.mirror.world import World, record_of
 
 
 def same_moment(one: Any, other: datetime) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,6 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def failures(tmp_path: Path) -> Path:
     return tmp_path / "clients.failures.jsonl"
-
-
-@pytest.fixture
-def world() -> World:
-    return World(20)
-
-
-@pytest.fixture
-async def ringme(world: World) -> AsyncIterator[RingMe]:
-    async with ringme_on(world) as ringme:
-        yield ringme
 
 
 async def test_every_tenant_is_written_once_and_counted(
