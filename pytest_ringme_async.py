@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def fake_ringme(request: pytest.FixtureRequest) -> FakeRingMe:
     """A RingMe in memory, empty but for what the marker ``ringme`` says."""
-    from ringme_async.testing import plugin  # noqa: PLC0415
+    from ringme_async.testing import plugin  # noqa: PLC0415 - other tests need none of it
 
     return plugin.fake_of(request)
 
@@ -55,7 +55,7 @@ def fake_ringme(request: pytest.FixtureRequest) -> FakeRingMe:
 @pytest.fixture
 def ringme_dealer(request: pytest.FixtureRequest, fake_ringme: FakeRingMe) -> FakeApplication:
     """An application of the fake that reaches every client; it has an ``app_id`` and a secret."""
-    from ringme_async.testing import plugin  # noqa: PLC0415
+    from ringme_async.testing import plugin  # noqa: PLC0415 - other tests need none of it
 
     return plugin.dealer_of(request, fake_ringme)
 
@@ -65,7 +65,7 @@ def ringme(
     request: pytest.FixtureRequest, fake_ringme: FakeRingMe, ringme_dealer: FakeApplication
 ) -> Iterator[RingMe]:
     """A ``RingMe`` on the fake, in memory, with the dealer's credentials; closed after the test."""
-    from ringme_async.testing import plugin  # noqa: PLC0415
+    from ringme_async.testing import plugin  # noqa: PLC0415 - other tests need none of it
 
     with plugin.ringme_on(request, fake_ringme, ringme_dealer) as ringme:
         yield ringme
@@ -74,7 +74,7 @@ def ringme(
 @pytest.fixture
 def ringme_server(request: pytest.FixtureRequest, fake_ringme: FakeRingMe) -> Iterator[str]:
     """The fake on a port of this machine: its base URL."""
-    from ringme_async.testing import plugin  # noqa: PLC0415
+    from ringme_async.testing import plugin  # noqa: PLC0415 - other tests need none of it
 
     plugin.refuse_mixture(request)
     with plugin.serving(fake_ringme) as url:
@@ -84,7 +84,7 @@ def ringme_server(request: pytest.FixtureRequest, fake_ringme: FakeRingMe) -> It
 @pytest.fixture
 def ringme_clock(request: pytest.FixtureRequest) -> Clock:
     """Time that jumps: the test's hours take milliseconds."""
-    from ringme_async.testing import plugin  # noqa: PLC0415
+    from ringme_async.testing import plugin  # noqa: PLC0415 - other tests need none of it
 
     plugin.refuse_mixture(request)
     return plugin.clock()
@@ -95,7 +95,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None]:
     """Choose the loop of a test that uses ``ringme_clock``."""
     if _CLOCK not in metafunc.fixturenames:
         return (yield)
-    from ringme_async.testing import plugin  # noqa: PLC0415
+    from ringme_async.testing import plugin  # noqa: PLC0415 - other tests need none of it
 
     with plugin.jumping_loops(metafunc):
         return (yield)
@@ -106,7 +106,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Look at the loop before a test that uses ``ringme_clock`` begins."""
     if not (isinstance(item, pytest.Function) and _CLOCK in item.fixturenames):
         return (yield)
-    from ringme_async.testing import plugin  # noqa: PLC0415
+    from ringme_async.testing import plugin  # noqa: PLC0415 - other tests need none of it
 
     with plugin.looking_at_the_loop(item):
         return (yield)

@@ -108,7 +108,8 @@ class Looks:
 
     def steps(self) -> Iterator[Finding]:
         """What single steps cost, beside ``json.loads`` of the record."""
-        from benchmarks.micro import STEPS  # noqa: PLC0415  # imports the SDK
+        # It imports the SDK, which what only starts other processes does not need.
+        from benchmarks.micro import STEPS  # noqa: PLC0415
 
         found = self.run("benchmarks.micro")
         for step in STEPS:

@@ -3,7 +3,7 @@
 Run them as ``pytest test_with_fake.py``; they need pytest-asyncio.
 """
 
-# ruff: noqa: D103, S101 - what a test does is said by its name
+# ruff: noqa: D103, S101 - what a test does is said by its name, and it asserts
 
 from __future__ import annotations
 

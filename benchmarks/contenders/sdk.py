@@ -60,6 +60,7 @@ def over(
 
 def fast_transport() -> Transport:
     """Make the transport of the extra ``[fast]``."""
+    # Its extra may be missing, and the other contenders run without it.
     from ringme_async.transports.httptools import HttptoolsTransport  # noqa: PLC0415
 
     return HttptoolsTransport()
@@ -67,6 +68,7 @@ def fast_transport() -> Transport:
 
 def logging_observer() -> tuple[Observer, ...]:
     """Make the observer that logs."""
+    # Here, so that the contenders without it do not pay for its import in memory.
     from ringme_async.observers import LoggingObserver  # noqa: PLC0415
 
     return (LoggingObserver(),)
