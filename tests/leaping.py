@@ -7,10 +7,12 @@ come yet. A long one is over at the moment of a leap, and never before.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
-__all__ = ["MINUTE", "leap"]
+__all__ = ["HOUR", "MINUTE", "leap", "leap_as_soon_as"]
 
 MINUTE = 60.0
+HOUR = 3600.0
 
 
 def leap(seconds: float = MINUTE) -> None:
@@ -19,3 +21,10 @@ def leap(seconds: float = MINUTE) -> None:
     before = loop.time
     # asyncio asks its loop, not the class of its loop, what time it is.
     loop.time = lambda: before() + seconds  # type: ignore[method-assign]
+
+
+async def leap_as_soon_as(has_come: Callable[[], object], seconds: float = MINUTE) -> None:
+    """Wait until something is so, and let time pass then."""
+    while not has_come():
+        await asyncio.sleep(0)
+    leap(seconds)

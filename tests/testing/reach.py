@@ -15,6 +15,7 @@ from ringme_async.testing import FakeApplication, FakeRingMe
 from ringme_async.transports import Headers, Request, Response, Timeouts, Transport
 from ringme_async.transports.aiohttp import AiohttpTransport
 from ringme_async.transports.memory import InMemoryTransport
+from tests.leaping import MINUTE
 
 ROOT = "/api/ver1.0"
 
@@ -56,7 +57,7 @@ class Caller:
         *,
         token: str | None = None,
         body: bytes = b"",
-        timeout: float = 20.0,
+        timeout: float = MINUTE,
         **headers: str | None,
     ) -> Response:
         fields = {"accept-encoding": "gzip"}
@@ -66,7 +67,7 @@ class Caller:
             fields.pop(name.replace("_", "-"), None)
             if value is not None:
                 fields[name.replace("_", "-")] = value
-        timeouts = Timeouts(attempt=timeout)
+        timeouts = Timeouts(connect=timeout, attempt=timeout)
         url = f"{self.url}{path}"
         return await self.transport.send(Request(method, url, Headers(fields), body, timeouts))
 

@@ -13,9 +13,10 @@ from aiohttp import ClientSession
 from ringme_async.errors import RingMeError, TransportError
 from ringme_async.transports import Headers, Request, Response, Timeouts, Transport
 from ringme_async.transports.aiohttp import AiohttpTransport
+from tests.leaping import MINUTE
 
 SECRET = "s3cret"
-PATIENT = Timeouts(connect=5.0, attempt=5.0)
+PATIENT = Timeouts(connect=MINUTE, attempt=MINUTE)
 
 # What is tested; the fixture ``each_transport`` says which.
 make: Callable[..., Transport] = AiohttpTransport

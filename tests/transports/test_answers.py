@@ -9,7 +9,8 @@ import tracemalloc
 import pytest
 
 from ringme_async.errors import ResponseLost, ResponseTooLarge, TransportError, TransportTimeout
-from ringme_async.transports import Timeouts
+from ringme_async.transports.body import Body
+from tests.leaping import leap
 from tests.transports.sending import failure_of, opened, request, sent
 from tests.wire import Peer, Script, answer, chunked, serving
 
@@ -169,11 +170,13 @@ async def test_a_connection_closed_while_idle_is_replaced() -> None:
     async def answer_one(peer: Peer) -> None:
         await peer.request()
         await peer.send(answer(b"hello"))
+        peer.writer.write_eof()
+        # The client closes its end when it has noticed.
+        await peer.until_closed()
 
     async with serving(answer_one) as server, opened() as transport:
         await transport.send(request(server.url()))
         await server.idle.wait()
-        await asyncio.sleep(0.01)
         response = await transport.send(request(server.url()))
 
     assert response.body == b"hello"
@@ -304,26 +307,34 @@ async def test_an_answer_that_stalls_times_out_as_sent(parts: tuple[bytes, ...])
         await peer.request()
         for part in parts:
             await peer.send(part)
+        leap()
         await peer.until_closed()
 
-    brief = Timeouts(connect=5.0, attempt=0.1)
     async with serving(stall) as server, opened() as transport:
-        error = await failure_of(transport, request(server.url(), timeouts=brief))
+        error = await failure_of(transport, request(server.url()))
         await server.idle.wait()
 
     assert type(error) is TransportTimeout
     assert error.sent
 
 
-async def test_the_status_of_an_error_outlives_a_body_that_stalls() -> None:
+async def test_the_status_of_an_error_outlives_a_body_that_stalls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    feed = Body.feed
+
+    def feed_slowly(body: Body, chunk: bytes) -> None:
+        feed(body, chunk)
+        leap()
+
     async def stall(peer: Peer) -> None:
         await peer.request()
         await peer.send(answer(b"no su", length=12, status="404 Not Found"))
         await peer.until_closed()
 
-    brief = Timeouts(connect=5.0, attempt=0.1)
+    monkeypatch.setattr(Body, "feed", feed_slowly)
     async with serving(stall) as server, opened() as transport:
-        response = await transport.send(request(server.url(), timeouts=brief))
+        response = await transport.send(request(server.url()))
         await server.idle.wait()
 
     assert (response.status, response.body) == (404, b"no su")

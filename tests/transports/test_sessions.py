@@ -14,6 +14,7 @@ import pytest
 from ringme_async.errors import ConnectError, InvalidRequest, RingMeError
 from ringme_async.transports import Headers, Request, Timeouts
 from ringme_async.transports.aiohttp import AiohttpTransport
+from tests.leaping import MINUTE
 from tests.transports import certificates
 from tests.transports.sending import failure_of, opened, request
 from tests.wire import Peer, answer, serving
@@ -263,7 +264,7 @@ async def test_the_representation_tells_the_state() -> None:
 async def test_many_time_outs_cost_no_memory() -> None:
     async with serving(answer()) as server, opened() as transport:
         for number in range(1, 100):
-            timeouts = Timeouts(connect=float(number), attempt=5.0)
+            timeouts = Timeouts(connect=MINUTE + number, attempt=MINUTE)
             await transport.send(request(server.url(), timeouts=timeouts))
 
     assert server.connections == 1
