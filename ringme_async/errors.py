@@ -48,15 +48,16 @@ class RingMeError(Exception):
         """What went wrong, without who, how often and what to do."""
         return str(self.args[0])
 
-    def _next_step(self) -> str:
+    @property
+    def next_step(self) -> str:
+        """What to do next; empty where there is nothing to do."""
         return self.advice
 
     def __str__(self) -> str:
         who = f"client {self.client_id}: " if self.client_id is not None else ""
         tried = f" (tried {self.attempts} times)" if self.attempts > 1 else ""
         applied = "; the change may have been applied" if self.maybe_applied else ""
-        next_step = self._next_step()
-        advice = f"; {next_step}" if next_step else ""
+        advice = f"; {self.next_step}" if self.next_step else ""
         return f"{who}{self.reason.removesuffix('.')}{tried}{applied}{advice}"
 
     def __repr__(self) -> str:
@@ -154,7 +155,9 @@ class DecodeError(RingMeError):
         self.value = value
         self.body = body
 
-    def _next_step(self) -> str:
+    @property
+    def next_step(self) -> str:
+        """What to do next."""
         return self.advice if self.field else self.advice_on_whole
 
 
@@ -311,7 +314,9 @@ class TokenError(RingMeError):
         self.error_description = error_description
         self.status_code = status_code
 
-    def _next_step(self) -> str:
+    @property
+    def next_step(self) -> str:
+        """What to do next."""
         if self.error or self.status_code in _REFUSALS:
             return self.advice
         return self.advice_on_stranger

@@ -47,7 +47,7 @@ from ringme_async import (
     Token,
     client_from_json,
 )
-from ringme_async.mirror import ApplyReport, Journal, Mirror, RefreshReport
+from ringme_async.mirror import ApplyReport, FailureKind, Journal, Mirror, RefreshReport
 from tests.scripted import RECORD
 
 DOORS = (ringme_async, ringme_async.mirror)
@@ -121,6 +121,7 @@ SAMPLES: list[object] = [
         skipped=0,
         not_attempted=0,
     ),
+    FailureKind(error="Busy", status_code=429, count=2, example="no", next_step="wait"),
     RefreshReport(run="r", read=1, failed=2, skipped=3, not_attempted=4, changed=5),
 ]
 # How the parts of errors are filled in; the rest is what they all have.

@@ -12,6 +12,7 @@ from attrs import field, frozen
 from ringme_async import InvalidRequest, Observer, RingMe, Tenant, TokenStore, Who
 from ringme_async.cli.settings import Settings, read_settings
 from ringme_async.cli.tenants_file import TenantsFile, read_tenants
+from ringme_async.cli.text import for_shell
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 
 __all__ = ["Connection", "Ready", "complain", "prepare"]
@@ -129,7 +130,7 @@ def prepare(connection: Connection) -> Ready:
 def complain(*sentences: str) -> None:
     """Tell the person something beside the result."""
     for sentence in sentences:
-        print(f"ringme: {sentence}", file=sys.stderr)
+        print(f"ringme: {for_shell(sentence)}", file=sys.stderr)
 
 
 def _token_store(path: str | None) -> TokenStore:

@@ -210,8 +210,7 @@ def _load(ringme: RingMe, ready: Ready, path: str, *, any_host: bool) -> Plan:
         raise CouldNotStart(f"{path}: {error.strerror or error}") from None
     except InvalidRequest as error:
         hint = "" if tenants else "; a plan for tenants by name needs --tenants"
-        reason = error.reason.replace("any_host=True", "--any-host")
-        raise CouldNotStart(f"{reason}{hint}") from None
+        raise CouldNotStart(f"{error.reason}{hint}") from None
     if any(change.name is None for change in loaded):
         ready.require_settings()
     return loaded

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from ringme_async import Plan
+from ringme_async import Conflict, Failed, Plan
 from ringme_async.cli.show import Count
-from ringme_async.mirror import ApplyReport, RefreshReport
+from ringme_async.cli.text import for_shell
+from ringme_async.mirror import ApplyReport, FailureKind, RefreshReport
+from ringme_async.mirror.failures import Kinds
 
 __all__ = ["applied", "planned", "refreshed"]
 
@@ -20,6 +22,7 @@ def refreshed(report: RefreshReport, into: str, failures: str | None) -> Iterato
         yield "fields changed", report.changed, "since they were read before: table history"
     yield from _skipped(report.skipped)
     yield from _failed(report.failed, failures or "table clients, column last_error")
+    yield from _by_kind(report.kinds, report.failed)
     yield from _not_attempted(report.not_attempted)
 
 
@@ -28,7 +31,9 @@ def planned(plan: Plan, out: str | None) -> Iterator[Count]:
     yield "to change", len(plan), "" if out is None else f"in {out}"
     yield "as wished", plan.as_wished, "already"
     if plan.failures:
+        errors = [one.error for one in plan.failures if isinstance(one, Failed)]
         yield "not planned", len(plan.failures), "they are not in the plan"
+        yield from _by_kind(Kinds(errors).commonest(), len(errors))
 
 
 def applied(report: ApplyReport, journal: str, failures: str) -> Iterator[Count]:
@@ -39,6 +44,8 @@ def applied(report: ApplyReport, journal: str, failures: str) -> Iterator[Count]
     yield from _failed(report.failed, failures)
     if report.conflicts:
         yield "of these conflicts", report.conflicts, "somebody else has changed them; left alone"
+    others = [kind for kind in report.kinds if kind.error != Conflict.__name__]
+    yield from _by_kind(others, report.failed - report.conflicts)
     yield from _not_attempted(report.not_attempted)
 
 
@@ -49,6 +56,16 @@ def _skipped(count: int) -> Iterator[Count]:
 
 def _failed(count: int, where: str) -> Iterator[Count]:
     yield "failed", count, f"see {where}" if count else ""
+
+
+def _by_kind(kinds: Sequence[FailureKind], failed: int) -> Iterator[Count]:
+    """Tell what the failures were, as what many have in common is mostly one thing to mend."""
+    for kind in kinds:
+        remark = "; ".join(filter(None, (kind.example, for_shell(kind.next_step))))
+        yield f"  {kind.error}", kind.count, remark
+    others = failed - sum(kind.count for kind in kinds)
+    if others:
+        yield "  other errors", others, ""
 
 
 def _not_attempted(count: int) -> Iterator[Count]:

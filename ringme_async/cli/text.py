@@ -5,8 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from typing import Final
 
-__all__ = ["print_json", "printable"]
+__all__ = ["for_shell", "print_json", "printable"]
+
+# What programs are told to write, as the command line has it.
+_SPELLINGS: Final = {
+    ', or pass on_quota="wait"': "",
+    "raise timeout=, or the deadline= of the run,": "try again later, or raise --deadline,",
+    "any_host=True": "--any-host",
+}
+
+
+def for_shell(text: str) -> str:
+    """Put advice to programmers into the words of the command line."""
+    for written, spelling in _SPELLINGS.items():
+        text = text.replace(written, spelling)
+    return text
 
 
 def printable(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ringme_async.mirror.apply import ApplyReport, apply_plan
 from ringme_async.mirror.errors import OutputError, OutputInUse
+from ringme_async.mirror.failures import FailureKind
 from ringme_async.mirror.journal import Journal
 from ringme_async.mirror.keys import key_of
 from ringme_async.mirror.mirror import Mirror, sink_for
@@ -12,6 +13,7 @@ from ringme_async.mirror.sink import Session, Sink
 
 __all__ = [
     "ApplyReport",
+    "FailureKind",
     "Journal",
     "Mirror",
     "OutputError",

@@ -12,6 +12,7 @@ from attrs import define, evolve, frozen
 
 from ringme_async import JSON, Applied, Conflict, Done, Failed, Plan, PlannedChange
 from ringme_async.mirror.drive import Concurrency, Tell, drive
+from ringme_async.mirror.failures import FailureKind
 from ringme_async.mirror.journal import Form, open_journal
 from ringme_async.mirror.keys import add_new, checked_key
 from ringme_async.mirror.sink import Clock, now
@@ -33,6 +34,7 @@ class ApplyReport:
         conflicts: How many somebody else has changed since the plan was made.
         skipped: How many an earlier part of the run had dealt with.
         not_attempted: How many the deadline came before, or whose host was given up.
+        kinds: The failures by kind: the three commonest, the most frequent first.
     """
 
     run: str
@@ -42,6 +44,7 @@ class ApplyReport:
     conflicts: int
     skipped: int
     not_attempted: int
+    kinds: tuple[FailureKind, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -117,6 +120,7 @@ async def apply_plan(
         conflicts=tally.conflicts,
         skipped=len(changes) - len(left),
         not_attempted=counts.not_attempted,
+        kinds=counts.kinds.commonest(),
     )
 
 

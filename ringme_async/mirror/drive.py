@@ -17,6 +17,7 @@ from ringme_async import (
     Progress,
     RingMeClosed,
 )
+from ringme_async.mirror.failures import Kinds
 from ringme_async.mirror.sink import Session
 
 __all__ = ["Concurrency", "Counts", "Tell", "drive"]
@@ -31,11 +32,12 @@ _BEAT: Final = 0.2
 
 @define
 class Counts:
-    """How many outcomes of each kind came."""
+    """How many outcomes of each kind came, and what the failures were."""
 
     done: int = 0
     failed: int = 0
     not_attempted: int = 0
+    kinds: Kinds = field(factory=Kinds)
 
 
 async def drive(
@@ -70,6 +72,7 @@ async def drive(
                 counts.done += 1
             else:
                 counts.failed += 1
+                counts.kinds.add(outcome.error)
         if tell is not None:
             tell(run.progress)
     if not run.report.complete:

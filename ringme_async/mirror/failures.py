@@ -1,27 +1,90 @@
-"""What is kept of a failure: never a secret, for no error holds one."""
+"""What is kept of failures: never a secret, for no error holds one."""
 
 from __future__ import annotations
 
-from ringme_async import JSON, ApiError, Failed, TokenError
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+from attrs import frozen
+
+from ringme_async import JSON, ApiError, Failed, RingMeError, TokenError
 from ringme_async.mirror.lines import Entry
 
-__all__ = ["describe"]
+__all__ = ["FailureKind", "Kinds", "describe"]
+
+_Key: TypeAlias = tuple[str, int | None]
+
+_MOST_TOLD: Final = 3
+
+
+@frozen(kw_only=True)
+class FailureKind:
+    """Failures that are alike.
+
+    Attributes:
+        error: The name of their class.
+        status_code: The HTTP status that they have in common; None if there was no answer.
+        count: How many there are.
+        example: The first sentence of what the first of them says.
+        next_step: What to do next; empty where there is nothing to do.
+    """
+
+    error: str
+    status_code: int | None
+    count: int
+    example: str
+    next_step: str
+
+
+class Kinds:
+    """Counts failures by their kind, of which it keeps one each, however many there are."""
+
+    __slots__ = ("_counts", "_first")
+
+    def __init__(self, failures: Iterable[RingMeError] = ()) -> None:
+        self._counts = Counter[_Key]()
+        self._first: dict[_Key, RingMeError] = {}
+        for error in failures:
+            self.add(error)
+
+    def add(self, error: RingMeError) -> None:
+        """Count a failure."""
+        key = type(error).__name__, _status_code(error)
+        self._counts[key] += 1
+        self._first.setdefault(key, error)
+
+    def commonest(self) -> tuple[FailureKind, ...]:
+        """Give the three commonest kinds, the most frequent first."""
+        return tuple(
+            FailureKind(
+                error=key[0],
+                status_code=key[1],
+                count=count,
+                example=self._first[key].reason.partition(". ")[0].removesuffix("."),
+                next_step=self._first[key].next_step,
+            )
+            for key, count in self._counts.most_common(_MOST_TOLD)
+        )
 
 
 def describe(failed: Failed) -> Entry:
     """Put a failure into words and numbers."""
     error = failed.error
-    status_code: JSON = None
     status: JSON = None
     if isinstance(error, ApiError):
-        status_code, status = error.status_code, error.status
+        status = error.status
     elif isinstance(error, TokenError):
-        status_code, status = error.status_code, error.error
+        status = error.error
     return {
         "error": type(error).__name__,
         "message": str(error),
-        "status_code": status_code,
+        "status_code": _status_code(error),
         "status": status,
         "maybe_applied": error.maybe_applied,
         "attempts": failed.attempts,
     }
+
+
+def _status_code(error: RingMeError) -> int | None:
+    return error.status_code if isinstance(error, ApiError | TokenError) else None

@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 
 from ringme_async import Client, InvalidRequest, RingMe, Who
 from ringme_async.mirror.drive import Concurrency, Tell, drive
+from ringme_async.mirror.failures import FailureKind
 from ringme_async.mirror.keys import add_new, key_of, refuse_repeated
 from ringme_async.mirror.sink import Session, Sink
 
@@ -28,6 +29,7 @@ class RefreshReport:
         not_attempted: How many the deadline came before, or whose host was given up.
         changed: How many fields the run found changed since the last read; 0 for a ``Journal``,
             which does not know what was before.
+        kinds: The failures by kind: the three commonest, the most frequent first.
     """
 
     run: str
@@ -36,6 +38,7 @@ class RefreshReport:
     skipped: int
     not_attempted: int
     changed: int
+    kinds: tuple[FailureKind, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -118,6 +121,7 @@ async def refresh(
         skipped=left.skipped,
         not_attempted=counts.not_attempted,
         changed=changed,
+        kinds=counts.kinds.commonest(),
     )
 
 

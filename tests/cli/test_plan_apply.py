@@ -141,6 +141,8 @@ async def test_as_json_applying_tells_its_counts(here: Here, shell: Shell) -> No
     assert (ended.code, ended.err) == (ExitCode.SOME_FAILED, "")
     told = ended.json
     assert told.pop("run") == shell.lines("done.jsonl")[0]["run"]
+    (kind,) = told.pop("kinds")
+    assert (kind["error"], kind["count"]) == ("Conflict", 1)
     assert told == {
         "applied": 0,
         "as_wished": 1,
@@ -160,6 +162,7 @@ async def test_a_change_made_behind_the_plans_back_is_a_conflict(here: Here, she
     ended = await here("apply", "plan.json")
     assert ended.code == ExitCode.SOME_FAILED
     assert "of these conflicts" in ended.out
+    assert "Conflict " not in ended.out
     (failure,) = shell.lines("plan.journal.failures.jsonl")
     assert (failure["tenant"], failure["error"]) == ("1", "Conflict")
     shell.fake.assert_not_updated(1)

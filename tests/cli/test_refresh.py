@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sqlite3
 from collections import Counter
@@ -57,7 +58,37 @@ async def test_as_json_the_counts_are_one_object(shell: Shell) -> None:
         "ok": False,
         "into": "clients.jsonl",
         "failures": "clients.failures.jsonl",
+        "kinds": [
+            {
+                "error": "UserBlocked",
+                "status_code": 403,
+                "count": 1,
+                "example": told["kinds"][0]["example"],
+                "next_step": "the provider has to unblock the user or the client",
+            }
+        ],
     }
+
+
+async def test_a_summary_tells_what_many_failures_have_in_common(here: Here, shell: Shell) -> None:
+    shell.write_tenants(range(1, 21))
+    shell.variables |= {"RINGME_APP_SECRET": "wrong-s3cret", "COLUMNS": "200"}
+    ended = await here(*INTO_FILE)
+    assert ended.code == ExitCode.SOME_FAILED
+    (row,) = [line for line in ended.out.splitlines() if "TokenError" in line]
+    assert re.search(r"TokenError +\S +20 \S .*invalid_client.*; check the App ID, ", row)
+
+
+async def test_what_to_do_next_is_told_in_the_words_of_the_command_line(
+    here: Here, shell: Shell
+) -> None:
+    small = shell.fake.add_dealer("small", "small-s3cret", ceiling=5)
+    shell.variables |= {"RINGME_APP_ID": small.app_id, "RINGME_APP_SECRET": "small-s3cret"}
+    shell.variables |= {"COLUMNS": "200"}
+    shell.write_tenants(range(1, 21))
+    ended = await here(*INTO_FILE, "--on-quota", "fail")
+    assert "wait for the next hour" in ended.out
+    assert 'on_quota="wait"' not in ended.out
 
 
 async def test_failures_are_in_a_file_of_their_own(here: Here, shell: Shell) -> None:

@@ -31,8 +31,19 @@ async def test_every_tenant_is_written_once_and_counted(
     world.broken = {3: 403, 7: 500}
     report = await refresh(ringme, range(1, 22), Journal(path))
     assert report == RefreshReport(
-        run=report.run, read=18, failed=3, skipped=0, not_attempted=0, changed=0
+        run=report.run,
+        read=18,
+        failed=3,
+        skipped=0,
+        not_attempted=0,
+        changed=0,
+        kinds=report.kinds,
     )
+    assert [(kind.error, kind.count) for kind in report.kinds] == [
+        ("AccessDenied", 1),
+        ("ServerError", 1),
+        ("ClientNotFound", 1),
+    ]
     assert not report.ok
     assert {key: line["client"] for key, line in by_tenant(path).items()} == {
         str(number): record for number, record in world.records.items() if number not in {3, 7}
