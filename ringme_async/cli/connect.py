@@ -10,6 +10,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from ringme_async import InvalidRequest, Observer, RingMe, Tenant, TokenStore, Who
+from ringme_async.cli.network import read_network
 from ringme_async.cli.settings import Settings, read_settings
 from ringme_async.cli.tenants_file import TenantsFile, read_tenants
 from ringme_async.cli.text import for_shell
@@ -39,6 +40,11 @@ class Connection:
         Keep tokens in this file, for the next run.
     url_form
         Which of the API's two paths the provider has.
+    proxy
+        An HTTP proxy, such as http://proxy.example.com:3128; else RINGME_PROXY, which may hold its
+        user and password, too.
+    ca
+        A file of certificates, PEM, that are trusted as the system's are; else RINGME_CA.
     """
 
     base_url: str | None = None
@@ -47,6 +53,8 @@ class Connection:
     encoding: str = "utf-8"
     tokens: str | None = None
     url_form: Literal["client", "client_info"] = "client"
+    proxy: str | None = None
+    ca: str | None = None
 
 
 @frozen
@@ -107,6 +115,7 @@ def prepare(connection: Connection) -> Ready:
         WrongUsage: An argument is.
     """
     settings = read_settings(connection.base_url, connection.profile, os.environ)
+    network = read_network(connection.proxy, connection.ca, os.environ)
     if settings.warning:
         complain(f"warning: {settings.warning}")
     tenants: TenantsFile | None = None
@@ -119,6 +128,7 @@ def prepare(connection: Connection) -> Ready:
         return RingMe(
             settings.base_url,
             auth=settings.auth,
+            transport=network.transport(),
             tokens=_token_store(connection.tokens),
             url_form=connection.url_form,
             observers=observers,
