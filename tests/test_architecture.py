@@ -39,7 +39,7 @@ LAYERS = (
     {"errors", "unset", "version", "deadlines", "system_lock"},
 )
 DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}
-BESIDE = {"cli", "mirror", "observers", "testing"}
+BESIDE = {"__main__", "cli", "mirror", "observers", "testing"}
 
 
 def name_of(path: Path) -> str:
@@ -137,6 +137,10 @@ def test_one_file_of_the_core_imports_the_http_library(library: str) -> None:
 def test_the_command_line_comes_in_by_the_front_door() -> None:
     known = {room for name in MODULES if room_of(name) == "cli" for room in rooms_known_to(name)}
     assert known <= {"", "testing", "mirror", "version", "environment"}
+
+
+def test_running_the_package_is_running_the_command() -> None:
+    assert rooms_known_to("ringme_async.__main__") == {"cli"}
 
 
 def test_observers_come_in_by_the_front_door_alone() -> None:

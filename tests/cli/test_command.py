@@ -97,12 +97,29 @@ def test_an_interruption_has_its_own_exit_code(
     assert capsys.readouterr().err == "ringme: interrupted\n"
 
 
-@pytest.mark.parametrize("missing", ["cyclopts", "rich"])
-def test_without_its_extra_it_says_in_one_line_how_to_get_it(missing: str) -> None:
-    program = (
-        f"import sys; sys.argv[1:] = ['demo']; sys.modules[{missing!r}] = None\n"
-        "from ringme_async.cli import main; sys.exit(main())"
+def test_running_the_package_is_running_the_command() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "ringme_async", "frob"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
+    assert (ended.returncode, ended.stdout) == (ExitCode.WRONG_USAGE, "")
+    assert ended.stderr.startswith("ringme: ")
+
+
+@pytest.mark.parametrize("missing", ["cyclopts", "rich"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        "from ringme_async.cli import main; sys.exit(main())",
+        "import runpy; runpy.run_module('ringme_async', run_name='__main__', alter_sys=True)",
+    ],
+    ids=["script", "module"],
+)
+def test_without_its_extra_it_says_in_one_line_how_to_get_it(missing: str, start: str) -> None:
+    program = f"import sys; sys.argv[1:] = ['demo']; sys.modules[{missing!r}] = None\n{start}"
     ended = subprocess.run(
         [sys.executable, "-c", program], check=False, capture_output=True, text=True, cwd=ROOT
     )
