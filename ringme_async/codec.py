@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
 from math import isfinite
-from operator import itemgetter
 from types import NoneType
-from typing import Any, cast
+from typing import Any, Union, cast
 
 import msgspec
 from attrs import NOTHING, fields, frozen, resolve_types
@@ -19,6 +17,7 @@ from cattrs.gen import (
     make_dict_unstructure_fn,
     override,
 )
+from msgspec.structs import astuple
 
 from ringme_async.errors import DecodeError, InvalidRequest, one_line
 from ringme_async.frozen import DEEPEST, RecordExtra
@@ -72,6 +71,16 @@ def decode_client(body: bytes) -> Client:
         DecodeError: It is no JSON object, or a field has the wrong JSON type; ``field`` and
             ``value`` name it, ``body`` keeps the whole.
     """
+    try:
+        row = _read_row(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        row = None
+    # Not above: an error of another reader has no place in the chain of the one that is raised.
+    return _decode_any_client(body) if row is None else Client(*astuple(row))
+
+
+def _decode_any_client(body: bytes) -> Client:
+    """Read a record that lacks a field or has others, or find out what is wrong with it."""
     record = _decode(body)
     try:
         return client_from_json(cast("dict[str, JSON]", record))
@@ -91,14 +100,6 @@ def client_from_json(record: Mapping[str, JSONLike]) -> Client:
     """
     if not isinstance(record, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise DecodeError(f"a record must be a JSON object, not {shown(record)}", value=record)
-    if len(record) == len(FIELDS):
-        try:
-            values = _in_order(record)
-        except KeyError:
-            pass  # As many fields as are modelled, but others.
-        else:
-            if _fit(tuple(map(type, values))):
-                return Client(*values)
     if "id" not in record:
         raise DecodeError("id is missing", field="id")
     return _structure({**_ALL_NULL, **record, "extra": _extra_of(record)}, Client)
@@ -244,17 +245,16 @@ def _make_hooks() -> tuple[
 
 _structure, _unstructure = _make_hooks()
 
-_in_order = itemgetter(*_FIELD_WIRES)
+_Row = msgspec.defstruct(
+    "_Row",
+    # There are as many as there are fields, and each is known only here: no `X | Y` can say it.
+    [(name, Union[wire.types]) for name, wire in _FIELD_WIRES.items()],  # noqa: UP007
+    forbid_unknown_fields=True,
+    gc=False,
+)
+"""A record that has just the modelled fields, as nearly all have: read and checked in one go."""
 
-
-@lru_cache(maxsize=256)
-def _fit(types: tuple[type, ...]) -> bool:
-    """Tell whether values of these types may stand in a record, in the order of its fields.
-
-    The records of one server have few such sequences, so that one look is enough for all fields.
-    """
-    wires = _FIELD_WIRES.values()
-    return all(kind in wire.types for kind, wire in zip(types, wires, strict=True))
+_read_row = msgspec.json.Decoder(_Row).decode
 
 
 def _extra_of(record: Mapping[str, JSONLike]) -> RecordExtra:

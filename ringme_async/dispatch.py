@@ -10,6 +10,7 @@ from typing import Generic, Literal, TypeVar
 from attrs import define, field, frozen
 
 from ringme_async.auth import Patience, Token, TokenEndpoint, TokenKey, TokenStore
+from ringme_async.deadlines import Deadline
 from ringme_async.errors import (
     DeadlineExceeded,
     DecodeError,
@@ -41,9 +42,9 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Call(Generic[T]):
-    """One operation as data, ready to be sent, and sent again.
+    """One operation as data, ready to be sent, and sent again; nobody changes it.
 
     Whoever makes it has checked ``path``, ``query`` and ``client_id``.
     """
@@ -103,10 +104,15 @@ class Dispatcher:
             RingMeError: The last thing that went wrong, or DeadlineExceeded.
         """
         account = Account() if account is None else account
+        deadline = asyncio.get_running_loop().time() + call.timeout
         trace = self.observers.trace(call.method, call.path, call.url, call.client_id)
         trace.call_started()
         try:
-            value = await self._within_deadline(call, account, trace)
+            with self.lifetime.until(deadline) as until:
+                value = await _Run(self, call, account, trace, deadline).until_done()
+                trace.call_ended(None)
+                return value
+            raise _ended_early(call, until) from account.last_error
         except RingMeError as error:
             sign(error, call, account)
             trace.call_ended(error)
@@ -114,26 +120,12 @@ class Dispatcher:
         except BaseException as error:
             trace.call_ended(error)
             raise
-        trace.call_ended(None)
-        return value
 
-    async def _within_deadline(self, call: Call[T], account: Account, trace: Trace) -> T:
-        deadline = asyncio.get_running_loop().time() + call.timeout
-        timer = self.lifetime.begin(deadline)
-        try:
-            async with timer:
-                return await _Run(self, call, account, trace, deadline).until_done()
-        except TimeoutError:
-            if not timer.expired():
-                raise
-        finally:
-            self.lifetime.end(timer)
-        # Raised here and not above: the TimeoutError's own chain has nothing to tell.
-        ended_at = timer.when()
-        if ended_at is not None and ended_at < deadline:
-            closed = "this RingMe was closed while the call was under way"
-            raise RingMeClosed(closed) from account.last_error
-        raise _too_late(call, "the deadline passed") from account.last_error
+
+def _ended_early(call: Call[T], until: Deadline) -> RingMeError:
+    if until.ended_at is not None and until.ended_at < until.when:
+        return RingMeClosed("this RingMe was closed while the call was under way")
+    return _too_late(call, "the deadline passed")
 
 
 @define(eq=False)
@@ -154,11 +146,15 @@ class _Run(Generic[T]):
         renewals = found_dead = 0
         spent: int | None = None
         while True:
-            await self.pass_quota(quota)
-            token = rooms.tokens.ready(call.key) or await self.log_in()
-            reservation = quota.try_reserve() or await quota.reserve()
-            if reservation is None:
-                continue
+            token = rooms.tokens.ready(call.key)
+            reservation = None if token is None else quota.try_reserve()
+            if token is None or reservation is None:
+                # The quota first: no login is wasted on a call that cannot be sent.
+                await self.pass_quota(quota)
+                token = rooms.tokens.ready(call.key) or await self.log_in()
+                reservation = await quota.reserve()
+                if reservation is None:
+                    continue
             try:
                 value = await self.attempt(token, reservation)
             except RingMeError as failure:

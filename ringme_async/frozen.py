@@ -144,11 +144,6 @@ def _shared(names: frozenset[str]) -> frozenset[str]:
     return names
 
 
-def frozen_json(fields: Mapping[str, JSONLike]) -> FrozenJSON:
-    """Freeze a mapping; one that is frozen already is returned as it is."""
-    return fields if isinstance(fields, FrozenJSON) else FrozenJSON(fields)
-
-
 def same_json(one: object, other: object) -> bool:
     """Do both stand for the same JSON, telling 1, 1.0 and true apart?"""
     if isinstance(one, Mapping):

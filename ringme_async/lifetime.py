@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Callable
 
-from ringme_async.deadlines import Deadlines
+from ringme_async.deadlines import Deadline, Deadlines
 from ringme_async.errors import InvalidRequest, RingMeClosed
 
 __all__ = ["WHEN_CLOSED", "Lifetime"]
@@ -29,7 +29,6 @@ class Lifetime:
     """
 
     __slots__ = (
-        "_all_ended",
         "_closed",
         "_companions",
         "_deadlines",
@@ -48,7 +47,6 @@ class Lifetime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
         self._deadlines = Deadlines()
-        self._all_ended: asyncio.Event | None = None
         self._companions: dict[Callable[[str], None], asyncio.AbstractEventLoop] = {}
 
     @property
@@ -79,24 +77,17 @@ class Lifetime:
         if self._closed:
             raise RingMeClosed("this RingMe was closed before the call")
 
-    def begin(self, deadline: float) -> asyncio.Timeout:
+    def until(self, deadline: float) -> Deadline:
         """Let a call begin, unless ``check`` refuses it.
 
         Args:
             deadline: Of the call, in the running loop's time.
 
         Returns:
-            What ends the call, at its deadline or when the ``RingMe`` is closed; to be entered at
-            once, and handed to ``end``.
+            What ends its ``with`` block at the deadline, or when the ``RingMe`` is closed.
         """
         self.check()
-        return self._deadlines.start(deadline)
-
-    def end(self, timer: asyncio.Timeout) -> None:
-        """Forget a call that has ended."""
-        self._deadlines.stop(timer)
-        if self._all_ended is not None and self._deadlines.is_idle:
-            self._all_ended.set()
+        return self._deadlines.until(deadline)
 
     def accompany(self, end: Callable[[str], None]) -> Callable[[], None]:
         """Have something ended, too, when this is closed on the loop that runs now.
@@ -137,10 +128,7 @@ class Lifetime:
         """Wait, after ``close``, until nothing is under way any more."""
         if self._loop is not asyncio.get_running_loop():
             return
-        if not self._deadlines.is_idle:
-            if self._all_ended is None:
-                self._all_ended = asyncio.Event()
-            await self._all_ended.wait()
+        await self._deadlines.idle()
         self._deadlines.close()
 
     def __del__(self) -> None:

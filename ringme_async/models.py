@@ -24,7 +24,6 @@ from ringme_async.frozen import (
     FrozenJSON,
     FrozenValue,
     JSONLike,
-    frozen_json,
     same_json,
 )
 from ringme_async.geo import GeoList, is_geo_list
@@ -99,9 +98,11 @@ def _as_geo_list(value: GeoList | str | None) -> GeoList | str | None:
 
 
 def _as_extra(value: Mapping[str, JSONLike]) -> FrozenJSON:
+    if isinstance(value, FrozenJSON):
+        return value
     if not isinstance(value, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidRequest(f"extra must be a mapping of fields, not {shown(value)}")
-    return frozen_json(value)
+    return FrozenJSON(value)
 
 
 @frozen

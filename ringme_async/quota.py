@@ -273,7 +273,8 @@ class Quota:
 
     def _look(self) -> float:
         now = asyncio.get_running_loop().time()
-        while self._known is not None and now > self._due() - _TIMER_SLACK:
+        by_now = now + _TIMER_SLACK
+        while self._known is not None and self._turns_at < by_now and self._not_before < by_now:
             self._turn()
         return now
 
@@ -402,6 +403,6 @@ def _whole_number(text: str | None) -> int | None:
     if text is None:
         return None
     digits = text.strip(" \t")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS):
-        return None
-    return int(digits)
+    if len(digits) <= _MOST_DIGITS and digits.isascii() and digits.isdigit():
+        return int(digits)
+    return None

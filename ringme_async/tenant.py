@@ -35,16 +35,14 @@ def client_id_in_path(client_id: int | str) -> str:
         InvalidRequest: It is anything else.
     """
     if isinstance(client_id, int) and not isinstance(client_id, bool):
-        text = str(int(client_id)) if -1 < client_id < _TOO_LARGE else ""
+        if -1 < client_id < _TOO_LARGE:
+            return str(int(client_id))
     elif isinstance(client_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        text = client_id
-    else:
-        text = ""
-    found = _CLIENT_ID.fullmatch(text)
-    if found is None:
-        raise InvalidRequest(f'a client id is a number or "@me", not {shown(client_id)}')
-    # Not the text itself: a subclass of str may show itself otherwise in a path.
-    return found.group()
+        found = _CLIENT_ID.fullmatch(client_id)
+        if found is not None:
+            # Not the text itself: a subclass of str may show itself otherwise in a path.
+            return found.group()
+    raise InvalidRequest(f'a client id is a number or "@me", not {shown(client_id)}')
 
 
 def origin_of(base_url: str) -> str:

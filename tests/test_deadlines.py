@@ -1,6 +1,7 @@
 """Deadlines: as ``asyncio.timeout_at``, with one timer of the loop for all of them."""
 
 import asyncio
+from contextlib import ExitStack
 
 import pytest
 
@@ -15,13 +16,10 @@ def now() -> float:
 
 async def wait_within(deadlines: Deadlines, when: float, seconds: float) -> float:
     """Sleep under a deadline, and tell when that ended; a TimeoutError is the deadline's."""
-    timer = deadlines.start(when)
-    try:
-        async with timer:
-            await asyncio.sleep(seconds)
-    finally:
-        deadlines.stop(timer)
-    return now()
+    with deadlines.until(when):
+        await asyncio.sleep(seconds)
+        return now()
+    raise TimeoutError
 
 
 async def end_of(deadlines: Deadlines, when: float, seconds: float) -> tuple[str, float]:
@@ -37,7 +35,7 @@ async def test_what_ends_before_its_deadline_is_left_alone() -> None:
     assert await wait_within(deadlines, began + 10, 9) == pytest.approx(began + 9)
 
 
-async def test_what_is_under_way_at_its_deadline_ends_with_a_timeout_error() -> None:
+async def test_what_is_under_way_at_its_deadline_is_ended() -> None:
     deadlines = Deadlines()
     began = now()
     with pytest.raises(TimeoutError):
@@ -80,10 +78,10 @@ async def test_many_under_way_hold_one_timer_of_the_loop(monkeypatch: pytest.Mon
     deadlines = Deadlines()
     began = now()
     monkeypatch.setattr(loop, "call_at", counting)
-    timers = [deadlines.start(began + 10 + number) for number in range(50)]
-    assert asked == [began + 10]
-    for timer in timers:
-        deadlines.stop(timer)
+    with ExitStack() as all_of_them:
+        for number in range(50):
+            all_of_them.enter_context(deadlines.until(began + 10 + number))
+        assert asked == [began + 10]
 
 
 async def test_a_cancellation_from_outside_stays_one() -> None:
@@ -107,24 +105,18 @@ async def test_work_that_takes_long_to_clean_up_is_ended_once_only() -> None:
     deadlines = Deadlines()
     cleaned: list[float] = []
 
-    async def stubborn() -> None:
-        timer = deadlines.start(now() + 10)
-        try:
-            async with timer:
-                try:
-                    await asyncio.sleep(60)
-                finally:
-                    await asyncio.sleep(20)
-                    cleaned.append(now())
-        finally:
-            deadlines.stop(timer)
+    async def stubborn() -> str:
+        with deadlines.until(now() + 10):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(20)
+                cleaned.append(now())
+        return "too late"
 
     began = now()
-    ends = await asyncio.gather(
-        stubborn(), end_of(deadlines, began + 15, 60), return_exceptions=True
-    )
-    assert isinstance(ends[0], TimeoutError)
-    assert ends[1] == ("too late", pytest.approx(began + 15))
+    ends = await asyncio.gather(stubborn(), end_of(deadlines, began + 15, 60))
+    assert ends == ["too late", ("too late", pytest.approx(began + 15))]
     assert cleaned == [pytest.approx(began + 30)]
 
 
@@ -139,7 +131,8 @@ async def test_when_closed_it_takes_its_timer_back(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(loop, "call_at", keeping)
     deadlines = Deadlines()
-    deadlines.stop(deadlines.start(now() + 3600))
+    with deadlines.until(now() + 3600):
+        pass
     deadlines.close()
     assert [handle.cancelled() for handle in handles] == [True]
 
@@ -150,6 +143,77 @@ async def test_it_can_be_used_again_after_it_was_idle_past_a_deadline() -> None:
     await asyncio.sleep(100)
     began = now()
     assert await end_of(deadlines, began + 5, 60) == ("too late", pytest.approx(began + 5))
+
+
+async def test_an_error_at_the_deadline_gets_out_as_it_is() -> None:
+    deadlines = Deadlines()
+    with pytest.raises(LookupError), deadlines.until(now() + 10):
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise LookupError
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_value_that_comes_in_spite_of_the_deadline_is_the_value() -> None:
+    async def unmoved() -> int:
+        with Deadlines().until(now() + 10):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                return 7
+        return 0
+
+    assert await unmoved() == 7
+
+
+async def test_of_two_deadlines_the_inner_one_ends_what_is_inside_of_it_alone() -> None:
+    outer, inner = Deadlines(), Deadlines()
+    began = now()
+    told: list[float] = []
+    with outer.until(began + 20):
+        with inner.until(began + 10):
+            await asyncio.sleep(60)
+        told.append(now())
+        await asyncio.sleep(60)
+    told.append(now())
+    assert told == [pytest.approx(began + 10), pytest.approx(began + 20)]
+
+
+def test_outside_of_a_task_there_is_no_deadline() -> None:
+    refusals: list[RuntimeError] = []
+
+    async def main() -> None:
+        done = asyncio.get_running_loop().create_future()
+
+        def enter() -> None:
+            try:
+                with Deadlines().until(now() + 10):
+                    pass
+            except RuntimeError as refusal:
+                refusals.append(refusal)
+            done.set_result(None)
+
+        asyncio.get_running_loop().call_soon(enter)
+        await done
+
+    asyncio.run(main())
+    assert [str(refusal) for refusal in refusals] == ["a deadline is for what runs in a task"]
+
+
+async def test_it_can_be_waited_for_until_nothing_is_under_way() -> None:
+    deadlines = Deadlines()
+    began = now()
+    ended = asyncio.gather(
+        end_of(deadlines, began + 10, 3), end_of(deadlines, began + 10, 7), deadlines.idle()
+    )
+    await asyncio.sleep(1)
+    await asyncio.gather(deadlines.idle(), deadlines.idle())
+    assert now() == pytest.approx(began + 7)
+    await ended
+    await deadlines.idle()
 
 
 async def test_all_that_is_under_way_can_be_ended_at_once() -> None:

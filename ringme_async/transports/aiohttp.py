@@ -118,13 +118,15 @@ class AiohttpTransport:
         request = asking_for_gzip(request)
         way = _Way(request, self._fields.of(request.headers), alone=self._owned)
         deadline = asyncio.get_running_loop().time() + request.timeouts.attempt
-        timer = self._deadlines.start(deadline)
         failure: RingMeError
         # Errors are made here and raised below: clear of aiohttp's own, which hold the request's
         # headers, and of the frames that hold bodies.
         try:
-            async with timer:
+            with self._deadlines.until(deadline):
                 return await self._converse(session, way)
+            if way.cut_short is not None:
+                return way.cut_short
+            failure = way.too_late()
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not session.closed or task is None or task.cancelling():
@@ -133,11 +135,7 @@ class AiohttpTransport:
         except _NotAgain as end:
             failure = way.explain(end.error)
         except (aiohttp.ClientError, OSError, ValueError, RingMeError) as error:
-            if way.cut_short is not None and isinstance(error, TimeoutError):
-                return way.cut_short
             failure = way.explain(error)
-        finally:
-            self._deadlines.stop(timer)
         raise failure.with_traceback(None)
 
     async def aclose(self) -> None:
@@ -323,9 +321,17 @@ class _Way:
             return _ONLY_CONTENT_TYPE
         return None
 
+    def too_late(self) -> TransportTimeout:
+        """Make the error of an attempt that took too long."""
+        peer, timeouts = self.peer, self.request.timeouts
+        if self.sent:
+            return TransportTimeout(f"no whole answer from {peer} within {timeouts.attempt:g} s")
+        seconds = min(timeouts.connect, timeouts.attempt)
+        return TransportTimeout(f"no connection to {peer} within {seconds:g} s", sent=False)
+
     def explain(self, error: Exception) -> RingMeError:
         """Make the transport's error of another one, of which nothing secret is kept."""
-        peer, sent, timeouts = self.peer, self.sent, self.request.timeouts
+        peer, sent = self.peer, self.sent
         match error:
             case RingMeError():
                 return error
@@ -333,13 +339,8 @@ class _Way:
                 return ConnectError(f"no connection to {error.host}:{error.port}: {_words(error)}")
             case aiohttp.ClientHttpProxyError():
                 return ConnectError(f"the proxy gives no way to {peer}: status {error.status}")
-            case TimeoutError() if not sent:
-                seconds = min(timeouts.connect, timeouts.attempt)
-                return TransportTimeout(f"no connection to {peer} within {seconds:g} s", sent=False)
             case TimeoutError():
-                return TransportTimeout(
-                    f"no whole answer from {peer} within {timeouts.attempt:g} s"
-                )
+                return self.too_late()
             case aiohttp.ClientConnectionError() | OSError() if not sent:
                 return ConnectError(f"no connection to {peer}: {_words(error)}")
             case OSError():

@@ -59,18 +59,9 @@ class InMemoryTransport:
             InvalidRequest: The transport is closed, or is in use on another event loop.
         """
         loop = self._open()
-        deadlines = self._deadlines
-        timer = deadlines.start(loop.time() + request.timeouts.attempt)
-        try:
-            async with timer:
-                response = await self._handler(asking_for_gzip(request))
-        except TimeoutError:
-            if not timer.expired():
-                raise
-        else:
+        with self._deadlines.until(loop.time() + request.timeouts.attempt):
+            response = await self._handler(asking_for_gzip(request))
             return unpacked(request, response, self._max_body)
-        finally:
-            deadlines.stop(timer)
         raise TransportTimeout(
             f"no whole answer from {peer_of(request.url)} within {request.timeouts.attempt:g} s"
         )
