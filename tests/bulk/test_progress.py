@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 import pytest
 
+from ringme_async.bulk import BulkRun, NotBefore
 from ringme_async.bulk.progress import Pace, estimate
+from tests.bulk.scripted_job import World, scripted
 
 
 def started_at(moment: float) -> Pace:
@@ -74,3 +77,25 @@ def test_it_takes_until_the_parked_go_on_if_nothing_else_is_under_way(
     per_second: float, until_wake: float, idle: bool, seconds: float | None
 ) -> None:
     assert estimate(9, per_second, until_wake, idle=idle) == seconds
+
+
+@pytest.mark.jumping
+async def test_the_end_is_no_further_off_than_the_moment_that_a_parked_one_goes_on() -> None:
+    make = scripted(World(), lambda _: [NotBefore(100.0), 1.0])
+    async with BulkRun([1], make) as run:
+        await asyncio.sleep(99.5)
+
+        assert run.progress.parked == 1
+        assert run.progress.eta == 0.5
+
+
+@pytest.mark.jumping
+async def test_a_repeated_request_counts_while_it_is_under_way_and_once_it_has_ended() -> None:
+    make = scripted(World(), lambda _: [NotBefore(100.0), 5.0])
+    async with BulkRun([1], make) as run:
+        await asyncio.sleep(50)
+        assert run.progress.retried == 0
+        await asyncio.sleep(53)
+        assert (run.progress.in_flight, run.progress.retried) == (1, 1)
+        await asyncio.sleep(50)
+        assert (run.progress.in_flight, run.progress.retried) == (0, 1)
