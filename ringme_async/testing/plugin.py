@@ -23,6 +23,7 @@ from ringme_async.testing.directory import FakeApplication
 from ringme_async.testing.fake import FakeRingMe
 from ringme_async.testing.faults import Fault
 from ringme_async.testing.loopback import LoopbackServer
+from ringme_async.testing.script import Faults
 
 __all__ = ["Clock"]
 
@@ -30,6 +31,7 @@ _AsyncTest: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 _Factory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
 
 _SETTINGS: Final = frozenset(inspect.signature(FakeRingMe).parameters)
+_CHANCES: Final = frozenset(inspect.signature(Faults.random).parameters) - {"self", "chances"}
 _MIXTURE: Final = (
     "ringme_clock and ringme_server cannot be used in one test: the server's socket and thread"
     " live in real time and do not jump; use the fixture ringme, which stays in memory"
@@ -300,18 +302,39 @@ def _settings(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def _set_faults(fake: FakeRingMe, faults: object, seed: int) -> None:
+    if callable(faults) and not isinstance(faults, Fault):
+        faults(fake.faults)
+        return
+    try:
+        _script(fake.faults, faults, seed)
+    except (TypeError, ValueError) as error:
+        flaw = str(error)
+    else:
+        return
+    pytest.fail(f"@pytest.mark.ringme(faults=...): {flaw}", pytrace=False)
+
+
+def _script(script: Faults, faults: object, seed: int) -> None:
     match faults:
         case None:
             return
         case Mapping():
-            chances = cast("Mapping[str | Fault, float]", faults)
-            named = {name: chance for name, chance in chances.items() if isinstance(name, str)}
-            own = {fault: chance for fault, chance in chances.items() if isinstance(fault, Fault)}
-            fake.faults.random(own, **{"seed": seed, **named})  # type: ignore[arg-type]
+            _set_chances(script, cast("Mapping[object, Any]", faults), seed)
         case Fault():
-            fake.faults.next(faults)
-        case _ if callable(faults):
-            faults(fake.faults)
+            script.next(faults)
+        case str():
+            raise TypeError(f"a fault by its name has a chance: {{{faults!r}: 0.02}}")
         case _:
             for fault in cast("Iterable[Fault]", faults):
-                fake.faults.next(fault)
+                script.next(fault)
+
+
+def _set_chances(script: Faults, chances: Mapping[object, Any], seed: int) -> None:
+    own = {fault: chance for fault, chance in chances.items() if isinstance(fault, Fault)}
+    named: dict[Any, Any] = {name: chances[name] for name in chances.keys() - own.keys()}
+    named.setdefault("seed", seed)
+    unknown = sorted(repr(name) for name in named.keys() - _CHANCES)
+    if unknown:
+        known = ", ".join(sorted(_CHANCES))
+        raise TypeError(f"there is no {', '.join(unknown)}; there are {known}, and faults")
+    script.random(own, **named)

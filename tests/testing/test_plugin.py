@@ -175,6 +175,26 @@ def test_fails_for_what_has_no_name(fake_ringme):
     pass
 
 
+@pytest.mark.ringme(faults={"statu": 0.1, faults.Busy(): 0.1})
+def test_fails_for_a_chance_of_what_is_none(fake_ringme):
+    pass
+
+
+@pytest.mark.ringme(faults={"status": 0.7, "reset": 0.7})
+def test_fails_for_chances_over_one(fake_ringme):
+    pass
+
+
+@pytest.mark.ringme(faults="reset")
+def test_fails_for_a_fault_without_its_chance(fake_ringme):
+    pass
+
+
+@pytest.mark.ringme(faults=[503])
+def test_fails_for_a_fault_that_is_none(fake_ringme):
+    pass
+
+
 def test_fails_as_it_is_not_async(ringme_clock):
     pass
 
@@ -354,6 +374,10 @@ def test_tests_that_are_not_async_and_every_form_of_the_marker(project: Project)
     assert failed.keys() == {
         "test_fails_as_it_is_not_async",
         "test_fails_as_there_is_no_port",
+        "test_fails_for_a_chance_of_what_is_none",
+        "test_fails_for_a_fault_that_is_none",
+        "test_fails_for_a_fault_without_its_chance",
+        "test_fails_for_chances_over_one",
         "test_fails_for_a_name_that_is_none",
         "test_fails_for_what_has_no_name",
     }, report.output
@@ -361,7 +385,17 @@ def test_tests_that_are_not_async_and_every_form_of_the_marker(project: Project)
     assert "and not tenant" in failed["test_fails_for_a_name_that_is_none"]
     assert "and not what has no name" in failed["test_fails_for_what_has_no_name"]
     assert "OSError" in failed["test_fails_as_there_is_no_port"]
-    assert len(report.cases) == 13
+    marker = "@pytest.mark.ringme(faults=...): "
+    assert failed["test_fails_for_a_chance_of_what_is_none"].endswith(
+        f"{marker}there is no 'statu'; there are bomb, busy, cut, drip, garbled, html, on, reset,"
+        " seed, stall, status, token_death, and faults"
+    )
+    assert f"{marker}a fault is a value of" in failed["test_fails_for_a_fault_that_is_none"]
+    assert failed["test_fails_for_a_fault_without_its_chance"].endswith(
+        f"{marker}a fault by its name has a chance: {{'reset': 0.02}}"
+    )
+    assert f"{marker}chances are from 0 to 1" in failed["test_fails_for_chances_over_one"]
+    assert len(report.cases) == 17
 
 
 @pytest.mark.parametrize(
