@@ -11,6 +11,9 @@ _LONGEST_QUOTE = 200
 # How logins are refused, with OAuth's word for it or without; None where it is not for HTTP to say.
 _REFUSALS = frozenset({None, 400, 401, 403})
 
+# What OpenSSL calls an answer that is no TLS, the older and the newer versions of it.
+_PLAIN_PORT = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+
 
 def one_line(text: str, limit: int = _LONGEST_QUOTE) -> str:
     """Fold foreign text into one bounded, printable line, fit for a message."""
@@ -94,6 +97,7 @@ class ConnectError(TransportError):
     """No connection came about: name, route, port, TLS or proxy. Nothing was sent."""
 
     advice = "check the base URL, the network and the server's certificate"
+    advice_on_plain_port = "the port may speak http, not https: check the base URL"
 
     def __init__(
         self,
@@ -111,6 +115,13 @@ class ConnectError(TransportError):
             attempts=attempts,
             maybe_applied=maybe_applied,
         )
+
+    @property
+    def next_step(self) -> str:
+        """What to do next."""
+        if any(word in self.reason for word in _PLAIN_PORT):
+            return self.advice_on_plain_port
+        return self.advice
 
 
 class TransportTimeout(TransportError):

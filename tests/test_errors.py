@@ -88,6 +88,11 @@ def test_a_message_says_what_to_do_next_where_there_is_something() -> None:
         (DecodeError("no", field="id"), DecodeError.advice),
         (DecodeError("no"), DecodeError.advice_on_whole),
         (NotFound("no"), NotFound.advice),
+        (ConnectError("no"), ConnectError.advice),
+        (
+            ConnectError("no connection to pbx:80: [SSL: RECORD_LAYER_FAILURE] record layer failure"),
+            ConnectError.advice_on_plain_port,
+        ),
     ],
     ids=str,
 )

@@ -62,6 +62,19 @@ async def test_an_unknown_host_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> N
     assert "pbx.invalid:443: Name or service not known" in str(error)
 
 
+async def test_https_to_a_port_that_speaks_http_says_so() -> None:
+    async def answer_in_plain(peer: Peer) -> None:
+        await peer.reader.read(1)
+        await peer.send(answer(status="400 Bad Request"))
+
+    async with serving(answer_in_plain) as server, opened() as transport:
+        error = await failure_of(transport, request(f"https://127.0.0.1:{server.port}/"))
+
+    assert type(error) is ConnectError
+    assert not error.sent
+    assert str(error).endswith("; the port may speak http, not https: check the base URL")
+
+
 @pytest.mark.parametrize("timeouts", [SLOW_TO_CONNECT, SLOW_ATTEMPT], ids=["connect", "attempt"])
 async def test_a_handshake_that_stalls_times_out_as_not_sent(timeouts: Timeouts) -> None:
     async def stall(peer: Peer) -> None:
