@@ -90,7 +90,9 @@ def test_a_message_says_what_to_do_next_where_there_is_something() -> None:
         (NotFound("no"), NotFound.advice),
         (ConnectError("no"), ConnectError.advice),
         (
-            ConnectError("no connection to pbx:80: [SSL: RECORD_LAYER_FAILURE] record layer failure"),
+            ConnectError(
+                "no connection to pbx:80: [SSL: RECORD_LAYER_FAILURE] record layer failure"
+            ),
             ConnectError.advice_on_plain_port,
         ),
     ],
