@@ -70,19 +70,21 @@ class Progress:
 
     @property
     def held_by(self) -> HeldBy:
-        """The limit that the run is at: what would have to be more for it to go faster.
+        """Tell which limit the run is at, so what would have to be more for it to go faster.
 
         ``"fairness"`` is what one tenant, credential or host may have of the slots, which is little
         at the start of a run, when nobody is known to answer.
         """
         if self.unread >= self.concurrency:
             return "consumer"
+        is_full = self.in_flight >= self.concurrency
+        # Whoever asks whether a host is back may have to log in for that.
+        if self.hosts_down and not is_full:
+            return "outage"
         if self.waiting_for_login * 2 > self.in_flight:
             return "logins"
-        if self.in_flight >= self.concurrency:
+        if is_full:
             return "concurrency"
-        if self.hosts_down:
-            return "outage"
         if self.parked > self.waiting:
             return "quota"
         return "fairness" if self.waiting else "input"

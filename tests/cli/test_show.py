@@ -47,6 +47,8 @@ def fields_of(told: Progress) -> dict[str, str]:
     [
         ({}, "limit: concurrency"),
         ({"waiting_for_login": 5}, "limit: logins"),
+        ({"waiting_for_login": 5, "hosts_down": 1}, "limit: logins"),
+        ({"waiting_for_login": 1, "in_flight": 1, "hosts_down": 1}, "limit: outage"),
         ({"in_flight": 0, "parked": 30}, "limit: quota"),
         ({"in_flight": 3}, "limit: input"),
         ({"in_flight": 3, "pulled": 100}, ""),
