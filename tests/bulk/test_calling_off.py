@@ -165,8 +165,15 @@ async def test_a_job_that_finds_all_closed_calls_the_run_off(world: World) -> No
 
 
 class TestARunThatIsForgotten:
-    async def test_gives_a_warning(self, world: World) -> None:
-        with pytest.warns(RuntimeWarning, match="neither awaited nor entered") as caught:
+    async def test_gives_a_warning_that_leads_to_it(self, world: World) -> None:
+        told = r"^a bulk run was neither awaited nor entered$"
+        with pytest.warns(RuntimeWarning, match=told) as caught:
+            BulkRun([1], scripted(world))
+
+        assert isinstance(caught[0].source, BulkRun)
+
+    async def test_gives_it_where_it_was_forgotten(self, world: World) -> None:
+        with pytest.warns(RuntimeWarning) as caught:
             BulkRun([1], scripted(world))
 
         assert caught[0].filename == __file__

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -300,13 +300,13 @@ class TestARun:
         run = BulkRun([1], scripted(world))
         await run
 
-        with pytest.raises(RuntimeError, match="used once"):
+        with pytest.raises(RuntimeError, match=r"^a run is used once; make another one for"):
             await run
 
     async def test_is_iterated_only_inside_its_block(self, world: World) -> None:
         run = BulkRun([1], scripted(world))
 
-        with pytest.raises(RuntimeError, match="inside of `async with run:`"):
+        with pytest.raises(RuntimeError, match=r"^iterate over a run inside of `async with"):
             async for _ in run:
                 pass
         assert (await run).ok
@@ -315,8 +315,21 @@ class TestARun:
         async with BulkRun([1], scripted(world)) as run:
             pass
 
-        with pytest.raises(RuntimeError, match="the run is over"):
+        with pytest.raises(RuntimeError, match=r"^the run is over; it gives outcomes only"):
             await anext(run)
+
+    async def test_that_could_not_begin_is_over(self, world: World) -> None:
+        def accompany(_: Callable[[str], None]) -> Callable[[], None]:
+            raise LookupError("no such companion")
+
+        run = BulkRun([1], scripted(world), accompany=accompany)
+        with pytest.raises(LookupError):
+            await run
+
+        with pytest.raises(RuntimeError, match=r"^the run is over"):
+            await anext(run)
+        with pytest.raises(RuntimeError, match=r"^a run is used once"):
+            await run
 
     async def test_has_one_reader_at_a_time(self, world: World) -> None:
         async with BulkRun([1], scripted(world)) as run:
@@ -371,6 +384,21 @@ class TestTheEnd:
         assert world.running == 0
         assert world.cancelled > 0
         assert len(asyncio.all_tasks()) == 1
+
+    async def test_by_an_error_in_the_block_alone_tells_the_loop_of_no_other(
+        self, world: World
+    ) -> None:
+        told: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+        with pytest.raises(KeyError, match="mine"):
+            async with BulkRun(range(100), scripted(world)) as run:
+                async for _ in run:
+                    raise KeyError("mine")
+        with pytest.raises(ZeroDivisionError):
+            await BulkRun([1], scripted(world, lambda _: [ZeroDivisionError("bug")]))
+
+        assert told == []
 
     async def test_by_leaving_early_cancels_what_is_in_flight(self, world: World) -> None:
         async with BulkRun(range(100), scripted(world), concurrency=4) as run:
@@ -440,7 +468,9 @@ class TestTheEnd:
                 await asyncio.sleep(1)
                 raise KeyError("mine")
 
-        assert isinstance(told[0]["exception"], ZeroDivisionError)
+        (context,) = told
+        assert context["message"] == "a bulk run that was left early broke as well"
+        assert isinstance(context["exception"], ZeroDivisionError)
 
     async def test_by_a_cancellation_of_a_jobs_own_is_not_swallowed(self, world: World) -> None:
         make = scripted(world, lambda _: [asyncio.CancelledError()])
