@@ -100,9 +100,10 @@ def _show(url: str, dealer: FakeApplication, place: Place, *, as_json: bool) -> 
 
 
 def _told(url: str, dealer: FakeApplication, place: Place) -> str:
+    clients = "one client" if place.tenants == 1 else f"{place.tenants:,} clients"
     client = f"{url}/api/ver1.0/client/1/client/"
     return f"""\
-A fake RingMe with {place.tenants:,} clients listens on {url}
+A fake RingMe with {clients} listens on {url}
 
   App ID       {dealer.app_id}
   App Secret   {dealer.app_secret}

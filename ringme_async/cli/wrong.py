@@ -53,5 +53,6 @@ class Flaws:
         told = [f"{self.path}, line {line}: {flaw}" for line, flaw in sorted(self._lines.items())]
         more = len(told) - _MOST_TOLD
         if more > 0:
-            told[_MOST_TOLD:] = [f"{self.path}: {more} more lines are wrong"]
+            others = "one more line is" if more == 1 else f"{more} more lines are"
+            told[_MOST_TOLD:] = [f"{self.path}: {others} wrong"]
         raise CouldNotStart(*told)

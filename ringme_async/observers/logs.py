@@ -87,12 +87,13 @@ def _tell_of_a_call(event: CallStarted | CallEnded) -> None:
         _calls.debug("call %d: %s %s", event.call, event.method, event.path)
         return
     _calls.debug(
-        "call %d: %s %s: %s after %d attempts and %.3f s",
+        "call %d: %s %s: %s after %d %s and %.3f s",
         event.call,
         event.method,
         event.path,
         event.error_type or "done",
         event.attempts,
+        "attempt" if event.attempts == 1 else "attempts",
         event.seconds,
     )
 

@@ -138,7 +138,7 @@ class Journal(Sequence[JournalEntry]):
         return "\n".join(_listed(self)) or "nothing"
 
     def __repr__(self) -> str:
-        return f"<Journal of {len(self)} requests>"
+        return f"<Journal of {len(self)} request{'' if len(self) == 1 else 's'}>"
 
 
 @define(eq=False)

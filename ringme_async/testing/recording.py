@@ -163,9 +163,9 @@ class ReplayTransport:
             raise NotRecorded(self._not_there(asked))
         answer = takes.next(repeat=self._repeat)
         if answer is None:
+            often = "once" if takes.used == 1 else f"{takes.used} times"
             raise NotRecorded(
-                f"{_told(asked)} was asked {takes.used + 1} times and is {takes.used} times in"
-                f" {self._path}"
+                f"{_told(asked)} was asked {takes.used + 1} times and is {often} in {self._path}"
             )
         if answer.error is not None:
             raise answer.error()

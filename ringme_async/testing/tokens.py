@@ -188,9 +188,9 @@ class LoginDoor:
         """Let a request in; None if it is in, or the limit that it breaks."""
         self._look(now)
         if self.in_flight >= self.settings.concurrent:
-            return f"more than {self.settings.concurrent} logins at once"
+            return f"more logins than {self.settings.concurrent} at once"
         if len(self._passed) >= self.settings.per_second:
-            return f"more than {self.settings.per_second} logins in one second"
+            return f"more logins than {self.settings.per_second} in one second"
         self._passed.append(now)
         self.in_flight += 1
         return None

@@ -190,10 +190,14 @@ def test_all_wrong_lines_are_told_at_once_with_those_of_all_kinds_in_order(read:
     ]
 
 
-def test_of_very_many_wrong_lines_the_first_are_named(read: Read) -> None:
-    said = refusal(read, "name,client_id\n" + "a,x\n" * 100)
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [(100, "tenants: 80 more lines are wrong"), (21, "tenants: one more line is wrong")],
+)
+def test_of_very_many_wrong_lines_the_first_are_named(wrong: int, told: str, read: Read) -> None:
+    said = refusal(read, "name,client_id\n" + "a,x\n" * wrong)
     assert len(said) == 21
-    assert said[-1] == "tenants: 80 more lines are wrong"
+    assert said[-1] == told
 
 
 def test_the_number_of_a_line_is_that_of_the_file_even_after_a_cell_of_two_lines(

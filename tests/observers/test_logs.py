@@ -8,6 +8,7 @@ import re
 import pytest
 
 from ringme_async import (
+    CallEnded,
     ClientUpdate,
     Event,
     InvalidRequest,
@@ -79,7 +80,7 @@ async def test_calls_attempts_and_logins_are_told_at_debug(
         ("ringme_async.tokens", f"{host} gave a token for client_credentials in ~"),
         ("ringme_async.calls", f"~: GET {host} /client/1/client/, attempt 1"),
         ("ringme_async.calls", f"~: GET {host} /client/1/client/, attempt 1: 200 in ~"),
-        ("ringme_async.calls", "~: GET /client/1/client/: done after 1 attempts and ~"),
+        ("ringme_async.calls", "~: GET /client/1/client/: done after 1 attempt and ~"),
     ]
     assert lines(caplog) == []
 
@@ -93,7 +94,14 @@ async def test_what_failed_is_told_with_its_status_and_the_name_of_its_error(
                 await ringme.clients.get(4040)
 
     assert "attempt 1: 404 ClientNotFound in" in caplog.text
-    assert "/client/4040/client/: ClientNotFound after 1 attempts" in caplog.text
+    assert "/client/4040/client/: ClientNotFound after 1 attempt and" in caplog.text
+
+
+def test_several_attempts_are_told_in_the_plural(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "ringme_async"):
+        LoggingObserver()(CallEnded(7, "GET", "/x", None, 3, 0.5, None))
+
+    assert caplog.messages == ["call 7: GET /x: done after 3 attempts and 0.500 s"]
 
 
 async def test_no_secret_no_query_and_no_body_is_told(caplog: pytest.LogCaptureFixture) -> None:

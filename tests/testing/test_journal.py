@@ -80,6 +80,7 @@ async def test_the_journal_can_be_searched(inside: Caller, token: str) -> None:
     assert fake.requests[-1].status == 400
     assert [entry.number for entry in fake.requests[1:3]] == [2, 3]
     assert repr(fake.requests) == "<Journal of 6 requests>"
+    assert repr(fake.requests.of(1)) == "<Journal of 1 request>"
     assert str(fake.requests.of(1)) == f"2: GET {ROOT}/client/1/client/ for 1 -> 200"
     assert str(fake.requests.of(99)) == "nothing"
 
