@@ -16,6 +16,8 @@ from ringme_async.transports import Response
 from ringme_async.wording import shown
 
 _METHOD = re.compile(r"[A-Z]{1,20}", re.ASCII)
+# One makes a tunnel of a proxy; the other has the request come back, with the token in it.
+_NOT_FOR_RESOURCES = frozenset({"CONNECT", "TRACE"})
 _PATH = re.compile(r"(/[A-Za-z0-9@._~!$&'()*+,;=:-]*)+", re.ASCII)
 
 
@@ -56,6 +58,8 @@ def _whole(response: Response) -> Response:
 def _checked_method(method: object) -> str:
     if not isinstance(method, str) or _METHOD.fullmatch(method) is None:
         raise InvalidRequest(f"a method is in capitals, such as GET, not {shown(method)}")
+    if method in _NOT_FOR_RESOURCES:
+        raise InvalidRequest(f"{method} is about the way to a server, and no call to its API")
     return method
 
 

@@ -36,6 +36,16 @@ def nested(levels: int) -> Any:
     return value
 
 
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
+async def test_a_method_that_is_about_the_way_there_is_refused(
+    ringme: RingMe, transport: ScriptedTransport, method: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"^{method} is about the way to a server"):
+        await ringme.request(method, PATH)
+
+    assert transport.requests == []
+
+
 @pytest.mark.parametrize("method", [None, 5, b"GET", ["GET"]], ids=repr)
 async def test_a_method_that_is_no_text_is_refused(
     ringme: RingMe, transport: ScriptedTransport, method: Any
