@@ -103,7 +103,15 @@ def shorten(
         return None
     signature = re.sub(r"mappingproxy\(\{\}\)|NOTHING", "{}", signature)
     signature = re.sub(r"<[\w.]*?(\w+) object(?: at 0x\w+)?>", r"\1()", signature)
-    return re.sub(r"<(?:built-in )?(?:function|method) (\w+)[^>]*>", r"\1", signature), returned
+    return re.sub(r"<(?:built-in )?(?:function|method) _?(\w+)[^>]*>", r"\1", signature), returned
+
+
+def name_language(
+    _app: Sphinx, page: str, _template: str, context: dict[str, object], _doctree: object
+) -> None:
+    """Say of a page in Russian that it is, for those who have it read aloud or translated."""
+    if page.startswith("ru/"):
+        context["language"] = "ru"
 
 
 def setup(app: Sphinx) -> None:
@@ -112,3 +120,4 @@ def setup(app: Sphinx) -> None:
     TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # type: ignore[method-assign]
     app.connect("missing-reference", find_public_name)
     app.connect("autodoc-process-signature", shorten)
+    app.connect("html-page-context", name_language)

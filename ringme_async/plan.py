@@ -26,7 +26,13 @@ _LONGEST_IN_A_MESSAGE: Final = 100
 
 @frozen
 class FieldChange:
-    """One field of a client, as it was read and as it shall be, both in wire form."""
+    """One field of a client, as it was read and as it shall be.
+
+    Attributes:
+        field: Its name.
+        before: What was read, in wire form.
+        after: What it shall be, in wire form.
+    """
 
     field: str
     before: JSON

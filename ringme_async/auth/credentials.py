@@ -101,7 +101,7 @@ class BearerToken:
 
     @property
     def renewable(self) -> bool:
-        """False: there is no other token to be had."""
+        """False, as there is no other token to be had."""
         return False
 
     async def fetch(self, host: TokenHost, previous: Token | None) -> Token:

@@ -175,10 +175,13 @@ class TokenHost:
         """Send a form to this host's token endpoint; to be awaited.
 
         Args:
-            form: The parameters, as in ``TokenEndpoint.post``.
+            form: The parameters. All but ``grant_type``, ``client_id``, ``scope``, ``username``
+                and ``redirect_uri`` are taken for secrets.
 
         Raises:
-            RingMeError: As ``TokenEndpoint.post`` does.
+            TokenError: The host refused, or its answer has no usable token.
+            ApiError: 408, 429 or 5xx, to the last attempt.
+            TransportError: No answer, to the last attempt.
         """
         return self._endpoint.post(self.origin, form, self._on_delay)
 

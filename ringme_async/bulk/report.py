@@ -84,7 +84,11 @@ class BulkSummary:
 
 @frozen(eq=False, repr=False)
 class BulkReport(BulkSummary, Sequence[Outcome[V]], Generic[V]):
-    """Every outcome of a run, in input order."""
+    """Every outcome of a run, as a sequence in input order; and its ``BulkSummary``.
+
+    Attributes:
+        outcomes: The same as a tuple.
+    """
 
     outcomes: tuple[Outcome[V], ...] = field(repr=False)
 

@@ -265,7 +265,19 @@ async def ask(app: Any, path: str, state: Mapping[str, object]) -> tuple[int, by
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 
-KNOWN = {"curl", "export", "git", "nox", "pip", "pytest", "python", "python3", "sphinx-build"}
+KNOWN = {
+    ".",
+    "curl",
+    "export",
+    "git",
+    "nox",
+    "pip",
+    "pytest",
+    "python",
+    "python3",
+    "set",
+    "sphinx-build",
+}
 
 
 def flaw_in(line: str) -> str | None:

@@ -16,7 +16,7 @@ import ringme_async
 import ringme_async.mirror
 import ringme_async.testing
 import ringme_async.transports.httptools
-from ringme_async import Client, Event, RingMeError, errors, observers
+from ringme_async import Client, Event, Request, Response, RingMeError, errors, observers
 from ringme_async.cli.app import app
 from ringme_async.cli.codes import ExitCode
 from ringme_async.models import FIELDS, WRITABLE
@@ -60,13 +60,37 @@ def described() -> set[str]:
     return names
 
 
-@pytest.mark.parametrize(
-    "door",
-    [ringme_async, ringme_async.mirror, observers, otel, ringme_async.testing, faults],
-    ids=lambda door: door.__name__,
-)
+DOORS = [ringme_async, ringme_async.mirror, observers, otel, ringme_async.testing, faults]
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
 def test_every_public_name_is_described(door: Any) -> None:
     assert {f"{door.__name__}.{name}" for name in door.__all__} - described() == set()
+
+
+def fields_told_of(kind: type) -> set[str]:
+    """Name the fields that a class says the meaning of, in its docstring or in a table."""
+    texts = [inspect.getdoc(one) or "" for one in kind.__mro__ if one is not object]
+    listed = re.findall(r"^ +(\w+): ", "\n".join(texts), re.MULTILINE)
+    if kind in {Request, Response}:
+        title = f"field of a `{kind.__name__}`"
+        listed += [row[0].strip("`") for row in rows_of("transports.md", title)]
+    return set(listed)
+
+
+PUBLIC_CLASSES = [
+    kind
+    for door in DOORS
+    for kind in (getattr(door, name) for name in door.__all__)
+    # The fields of events are in the table of events.
+    if inspect.isclass(kind) and attrs.has(kind) and kind not in get_args(Event)
+]
+
+
+@pytest.mark.parametrize("kind", PUBLIC_CLASSES, ids=lambda kind: kind.__qualname__)
+def test_every_public_field_of_a_class_has_its_meaning(kind: type) -> None:
+    public = {field.name for field in attrs.fields(kind) if not field.name.startswith("_")}
+    assert public - fields_told_of(kind) == set()
 
 
 def test_nothing_is_described_that_does_not_exist() -> None:
@@ -158,6 +182,30 @@ def test_the_page_on_the_command_line_has_every_command() -> None:
     shown = " ".join(row[0] for row in rows_of("cli.md", "command"))
     commands = {name for name in app if not name.startswith("-")}
     assert {name for name in commands if f"`ringme {name}" not in shown} == set()
+
+
+@pytest.mark.parametrize("command", [name for name in app if not name.startswith("-")])
+def test_the_page_on_the_command_line_has_every_option_of_a_command(command: str) -> None:
+    told = {
+        option
+        for names, commands, _ in rows_of("cli.md", "option")
+        if command in commands.split(", ")
+        or commands == "all"
+        or (commands == "all but demo and fake" and command not in {"demo", "fake"})
+        for option in re.findall(r"--[\w-]+", names)
+    }
+    options = {
+        name
+        for argument in app[command].assemble_argument_collection()
+        for name in argument.names
+        if name.startswith("--")
+    }
+    if command == "set":
+        fields = {f"--{field.replace('_', '-')}" for field in WRITABLE}
+        assert told & fields
+        assert fields <= options
+        options -= fields - told
+    assert told == options
 
 
 def test_the_page_on_the_command_line_has_every_exit_code() -> None:
