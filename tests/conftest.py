@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.aioresponses_shim import mend_aioresponses
 from tests.jumping_loop import JumpingLoop
@@ -27,6 +28,10 @@ SLOW = {
     "test_examples.py",
     "test_plugin.py",
 }
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-__all__ = ["HOUR", "MINUTE", "leap", "leap_as_soon_as"]
+__all__ = ["HOUR", "MINUTE", "leap", "leap_as_soon_as", "stand_still"]
 
 MINUTE = 60.0
 HOUR = 3600.0
@@ -21,6 +21,13 @@ def leap(seconds: float = MINUTE) -> None:
     before = loop.time
     # asyncio asks its loop, not the class of its loop, what time it is.
     loop.time = lambda: before() + seconds  # type: ignore[method-assign]
+
+
+def stand_still() -> None:
+    """Let no more time pass on the running loop, but by leaps."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    loop.time = lambda: now  # type: ignore[method-assign]
 
 
 async def leap_as_soon_as(has_come: Callable[[], object], seconds: float = MINUTE) -> None:

@@ -178,7 +178,7 @@ async def test_a_full_file_is_not_written_to_unless_asked_for(here: Here, shell:
 
 async def test_two_runs_on_one_output_exclude_each_other(shell: Shell) -> None:
     shell.write_tenants(range(1, 21))
-    shell.fake.latency = 5.0
+    shell.fake.latency = 600.0
     process = await shell.start(*INTO_FILE)
     while not shell.fake.requests.total:
         await asyncio.sleep(0.005)

@@ -15,16 +15,19 @@ import pytest
 
 from ringme_async import ClientCredentials, ClientUpdate, RingMe
 from ringme_async.mirror import Journal, Mirror, OutputInUse, connection
+from tests.leaping import HOUR
 from tests.mirror.databases import clients_in, history_in, runs_in
 from tests.mirror.world import by_tenant, lines_of
 from tests.mirror.zygote import Zygote, running_zygote
 from tests.standin import RunningStandIn, running_standin
 
-# Four at a time, they take longer than a process ever gets before its last chance.
 TENANTS = list(range(1, 101))
 LATENCY = 0.025
 KILLS = 4
 LONGEST = 0.15
+# How many answers a process gets before its last chance: too few to come to its end, however late
+# its kill may be.
+SHARE = 20
 BLOCKED = [13, 57]
 DEALER = {"app_id": "dealer", "secret": "hush-hush", "tenant": 1, "reach": {}}
 
@@ -80,6 +83,7 @@ async def run_with_kills(
     chance = random.Random(seed)
     settled: dict[str, int] = {}
     for kill in range(KILLS):
+        await answer_no_more_than(server, SHARE)
         pid = zygote.start(url=server.base_url, resume=kill > 0, **order)
         while runs is not None and await runs() == before:
             await asyncio.sleep(0.001)
@@ -89,10 +93,16 @@ async def run_with_kills(
         asked = await asked_by_tenant(server)
         for tenant in await done():
             settled.setdefault(tenant, asked[tenant])
+    await server.do("set_rules", rules=[])
     zygote.start(url=server.base_url, resume=True, **order)
     assert zygote.wait() == 0
     asked = await asked_by_tenant(server)
     assert {tenant: asked[tenant] for tenant in settled} == settled
+
+
+async def answer_no_more_than(server: RunningStandIn, number: int) -> None:
+    rule = {"do": "stall", "skip": number, "seconds": HOUR}
+    await server.do("set_rules", rules=[rule])
 
 
 async def asked_by_tenant(server: RunningStandIn) -> dict[str, int]:
@@ -247,6 +257,7 @@ async def test_a_killed_run_lets_go_of_its_output(
     zygote: Zygote, server: RunningStandIn, tmp_path: Path
 ) -> None:
     path = tmp_path / "clients.jsonl"
+    await answer_no_more_than(server, SHARE)
     pid = zygote.start(url=server.base_url, resume=False, into=str(path), tenants=TENANTS)
     while not lines_of(path):
         await asyncio.sleep(0.001)
@@ -267,6 +278,7 @@ async def test_a_killed_run_lets_go_of_its_database(
 ) -> None:
     async with Mirror(url).open(resume=False):
         pass
+    await answer_no_more_than(server, SHARE)
     pid = zygote.start(url=server.base_url, resume=False, into=url, tenants=TENANTS)
     while not await clients_in(url):
         await asyncio.sleep(0.001)

@@ -12,7 +12,16 @@ import pytest
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ringme_async import Client, Done, Failed, InvalidRequest, ResponseLost, RingMe, Tenant
+from ringme_async import (
+    Client,
+    Done,
+    Failed,
+    InvalidRequest,
+    Progress,
+    ResponseLost,
+    RingMe,
+    Tenant,
+)
 from ringme_async.codec import client_from_json
 from ringme_async.mirror import (
     Journal,
@@ -28,6 +37,7 @@ from ringme_async.mirror import (
 from ringme_async.mirror.connection import undisturbed
 from ringme_async.mirror.database import DatabaseSession
 from tests.auth.exposure import assert_keeps, told_by
+from tests.leaping import MINUTE, leap
 from tests.mirror.databases import ask, clients_in, history_in, runs_in
 from tests.mirror.world import World, record_of
 
@@ -118,7 +128,14 @@ async def test_the_books_of_the_runs(ringme: RingMe, world: World, url: str) -> 
     first = await refresh(ringme, range(1, 21), Mirror(url))
     world.records[2]["name"] = "other"
     world.held = {20}
-    second = await refresh(ringme, range(1, 21), Mirror(url), deadline=0.5, concurrency=20)
+    second = await refresh(
+        ringme,
+        range(1, 21),
+        Mirror(url),
+        deadline=MINUTE,
+        concurrency=20,
+        on_progress=lambda progress: leap() if progress.done == 18 else None,
+    )
     assert second.not_attempted == 0
     third = await refresh(ringme, range(1, 41), Mirror(url), deadline=1e-9, concurrency=1)
     assert third.not_attempted
@@ -216,9 +233,14 @@ async def test_a_cancelled_run_has_committed_what_came(
     ringme: RingMe, world: World, url: str
 ) -> None:
     world.held = {5}
-    task = asyncio.create_task(refresh(ringme, range(1, 11), Mirror(url)))
-    while world.asked.total() < 10:
-        await asyncio.sleep(0.001)
+    come = asyncio.Event()
+
+    def tell(progress: Progress) -> None:
+        if progress.done == 9:
+            come.set()
+
+    task = asyncio.create_task(refresh(ringme, range(1, 11), Mirror(url), on_progress=tell))
+    await come.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

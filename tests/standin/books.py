@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from .clock import now
 
 _LONGEST_LIST = 1000
 
@@ -95,7 +96,7 @@ class Books:
 
     def clear(self) -> None:
         """Start with empty pages."""
-        self.started = time.monotonic()
+        self.started = now()
         self.total = Ledger()
         self.anonymous = Ledger()
         self.tenants: dict[int, Ledger] = {}
@@ -117,7 +118,7 @@ class Books:
 
     def now(self) -> float:
         """Seconds since the books were opened."""
-        return time.monotonic() - self.started
+        return now() - self.started
 
     def tenant(self, number: int) -> Ledger:
         """The account of a tenant."""

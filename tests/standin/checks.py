@@ -12,6 +12,7 @@ from ringme_async.auth import Auth, ClientCredentials
 from ringme_async.errors import RingMeError
 from ringme_async.retry import RetryPolicy
 from ringme_async.ringme import RingMe
+from tests.leaping import HOUR, MINUTE, leap
 
 from .client import RunningStandIn, start_standin
 
@@ -32,8 +33,8 @@ async def guarded(config: Json | None = None) -> AsyncIterator[RunningStandIn]:
 
 
 def sdk(server: RunningStandIn, auth: Auth | None = AUTH, **given: Any) -> RingMe:
-    """The SDK as a user has it, but for quicker retries."""
-    return RingMe(server.base_url, auth=auth, **{"retry": QUICK, **given})
+    """The SDK as a user has it, but for quicker retries, and patience with a busy machine."""
+    return RingMe(server.base_url, auth=auth, **{"retry": QUICK, "timeout": 5 * MINUTE, **given})
 
 
 async def trouble(server: RunningStandIn, *rules: Json, **faults: Any) -> None:
@@ -41,6 +42,12 @@ async def trouble(server: RunningStandIn, *rules: Json, **faults: Any) -> None:
     await server.do("set_rules", rules=list(rules))
     await server.do("set_faults", **faults)
     await server.do("reset_books")
+
+
+async def an_hour_later(server: RunningStandIn) -> None:
+    """Let an hour pass at the server and, with a second for the server's rounding, here."""
+    await server.do("let_pass", seconds=HOUR)
+    leap(HOUR + 1)
 
 
 def assert_tells_no_secret(error: RingMeError, *more: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import Any
 from urllib.parse import parse_qs
 
 from .answers import Answers
 from .books import Books, Login
+from .clock import now
 from .config import Application, Config
 from .faults import FaultBox
 from .wire import Message, Reply
@@ -80,15 +80,15 @@ class OAuth:
         return reply if fault is None else self.answers.spoil(reply, fault)
 
     def _excess(self) -> str | None:
-        now = time.monotonic()
-        while self._starts and self._starts[0] <= now - 1.0:
+        moment = now()
+        while self._starts and self._starts[0] <= moment - 1.0:
             self._starts.popleft()
         most = self.config.login_per_second
         if most is not None and len(self._starts) >= most:
             return "429 too many a second"
         if self.config.login_at_once is not None and self._in_flight > self.config.login_at_once:
             return "429 too many at once"
-        self._starts.append(now)
+        self._starts.append(moment)
         return None
 
     def _grant(self, message: Message, form: dict[str, list[str]]) -> Reply:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -44,3 +45,10 @@ class Plain:
 async def plain(config: Json) -> AsyncIterator[Plain]:
     async with start_standin(config) as server, aiohttp.ClientSession() as session:
         yield Plain(server, session)
+
+
+async def until(wire: Plain, so: Callable[[Json], bool]) -> Json:
+    """Wait until the books are so."""
+    while not so(books := await wire.server.books()):
+        await asyncio.sleep(0)
+    return books

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from tests.leaping import leap, stand_still
+
 from .answers import Answers
 from .api import ROOT, Api
 from .books import Books
@@ -144,6 +146,14 @@ class StandIn:
                 raise ValueError(f"{name} cannot be set while it runs")
             setattr(self.config, name, value)
 
+    def let_pass(self, seconds: float) -> None:
+        """Have its clock leap: tokens grow old, hours end, and answers that were held up leave."""
+        leap(seconds)
+
+    def stand_still(self) -> None:
+        """Stop its clock, which then goes on by leaps alone."""
+        stand_still()
+
     def reset_quota(self) -> None:
         """Every counter begins anew."""
         self.counters.forget()
@@ -171,7 +181,7 @@ class StandIn:
 
 _COMMANDS = {
     *("revoke_tokens", "issue_token", "change", "record", "set_rules", "set_faults"),
-    *("set_config", "reset_quota", "reset_books"),
+    *("set_config", "let_pass", "stand_still", "reset_quota", "reset_books"),
 }
 _PLAIN = {
     *("latency", "login_latency", "token_lifetime", "token_uses", "expires_in", "token_type"),

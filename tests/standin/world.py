@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 import secrets
-import time
 import zoneinfo
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from .clock import now
 from .config import Application, Config
 
 WRITABLE = (
@@ -117,7 +117,7 @@ class Token:
 
     def alive(self) -> bool:
         """May it be used now?"""
-        return not self.dead and time.monotonic() < self.expires_at and self.uses_left != 0
+        return not self.dead and now() < self.expires_at and self.uses_left != 0
 
 
 class Tokens:
@@ -141,7 +141,7 @@ class Tokens:
         """Make a new one."""
         life = self._config.token_lifetime if lifetime is None else lifetime
         value = f"tk{len(self._tokens)}.{secrets.token_urlsafe(24)}"
-        token = Token(value, application, user, time.monotonic() + life, self._config.token_uses)
+        token = Token(value, application, user, now() + life, self._config.token_uses)
         self._tokens[value] = token
         return token
 
@@ -203,10 +203,10 @@ class Counters:
 
     def window(self, client: int) -> Window:
         """The client's window now."""
-        now = time.monotonic()
+        moment = now()
         window = self._windows.get(client)
-        if window is None or now >= window.began + self._config.window_seconds:
-            window = self._windows[client] = Window(client, now)
+        if window is None or moment >= window.began + self._config.window_seconds:
+            window = self._windows[client] = Window(client, moment)
             self.history.append(window)
         return window
 
@@ -230,7 +230,7 @@ class Counters:
         if not self._config.limit_headers:
             return []
         window, ceiling = self.window(application.tenant), self.ceiling(application)
-        rest = window.began + self._config.window_seconds - time.monotonic()
+        rest = window.began + self._config.window_seconds - now()
         rounded = math.ceil(rest) if self._config.reset_rounding == "ceil" else math.floor(rest)
         return [
             ("X-RateLimit-Limit", str(ceiling)),
