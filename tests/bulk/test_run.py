@@ -529,7 +529,7 @@ class TestTheEnd:
             assert process.stdout is not None
             assert process.stdout.readline() == "running\n"
             process.send_signal(signal.SIGINT)
-            _, told = process.communicate(timeout=30)
+            _, told = process.communicate(timeout=120)
 
         assert "KeyboardInterrupt" in told
         assert "never" not in told

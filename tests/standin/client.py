@@ -37,11 +37,11 @@ class RunningStandIn:
 
     def _connection(self) -> http.client.HTTPConnection:
         if self.base_url.startswith("http:"):
-            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=context)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=120, context=context)
 
     def _ask(self, method: str, path: str, body: str | None) -> Any:
         with closing(self._connection()) as wire:
