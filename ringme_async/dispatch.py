@@ -143,7 +143,7 @@ class _Run(Generic[T]):
         quota = rooms.quotas.of(call.key)
         budget = rooms.budgets.of(call.key.origin)
         tries = 0
-        renewals = found_dead = 0
+        renewals = 0
         spent: int | None = None
         while True:
             token = rooms.tokens.ready(call.key)
@@ -168,25 +168,18 @@ class _Run(Generic[T]):
                 continue
             if isinstance(error, Unauthorized) and call.key.auth.renewable:
                 renewals += 1
-                found_dead += rooms.tokens.drop(call.key, token)
-                if renewals == 1 or self.died_with_others(token, renewals, found_dead):
-                    continue
-                if not token.accepted:
+                is_news = rooms.tokens.drop(call.key, token)
+                if renewals > 1 and not token.trusted:
                     raise error
+                # Many calls die with a token, and the next one may be dead before all of them
+                # have come up: of each death, only the call that finds it out is held back.
+                if renewals == 1 or (not is_news and renewals <= _MOST_RENEWALS):
+                    continue
             elif not rooms.retry.retryable(error, idempotent=call.idempotent):
                 raise error
             tries += 1
             spent = self.withdraw(budget, error, tries)
             await self.back_off(error, tries)
-
-    @staticmethod
-    def died_with_others(token: Token, renewals: int, found_dead: int) -> bool:
-        """Tell whether a 401 says nothing about this call: another one had found it out before.
-
-        When a token dies, many calls die with it, and the next one may be dead again before all of
-        them have come up. Only credentials that have been good can have such deaths.
-        """
-        return token.succeeds_a_good_one and found_dead <= 1 and renewals <= _MOST_RENEWALS
 
     async def pass_quota(self, quota: Quota) -> None:
         while (wait := quota.exhausted_for()) is not None:

@@ -321,18 +321,52 @@ class TestA401:
 
         assert (await unlucky).id == 12
 
-    async def test_with_the_new_token_is_the_users_although_the_credentials_were_good_before(
+    async def test_with_new_tokens_of_credentials_that_were_good_is_retried_after_a_pause(
+        self, connect: Connect
+    ) -> None:
+        transport = scripted(record(), refusal(401), refusal(401), refusal(401), record())
+        ringme = connect(transport, auth=APP)
+        await ringme.clients.get("@me")
+
+        await ringme.clients.get("@me")
+
+        assert len(transport.logins) == 4
+        assert transport.sent_at[-1] == pytest.approx(0.5 + 1.0, abs=0.2)
+
+    async def test_with_every_new_token_is_the_users_when_the_retries_are_used_up(
+        self, connect: Connect
+    ) -> None:
+        transport = scripted(record(), refusal(401))
+        ringme = connect(transport, auth=APP, retry=RetryPolicy(attempts=3))
+        await ringme.clients.get("@me")
+
+        error = await failure(ringme.clients.get("@me"))
+
+        assert isinstance(error, Unauthorized)
+        assert error.attempts == 4
+        assert len(transport.logins) == 4
+
+    async def test_with_more_new_tokens_than_chance_explains_tells_of_bad_credentials(
         self, connect: Connect
     ) -> None:
         transport = scripted(record(), refusal(401))
         ringme = connect(transport, auth=APP)
         await ringme.clients.get("@me")
 
-        error = await failure(ringme.clients.get("@me"))
+        errors = [await failure(ringme.clients.get("@me")) for _ in range(5)]
 
-        assert isinstance(error, Unauthorized)
-        assert error.attempts == 2
-        assert len(transport.logins) == 2
+        assert [error.attempts for error in errors] == [5, 5, 2, 2, 2]
+
+    async def test_is_no_sign_of_bad_credentials_any_more_once_they_have_been_good_again(
+        self, connect: Connect
+    ) -> None:
+        transport = scripted(*[refusal(401)] * 4, record(), refusal(401), refusal(401), record())
+        ringme = connect(transport, auth=APP)
+        await failure(ringme.clients.get("@me"))
+        await failure(ringme.clients.get("@me"))
+        await ringme.clients.get("@me")
+
+        assert (await ringme.clients.get("@me")).id == 12
 
     async def test_that_others_found_out_before_costs_no_attempt(self, connect: Connect) -> None:
         dead = {"Bearer t1", "Bearer t2", "Bearer t3"}
@@ -350,10 +384,7 @@ class TestA401:
         await ringme.clients.get("@me")
 
         calls = [ringme.clients.get(12) for _ in range(8)]
-        done = await asyncio.gather(*calls, return_exceptions=True)
-
-        lost = [one for one in done if isinstance(one, Unauthorized)]
-        assert len(lost) <= 1
+        assert [client.id for client in await asyncio.gather(*calls)] == [12] * 8
         assert len(transport.logins) == 4
 
     async def test_by_an_unlucky_text_keeps_its_class(self, connect: Connect) -> None:

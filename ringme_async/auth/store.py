@@ -30,6 +30,9 @@ __all__ = ["TokenStore"]
 REFUSAL_REMEMBERED = 60.0
 """Seconds for which refused credentials are not tried again."""
 
+CREDIT = 10
+"""New tokens in a row that may be refused before credentials that were good count as bad."""
+
 LARGEST_MARGIN = 0.1
 """The part of a token's lifetime that its margin never passes."""
 
@@ -274,7 +277,7 @@ class TokenStore:
     def _adopt(self, key: TokenKey, entry: _Entry, token: Token, lifetime: float | None) -> None:
         before = entry.newest
         if before is not None:
-            token.succeeds_a_good_one = before.accepted or before.succeeds_a_good_one
+            token.credit = CREDIT if before.accepted else max(0, before.credit - 1)
         entry.token = entry.newest = token
         entry.refusal = None
         entry.good_until = math.inf

@@ -32,7 +32,8 @@ class Token:
     Attributes:
         authorization: The value of the ``Authorization`` header.
         accepted: Has the API ever taken it? Written by whoever sends it.
-        succeeds_a_good_one: Has the API ever taken one before it of the same credentials?
+        credit: How many new tokens in a row may yet be refused, this one the first, until its
+            credentials count as bad. None, unless they have been good.
         headers: Those of a request with it, made once for all of them by whoever sends it.
 
     Raises:
@@ -45,7 +46,7 @@ class Token:
     refresh_token: str | None = field(repr=False, on_setattr=never_changed)
     authorization: str = field(repr=False, on_setattr=never_changed)
     accepted: bool = field(repr=False)
-    succeeds_a_good_one: bool = field(repr=False)
+    credit: int = field(repr=False)
     headers: Headers | None = field(repr=False)
 
     def __init__(
@@ -62,8 +63,13 @@ class Token:
         keep(self, "refresh_token", refresh_token)
         keep(self, "authorization", f"Bearer {value}")
         keep(self, "accepted", False)
-        keep(self, "succeeds_a_good_one", False)
+        keep(self, "credit", 0)
         keep(self, "headers", None)
+
+    @property
+    def trusted(self) -> bool:
+        """Are its credentials good, as far as anybody knows, even if it is refused?"""
+        return self.accepted or self.credit > 0
 
 
 def flaw_in_token(value: object) -> str | None:

@@ -311,26 +311,37 @@ async def test_a_newer_token_stays_even_if_the_server_gave_the_same_value_again(
     assert store.ready(KEY) is new
 
 
-@pytest.mark.parametrize(
-    ("accepted", "known"),
-    [
-        ([False, False], [False, False, False]),
-        ([True, False], [False, True, True]),
-        ([False, True], [False, False, True]),
-    ],
-    ids=["none", "first", "second"],
-)
-async def test_a_token_knows_whether_one_before_it_was_ever_good(
-    accepted: list[bool], known: list[bool]
-) -> None:
+async def tokens_of(accepted: list[bool]) -> list[Token]:
     endpoint, store = endpoint_over(Host()), TokenStore()
     tokens: list[Token] = []
-    for taken in [*accepted, False]:
+    for taken in accepted:
         token = await store.get(KEY, endpoint)
         tokens.append(token)
         token.accepted = taken
         store.drop(KEY, token)
-    assert [token.succeeds_a_good_one for token in tokens] == known
+    return tokens
+
+
+@pytest.mark.parametrize(
+    ("accepted", "left"),
+    [
+        ([False, False, False], [0, 0, 0]),
+        ([True, False, False], [0, 10, 9]),
+        ([False, True, False], [0, 0, 10]),
+        ([True, False, True, False], [0, 10, 9, 10]),
+    ],
+    ids=["of none", "of the first", "of the second", "of two"],
+)
+async def test_new_tokens_have_credit_after_one_that_was_good(
+    accepted: list[bool], left: list[int]
+) -> None:
+    tokens = await tokens_of(accepted)
+    assert [token.credit for token in tokens] == left
+
+
+async def test_new_tokens_of_which_none_is_good_have_credit_ten_times() -> None:
+    tokens = await tokens_of([True] + [False] * 12)
+    assert [token.trusted for token in tokens] == [True] * 11 + [False] * 2
 
 
 async def test_to_drop_the_token_of_an_unknown_key_is_nothing() -> None:

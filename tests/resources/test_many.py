@@ -22,6 +22,8 @@ from ringme_async import (
     InvalidRequest,
     NotAttempted,
     RateLimited,
+    Request,
+    Response,
     RetryPolicy,
     RingMe,
     Tenant,
@@ -29,7 +31,7 @@ from ringme_async import (
     UserBlocked,
 )
 from ringme_async.testing import FakeApplication, FakeRingMe, faults
-from tests.scripted import ScriptedTransport, never, record
+from tests.scripted import ScriptedTransport, never, record, refusal
 
 pytestmark = pytest.mark.jumping
 
@@ -48,9 +50,15 @@ def with_own_applications(fake: FakeRingMe, number: int, **options: Any) -> list
     ]
 
 
-def dealing(fake: FakeRingMe, **options: Any) -> RingMe:
-    dealer = fake.add_dealer(**options)
-    return RingMe(fake.base_url, auth=credentials(dealer), transport=InMemoryTransport(fake))
+def dealing(fake: FakeRingMe, *, retry: RetryPolicy | None = None, **options: Any) -> RingMe:
+    auth = credentials(fake.add_dealer(**options))
+    return RingMe(fake.base_url, auth=auth, transport=InMemoryTransport(fake), retry=retry)
+
+
+async def revoked_at_random(fake: FakeRingMe, chance: Random) -> None:
+    while True:
+        await asyncio.sleep(chance.uniform(0.005, 0.05))
+        fake.revoke_tokens()
 
 
 class TestReading:
@@ -335,6 +343,42 @@ class TestCredentials:
 
         assert run.report.ok
         assert run.progress.done == 500
+
+    @pytest.mark.parametrize("seed", [1, 12, 13, 18])
+    async def test_whose_tokens_die_at_random_even_unused_cost_no_outcome(self, seed: int) -> None:
+        chance = Random(seed)
+        fake = FakeRingMe(seed=seed, latency=0.003, journal=0)
+        fake.add_tenants(1_000)
+        retry = RetryPolicy(random=chance.random)
+        async with dealing(fake, retry=retry) as ringme:
+            await ringme.clients.get(1)
+            dying = asyncio.ensure_future(revoked_at_random(fake, chance))
+            report = await ringme.clients.get_many(range(1, 1_001))
+            dying.cancel()
+
+        assert report.ok
+
+    @pytest.mark.parametrize("concurrency", [8, 64])
+    async def test_that_go_bad_in_mid_run_fail_their_items_and_make_few_logins(
+        self, concurrency: int
+    ) -> None:
+        fake = FakeRingMe(latency=0.01)
+        fake.add_tenants(150)
+
+        async def let_in_for_a_while(request: Request) -> Response:
+            if "/oauth/" not in request.url and asyncio.get_running_loop().time() > 0.035:
+                await asyncio.sleep(0.01)
+                return refusal(401)
+            return await fake(request)
+
+        auth = credentials(fake.add_dealer())
+        transport = InMemoryTransport(let_in_for_a_while)
+        async with RingMe(fake.base_url, auth=auth, transport=transport) as ringme:
+            report = await ringme.clients.get_many(range(1, 151), concurrency=concurrency)
+
+        assert report.counts["done"] + report.counts["Unauthorized"] == 150
+        assert report.counts["done"] > 0
+        assert fake.logins < 60
 
 
 async def test_a_run_under_random_faults_accounts_for_every_tenant() -> None:
