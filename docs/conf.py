@@ -31,7 +31,7 @@ html_static_path = ["_static"]
 html_css_files = ["output.css"]
 html_show_sphinx = False
 html_copy_source = False
-pygments_style = "friendly"
+pygments_style = "default"
 pygments_dark_style = "github-dark"
 
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -106,6 +106,15 @@ def shorten(
     return re.sub(r"<(?:built-in )?(?:function|method) _?(\w+)[^>]*>", r"\1", signature), returned
 
 
+def leave_out_arguments(
+    _app: Sphinx, _what: str, name: str, _object: object, _options: object, lines: list[str]
+) -> None:
+    """Keep silent about what only the SDK hands over: nobody else makes a run."""
+    if name == "ringme_async.BulkRun":
+        begin = lines.index("Args:")
+        del lines[begin : lines.index("", begin) + 1]
+
+
 def name_language(
     _app: Sphinx, page: str, _template: str, context: dict[str, object], _doctree: object
 ) -> None:
@@ -120,4 +129,6 @@ def setup(app: Sphinx) -> None:
     TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # type: ignore[method-assign]
     app.connect("missing-reference", find_public_name)
     app.connect("autodoc-process-signature", shorten)
+    # Before napoleon has turned the sections into fields.
+    app.connect("autodoc-process-docstring", leave_out_arguments, priority=400)
     app.connect("html-page-context", name_language)
