@@ -371,6 +371,52 @@ class TestARun:
         with pytest.raises(InvalidRequest, match=option):
             BulkRun([1], scripted(World()), **options)
 
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            ({"concurrency": 0}, "concurrency must be a whole number from 1 up, not 0"),
+            ({"concurrency": "car"}, "concurrency is a whole number or \"auto\", not 'car'"),
+            ({"max_concurrency": 9}, 'max_concurrency goes with concurrency="auto" only'),
+            (
+                {"concurrency": "auto", "max_concurrency": 0},
+                "max_concurrency must be a whole number from 1 up, not 0",
+            ),
+            ({"per_tenant": 0}, "per_tenant must be a whole number from 1 up, not 0"),
+            ({"max_waiting": 0}, "max_waiting must be a whole number from 1 up, not 0"),
+            ({"deadline": "5"}, "deadline must be a number of seconds above 0, not '5'"),
+            ({"on_quota": "wait"}, 'on_quota must be "park" or "fail", not \'wait\''),
+            ({"on_outage": "park"}, 'on_outage must be "wait" or "fail", not \'park\''),
+        ],
+        ids=repr,
+    )
+    async def test_says_of_an_argument_what_it_must_be(
+        self, options: dict[str, Any], told: str
+    ) -> None:
+        with pytest.raises(InvalidRequest) as caught:
+            BulkRun([1], scripted(World()), **options)
+
+        assert str(caught.value) == told
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"concurrency": 1}, {"concurrency": "auto", "max_concurrency": 1}, {"max_waiting": 1}],
+        ids=repr,
+    )
+    async def test_needs_no_more_than_one_of_anything(
+        self, world: World, options: dict[str, Any]
+    ) -> None:
+        report = await BulkRun(range(9), scripted(world), per_tenant=1, **options)
+
+        assert len(report.values()) == 9
+
+    async def test_has_64_in_flight_and_holds_10_000_unless_it_is_told(self, world: World) -> None:
+        world.parked_until["dealer"] = 100.0
+        async with BulkRun(range(10_100), scripted(world, quota_key="dealer")) as run:
+            await asyncio.sleep(1)
+
+            assert run.progress.concurrency == 64
+            assert run.progress.pulled == 10_000
+
 
 class TestTheEnd:
     async def test_by_an_error_in_the_block_cancels_what_is_in_flight_and_stays_bare(
