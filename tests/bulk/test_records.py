@@ -52,6 +52,7 @@ async def test_what_was_applied_of_a_plan_stands_beside_the_client() -> None:
         (row,) = (await plan.apply()).to_records()
 
     assert (row["id"], row["timezone"], row["sent"]) == (1, "Asia/Omsk", "hold_music timezone")
+    assert row["maybe_applied"] is False
 
 
 def test_every_value_is_one_that_a_column_can_hold() -> None:
@@ -90,6 +91,7 @@ def test_what_was_not_attempted_says_why() -> None:
 
     assert row["tenant"] == "@me"
     assert (row["outcome"], row["message"]) == ("not_attempted", "the run's deadline passed")
+    assert row["maybe_applied"] is False
 
 
 def test_a_change_whose_answer_was_lost_is_marked() -> None:
