@@ -63,7 +63,7 @@ def logins(size: float) -> Scene:
 
 def hours(size: float) -> Scene:
     """More is to be read than an hour allows; to save time, the hour has three seconds."""
-    fake = FakeRingMe(ceiling=30, quota_window=3 * size)
+    fake = FakeRingMe(ceiling=30, quota_window=3.0)
     applications = [fake.add_application() for _ in range(int(20 * size))]
     tasks = [Task(one, "@me") for _ in range(75) for one in applications]
     return Scene("more than an hour allows", fake, tasks)
