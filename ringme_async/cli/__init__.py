@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
 import sys
 from types import FrameType
+from typing import Final
 
 from ringme_async.cli.codes import ExitCode
 from ringme_async.version import __version__
 
 __all__ = ["main"]
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def main() -> int:
@@ -22,6 +26,7 @@ def main() -> int:
         3: it could not start, and nothing was sent. 130: it was interrupted, by Ctrl-C or SIGTERM.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    _stand_in_for_what_is_closed()
     try:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
@@ -33,10 +38,35 @@ def main() -> int:
         print("ringme: interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Nobody reads the result any more; the interpreter must not try to write the rest of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Nobody reads the result any more.
+        _write_nothing_more()
+        return ExitCode.SOME_FAILED
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        print(f"ringme: the result could not be written: {error.strerror}", file=sys.stderr)
+        _write_nothing_more()
         return ExitCode.SOME_FAILED
     return code
+
+
+class _Nowhere(io.TextIOBase):
+    """What stands in for a stream that whoever has called has closed."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def _stand_in_for_what_is_closed() -> None:
+    """Let what is told to a closed stream go nowhere, and not to the other one."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, _Nowhere())
+
+
+def _write_nothing_more() -> None:
+    """Keep the interpreter from trying, at its end, to write the rest of the result."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -170,6 +171,56 @@ def test_what_is_left_to_write_when_nobody_reads_goes_nowhere(
         assert run(monkeypatch, "--version") == ExitCode.SOME_FAILED
         os.write(reader.fileno(), b"the interpreter's last words")
     assert (tmp_path / "read-no-more").read_bytes() == b""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is full")
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
+def test_a_result_that_there_is_no_room_for_is_told_in_one_line(arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "ringme_async", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            cwd=ROOT,
+            text=True,
+        )
+    assert (ended.returncode, ended.stderr) == (
+        ExitCode.SOME_FAILED,
+        f"ringme: the result could not be written: {os.strerror(errno.ENOSPC)}\n",
+    )
+
+
+def test_another_error_of_the_system_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(io.StringIO):
+        def flush(self) -> None:
+            raise PermissionError(errno.EPERM, "not permitted")
+
+    monkeypatch.setattr(sys, "stdout", Odd())
+    with pytest.raises(PermissionError):
+        run(monkeypatch, "--version")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no shell to close a stream with")
+@pytest.mark.parametrize(
+    ("closed", "told"),
+    [(">&-", ("", "ringme: Unknown")), ("2>&-", ("", "")), (">&- 2>&-", ("", ""))],
+)
+def test_what_is_told_to_a_closed_stream_goes_nowhere(closed: str, told: tuple[str, str]) -> None:
+    program = f"exec {sys.executable} -X dev -W error -m ringme_async"
+    wrong = subprocess.run(
+        ["sh", "-c", f"{program} frob {closed}"],
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+        text=True,
+    )
+    assert (wrong.returncode, wrong.stdout) == (ExitCode.WRONG_USAGE, told[0])
+    assert wrong.stderr[:15] == told[1]
+    right = subprocess.run(
+        ["sh", "-c", f"{program} --version {closed}"], check=False, cwd=ROOT, capture_output=True
+    )
+    assert (right.returncode, right.stderr) == (ExitCode.ALL_WELL, b"")
 
 
 def test_a_missing_extra_does_not_start(
