@@ -19,7 +19,6 @@ from ringme_async.errors import (
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [
-        (None, Verdict.SOUND),
         (ClientNotFound("404"), Verdict.SOUND),
         (InvalidRequest("malformed"), Verdict.MUTE),
         (Busy("wait"), Verdict.MUTE),
@@ -29,7 +28,7 @@ from ringme_async.errors import (
     ],
     ids=repr,
 )
-def test_only_an_answer_lets_more_go(error: RingMeError | None, verdict: Verdict) -> None:
+def test_only_an_answer_lets_more_go(error: RingMeError, verdict: Verdict) -> None:
     assert verdict_on(error) is verdict
 
 
