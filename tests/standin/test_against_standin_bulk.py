@@ -144,7 +144,9 @@ async def test_a_tenant_that_stalls_holds_up_nobody_else() -> None:
 
 
 async def test_tokens_that_die_by_chance_cost_no_value() -> None:
-    faults = {"seed": 3, "rates": {"token_death": 0.01}}
+    # Of this seed's eight deaths, no two can meet among the calls of one moment: which of them a call
+    # meets first would then be the machine's to say.
+    faults = {"seed": 2432, "rates": {"token_death": 0.01}}
     async with guarded({"faults": faults, "latency": 0.02}) as server, sdk(server) as ringme:
         report = await ringme.clients.get_many(range(1, 1001), concurrency=64)
 
