@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Final, TypeAlias
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from ringme_async import InvalidRequest, RingMeError
 from ringme_async.cli import many, single
@@ -255,6 +255,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code."""
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except UnusedCliTokensError as error:
+        complain(f"too many arguments: {' '.join(error.unused_tokens or ())}")
+        return ExitCode.WRONG_USAGE
     except CycloptsError as error:
         complain(str(error))
         if "secret" in str(error).lower():

@@ -13,7 +13,7 @@ from ringme_async import InvalidRequest, Observer, RingMe, Tenant, TokenStore, W
 from ringme_async.cli.network import read_network
 from ringme_async.cli.settings import Settings, read_settings
 from ringme_async.cli.tenants_file import TenantsFile, read_tenants
-from ringme_async.cli.text import for_shell
+from ringme_async.cli.text import for_shell, meant
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 
 __all__ = ["Connection", "Ready", "complain", "prepare"]
@@ -88,7 +88,10 @@ class Ready:
         if self.tenants is not None:
             found = self.tenants.named(name)
             if found is None:
-                raise WrongUsage(f"there is no tenant {name!r:.100} in {self.tenants.path}")
+                names = [str(tenant.name) for tenant in self.tenants.tenants]
+                raise WrongUsage(
+                    f"there is no tenant {name!r:.100} in {self.tenants.path}{meant(name, names)}"
+                )
             return found
         try:
             Tenant(name)

@@ -19,6 +19,7 @@ from ringme_async import (
     NotAttempted,
     Plan,
     RingMe,
+    Tenant,
 )
 from ringme_async.cli.changes_file import Changes, read_changes
 from ringme_async.cli.codes import ExitCode
@@ -42,6 +43,7 @@ from ringme_async.mirror.journal import failures_beside
 __all__ = ["Pace", "apply", "changes_of", "plan", "refresh_all"]
 
 _MOST_TOLD: Final = 20
+_NO_SUCH_TENANT: Final = "no such tenant"
 _URL: Final = re.compile(r"([A-Za-z0-9_+.-]+://)(?:(.*)@)?([^?]*)(\?.*)?", re.DOTALL)
 
 
@@ -86,6 +88,8 @@ def refresh_all(
         raise WrongUsage("refresh needs a list of tenants: --tenants FILE")
     if resume and overwrite:
         raise WrongUsage("--resume goes on with what --overwrite would throw away")
+    if not into:
+        raise WrongUsage("--into: name a file or a database")
     tenants = ready.tenants.tenants
     sink = sink_for(into, overwrite=overwrite)
     shown, failures = _output(into)
@@ -130,7 +134,7 @@ def plan(ready: Ready, changes: Changes, out: str | None, pace: Pace, *, as_json
             print(printable(str(change)))
         show_counts(planned(made, out))
         for one in made.failures[:_MOST_TOLD]:
-            complain(f"{key_of(one.who)}: {one.error if isinstance(one, Failed) else one.reason}")
+            complain(_told(one))
         if len(made.failures) > _MOST_TOLD:
             complain(f"{len(made.failures) - _MOST_TOLD} more could not be planned")
     return ExitCode.SOME_FAILED if made.failures else ExitCode.ALL_WELL
@@ -209,7 +213,8 @@ def _load(ringme: RingMe, ready: Ready, path: str, *, any_host: bool) -> Plan:
     except OSError as error:
         raise CouldNotStart(f"{path}: {error.strerror or error}") from None
     except InvalidRequest as error:
-        hint = "" if tenants else "; a plan for tenants by name needs --tenants"
+        is_named = error.reason.endswith(_NO_SUCH_TENANT)
+        hint = "; a plan for tenants by name needs --tenants" if is_named and not tenants else ""
         raise CouldNotStart(f"{error.reason}{hint}") from None
     if any(change.name is None for change in loaded):
         ready.require_settings()
@@ -237,6 +242,13 @@ def _check_writable(out: str) -> None:
     folder = os.path.dirname(out) or "."
     if os.path.isdir(out) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise CouldNotStart(f"{out}: no file can be written there")
+
+
+def _told(one: Failed | NotAttempted) -> str:
+    if isinstance(one, NotAttempted):
+        return f"{key_of(one.who)}: {one.reason}"
+    says_whom = one.error.client_id is not None and not isinstance(one.who, Tenant)
+    return str(one.error) if says_whom else f"{key_of(one.who)}: {one.error}"
 
 
 def _failure(one: Failed | NotAttempted) -> dict[str, object]:

@@ -13,6 +13,7 @@ from typing import Final, cast
 from attrs import field, frozen
 
 from ringme_async import JSON
+from ringme_async.cli.text import meant
 from ringme_async.cli.wrong import CouldNotStart, Flaws, WrongUsage
 
 __all__ = ["Row", "Rows", "read_rows"]
@@ -183,6 +184,6 @@ def _unknown(columns: Iterable[str], known: Sequence[str]) -> list[str]:
 
 
 def _told(unknown: Sequence[str], known: Sequence[str]) -> str:
-    names = ", ".join(f"{name!r:.40}" for name in unknown[:10])
+    names = ", ".join(f"{name!r:.40}{meant(name, known)}" for name in unknown[:10])
     there_are = ", ".join(f"{one}NAME" if one.endswith(".") else one for one in known)
     return f"{names}; there are {there_are}"

@@ -213,7 +213,7 @@ def _table_of(rows: Iterable[tuple[str, str, str]]) -> Table:
     table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    table.add_column(style="dim")
+    table.add_column(style="dim", overflow="fold")
     for row in rows:
         # Text, as brackets in the name of a file are no markup.
         table.add_row(*(Text(printable(cell)) for cell in row))

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Final
 
-__all__ = ["for_shell", "print_json", "printable"]
+__all__ = ["for_shell", "meant", "print_json", "printable"]
 
+_MOST_COMPARED: Final = 2_000
 # What programs are told to write, as the command line has it.
 _SPELLINGS: Final = {
     ', or pass on_quota="wait"': "",
     "raise timeout=, or the deadline= of the run,": "try again later, or raise --deadline,",
     "any_host=True": "--any-host",
+    "(resume=True, --resume)": "(--resume)",
+    "(overwrite=True, --overwrite)": "(--overwrite)",
+    "is a field of ClientUpdate: name it itself, not in extra": "is named by itself, not in extra",
 }
 
 
@@ -22,6 +27,13 @@ def for_shell(text: str) -> str:
     for written, spelling in _SPELLINGS.items():
         text = text.replace(written, spelling)
     return text
+
+
+def meant(name: str, known: Sequence[str]) -> str:
+    """Ask, in brackets, whether the name that comes closest was meant; empty if none does."""
+    # Of very many names, to find it takes too long.
+    close = get_close_matches(name, known, n=1) if len(known) <= _MOST_COMPARED else []
+    return f" (did you mean {close[0]!r:.100}?)" if close else ""
 
 
 def printable(text: str) -> str:

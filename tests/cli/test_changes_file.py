@@ -141,7 +141,10 @@ def test_without_a_list_of_tenants_there_is_none_by_name(read: Read) -> None:
 
 def test_a_column_that_is_not_known_is_told_with_those_that_are(read: Read) -> None:
     (said,) = refusal(read, "client_id,timezon\n1,Asia/Omsk\n")
-    assert said.startswith("changes: unknown columns: 'timezon'; there are tenant, client_id, ")
+    assert said.startswith(
+        "changes: unknown columns: 'timezon' (did you mean 'timezone'?);"
+        " there are tenant, client_id, "
+    )
     assert said.endswith(", timezone, extra, extra.NAME")
 
 

@@ -70,7 +70,7 @@ async def test_whoever_cannot_be_read_is_named_and_the_rest_is_planned(
     assert ended.code == ExitCode.SOME_FAILED
     complaints = ended.err.splitlines()
     assert len(complaints) == 21
-    assert complaints[0].startswith("ringme: 21: client 21: 404 Not Found")
+    assert complaints[0].startswith("ringme: client 21: 404 Not Found")
     assert complaints[-1] == "ringme: 10 more could not be planned"
     assert len(json.loads((shell.folder / "plan.json").read_text("utf-8"))["changes"]) == 20
 
@@ -189,6 +189,24 @@ async def test_applying_that_was_stopped_is_gone_on_with_and_no_false_conflict_c
     assert journal == Counter(str(number) for number in range(1, 121))
     for number in range(1, 121):
         assert shell.fake.records[number]["timezone"] == "Asia/Omsk"
+
+
+async def test_what_is_no_plan_needs_no_list_of_tenants(here: Here, shell: Shell) -> None:
+    shell.write("changes.csv", CHANGES)
+    ended = await here("apply", "changes.csv")
+    assert ended.code == ExitCode.COULD_NOT_START
+    assert ended.err.startswith("ringme: changes.csv is no plan")
+    assert "--tenants" not in ended.err
+
+
+async def test_a_tenant_that_cannot_be_planned_is_told_under_its_name(
+    here: Here, shell: Shell
+) -> None:
+    shell.write("tenants.csv", "name,client_id\nacme,777\n")
+    shell.write("changes.csv", "tenant,timezone\nacme,Asia/Omsk\n")
+    ended = await here("plan", "changes.csv", "--tenants", "tenants.csv")
+    assert ended.code == ExitCode.SOME_FAILED
+    assert ended.err.startswith("ringme: acme: client 777: 404 Not Found")
 
 
 async def test_a_plan_of_tenants_by_name_is_applied_with_the_same_list(shell: Shell) -> None:

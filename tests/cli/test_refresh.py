@@ -142,6 +142,8 @@ async def test_nothing_is_sent_until_the_whole_list_reads_well(here: Here, shell
     [
         (["--into", "clients.jsonl"], "refresh needs a list of tenants: --tenants FILE"),
         (["--tenants", "tenants.csv"], "requires an argument"),
+        ([*INTO_FILE[1:-1], ""], "--into: name a file or a database"),
+        ([*INTO_FILE[1:], "more", "still"], "ringme: too many arguments: more still\n"),
         ([*INTO_FILE[1:], "--resume", "--overwrite"], "--resume goes on with"),
         ([*INTO_DATABASE[1:], "--overwrite"], "a database is not overwritten"),
         ([*INTO_FILE[1:], "--concurrency", "0"], "concurrency must be a whole number"),
@@ -169,7 +171,10 @@ async def test_a_full_file_is_not_written_to_unless_asked_for(here: Here, shell:
     before = shell.fake.requests.total
     ended = await here(*INTO_FILE)
     assert (ended.code, ended.out) == (ExitCode.COULD_NOT_START, "")
-    assert ended.err.startswith("ringme: clients.jsonl is not empty")
+    assert ended.err == (
+        "ringme: clients.jsonl is not empty: resume the run that it is of (--resume), or overwrite"
+        " it (--overwrite)\n"
+    )
     assert shell.fake.requests.total == before
     ended = await here(*INTO_FILE, "--overwrite")
     assert ended.code == ExitCode.ALL_WELL

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import TextColumn
 
 from ringme_async import CallEnded, Observer, Progress, TokenFetched
-from ringme_async.cli.show import Bars, Display
+from ringme_async.cli.show import Bars, Display, show_counts
 
 
 def progress(**differing: object) -> Progress:
@@ -97,6 +97,17 @@ def test_notes_stand_in_a_line_below_the_bar() -> None:
 )
 def test_hosts_that_are_down_are_noted(hosts: int, note: str) -> None:
     assert fields_of(progress(hosts_down=hosts))["note"] == note
+
+
+def test_a_long_word_is_whole_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    show_counts([("failed", 2, f"App ID {'0123456789abcdef' * 2}")])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 40
+    remark = "".join(line.split("\u2502")[3].strip() for line in lines[1:-1])
+    assert remark == f"App ID{'0123456789abcdef' * 2}"
 
 
 def test_calls_that_come_to_an_end_are_counted() -> None:

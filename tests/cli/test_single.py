@@ -130,6 +130,10 @@ async def test_a_tenant_is_found_by_its_name_in_a_list(here: Here, shell: Shell)
     missing = await here("get", "globex", "--tenants", "tenants.csv")
     assert missing.code == ExitCode.WRONG_USAGE
     assert missing.err == "ringme: there is no tenant 'globex' in tenants.csv\n"
+    misspelt = await here("get", "acmee", "--tenants", "tenants.csv")
+    assert misspelt.err == (
+        "ringme: there is no tenant 'acmee' in tenants.csv (did you mean 'acme'?)\n"
+    )
 
 
 async def test_a_failure_of_a_tenant_is_told_under_its_name(here: Here, shell: Shell) -> None:
