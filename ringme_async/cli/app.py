@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Final, TypeAlias
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from attrs import fields
+from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
 
-from ringme_async import InvalidRequest, RingMeError
+from ringme_async import Client, InvalidRequest, RingMeError
 from ringme_async.cli import many, single
 from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.connect import Connection, complain, prepare
@@ -16,18 +17,20 @@ from ringme_async.cli.demo import run_demo
 from ringme_async.cli.fake import Place, serve_fake
 from ringme_async.cli.many import Pace
 from ringme_async.cli.show import Bars, show_demo
+from ringme_async.cli.wishes import WRITABLE
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 from ringme_async.version import __version__
 
-AsJSON: TypeAlias = Annotated[bool, Parameter(name="--json", negative=())]
-Flag: TypeAlias = Annotated[bool, Parameter(negative=())]
+AsJSON: TypeAlias = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
+Flag: TypeAlias = Annotated[bool, Parameter(negative=(), show_default=False)]
 Where: TypeAlias = Annotated[Connection, Parameter(name="*")]
 How: TypeAlias = Annotated[Pace, Parameter(name="*")]
-Extra: TypeAlias = Annotated[tuple[str, ...], Parameter(negative=())]
+Extra: TypeAlias = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
 
 _SOMEWHERE: Final = Connection()
 _SOMEHOW: Final = Pace()
 _HERE: Final = Place()
+_LOCKED: Final = {one.name for one in fields(Client)} - {"extra", *WRITABLE}
 
 app: App = App(
     name="ringme",
@@ -43,7 +46,7 @@ Exit codes: 0 all well, 1 some tenants failed, 2 wrong usage, 3 could not start,
 )
 
 
-@app.command(name="get")
+@app.command(name="get", sort_key=1)
 def get_(who: str, /, *, where: Where = _SOMEWHERE, as_json: AsJSON = False) -> int:
     """Read one client.
 
@@ -57,7 +60,7 @@ def get_(who: str, /, *, where: Where = _SOMEWHERE, as_json: AsJSON = False) -> 
     return single.get_or_set(prepare(where), who, None, as_json=as_json)
 
 
-@app.command(name="set")
+@app.command(name="set", sort_key=2)
 def set_(
     who: str,
     /,
@@ -111,7 +114,7 @@ def set_(
     return single.get_or_set(prepare(where), who, update, as_json=as_json)
 
 
-@app.command
+@app.command(sort_key=3)
 def refresh(
     *,
     into: str,
@@ -140,7 +143,7 @@ def refresh(
     )
 
 
-@app.command
+@app.command(sort_key=4)
 def plan(
     changes: str,
     /,
@@ -167,7 +170,7 @@ def plan(
     return many.plan(ready, wishes, out, how, as_json=as_json)
 
 
-@app.command(name="apply")
+@app.command(name="apply", sort_key=5)
 def apply_(
     plan: str,
     /,
@@ -210,7 +213,7 @@ def apply_(
     )
 
 
-@app.command
+@app.command(sort_key=6)
 def demo(*, as_json: AsJSON = False) -> int:
     """Read 1,000 tenants of a RingMe on this machine and change some, with trouble on the way.
 
@@ -232,7 +235,7 @@ def demo(*, as_json: AsJSON = False) -> int:
     return ExitCode.ALL_WELL if report.books_agree else ExitCode.SOME_FAILED
 
 
-@app.command(name="fake")
+@app.command(name="fake", sort_key=7)
 def fake_(
     *,
     at: Annotated[Place, Parameter(name="*")] = _HERE,
@@ -258,10 +261,13 @@ def run(arguments: Sequence[str]) -> int:
     except UnusedCliTokensError as error:
         complain(f"too many arguments: {' '.join(error.unused_tokens or ())}")
         return ExitCode.WRONG_USAGE
-    except CycloptsError as error:
-        complain(str(error))
+    except UnknownOptionError as error:
+        complain(_told(error))
         if "secret" in str(error).lower():
             complain("a secret is never an argument; RINGME_APP_SECRET holds it, or a profile")
+        return ExitCode.WRONG_USAGE
+    except CycloptsError as error:
+        complain(str(error))
         return ExitCode.WRONG_USAGE
     except (WrongUsage, InvalidRequest) as error:
         complain(str(error))
@@ -273,3 +279,10 @@ def run(arguments: Sequence[str]) -> int:
         complain(str(error))
         return ExitCode.SOME_FAILED
     return code if isinstance(code, int) else ExitCode.ALL_WELL
+
+
+def _told(error: UnknownOptionError) -> str:
+    option = (error.token.keyword or "").partition("=")[0]
+    if option.removeprefix("--").replace("-", "_") in _LOCKED:
+        return f"{option}: this field of a client can be read, and not changed"
+    return str(error)

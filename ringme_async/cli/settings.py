@@ -13,6 +13,7 @@ from typing import Final, cast
 from attrs import field, frozen
 
 from ringme_async import Auth, ClientCredentials, InvalidRequest, Tenant
+from ringme_async.cli.text import meant
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 from ringme_async.environment import APP_ID, APP_SECRET, BASE_URL, TOKEN, USERNAME, auth_in
 
@@ -137,7 +138,8 @@ def _of_profile(name: str, path: Path, environ: Mapping[str, str]) -> Settings:
     unknown = sorted(set(table) - set(_KEYS))
     if unknown:
         known = ", ".join(_KEYS)
-        raise CouldNotStart(f"{where}: unknown keys: {', '.join(unknown)}; there are {known}")
+        named = ", ".join(f"{key}{meant(key, _KEYS)}" for key in unknown)
+        raise CouldNotStart(f"{where}: unknown keys: {named}; there are {known}")
     for key, value in table.items():
         if not isinstance(value, str) or not value:
             raise CouldNotStart(f"{where}: {key} is no text")

@@ -75,6 +75,25 @@ def test_help_is_no_failure(
     assert "Usage: ringme" in capsys.readouterr().out
 
 
+def test_help_has_the_commands_in_the_order_in_which_they_are_met(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "--help")
+    shown = capsys.readouterr().out
+    places = [shown.index(f"\u2502 {name} ") for name in ("get", "set", "refresh", "plan", "apply")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("command", ["get", "set", "refresh", "apply"])
+def test_help_does_not_say_that_what_is_not_asked_for_is_not_done(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, command, "--help")
+    shown = capsys.readouterr().out
+    assert "False" not in shown
+    assert "()" not in shown
+
+
 @pytest.mark.parametrize("arguments", [("frob",), ("demo", "--frob"), ("demo", "x")])
 def test_a_wrong_command_line_is_refused_on_stderr(
     arguments: tuple[str, ...],

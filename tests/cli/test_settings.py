@@ -150,6 +150,7 @@ def test_a_malformed_environment_is_told_of(environ: dict[str, str], said: str) 
         ("one = 5", "there is no profile 'one'"),
         ("[one", "Expected ']'"),
         ('[one]\ncolour = "red"', "unknown keys: colour; there are base_url, app_id, secret"),
+        ('[one]\nappid = "a"', "unknown keys: appid (did you mean 'app_id'?); there are base_url"),
         ("[one]\napp_id = 5", "app_id is no text"),
         ('[one]\napp_id = ""', "app_id is no text"),
         ('[one]\nbase_url = "pbx"', "base_url needs a scheme and a host"),

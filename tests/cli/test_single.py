@@ -121,6 +121,17 @@ async def test_fields_that_the_program_does_not_know_can_be_set(here: Here, shel
     assert put.sent == {"colour": "red", "depth": 3}
 
 
+async def test_a_field_that_nobody_can_change_is_told_as_such(here: Here, shell: Shell) -> None:
+    ended = await here("set", "1", "--domain-prefix=1")
+    assert (ended.code, ended.out) == (ExitCode.WRONG_USAGE, "")
+    assert ended.err == (
+        "ringme: --domain-prefix: this field of a client can be read, and not changed\n"
+    )
+    misspelt = await here("set", "1", "--timezon", "Asia/Omsk")
+    assert "--timezone" in misspelt.err
+    assert shell.fake.requests.total == 0
+
+
 async def test_a_tenant_is_found_by_its_name_in_a_list(here: Here, shell: Shell) -> None:
     own = shell.fake.add_application("own", "own-s3cret", tenant=5)
     shell.write("tenants.csv", f"name;app_id;secret\nacme;{own.app_id};own-s3cret\n")
