@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.aioresponses_shim import mend_aioresponses
 from tests.jumping_loop import JumpingLoop
+from tests.unhurried import unhurried_loop
 
 TESTS = Path(__file__).parent
 # Folders and files that take most of the time, and in which the interpreter matters least.
@@ -62,4 +63,4 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     if item.get_closest_marker("jumping") is not None:
         return {"jumping": JumpingLoop}
-    return {"real": asyncio.new_event_loop}
+    return {"real": unhurried_loop}

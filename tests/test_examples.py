@@ -17,6 +17,7 @@ import pytest
 from attrs import frozen
 
 from ringme_async.testing import FakeRingMe, faults
+from tests.unhurried import without_slowness
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -80,7 +81,7 @@ async def run(
 ) -> Ended:
     async with started(name, *arguments, env=env, cwd=cwd) as process:
         output, errors = await process.communicate()
-    return Ended(process.returncode, output.decode(), errors.decode())
+    return Ended(process.returncode, output.decode(), without_slowness(errors.decode()))
 
 
 async def test_reading_one_client(url: str) -> None:
