@@ -35,10 +35,10 @@ def test_what_is_ordered_can_be_read_once_all_before_it_have_come() -> None:
 
 
 def test_all_that_was_not_taken_is_unread_whether_it_can_be_read_or_not() -> None:
-    outbox = outbox_of(0, 1, 3, ordered=True)
-    assert outbox.unread == 3
+    outbox = outbox_of(0, 1, 3, 4, ordered=True)
+    assert outbox.unread == 4
 
     taken = [outbox.take().index, outbox.take().index]
 
     assert taken == [0, 1]
-    assert outbox.unread == 1
+    assert outbox.unread == 2
