@@ -168,12 +168,11 @@ class _Run(Generic[T]):
                 continue
             if isinstance(error, Unauthorized) and call.key.auth.renewable:
                 renewals += 1
-                is_news = rooms.tokens.drop(call.key, token)
+                rooms.tokens.drop(call.key, token)
                 if renewals > 1 and not token.trusted:
                     raise error
-                # Many calls die with a token, and the next one may be dead before all of them
-                # have come up: of each death, only the call that finds it out is held back.
-                if renewals == 1 or (not is_news and renewals <= _MOST_RENEWALS):
+                # Many calls die with a token, and the next may be dead before all have come up.
+                if renewals <= _MOST_RENEWALS:
                     continue
             elif not rooms.retry.retryable(error, idempotent=call.idempotent):
                 raise error

@@ -321,41 +321,45 @@ class TestA401:
 
         assert (await unlucky).id == 12
 
-    async def test_with_new_tokens_of_credentials_that_were_good_is_retried_after_a_pause(
+    async def test_with_new_tokens_of_credentials_that_were_good_fetches_yet_another(
         self, connect: Connect
     ) -> None:
-        transport = scripted(record(), refusal(401), refusal(401), refusal(401), record())
-        ringme = connect(transport, auth=APP)
+        transport = scripted(record(), *[refusal(401)] * 10, record())
+        ringme = connect(transport, auth=APP, retry=RetryPolicy(attempts=1))
         await ringme.clients.get("@me")
 
         await ringme.clients.get("@me")
 
-        assert len(transport.logins) == 4
-        assert transport.sent_at[-1] == pytest.approx(0.5 + 1.0, abs=0.2)
+        assert len(transport.logins) == 11
 
-    async def test_with_every_new_token_is_the_users_when_the_retries_are_used_up(
+    async def test_with_ten_new_tokens_in_a_row_makes_good_credentials_bad(
         self, connect: Connect
     ) -> None:
         transport = scripted(record(), refusal(401))
-        ringme = connect(transport, auth=APP, retry=RetryPolicy(attempts=3))
+        ringme = connect(transport, auth=APP)
         await ringme.clients.get("@me")
 
-        error = await failure(ringme.clients.get("@me"))
+        errors = [await failure(ringme.clients.get("@me")) for _ in range(3)]
+
+        assert all(isinstance(error, Unauthorized) for error in errors)
+        assert [error.attempts for error in errors] == [11, 2, 2]
+
+    async def test_for_one_client_alone_is_retried_like_any_other_after_ten_new_tokens(
+        self, connect: Connect
+    ) -> None:
+        async def refuse_but_take_the_token_of_another_call(request: Request) -> Response:
+            if "/13/" not in request.url:
+                return record()
+            await ringme.clients.get(12)
+            return refusal(401)
+
+        transport = scripted(refuse_but_take_the_token_of_another_call)
+        ringme = connect(transport, auth=APP, retry=RetryPolicy(attempts=2))
+
+        error = await failure(ringme.clients.get(13))
 
         assert isinstance(error, Unauthorized)
-        assert error.attempts == 4
-        assert len(transport.logins) == 4
-
-    async def test_with_more_new_tokens_than_chance_explains_tells_of_bad_credentials(
-        self, connect: Connect
-    ) -> None:
-        transport = scripted(record(), refusal(401))
-        ringme = connect(transport, auth=APP)
-        await ringme.clients.get("@me")
-
-        errors = [await failure(ringme.clients.get("@me")) for _ in range(5)]
-
-        assert [error.attempts for error in errors] == [5, 5, 2, 2, 2]
+        assert error.attempts == 12
 
     async def test_is_no_sign_of_bad_credentials_any_more_once_they_have_been_good_again(
         self, connect: Connect

@@ -31,7 +31,7 @@ REFUSAL_REMEMBERED = 60.0
 """Seconds for which refused credentials are not tried again."""
 
 CREDIT = 10
-"""New tokens in a row that may be refused before credentials that were good count as bad."""
+"""New tokens in a row that have to be refused for credentials that were good to count as bad."""
 
 LARGEST_MARGIN = 0.1
 """The part of a token's lifetime that its margin never passes."""
@@ -174,21 +174,16 @@ class TokenStore:
             raise twin_of(outcome)
         return outcome
 
-    def drop(self, key: TokenKey, token: Token) -> bool:
+    def drop(self, key: TokenKey, token: Token) -> None:
         """Forget a token that was refused; a newer one stays.
 
         Args:
             key: Whose token it was.
             token: The very token that was refused.
-
-        Returns:
-            Whether it was still in use; if not, somebody else had found out before.
         """
         entry = self._entries.get(key)
-        if entry is None or entry.token is not token:
-            return False
-        entry.token = None
-        return True
+        if entry is not None and entry.token is token:
+            entry.token = None
 
     async def aclose(self) -> None:
         """End what is under way and forget all tokens; further calls do nothing.
@@ -277,7 +272,7 @@ class TokenStore:
     def _adopt(self, key: TokenKey, entry: _Entry, token: Token, lifetime: float | None) -> None:
         before = entry.newest
         if before is not None:
-            token.credit = CREDIT if before.accepted else max(0, before.credit - 1)
+            token.credit = CREDIT if before.accepted else max(1, before.credit - 1)
         entry.token = entry.newest = token
         entry.refusal = None
         entry.good_until = math.inf

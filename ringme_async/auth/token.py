@@ -32,8 +32,8 @@ class Token:
     Attributes:
         authorization: The value of the ``Authorization`` header.
         accepted: Has the API ever taken it? Written by whoever sends it.
-        credit: How many new tokens in a row may yet be refused, this one the first, until its
-            credentials count as bad. None, unless they have been good.
+        credit: How many new tokens in a row, this one the first, have to be refused for the
+            credentials to count as bad. One, unless they have been good.
         headers: Those of a request with it, made once for all of them by whoever sends it.
 
     Raises:
@@ -63,13 +63,13 @@ class Token:
         keep(self, "refresh_token", refresh_token)
         keep(self, "authorization", f"Bearer {value}")
         keep(self, "accepted", False)
-        keep(self, "credit", 0)
+        keep(self, "credit", 1)
         keep(self, "headers", None)
 
     @property
     def trusted(self) -> bool:
         """Are its credentials good, as far as anybody knows, even if it is refused?"""
-        return self.accepted or self.credit > 0
+        return self.accepted or self.credit > 1
 
 
 def flaw_in_token(value: object) -> str | None:

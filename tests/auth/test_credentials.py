@@ -243,7 +243,7 @@ def test_a_token_is_equal_to_itself_only() -> None:
 def test_nothing_is_known_of_a_new_token() -> None:
     token = Token("t")
     assert token.accepted is False
-    assert token.credit == 0
+    assert token.credit == 1
     assert token.trusted is False
 
 

@@ -344,10 +344,10 @@ class TestCredentials:
         assert run.report.ok
         assert run.progress.done == 500
 
-    @pytest.mark.parametrize("seed", [1, 12, 13, 18])
+    @pytest.mark.parametrize("seed", [0, 3, 4, 5])
     async def test_whose_tokens_die_at_random_even_unused_cost_no_outcome(self, seed: int) -> None:
         chance = Random(seed)
-        fake = FakeRingMe(seed=seed, latency=0.003, journal=0)
+        fake = FakeRingMe(seed=seed, latency=0.006, journal=0)
         fake.add_tenants(1_000)
         retry = RetryPolicy(random=chance.random)
         async with dealing(fake, retry=retry) as ringme:
