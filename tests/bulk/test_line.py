@@ -1,0 +1,73 @@
+"""A waiting line, which keeps its links in its members."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+from attrs import define
+
+from ringme_async.bulk.line import Line, Linked
+
+
+@define(eq=False)
+class Member(Linked):
+    name: str = ""
+
+
+def in_line(line: Line[Member]) -> str:
+    """Read a line from its start, and look whether its end tells the same."""
+    forwards = names_from(line.first, "behind")
+    backwards = names_from(line.last, "ahead")
+    assert forwards == backwards[::-1]
+    return forwards
+
+
+def names_from(member: Member | None, link: str) -> str:
+    names = ""
+    while member is not None:
+        names += member.name
+        assert len(names) < 10, "it goes in a circle"
+        member = getattr(member, link)
+    return names
+
+
+def line_of(names: str) -> tuple[Line[Member], dict[str, Member]]:
+    line = Line[Member]()
+    members = {name: Member(name=name) for name in names}
+    for member in members.values():
+        line.push(member)
+    return line, members
+
+
+@pytest.mark.parametrize("names", ["", "a", "ab", "abc"])
+def test_whoever_comes_stands_at_the_end(names: str) -> None:
+    line, _ = line_of(names)
+
+    assert in_line(line) == names
+
+
+@pytest.mark.parametrize("leavers", ["".join(order) for order in permutations("abc")])
+def test_members_leave_from_any_place_and_can_come_again(leavers: str) -> None:
+    line, members = line_of("abc")
+    left = "abc"
+    for leaver in leavers:
+        line.remove(members[leaver])
+        left = left.replace(leaver, "")
+        assert in_line(line) == left
+        assert members[leaver].ahead is members[leaver].behind is None
+
+    for leaver in leavers:
+        line.push(members[leaver])
+    assert in_line(line) == leavers
+
+
+@pytest.mark.parametrize(
+    ("behind", "names"), [("a", "xabc"), ("b", "axbc"), ("c", "abxc"), (None, "abcx")]
+)
+def test_one_can_stand_in_front_of_another_or_at_the_end(behind: str | None, names: str) -> None:
+    line, members = line_of("abc")
+
+    line.insert(Member(name="x"), None if behind is None else members[behind])
+
+    assert in_line(line) == names
