@@ -15,6 +15,7 @@ from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    ProgressColumn,
     SpinnerColumn,
     Task,
     TextColumn,
@@ -28,11 +29,14 @@ from ringme_async import JSON, CallEnded, Event, Observer, Progress
 from ringme_async.cli.demo import DemoReport
 from ringme_async.cli.text import print_json, printable
 
-__all__ = ["Bars", "Count", "Display", "show_counts", "show_demo", "show_fields"]
+__all__ = ["Bars", "Count", "Display", "columns_for", "show_counts", "show_demo", "show_fields"]
 
 Count: TypeAlias = tuple[str, int, str]
 """What, how many, and a remark."""
 
+# Widths of terminals.
+_ROOM_FOR_MORE: Final = 60
+_ROOM_FOR_BAR: Final = 80
 _LIMITS: Final = {"consumer": "output"}
 # A call that ended so will be made again.
 _NOT_OVER: Final = ("RateLimited", "CancelledError")
@@ -55,15 +59,9 @@ class Bars:
 
     def __init__(self) -> None:
         # Not as rich sees it, to which any place is a terminal if the environment forces colour.
+        console = Console(stderr=True)
         self._bars = Display(
-            SpinnerColumn(finished_text=" "),
-            TextColumn("{task.description:<12}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[pace]}"),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
+            *columns_for(console.width), console=console, disable=not sys.stderr.isatty()
         )
 
     def __enter__(self) -> Self:
@@ -113,6 +111,17 @@ class Bars:
                 self._bars.advance(task)
 
         yield observe
+
+
+def columns_for(width: int) -> Sequence[ProgressColumn]:
+    """Choose what a line has room for: the counts and the pace always, then the rest."""
+    counts, pace = MofNCompleteColumn(), TextColumn("{task.fields[pace]}")
+    if width < _ROOM_FOR_MORE:
+        return TextColumn("{task.description}"), counts, pace
+    what = SpinnerColumn(finished_text=" "), TextColumn("{task.description:<12}")
+    if width < _ROOM_FOR_BAR:
+        return *what, counts, TimeElapsedColumn(), pace
+    return *what, BarColumn(bar_width=20), counts, TimeElapsedColumn(), pace
 
 
 def _note(progress: Progress) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import TextColumn
 
 from ringme_async import CallEnded, Observer, Progress, TokenFetched
-from ringme_async.cli.show import Bars, Display, show_counts
+from ringme_async.cli.show import Bars, Display, columns_for, show_counts
 
 
 def progress(**differing: object) -> Progress:
@@ -76,6 +76,25 @@ def test_a_total_that_is_known_later_is_taken_over() -> None:
     with Bars() as bars, bars.follow("reading", 100) as tell:
         tell(progress(total=40))
         assert bars.tasks[0].total == 40
+
+
+@pytest.mark.parametrize(
+    ("width", "has_time", "has_bar"), [(40, False, False), (60, True, False), (80, True, True)]
+)
+def test_even_a_narrow_terminal_shows_the_counts_and_the_pace_whole(
+    width: int, has_time: bool, has_bar: bool
+) -> None:
+    display = Display(*columns_for(width), get_time=lambda: 0.0, disable=True)
+    display.add_task(
+        "reading", total=100_000, completed=22_000, limit="", note="", pace="12/s, 1:23 left"
+    )
+    shown = io.StringIO()
+    Console(file=shown, width=width).print(*display.get_renderables())
+    (line,) = shown.getvalue().splitlines()
+    assert "reading " in line
+    assert " 22000/100000 " in line
+    assert "12/s, 1:23 left" in line
+    assert (" 0:00:00 " in line, "\u2501" in line) == (has_time, has_bar)
 
 
 def test_notes_stand_in_a_line_below_the_bar() -> None:
