@@ -22,7 +22,7 @@ _FRAMES: Final = frozenset({"content-length", "transfer-encoding"})
 
 @lru_cache(maxsize=256)
 def _name(name: bytes) -> str:
-    return name.decode("ascii").lower()
+    return name.decode("ascii").rstrip().lower()
 
 
 def words_of(error: BaseException) -> str:
@@ -71,6 +71,13 @@ class Answer:
         self.reusable: bool = False
         self.failure: RingMeError | None = None
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
+        # What RFC 9112 has a client put up with, and aiohttp does, too: folded fields (5.2), lines
+        # that end with LF alone (2.2), spaces after the size of a chunk.
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+        )
 
     def feed(self, data: bytes) -> None:
         """Take in what has come over the wire."""
@@ -132,7 +139,7 @@ class Answer:
             text = value.decode("utf-8", "surrogateescape")
             self._fields[_name(name)] = text
             self._head_size += len(name) + len(value) + _FIELD
-            if self._head_size > _LONGEST_HEAD:
+            if self._head_size > _LONGEST_HEAD or "\0" in text:
                 self._fail(self._not_http())
 
     def on_headers_complete(self) -> None:

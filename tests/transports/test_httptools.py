@@ -289,6 +289,26 @@ async def test_a_head_without_end_is_no_http() -> None:
     assert "is not HTTP" in str(error)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "HTTP/1.1 200 OK\r\nX-One: a\r\n b\r\nContent-Length: 5\r\n\r\n",
+        "HTTP/1.1 200 OK\nX-One: a b\nContent-Length: 5\n\n",
+        "HTTP/1.1 200 OK\r\nX-One: a b\r\nContent-Length : 5\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX-One: a b\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\n",
+    ],
+    ids=["folded field", "lines that end with LF", "space before the colon", "padded size"],
+)
+async def test_an_answer_in_the_spelling_of_old_servers_is_read(head: str) -> None:
+    end = b"\r\n0\r\n\r\n" if "chunked" in head else b""
+    async with serving(head.encode() + b"hello" + end) as server, fast() as transport:
+        responses = [await transport.send(request(server.url())) for _ in range(2)]
+
+    assert [response.body for response in responses] == [b"hello"] * 2
+    assert {response.headers["x-one"] for response in responses} == {"a b"}
+    assert server.connections == 1
+
+
 async def test_fields_after_a_body_in_chunks_are_passed_over() -> None:
     data = (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
