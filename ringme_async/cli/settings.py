@@ -185,7 +185,9 @@ def _table(name: str, path: Path) -> dict[str, object]:
         raise CouldNotStart(f"{path}: {error}") from None
     table = profiles.get(name)
     if not isinstance(table, dict):
-        raise CouldNotStart(f"{path}: there is no profile {name!r:.60}")
+        raise CouldNotStart(
+            f"{path}: there is no profile {name!r:.60}{meant(name, list(profiles))}"
+        )
     return cast("dict[str, object]", table)
 
 

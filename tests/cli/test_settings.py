@@ -148,6 +148,7 @@ def test_a_malformed_environment_is_told_of(environ: dict[str, str], said: str) 
     [
         ("", "there is no profile 'one'"),
         ("one = 5", "there is no profile 'one'"),
+        ("[ones]", "there is no profile 'one' (did you mean 'ones'?)"),
         ("[one", "Expected ']'"),
         ('[one]\ncolour = "red"', "unknown keys: colour; there are base_url, app_id, secret"),
         ('[one]\nappid = "a"', "unknown keys: appid (did you mean 'app_id'?); there are base_url"),
