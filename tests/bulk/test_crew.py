@@ -1,0 +1,138 @@
+"""The tasks of a run."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+
+import pytest
+
+from ringme_async.bulk import Limit
+from ringme_async.bulk.crew import Crew
+
+trace: ContextVar[str] = ContextVar("trace", default="none")
+
+
+class Workplace:
+    """Counts those who come, and lets them work until they are let go."""
+
+    def __init__(self) -> None:
+        self.come: list[str] = []
+        self.left = 0
+        self.go = asyncio.Event()
+
+    async def work(self) -> None:
+        self.come.append(trace.get())
+        trace.set("a worker's own")
+        await self.go.wait()
+
+    def leave(self) -> None:
+        self.left += 1
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("slots", "stirred", "come"), [(2, 1, 1), (2, 2, 2), (2, 5, 2)])
+async def test_there_are_no_more_workers_than_slots(slots: int, stirred: int, come: int) -> None:
+    place = Workplace()
+    crew = Crew(Limit(slots), place.work, place.leave)
+    for _ in range(stirred):
+        crew.stir()
+    await settle()
+
+    assert len(place.come) == come
+    assert crew.has_idle_worker is (come < slots)
+
+    place.go.set()
+    await crew.join()
+    assert place.left == come
+    assert crew.is_gone
+
+
+async def test_each_task_has_the_context_in_which_the_crew_was_made_to_itself() -> None:
+    place = Workplace()
+    trace.set("the run's")
+    crew = Crew(Limit(4), place.work, place.leave)
+    trace.set("the reader's")
+
+    crew.stir()
+    await settle()
+    crew.stir()
+    await settle()
+
+    assert place.come == ["the run's", "the run's"]
+    place.go.set()
+    await crew.join()
+
+
+@pytest.mark.parametrize("error", [LookupError("broken"), asyncio.CancelledError()], ids=repr)
+async def test_the_first_that_fails_stops_all_others_and_is_kept(error: BaseException) -> None:
+    async def fail(wrong: BaseException) -> None:
+        raise wrong
+
+    place = Workplace()
+    crew = Crew(Limit(4), place.work, place.leave)
+    crew.stir()
+    await settle()
+    crew.spawn(fail(error))
+    crew.spawn(fail(ValueError("too late")))
+    await crew.join()
+
+    assert type(crew.error) is type(error)
+    assert crew.is_stopping
+    assert crew.is_gone
+    assert place.left == 3
+
+
+async def test_one_that_is_stopped_has_not_failed() -> None:
+    place = Workplace()
+    crew = Crew(Limit(4), place.work, place.leave)
+    crew.stir()
+    await settle()
+
+    crew.stop()
+    await crew.join()
+    crew.stir()
+    await settle()
+
+    assert crew.error is None
+    assert len(place.come) == place.left == 1
+
+
+async def test_one_that_rests_is_stirred_before_another_is_hired() -> None:
+    place = Workplace()
+    steps: list[str] = []
+
+    async def work() -> None:
+        steps.append("come")
+        await crew.rest()
+        steps.append("back")
+
+    crew = Crew(Limit(4), work, place.leave)
+    crew.stir()
+    await settle()
+    crew.stir()
+    await settle()
+
+    assert steps == ["come", "back"]
+    await crew.join()
+
+
+async def test_whoever_waits_for_the_last_is_cancelled_after_that() -> None:
+    place = Workplace()
+    crew = Crew(Limit(4), place.work, place.leave)
+    crew.stir()
+    waiting = asyncio.ensure_future(crew.join())
+    await settle()
+
+    waiting.cancel()
+    await settle()
+    assert not waiting.done()
+
+    place.go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert crew.is_gone
