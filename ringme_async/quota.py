@@ -368,11 +368,21 @@ class QuotaBook:
         factory=WeakValueDictionary[Hashable, Quota], init=False, repr=False
     )
 
+    # Looked at first: most programs have one credential.
+    _latest: tuple[Hashable, Quota | None] = field(default=(None, None), init=False, repr=False)
+
     def __len__(self) -> int:
         return len(self._kept)
 
     def of(self, key: Hashable) -> Quota:
         """Give the quota of a credential."""
+        latest_key, quota = self._latest
+        if quota is None or key is not latest_key:
+            quota = self._find(key)
+            self._latest = key, quota
+        return quota
+
+    def _find(self, key: Hashable) -> Quota:
         quota = self._kept.get(key)
         if quota is not None:
             self._kept.move_to_end(key)

@@ -17,7 +17,8 @@ from ringme_async.models import JSON
 from ringme_async.observe import Observer, Observers
 from ringme_async.quota import QuotaBook
 from ringme_async.resources.addressing import Addressing, UrlForm
-from ringme_async.resources.clients import Clients, checked_on_quota, checked_timeout
+from ringme_async.resources.calls import checked_on_quota, checked_timeout
+from ringme_async.resources.clients import Clients
 from ringme_async.resources.raw import raw_call
 from ringme_async.retry import RetryBudgets, RetryPolicy
 from ringme_async.tenant import Tenant, origin_of

@@ -200,7 +200,7 @@ class TestTheClock:
             ringme._dispatcher, wall_clock=lambda: datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
         )
 
-        await dispatcher.run(ringme.clients._read(12, None, "raise"))
+        await dispatcher.run(ringme.clients._calls.read(12, 60.0))
 
         first, second = transport.sent_at
         assert second - first == pytest.approx(30)
@@ -248,7 +248,7 @@ class TestAttempts:
         ringme = connect(ScriptedTransport([refusal(503), record()]))
         account = Account()
 
-        await ringme._dispatcher.run(ringme.clients._read(12, None, "raise"), account)
+        await ringme._dispatcher.run(ringme.clients._calls.read(12, 60.0), account)
 
         assert (account.attempts, account.sent_at) == (2, 0.5)
 

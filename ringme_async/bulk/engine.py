@@ -35,6 +35,7 @@ Accompany = Callable[[Callable[[str], None]], Callable[[], None]]
 V = TypeVar("V")
 
 _BETWEEN_LOOKS: Final = 1.0
+_BETWEEN_REACHES: Final = 0.1
 _DEADLINE_PASSED: Final = "the run's deadline passed"
 
 
@@ -58,6 +59,8 @@ class Engine(Generic[V]):
     _alarms: Alarms = field(factory=Alarms, init=False)
     _feeder: asyncio.Task[None] | None = field(default=None, init=False)
     _resting_feeder: asyncio.Future[None] | None = field(default=None, init=False)
+    _is_being_read: bool = field(default=False, init=False)
+    # Until there is something to read.
     _waiting_reader: asyncio.Future[None] | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _crew: Crew = field(init=False)
@@ -116,12 +119,14 @@ class Engine(Generic[V]):
         while not stock.outbox.readable:
             if self._is_over():
                 raise self._ending()
-            if self._waiting_reader is not None:
+            if self._is_being_read:
                 raise RuntimeError("this run is being read by another task")
+            self._is_being_read = True
             self._waiting_reader = asyncio.get_running_loop().create_future()
             try:
                 await self._waiting_reader
             finally:
+                self._is_being_read = False
                 self._waiting_reader = None
         outcome = stock.outbox.take()
         if stock.needs_reader:
@@ -151,7 +156,7 @@ class Engine(Generic[V]):
                 stock.running[ticket] = task
                 if self._crew.has_idle_worker and stock.may_start_more():
                     self._stir()
-                await self._perform(ticket, task, now)
+                await self._perform(ticket, task, now, loop)
             elif stock.may_pull():
                 await asyncio.sleep(0)
             elif stock.is_in_doubt:
@@ -162,12 +167,19 @@ class Engine(Generic[V]):
     async def _rest(self, now: float) -> None:
         self._feed_on()
         self._tell()
+        self._see_to_reach(now)
         schedule = self.stock.schedule
         if schedule.held > schedule.parked:
             self._alarms.set("look", now + _BETWEEN_LOOKS, self._look)
         await self._crew.rest()
 
-    async def _perform(self, ticket: Ticket[V], task: asyncio.Task[None], started: float) -> None:
+    async def _perform(
+        self,
+        ticket: Ticket[V],
+        task: asyncio.Task[None],
+        started: float,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         job = ticket.job
         sent_before = 0 if self.pilot is None else job.attempts
         error: RingMeError | None = None
@@ -194,12 +206,12 @@ class Engine(Generic[V]):
             del self.stock.running[ticket]
             if ticket.abandoned:
                 self._was_abandoned(ticket, task)
-        now = self.now()
+        now = loop.time()
         if isinstance(outcome, NotBefore):
             self.stock.park(ticket, outcome.at, now)
         else:
             slow = self._tempo.is_slow(now - started)
-            verdict = verdict_on(error)
+            verdict = Verdict.SOUND if error is None else verdict_on(error)
             self.stock.finish(ticket, outcome, verdict, started, now, slow=slow)
             if self.pilot is not None:
                 self._steer(self.pilot, job, job.attempts - sent_before, verdict)
@@ -232,6 +244,7 @@ class Engine(Generic[V]):
         try:
             while not intake.ended:
                 if not (stock.wants_more() and self._crew.has_idle_worker):
+                    self._see_to_reach(self.now())
                     self._resting_feeder = asyncio.get_running_loop().create_future()
                     await self._resting_feeder
                     continue
@@ -293,8 +306,9 @@ class Engine(Generic[V]):
             self._resting_feeder.set_result(None)
 
     def _tell(self) -> None:
-        if self._waiting_reader is not None and not self._waiting_reader.done():
-            self._waiting_reader.set_result(None)
+        reader, self._waiting_reader = self._waiting_reader, None
+        if reader is not None and not reader.done():
+            reader.set_result(None)
 
     def _set_wake(self) -> None:
         due = self.stock.schedule.next_wake
@@ -305,6 +319,16 @@ class Engine(Generic[V]):
         self.stock.schedule.wake(self.now())
         self._set_wake()
         self._stir()
+
+    def _see_to_reach(self, now: float) -> None:
+        if self.stock.is_at_its_reach and not self.stock.is_blocked:
+            self._alarms.set("reach", now + _BETWEEN_REACHES, self._reach_further)
+
+    def _reach_further(self) -> None:
+        # With all slots taken, or not so many waiting any more, there is nobody to look for.
+        if self.stock.is_at_its_reach and self._crew.has_idle_worker:
+            self.stock.reach_further()
+            self._stir()
 
     def _look(self) -> None:
         self.stock.schedule.relax()

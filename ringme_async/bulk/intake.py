@@ -13,6 +13,7 @@ from collections.abc import (
     Mapping,
     Sized,
 )
+from enum import Enum, auto
 from typing import Any, Final, Generic, TypeVar, cast
 
 from attrs import define, field
@@ -28,7 +29,14 @@ __all__ = ["Intake"]
 T = TypeVar("T")
 V = TypeVar("V")
 
-_END: Final = object()
+
+class _End(Enum):
+    """What stands in the place of an element when there is none any more."""
+
+    END = auto()
+
+
+_END: Final = _End.END
 # An async input that takes longer for an element is left once the run's deadline has passed.
 _PATIENCE: Final = 1.0
 
@@ -57,7 +65,7 @@ class Intake(Generic[T, V]):
 
     items: Iterable[T] | AsyncIterable[T] | Mapping[Any, Any]
     make_job: Callable[[T], Job[V]]
-    name_of: Callable[[T], object]
+    name_of: Callable[[T], Who]
     is_async: bool = field(init=False)
     total: int | None = field(init=False)
     _items: Iterable[T] | AsyncIterable[T] = field(init=False)
@@ -66,7 +74,7 @@ class Intake(Generic[T, V]):
     ended: bool = field(default=False, init=False)
     cut_short: bool = field(default=False, init=False)
     error: Exception | None = field(default=None, init=False)
-    _elements: Iterator[T] | None = field(default=None, init=False)
+    _elements: Iterator[T] = field(factory=lambda: iter(()), init=False)
     _elements_to_come: AsyncIterator[T] = field(init=False)
     _fetching: asyncio.Timeout | None = field(default=None, init=False)
 
@@ -85,7 +93,7 @@ class Intake(Generic[T, V]):
     def pull(self) -> Ticket[V] | Failed | NotAttempted | None:
         """Pull an element; None: there is no more."""
         try:
-            element = next(cast("Iterator[T]", self._elements), _END)
+            element: T | _End = next(self._elements, _END)
         except Exception as error:  # noqa: BLE001 - it gets out of the run as it is, at its end
             self.error = error
             element = _END
@@ -94,7 +102,7 @@ class Intake(Generic[T, V]):
     async def fetch(self) -> Ticket[V] | Failed | NotAttempted | None:
         """Wait for an element; None: there is no more."""
         try:
-            element = await self._fetch_with_patience()
+            element: T | _End = await self._fetch_with_patience()
         except Exception as error:  # noqa: BLE001 - it gets out of the run as it is, at its end
             self.error = error
             element = _END
@@ -134,7 +142,7 @@ class Intake(Generic[T, V]):
         if self._fetching is not None:
             self._fetching.reschedule(when)
 
-    async def _fetch_with_patience(self) -> T | object:
+    async def _fetch_with_patience(self) -> T | _End:
         scope = asyncio.timeout(None if self.why_not is None else _PATIENCE)
         try:
             async with scope as self._fetching:
@@ -147,14 +155,13 @@ class Intake(Generic[T, V]):
         finally:
             self._fetching = None
 
-    def _admit(self, pulled: T | object) -> Ticket[V] | Failed | NotAttempted | None:
-        if pulled is _END:
+    def _admit(self, element: T | _End) -> Ticket[V] | Failed | NotAttempted | None:
+        if isinstance(element, _End):
             self.ended = True
             return None
-        element = cast("T", pulled)
         index = self.pulled
         self.pulled += 1
-        who = cast("Who", self.name_of(element))
+        who = self.name_of(element)
         if self.why_not is not None:
             return NotAttempted(who, index, reason=self.why_not)
         try:

@@ -39,7 +39,7 @@ class Job(Protocol[V_co]):
 
     @property
     def tenant_key(self) -> Hashable:
-        """Whom it is for: jobs of one tenant start in input order."""
+        """Whom it is for, among those of its quota key: jobs of one tenant start in input order."""
         ...
 
     @property

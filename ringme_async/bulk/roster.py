@@ -39,9 +39,8 @@ class Roster(Generic[V]):
     line: Hosts[V] = field(factory=Hosts[V], init=False)
     _hosts: dict[Hashable, HostShare[V]] = field(factory=dict[Hashable, HostShare[V]], init=False)
     _keys: dict[Hashable, KeyShare[V]] = field(factory=dict[Hashable, KeyShare[V]], init=False)
-    _tenants: dict[Hashable, TenantShare[V]] = field(
-        factory=dict[Hashable, TenantShare[V]], init=False
-    )
+    # Looked at first: in most runs it is always the same.
+    _latest: KeyShare[V] | None = field(default=None, init=False)
     # Not forgotten yet: a run of one credential needs it again at once, with all that it has earned.
     _last_idle: KeyShare[V] | None = field(default=None, init=False)
 
@@ -55,18 +54,18 @@ class Roster(Generic[V]):
 
     def tenants(self) -> list[TenantShare[V]]:
         """Give all tenants; they may leave meanwhile."""
-        return list(self._tenants.values())
+        return [tenant for key in self._keys.values() for tenant in key.tenants.values()]
 
     def enter(self, ticket: Ticket[V]) -> TenantShare[V]:
         """Count a job in, and give the share of its tenant."""
-        tenant_key = ticket.job.tenant_key
-        tenant = self._tenants.get(tenant_key)
+        job = ticket.job
+        key = self._key(job.quota_key)
+        tenant_key = job.tenant_key
+        tenant = key.tenants.get(tenant_key)
         if tenant is None:
             most = self.per_tenant or max(1, self.limit.value // 8)
-            key = self._key(ticket.job.quota_key)
-            tenant = self._tenants[tenant_key] = TenantShare(tenant_key, key, most)
+            tenant = key.tenants[tenant_key] = TenantShare(tenant_key, key, most)
         ticket.tenant = tenant
-        key = tenant.owner
         host = key.host
         if not key.in_hand:
             host.members += 1
@@ -86,7 +85,7 @@ class Roster(Generic[V]):
         host.in_hand -= 1
         if tenant.in_hand:
             return
-        del self._tenants[tenant.key]
+        del key.tenants[tenant.key]
         if key.in_hand:
             return
         host.members -= 1
@@ -95,6 +94,9 @@ class Roster(Generic[V]):
         self._let_idle(key)
 
     def _key(self, name: Hashable) -> KeyShare[V]:
+        key = self._latest
+        if key is not None and key.key is name:
+            return key
         key = self._keys.get(name)
         if key is None:
             host_name = self.host_of(name)
@@ -102,6 +104,7 @@ class Roster(Generic[V]):
             if host is None:
                 host = self._hosts[host_name] = HostShare(host_name, self.limit, self.line)
             key = self._keys[name] = KeyShare(name, self.limit, host)
+        self._latest = key
         return key
 
     def _let_idle(self, key: KeyShare[V]) -> None:
@@ -110,5 +113,7 @@ class Roster(Generic[V]):
         if last is None or last is key or last.in_hand:
             return
         del self._keys[last.key]
+        if last is self._latest:
+            self._latest = None
         if last.host is not key.host and not last.host.in_hand:
             del self._hosts[last.host.key]

@@ -15,7 +15,7 @@ from collections.abc import (
     Mapping,
 )
 from types import TracebackType
-from typing import Any, Final, Generic, Literal, Self, TypeVar
+from typing import Any, Final, Generic, Literal, Self, TypeVar, cast
 
 from ringme_async.arguments import is_number, one_of, whole_number
 from ringme_async.bulk.engine import Accompany, Engine
@@ -31,6 +31,7 @@ from ringme_async.bulk.report import BulkReport, BulkSummary
 from ringme_async.bulk.schedule import Schedule
 from ringme_async.bulk.stock import Stock
 from ringme_async.errors import InvalidRequest
+from ringme_async.tenant import Who
 from ringme_async.wording import shown
 
 __all__ = ["BulkRun", "Concurrency"]
@@ -126,7 +127,8 @@ class BulkRun(Generic[V]):
         one_of("on_quota", on_quota, _ON_QUOTA)
         one_of("on_outage", on_outage, _ON_OUTAGE)
         self._stock = Stock(
-            Intake(items, make_job, name_of),
+            # What is malformed is its own name, be it of whatever type.
+            Intake(items, make_job, cast("Callable[[T], Who]", name_of)),
             Schedule(
                 limit,
                 None if per_tenant is None else whole_number("per_tenant", per_tenant, least=1),

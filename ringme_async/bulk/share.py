@@ -151,11 +151,15 @@ class KeyShare(_SharedOut[TenantShare[V]]):
     """The share of one credential, and whether its quota lets it run.
 
     Attributes:
+        tenants: Those of its tenants that have jobs in hand.
         waiting: How many of its jobs are parked or waiting.
         parked_until: The moment before which none of them can run, if there is one.
     """
 
     host: HostShare[V]
+    tenants: dict[Hashable, TenantShare[V]] = field(
+        factory=dict[Hashable, TenantShare[V]], init=False, repr=False
+    )
     waiting: int = field(default=0, init=False)
     parked_until: float | None = field(default=None, init=False)
 

@@ -30,6 +30,7 @@ V = TypeVar("V")
 
 # Whoever pulls on and on must let others have their turn.
 PULLS_IN_A_ROW: Final = 256
+_FIRST_REACH: Final = 256
 _INPUT_BROKE: Final = "the input of the run raised an error"
 
 
@@ -49,6 +50,9 @@ class Stock(Generic[V]):
         tally: The counts.
         pace: How fast it goes.
         needs_reader: Whether something could go on if an outcome were read.
+        reach: How many jobs may be in hand that wait, and are not parked. Most of them wait for
+            a moment only, as nobody is let all the slots at once, and need nobody to be looked
+            for beyond them.
     """
 
     intake: Intake[Any, V]
@@ -62,6 +66,7 @@ class Stock(Generic[V]):
     tally: Tally = field(factory=Tally, init=False)
     pace: Pace = field(factory=Pace, init=False)
     needs_reader: bool = field(default=False, init=False)
+    reach: int = field(default=_FIRST_REACH, init=False)
     # Outcomes of what is malformed or will not be started any more, until there is room for them.
     _foregone: deque[Failed | NotAttempted] = field(
         factory=deque[Failed | NotAttempted], init=False
@@ -130,15 +135,24 @@ class Stock(Generic[V]):
 
     def wants_more(self) -> bool:
         """Whether there is a free slot, and a place for one more element."""
-        intake = self.intake
-        if intake.ended or len(self.running) >= self.schedule.limit.value:
+        intake, slots = self.intake, self.schedule.limit.value
+        if intake.ended or len(self.running) >= slots or self.held >= self.max_waiting:
             return False
-        if self.held >= self.max_waiting:
+        if self.is_at_its_reach:
             return False
         if self._has_room_for(intake.pulled):
             return True
         self.needs_reader = True
         return False
+
+    @property
+    def is_at_its_reach(self) -> bool:
+        """Whether nothing more is pulled because as many as are looked at wait."""
+        return self.schedule.held - self.schedule.parked >= self.reach
+
+    def reach_further(self) -> None:
+        """Look at twice as many, as none of these has been able to go on."""
+        self.reach *= 2
 
     # What comes in.
 
@@ -231,7 +245,7 @@ class Stock(Generic[V]):
         pulse.suspects.append((ticket, outcome))
         self._suspected += 1
         if started >= host.answered_at:
-            pulse.miss(ticket.tenant.key)
+            pulse.miss((ticket.tenant.owner.key, ticket.tenant.key))
         if pulse.is_given_up(now):
             self._release(pulse, now)
             if pulse.fail_for_good():

@@ -30,10 +30,8 @@ class Verdict(Enum):
     ILL = "no answer came: half as many may go"
 
 
-def verdict_on(error: RingMeError | None) -> Verdict:
-    """Judge by how a job ended; None: it was done."""
-    if error is None:
-        return Verdict.SOUND
+def verdict_on(error: RingMeError) -> Verdict:
+    """Judge by the error that a job ended in."""
     if isinstance(error, TransportError | DeadlineExceeded):
         return Verdict.ILL
     if isinstance(error, ServerError | Busy | InvalidRequest):

@@ -18,15 +18,6 @@ _NO_HOST = "no base_url: give one to RingMe, or to the tenant"
 
 
 @frozen
-class Address:
-    """Where a call for a client goes."""
-
-    key: TokenKey
-    client_id: str
-    path: str
-
-
-@frozen
 class Addressing:
     """Resolves whom calls are for against the defaults of one ``RingMe``."""
 
@@ -48,17 +39,24 @@ class Addressing:
         own = None if origin is None or auth is None else TokenKey(origin, auth)
         return cls(origin, own, url_form)
 
-    def of(self, who: Who) -> Address:
+    def of(self, who: Who) -> tuple[TokenKey, str, str]:
         """Find out where a call for ``who`` goes.
+
+        Returns:
+            Its credentials and host, the id as it stands in a path, and the path.
 
         Raises:
             InvalidRequest: The id is malformed, or no credentials or no host are known for it.
         """
-        client_id = client_id_in_path(who.client_id if isinstance(who, Tenant) else who)
-        key = self.key_of(who if isinstance(who, Tenant) else None)
+        if isinstance(who, Tenant):
+            client_id = client_id_in_path(who.client_id)
+            key = self.key_of(who)
+        else:
+            client_id = client_id_in_path(who)
+            key = self.own or self._own_key()
         if self.url_form == "client":
-            return Address(key, client_id, f"/client/{client_id}/client/")
-        return Address(key, client_id, f"/client/client_info/{client_id}/")
+            return key, client_id, f"/client/{client_id}/client/"
+        return key, client_id, f"/client/client_info/{client_id}/"
 
     def origin_for(self, who: Who) -> str | None:
         """Tell which host a call for ``who`` goes to; None if no host is known for it."""

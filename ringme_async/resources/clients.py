@@ -8,10 +8,8 @@ from typing import Literal, TypeGuard, TypeVar, cast
 
 from attrs import evolve
 
-from ringme_async.arguments import one_of, seconds_above_zero
 from ringme_async.auth import TokenKey
 from ringme_async.bulk import BulkRun, Concurrency, Done, Failed, NotAttempted, Outcome
-from ringme_async.codec import decode_client, encode_update
 from ringme_async.dispatch import Call, Dispatcher, OnQuota
 from ringme_async.errors import InvalidRequest
 from ringme_async.lifetime import WHEN_CLOSED
@@ -19,9 +17,9 @@ from ringme_async.models import Client, ClientUpdate
 from ringme_async.plan import Applied, Plan, PlannedChange, resolved
 from ringme_async.plan_file import load_changes
 from ringme_async.resources.addressing import Addressing
+from ringme_async.resources.calls import ClientCalls, checked_update
 from ringme_async.resources.jobs import ApplyJob, CallJob
 from ringme_async.tenant import Tenant, Who
-from ringme_async.transports import Response
 from ringme_async.wording import shown
 
 # A mapping's type is invariant in its keys: without this, a dict[int, ...] would be refused.
@@ -29,11 +27,6 @@ W = TypeVar("W", bound=Who)
 
 OnQuotaInBulk = Literal["park", "fail"]
 OnOutage = Literal["wait", "fail"]
-_ON_QUOTA: tuple[OnQuota, ...] = ("raise", "wait")
-
-
-def _decode(response: Response) -> Client:
-    return decode_client(response.body)
 
 
 class Clients:
@@ -49,8 +42,7 @@ class Clients:
     ) -> None:
         self._dispatcher = dispatcher
         self._addressing = addressing
-        self._timeout = timeout
-        self._on_quota: OnQuota = on_quota
+        self._calls = ClientCalls(addressing, timeout, on_quota)
 
     def __repr__(self) -> str:
         return f"<Clients of {self._addressing.origin or 'many hosts'}>"
@@ -75,7 +67,9 @@ class Clients:
             DecodeError: The answer is not what the API promises.
             DeadlineExceeded: The call took longer than its timeout.
         """
-        return await self._dispatcher.run(self._read(who, timeout, self._quota_rule(on_quota)))
+        calls = self._calls
+        call = calls.read(who, calls.seconds(timeout), calls.rule(on_quota))
+        return await self._dispatcher.run(call)
 
     async def update(
         self,
@@ -104,7 +98,8 @@ class Clients:
             InvalidRequest: The id is malformed, or the update names nothing.
             RingMeError: As ``get``; ``maybe_applied`` says whether the change may have been made.
         """
-        call = self._write(who, update, timeout, self._quota_rule(on_quota))
+        calls = self._calls
+        call = calls.write(who, update, calls.seconds(timeout), calls.rule(on_quota))
         return await self._dispatcher.run(call)
 
     def get_many(
@@ -145,9 +140,14 @@ class Clients:
         Raises:
             InvalidRequest: An argument is out of bounds.
         """
+        seconds = self._calls.seconds(timeout)
+
+        def make_job(who: Who) -> CallJob:
+            return self._job(self._calls.read(who, seconds), on_quota)
+
         return BulkRun(
             whos,
-            lambda who: self._job(self._read(who, timeout, "raise"), on_quota),
+            make_job,
             name_of=_itself,
             concurrency=concurrency,
             max_concurrency=max_concurrency,
@@ -201,10 +201,11 @@ class Clients:
         Raises:
             InvalidRequest: An argument is out of bounds.
         """
+        seconds = self._calls.seconds(timeout)
 
         def make_job(change: tuple[Who, ClientUpdate]) -> CallJob:
             who, update = _pair(change)
-            return self._job(self._write(who, update, timeout, "raise"), on_quota)
+            return self._job(self._calls.write(who, update, seconds), on_quota)
 
         return BulkRun(
             cast("Iterable[tuple[Who, ClientUpdate]]", changes),
@@ -255,11 +256,12 @@ class Clients:
             InvalidRequest: An argument is out of bounds.
         """
         pairs = _pairs(changes)
+        seconds = self._calls.seconds(timeout)
 
         def make_job(change: tuple[Who, ClientUpdate]) -> CallJob:
             who, update = _pair(change)
             checked_update(update)
-            return self._job(self._read(who, timeout, "raise"), on_quota)
+            return self._job(self._calls.read(who, seconds), on_quota)
 
         report = await BulkRun(
             pairs,
@@ -320,7 +322,7 @@ class Clients:
                 failures.append(outcome)
                 continue
             who, update = pair
-            same = (self._addressing.of(who).key, outcome.value.id)
+            same = (self._addressing.of(who)[0], outcome.value.id)
             if same in seen:
                 failures.append(_named_twice(outcome))
                 continue
@@ -351,14 +353,16 @@ class Clients:
         on_quota: OnQuotaInBulk,
         on_outage: OnOutage,
     ) -> BulkRun[Applied]:
+        seconds = self._calls.seconds(timeout)
+
         def make_job(change: PlannedChange) -> ApplyJob:
             who = resolved(change.who, change.client_id)
             return ApplyJob(
                 self._dispatcher,
-                self._read(who, timeout, "raise"),
+                self._calls.read(who, seconds),
                 on_quota == "park",
                 change,
-                lambda update: self._write(who, update, timeout, "raise"),
+                lambda update: self._calls.write(who, update, seconds),
             )
 
         return BulkRun(
@@ -377,60 +381,8 @@ class Clients:
             accompany=self._dispatcher.lifetime.accompany,
         )
 
-    def _quota_rule(self, on_quota: OnQuota | None) -> OnQuota:
-        return self._on_quota if on_quota is None else on_quota
-
-    def _read(self, who: Who, timeout: float | None, on_quota: OnQuota) -> Call[Client]:
-        address = self._addressing.of(who)
-        return Call(
-            "GET",
-            address.path,
-            address.key,
-            _decode,
-            client_id=address.client_id,
-            idempotent=True,
-            timeout=self._timeout if timeout is None else checked_timeout(timeout),
-            on_quota=checked_on_quota(on_quota),
-        )
-
-    def _write(
-        self, who: Who, update: ClientUpdate, timeout: float | None, on_quota: OnQuota
-    ) -> Call[Client]:
-        checked_update(update)
-        address = self._addressing.of(who)
-        return Call(
-            "PUT",
-            address.path,
-            address.key,
-            _decode,
-            client_id=address.client_id,
-            idempotent=True,
-            timeout=self._timeout if timeout is None else checked_timeout(timeout),
-            body=encode_update(update),
-            on_quota=checked_on_quota(on_quota),
-        )
-
     def _job(self, call: Call[Client], on_quota: OnQuotaInBulk) -> CallJob:
         return CallJob(self._dispatcher, call, parks=on_quota == "park")
-
-
-def checked_update(update: ClientUpdate) -> ClientUpdate:
-    """Check that an update is one, and names something."""
-    if not isinstance(update, ClientUpdate):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidRequest(f"an update is a ClientUpdate, not a {type(update).__name__}")
-    if not update:
-        raise InvalidRequest("the update names nothing to change")
-    return update
-
-
-def checked_timeout(timeout: float) -> float:
-    """Check a call's timeout: a number of seconds above 0."""
-    return seconds_above_zero("timeout", timeout)
-
-
-def checked_on_quota(on_quota: OnQuota) -> OnQuota:
-    """Check what to do when the quota is used up."""
-    return one_of("on_quota", on_quota, _ON_QUOTA)
 
 
 def _host_of(key: TokenKey) -> str:

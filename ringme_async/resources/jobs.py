@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from attrs import define, field
@@ -36,8 +36,8 @@ class _Job(ABC, Generic[T]):
         return self.call.key
 
     @property
-    def tenant_key(self) -> tuple[TokenKey, str | None]:
-        return (self.call.key, self.call.client_id)
+    def tenant_key(self) -> str | None:
+        return self.call.client_id
 
     @property
     def attempts(self) -> int:
@@ -88,7 +88,7 @@ class _Job(ABC, Generic[T]):
         return error
 
     @abstractmethod
-    async def work(self) -> T:
+    def work(self) -> Awaitable[T]:
         """Do it once; a ``RateLimited`` is dealt with by ``run``."""
 
 
@@ -96,9 +96,9 @@ class _Job(ABC, Generic[T]):
 class CallJob(_Job[Client]):
     """One call for one client."""
 
-    async def work(self) -> Client:
+    def work(self) -> Awaitable[Client]:
         """Make the call."""
-        return await self.dispatcher.run(self.call, self.account)
+        return self.dispatcher.run(self.call, self.account)
 
 
 @define(eq=False)

@@ -116,7 +116,7 @@ class TestTheInput:
             raise LookupError("the file broke off")
 
         seen: list[Any] = []
-        make = scripted(world, lambda _: [1.0], tenant_key="one")
+        make = scripted(world, lambda _: [1.0], quota_key="one", tenant_key="one")
         with pytest.raises(LookupError):
             async with BulkRun(elements(), make) as run:
                 async for outcome in run:

@@ -1,0 +1,98 @@
+"""The calls of the resource "Client", as data: reading one, changing one (API page, section 1)."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from ringme_async.arguments import one_of, seconds_above_zero
+from ringme_async.codec import decode_client, encode_update
+from ringme_async.dispatch import Call, OnQuota
+from ringme_async.errors import InvalidRequest
+from ringme_async.models import Client, ClientUpdate
+from ringme_async.resources.addressing import Addressing
+from ringme_async.tenant import Who
+from ringme_async.transports import Response
+
+__all__ = ["ClientCalls", "checked_on_quota", "checked_timeout", "checked_update"]
+
+_ON_QUOTA: tuple[OnQuota, ...] = ("raise", "wait")
+
+
+@frozen
+class ClientCalls:
+    """Makes the calls for clients of one ``RingMe``.
+
+    Args:
+        addressing: Finds out where they go.
+        timeout: Seconds for a call that is given none.
+        on_quota: What a call does that is not told.
+    """
+
+    addressing: Addressing
+    timeout: float
+    on_quota: OnQuota
+
+    def read(self, who: Who, timeout: float, on_quota: OnQuota = "raise") -> Call[Client]:
+        """Make the call that reads a client.
+
+        Raises:
+            InvalidRequest: The id is malformed, or the credentials or the host are missing.
+        """
+        return self._call("GET", who, timeout, on_quota, b"")
+
+    def write(
+        self, who: Who, update: ClientUpdate, timeout: float, on_quota: OnQuota = "raise"
+    ) -> Call[Client]:
+        """Make the call that changes a client; setting absolute values, it may be repeated.
+
+        Raises:
+            InvalidRequest: As ``read``; or the update is none, or names nothing.
+        """
+        return self._call("PUT", who, timeout, on_quota, encode_update(checked_update(update)))
+
+    def seconds(self, timeout: float | None) -> float:
+        """Give a call's timeout, checked; None: the default."""
+        return self.timeout if timeout is None else checked_timeout(timeout)
+
+    def rule(self, on_quota: OnQuota | None) -> OnQuota:
+        """Give what a call does when the quota is used up, checked; None: the default."""
+        return self.on_quota if on_quota is None else checked_on_quota(on_quota)
+
+    def _call(
+        self, method: str, who: Who, timeout: float, on_quota: OnQuota, body: bytes
+    ) -> Call[Client]:
+        key, client_id, path = self.addressing.of(who)
+        return Call(
+            method,
+            path,
+            key,
+            _decode,
+            client_id,
+            idempotent=True,
+            timeout=timeout,
+            body=body,
+            on_quota=on_quota,
+        )
+
+
+def _decode(response: Response) -> Client:
+    return decode_client(response.body)
+
+
+def checked_update(update: ClientUpdate) -> ClientUpdate:
+    """Check that an update is one, and names something."""
+    if not isinstance(update, ClientUpdate):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidRequest(f"an update is a ClientUpdate, not a {type(update).__name__}")
+    if not update:
+        raise InvalidRequest("the update names nothing to change")
+    return update
+
+
+def checked_timeout(timeout: float) -> float:
+    """Check a call's timeout: a number of seconds above 0."""
+    return seconds_above_zero("timeout", timeout)
+
+
+def checked_on_quota(on_quota: OnQuota) -> OnQuota:
+    """Check what to do when the quota is used up."""
+    return one_of("on_quota", on_quota, _ON_QUOTA)
