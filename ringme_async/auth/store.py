@@ -30,7 +30,7 @@ __all__ = ["TokenStore"]
 REFUSAL_REMEMBERED = 60.0
 """Seconds for which refused credentials are not tried again."""
 
-CREDIT = 10
+CREDIT = 20
 """New tokens in a row that have to be refused for credentials that were good to count as bad."""
 
 LARGEST_MARGIN = 0.1

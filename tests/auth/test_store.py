@@ -326,9 +326,9 @@ async def tokens_of(accepted: list[bool]) -> list[Token]:
     ("accepted", "left"),
     [
         ([False, False, False], [1, 1, 1]),
-        ([True, False, False], [1, 10, 9]),
-        ([False, True, False], [1, 1, 10]),
-        ([True, False, True, False], [1, 10, 9, 10]),
+        ([True, False, False], [1, 20, 19]),
+        ([False, True, False], [1, 1, 20]),
+        ([True, False, True, False], [1, 20, 19, 20]),
     ],
     ids=["of none", "of the first", "of the second", "of two"],
 )
@@ -339,9 +339,9 @@ async def test_new_tokens_have_credit_after_one_that_was_good(
     assert [token.credit for token in tokens] == left
 
 
-async def test_the_tenth_new_token_in_a_row_that_is_not_good_is_not_trusted() -> None:
-    _, *new = await tokens_of([True] + [False] * 12)
-    assert [token.trusted for token in new] == [True] * 9 + [False] * 3
+async def test_the_twentieth_new_token_in_a_row_that_is_not_good_is_not_trusted() -> None:
+    _, *new = await tokens_of([True] + [False] * 22)
+    assert [token.trusted for token in new] == [True] * 19 + [False] * 3
 
 
 async def test_to_drop_the_token_of_an_unknown_key_is_nothing() -> None:

@@ -378,7 +378,7 @@ class TestCredentials:
 
         assert report.counts["done"] + report.counts["Unauthorized"] == 150
         assert report.counts["done"] > 0
-        assert fake.logins < 60
+        assert fake.logins < 75
 
 
 async def test_a_run_under_random_faults_accounts_for_every_tenant() -> None:
