@@ -1,0 +1,137 @@
+"""Whose jobs are in hand, and who is forgotten."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ringme_async.bulk.limit import Limit
+from ringme_async.bulk.roster import Roster
+from ringme_async.bulk.ticket import Ticket
+from tests.bulk.scripted_job import ScriptedJob, World
+
+
+def roster_of(slots: int = 64, per_tenant: int | None = None) -> Roster[Any]:
+    """Make a roster where the first letter of a credential is its host."""
+    return Roster(Limit(slots), per_tenant, lambda name: str(name)[0])
+
+
+def ticket(key: str, tenant: str = "one") -> Ticket[Any]:
+    return Ticket(0, 12, ScriptedJob(World(), 12, [1.0], quota_key=key, tenant_key=tenant))
+
+
+def names(roster: Roster[Any]) -> tuple[list[Any], list[Any]]:
+    """Give the hosts and the credentials that are known."""
+    return [host.key for host in roster.hosts()], [key.key for key in roster.credentials()]
+
+
+def members(roster: Roster[Any]) -> tuple[int, list[int]]:
+    return roster.line.members, [host.members for host in roster.hosts()]
+
+
+@pytest.mark.parametrize(
+    ("slots", "per_tenant", "most"),
+    [(64, None, 8), (15, None, 1), (16, None, 2), (3, None, 1), (64, 3, 3), (1, 1, 1)],
+)
+def test_a_tenant_may_have_an_eighth_of_the_slots_unless_it_is_told(
+    slots: int, per_tenant: int | None, most: int
+) -> None:
+    assert roster_of(slots, per_tenant).enter(ticket("a1")).most == most
+
+
+def test_jobs_are_counted_with_their_tenant_its_credential_and_its_host() -> None:
+    roster = roster_of()
+    first, second = ticket("a1"), ticket("a1")
+    tenant = roster.enter(first)
+    assert roster.enter(second) is tenant
+    other = roster.enter(ticket("a1", "two"))
+    neighbour = roster.enter(ticket("a2"))
+
+    assert first.tenant is second.tenant is tenant
+    assert roster.tenants() == [tenant, other, neighbour]
+    assert (tenant.key, tenant.owner.key, tenant.owner.host.key) == ("one", "a1", "a")
+    assert neighbour.owner.host is tenant.owner.host
+    counts = [share.in_hand for share in (tenant, other, tenant.owner, tenant.owner.host)]
+    assert counts == [2, 1, 3, 4]
+
+    for leaver in (tenant, tenant, other):
+        roster.leave(leaver)
+
+    assert roster.tenants() == [neighbour]
+    assert [share.in_hand for share in (tenant, other, tenant.owner)] == [0, 0, 0]
+    assert neighbour.owner.host.in_hand == 1
+
+
+def test_neighbours_are_those_that_have_jobs_in_hand() -> None:
+    roster = roster_of()
+    one = roster.enter(ticket("a1"))
+    roster.enter(ticket("a1"))
+    assert members(roster) == (1, [1])
+
+    two, three = roster.enter(ticket("a2")), roster.enter(ticket("b1"))
+    assert members(roster) == (2, [2, 1])
+
+    roster.leave(one)
+    assert members(roster) == (2, [2, 1])
+    roster.leave(one)
+    assert members(roster) == (2, [1, 1])
+    roster.leave(three)
+    assert members(roster)[0] == 1
+    roster.leave(two)
+    assert roster.line.members == 0
+
+
+def test_the_last_credential_is_kept_with_what_it_has_earned_until_another_is_idle() -> None:
+    roster = roster_of()
+    tenant = roster.enter(ticket("a1"))
+    roster.leave(tenant)
+    assert names(roster) == (["a"], ["a1"])
+
+    again = roster.enter(ticket("a1"))
+    assert again is not tenant
+    assert again.owner is tenant.owner
+    roster.leave(again)
+    assert names(roster) == (["a"], ["a1"])
+
+    roster.leave(roster.enter(ticket("a2")))
+    assert names(roster) == (["a"], ["a2"])
+    roster.leave(roster.enter(ticket("b1")))
+    assert names(roster) == (["b"], ["b1"])
+
+
+def test_a_credential_that_has_jobs_again_is_not_forgotten() -> None:
+    roster = roster_of()
+    busy = roster.enter(ticket("a1"))
+    roster.leave(busy)
+    busy = roster.enter(ticket("a1"))
+
+    roster.leave(roster.enter(ticket("b1")))
+
+    assert names(roster) == (["a", "b"], ["a1", "b1"])
+    roster.leave(busy)
+    assert names(roster) == (["a"], ["a1"])
+
+
+def test_a_host_stays_as_long_as_one_of_its_credentials_has_jobs() -> None:
+    roster = roster_of()
+    roster.leave(roster.enter(ticket("a1")))
+    busy = roster.enter(ticket("a2"))
+
+    roster.leave(roster.enter(ticket("b1")))
+
+    assert names(roster) == (["a", "b"], ["a2", "b1"])
+    assert busy.owner.host is next(iter(roster.hosts()))
+
+
+def test_one_that_was_forgotten_starts_anew() -> None:
+    roster = roster_of()
+    tenant = roster.enter(ticket("a1"))
+    roster.leave(tenant)
+    roster.leave(roster.enter(ticket("b1")))
+
+    again = roster.enter(ticket("a1"))
+
+    assert again.owner is not tenant.owner
+    assert again.owner in roster.credentials()
+    assert members(roster) == (1, [0, 1])
