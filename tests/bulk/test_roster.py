@@ -135,3 +135,25 @@ def test_one_that_was_forgotten_starts_anew() -> None:
     assert again.owner is not tenant.owner
     assert again.owner in roster.credentials()
     assert members(roster) == (1, [0, 1])
+
+
+def test_one_that_was_forgotten_although_it_came_last_starts_anew_too() -> None:
+    roster = roster_of()
+    first, last = roster.enter(ticket("b1")), roster.enter(ticket("a1"))
+    roster.leave(last)
+    roster.leave(first)
+
+    again = roster.enter(ticket("a1"))
+
+    assert again.owner is not last.owner
+    assert again.owner in roster.credentials()
+
+
+def test_one_that_is_known_is_found_again_after_others_and_shares_the_slots() -> None:
+    roster = roster_of()
+    tenant = roster.enter(ticket("a1"))
+    roster.enter(ticket("b1"))
+
+    assert roster.enter(ticket("a1")) is tenant
+    assert tenant.owner.limit is tenant.owner.host.limit is roster.limit
+    assert tenant.owner.host.hosts is roster.line
