@@ -143,7 +143,7 @@ class _Run(Generic[T]):
         quota = rooms.quotas.of(call.key)
         budget = rooms.budgets.of(call.key.origin)
         tries = 0
-        renewals = 0
+        renewals = found_dead = 0
         spent: int | None = None
         while True:
             token = rooms.tokens.ready(call.key)
@@ -168,10 +168,9 @@ class _Run(Generic[T]):
                 continue
             if isinstance(error, Unauthorized) and call.key.auth.renewable:
                 renewals += 1
-                rooms.tokens.drop(call.key, token)
-                if renewals > 1 and not token.trusted:
+                found_dead += rooms.tokens.drop(call.key, token)
+                if renewals > 1 and not self.died_with_others(token, found_dead):
                     raise error
-                # Many calls die with a token, and the next may be dead before all have come up.
                 if renewals <= _MOST_RENEWALS:
                     continue
             elif not rooms.retry.retryable(error, idempotent=call.idempotent):
@@ -179,6 +178,15 @@ class _Run(Generic[T]):
             tries += 1
             spent = self.withdraw(budget, error, tries)
             await self.back_off(error, tries)
+
+    @staticmethod
+    def died_with_others(token: Token, found_dead: int) -> bool:
+        """Tell whether the refusal of a second token says nothing about this call.
+
+        When a token dies, many calls die with it, and the next one may be dead before all of them
+        have come up. It is this call's own if it was the first to find out, both times.
+        """
+        return token.accepted or (token.trusted and found_dead <= 1)
 
     async def pass_quota(self, quota: Quota) -> None:
         while (wait := quota.exhausted_for()) is not None:

@@ -153,13 +153,18 @@ class HeaderObserver(Observer, Protocol):
 
 
 class Observers:
-    """The installed observers as one; an observer that raises is logged and breaks nothing."""
+    """The installed observers as one; an observer that raises is logged and breaks nothing.
 
-    __slots__ = ("_givers", "_observers")
+    What goes wrong is mostly wrong at every event: it is told with its traceback once, and at DEBUG
+    from then on.
+    """
+
+    __slots__ = ("_givers", "_observers", "_told")
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = tuple(observers)
         self._givers = tuple(one for one in self._observers if isinstance(one, HeaderObserver))
+        self._told: set[tuple[int, str]] = set()
 
     def __call__(self, event: Event) -> None:
         """Hand one event to each observer."""
@@ -167,7 +172,7 @@ class Observers:
             try:
                 observer(event)
             except Exception:  # noqa: BLE001 - an observer must break nothing, whatever it raises
-                _log.exception("An observer failed on %s", type(event).__name__)
+                self._complain(logging.ERROR, observer, f"failed on {type(event).__name__}")
 
     def headers_for(self, event: AttemptSent) -> Mapping[str, str]:
         """Collect what observers want to be sent along with an attempt."""
@@ -176,9 +181,14 @@ class Observers:
         given: dict[str, str] = {}
         for observer in self._givers:
             try:
-                given |= _sendable(observer.headers_for(event))
+                found = observer.headers_for(event)
+                given |= {
+                    name.lower(): value
+                    for name, value in found.items()
+                    if self._may_send(observer, name.lower(), value)
+                }
             except Exception:  # noqa: BLE001 - as above
-                _log.exception("An observer failed to give headers")
+                self._complain(logging.ERROR, observer, "failed on headers")
         return given
 
     def trace(self, method: str, path: str, url: str, client_id: str | None) -> Trace:
@@ -193,6 +203,26 @@ class Observers:
         if not self._observers:
             return _SILENT
         return _TellingTrace(self, method, path, url, client_id)
+
+    def _may_send(self, observer: Observer, name: str, value: str) -> bool:
+        """Whether a header is one that an observer may give, and that does not break the message."""
+        if name in _NOT_FOR_OBSERVERS:
+            self._complain(logging.WARNING, observer, f"may not set the header {name}")
+            return False
+        if _TOKEN.fullmatch(name) is None or not (value.isascii() and value.isprintable()):
+            self._complain(logging.WARNING, observer, "gave a header that cannot be sent")
+            return False
+        return True
+
+    def _complain(self, level: int, observer: Observer, what: str) -> None:
+        """Log what an observer did: an error with the exception that is being handled."""
+        # Not its repr, which may hold what is nobody's business.
+        name = getattr(observer, "__qualname__", type(observer).__qualname__)
+        exc_info = level == logging.ERROR
+        if (id(observer), what) in self._told:
+            level = logging.DEBUG
+        self._told.add((id(observer), what))
+        _log.log(level, "The observer %s %s", name, what, exc_info=exc_info)
 
 
 class Trace:
@@ -310,20 +340,6 @@ class _TellingTrace(Trace):
                 _type_name(error),
             )
         )
-
-
-def _sendable(given: Mapping[str, str]) -> dict[str, str]:
-    """Leave out what no observer may say, and what would break the message."""
-    sendable: dict[str, str] = {}
-    for name, value in given.items():
-        low = name.lower()
-        if low in _NOT_FOR_OBSERVERS:
-            _log.warning("An observer may not set the header %s", low)
-        elif _TOKEN.fullmatch(low) is None or not (value.isascii() and value.isprintable()):
-            _log.warning("An observer gave a header that cannot be sent")
-        else:
-            sendable[low] = value
-    return sendable
 
 
 def _type_name(error: BaseException | None) -> str | None:

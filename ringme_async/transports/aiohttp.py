@@ -21,7 +21,6 @@ from ringme_async.errors import (
     ResponseLost,
     RingMeError,
     TransportTimeout,
-    one_line,
 )
 from ringme_async.transports import Headers, Request, Response
 from ringme_async.transports.body import (
@@ -33,6 +32,7 @@ from ringme_async.transports.body import (
     refusal_of_closed,
     refusal_on_other_loop,
     whole_number,
+    words_of_system,
 )
 
 __all__ = ["AiohttpTransport"]
@@ -395,7 +395,7 @@ def _words(error: Exception) -> str:
     said = error.strerror or str(error)
     if said.startswith(_NOT_THE_SYSTEM):
         said = os.strerror(error.errno) if error.errno else "it was closed"
-    return one_line(said)
+    return words_of_system(said)
 
 
 def _checked_context(context: object) -> tls.SSLContext | Literal[True]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import attrs
 
-from ringme_async.errors import InvalidRequest, ResponseLost, ResponseTooLarge
+from ringme_async.errors import InvalidRequest, ResponseLost, ResponseTooLarge, one_line
 from ringme_async.transports import Headers, Request, Response
 
 DEFAULT_MAX_BODY: Final = 8 * 2**20
@@ -18,6 +19,8 @@ _GZIP_WBITS: Final = 16 + zlib.MAX_WBITS
 _FRAMING: Final = 2**16
 # A stream of empty members never reaches the cap, and each of them costs a copy of the rest.
 _MOST_MEMBERS: Final = 1_000
+# Where in Python's own source an error of TLS was noticed.
+_PLACE: Final = re.compile(r" \(_ssl\.c:\d+\)")
 
 
 class _Inflater(Protocol):
@@ -60,6 +63,11 @@ def peer_of(url: str) -> str:
     except ValueError:
         return "an unreadable address"
     return f"{parts.hostname or 'no host'}:{port}"
+
+
+def words_of_system(said: str) -> str:
+    """Fold what the system says of a connection into one line, of what concerns its user."""
+    return one_line(_PLACE.sub("", said))
 
 
 def not_http(url: str) -> ResponseLost:

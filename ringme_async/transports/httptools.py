@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import field, frozen
 
+from ringme_async.deadlines import Deadlines
 from ringme_async.errors import ConnectError, InvalidRequest, RingMeError, TransportTimeout
 from ringme_async.transports import Request, Response
 from ringme_async.transports.body import (
@@ -95,6 +96,7 @@ class HttptoolsTransport:
     __slots__ = (
         "_closed",
         "_connecting",
+        "_deadlines",
         "_idle",
         "_loop",
         "_max_body",
@@ -116,6 +118,7 @@ class HttptoolsTransport:
         self._idle: dict[_Peer, list[Wire]] = {}
         self._connecting: set[asyncio.Timeout] = set()
         self._wires: set[Wire] = set()
+        self._deadlines = Deadlines()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -151,6 +154,7 @@ class HttptoolsTransport:
         if self._loop is None or self._loop.is_closed():
             return
         self._check_loop(loop)
+        self._deadlines.close()
         wires = list(self._wires)
         for timer in self._connecting:
             timer.reschedule(loop.time())
@@ -187,10 +191,13 @@ class HttptoolsTransport:
         else:
             data = _spelled(request, f"http://{peer.shown}{path}", peer, through.fields)
         attempt = request.timeouts.attempt
-        deadline = loop.time() + attempt
-        wire = self._kept(peer, loop) or await self._connected(peer, request, deadline)
         answer = Answer(request.url, self._max_body, bodiless=request.method == "HEAD")
-        await wire.exchange(data, answer, deadline, attempt)
+        deadline = loop.time() + attempt
+        wire = self._kept(peer, loop) or await self._connected(peer, request)
+        with self._deadlines.until(deadline) as until:
+            await wire.exchange(data, answer)
+        if until.ended_at is not None:
+            answer.give_up(attempt)
         if wire.usable:
             wire.rest(self._idle.setdefault(peer, []))
         return answer.response()
@@ -205,7 +212,7 @@ class HttptoolsTransport:
             wire.abort()
         return None
 
-    async def _connected(self, peer: _Peer, request: Request, deadline: float) -> Wire:
+    async def _connected(self, peer: _Peer, request: Request) -> Wire:
         seconds = min(request.timeouts.connect, request.timeouts.attempt)
         timer = asyncio.timeout(seconds)
         first = peer if self._proxy is None else self._proxy.peer
@@ -214,7 +221,7 @@ class HttptoolsTransport:
             async with timer:
                 wire = await self._connect(first)
                 if first is not peer and peer.secure:
-                    await self._tunnel(wire, peer, deadline)
+                    await self._tunnel(wire, peer)
         except (OSError, UnicodeError) as error:
             where, why = f"{first.host}:{first.port}", _words(error)
         else:
@@ -236,7 +243,7 @@ class HttptoolsTransport:
         )
         return wire
 
-    async def _tunnel(self, wire: Wire, peer: _Peer, deadline: float) -> None:
+    async def _tunnel(self, wire: Wire, peer: _Peer) -> None:
         """Have the proxy open a way to a server, and start TLS with that."""
         proxy, loop = self._proxy, asyncio.get_running_loop()
         target = f"{f'[{peer.host}]' if ':' in peer.host else peer.host}:{peer.port}"
@@ -244,8 +251,7 @@ class HttptoolsTransport:
         answer = Answer(f"https://{target}", self._max_body, bodiless=True)
         refused: RingMeError | None = None
         try:
-            # The time to connect ends first, and is told otherwise.
-            await wire.exchange(_in_bytes(head), answer, deadline + 1.0, 0.0)
+            await wire.exchange(_in_bytes(head), answer)
             status = answer.response().status
             if status != 200:
                 refused = ConnectError(f"the proxy gives no way to {target}: status {status}")

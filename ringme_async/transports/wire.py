@@ -8,9 +8,9 @@ from typing import Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from ringme_async.errors import ResponseLost, RingMeError, TransportTimeout, one_line
+from ringme_async.errors import ResponseLost, RingMeError, TransportTimeout
 from ringme_async.transports import Headers, Response
-from ringme_async.transports.body import Body, not_http, peer_of
+from ringme_async.transports.body import Body, not_http, peer_of, words_of_system
 
 __all__ = ["Answer", "Wire", "words_of"]
 
@@ -28,7 +28,7 @@ def _name(name: bytes) -> str:
 def words_of(error: BaseException) -> str:
     """Give what the system says of a broken connection, in one line."""
     said = error.strerror if isinstance(error, OSError) else None
-    return one_line(said or str(error) or "it was closed")
+    return words_of_system(said or str(error) or "it was closed")
 
 
 class Answer:
@@ -242,23 +242,19 @@ class Wire(asyncio.Protocol):
         self._resting = among
         among.append(self)
 
-    async def exchange(self, data: bytes, answer: Answer, deadline: float, seconds: float) -> None:
+    async def exchange(self, data: bytes, answer: Answer) -> None:
         """Send a request and wait for its answer to end, or to fail.
 
         Args:
             data: The request.
             answer: What takes the answer in.
-            deadline: The moment of the loop's clock by which it must have ended.
-            seconds: How long the attempt had, for the message.
         """
         self._answer = answer
         self._waiter = self._loop.create_future()
-        timer = self._loop.call_at(deadline, self._too_late, answer, seconds)
         try:
             self.transport.write(data)
             await self._waiter
         finally:
-            timer.cancel()
             self._answer = self._waiter = None
             whole = answer.done and answer.failure is None
             if not whole or not answer.reusable or self.transport.get_write_buffer_size():
@@ -294,10 +290,6 @@ class Wire(asyncio.Protocol):
         self._wires.discard(self)
         if self._resting is not None and self in self._resting:
             self._resting.remove(self)
-
-    def _too_late(self, answer: Answer, seconds: float) -> None:
-        answer.give_up(seconds)
-        self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -293,10 +293,10 @@ async def test_a_late_401_drops_the_token_it_was_sent_with_and_no_newer_one() ->
     host = Host()
     endpoint, store = endpoint_over(host), TokenStore()
     old = await store.get(KEY, endpoint)
-    store.drop(KEY, old)
+    assert store.drop(KEY, old)
     new = await store.get(KEY, endpoint)
     for _ in range(49):
-        store.drop(KEY, old)
+        assert not store.drop(KEY, old)
     assert store.ready(KEY) is new
     assert len(host.requests) == 2
 
@@ -346,7 +346,7 @@ async def test_the_twentieth_new_token_in_a_row_that_is_not_good_is_not_trusted(
 
 async def test_to_drop_the_token_of_an_unknown_key_is_nothing() -> None:
     store = TokenStore()
-    store.drop(KEY, Token("t"))
+    assert not store.drop(KEY, Token("t"))
     assert len(store) == 0
 
 

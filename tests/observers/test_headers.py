@@ -120,7 +120,7 @@ async def test_an_observer_that_cannot_give_headers_breaks_no_call(
         sent = await sent_with(broken, Giver({"b3": "1"}))
 
     assert sent["b3"] == "1"
-    assert "failed to give headers" in caplog.text
+    assert f"{type(broken).__name__} failed on headers" in caplog.text
 
 
 async def test_a_function_gives_no_headers() -> None:
@@ -134,3 +134,22 @@ async def test_the_last_of_two_observers_has_its_way() -> None:
     sent = await sent_with(Giver({"b3": "1", "x": "1"}), Giver({"B3": "2"}))
 
     assert (sent["b3"], sent["x"]) == ("2", "1")
+
+
+async def test_a_header_that_may_not_be_set_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    giver = Giver({"Cookie": "a=b", "x": "\r\n"})
+    transport = ScriptedTransport([refusal(503), record()])
+    auth = BearerToken("t0ken")
+    with caplog.at_level(logging.WARNING, "ringme_async.observe"):
+        async with RingMe(
+            "https://pbx.example.com", auth=auth, transport=transport, observers=[giver]
+        ) as ringme:
+            await ringme.clients.get(12)
+
+    assert len(giver.asked) == 2
+    assert caplog.messages == [
+        "The observer Giver may not set the header cookie",
+        "The observer Giver gave a header that cannot be sent",
+    ]

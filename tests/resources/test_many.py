@@ -50,15 +50,9 @@ def with_own_applications(fake: FakeRingMe, number: int, **options: Any) -> list
     ]
 
 
-def dealing(fake: FakeRingMe, *, retry: RetryPolicy | None = None, **options: Any) -> RingMe:
-    auth = credentials(fake.add_dealer(**options))
-    return RingMe(fake.base_url, auth=auth, transport=InMemoryTransport(fake), retry=retry)
-
-
-async def revoked_at_random(fake: FakeRingMe, chance: Random) -> None:
-    while True:
-        await asyncio.sleep(chance.uniform(0.005, 0.05))
-        fake.revoke_tokens()
+def dealing(fake: FakeRingMe, **options: Any) -> RingMe:
+    dealer = fake.add_dealer(**options)
+    return RingMe(fake.base_url, auth=credentials(dealer), transport=InMemoryTransport(fake))
 
 
 class TestReading:
@@ -343,20 +337,6 @@ class TestCredentials:
 
         assert run.report.ok
         assert run.progress.done == 500
-
-    @pytest.mark.parametrize("seed", [0, 3, 4, 5])
-    async def test_whose_tokens_die_at_random_even_unused_cost_no_outcome(self, seed: int) -> None:
-        chance = Random(seed)
-        fake = FakeRingMe(seed=seed, latency=0.006, journal=0)
-        fake.add_tenants(1_000)
-        retry = RetryPolicy(random=chance.random)
-        async with dealing(fake, retry=retry) as ringme:
-            await ringme.clients.get(1)
-            dying = asyncio.ensure_future(revoked_at_random(fake, chance))
-            report = await ringme.clients.get_many(range(1, 1_001))
-            dying.cancel()
-
-        assert report.ok
 
     @pytest.mark.parametrize("concurrency", [8, 64])
     async def test_that_go_bad_in_mid_run_fail_their_items_and_make_few_logins(

@@ -72,6 +72,7 @@ async def test_https_to_a_port_that_speaks_http_says_so() -> None:
 
     assert type(error) is ConnectError
     assert not error.sent
+    assert "_ssl.c" not in str(error)
     assert str(error).endswith("; the port may speak http, not https: check the base URL")
 
 
