@@ -26,7 +26,7 @@ class Deadline:
     __slots__ = ("_among", "_cancelled_before", "_task", "ended_at", "when")
 
     def __init__(self, when: float, among: Deadlines) -> None:
-        self.when = when
+        self.when: float = when
         self.ended_at: float | None = None
         self._among = among
         self._task: asyncio.Task[object] | None = None

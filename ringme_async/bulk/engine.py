@@ -129,7 +129,7 @@ class Engine(Generic[V]):
                 self._is_being_read = False
                 self._waiting_reader = None
         outcome = stock.outbox.take()
-        if stock.needs_reader:
+        if stock.needs_reader or stock.is_in_doubt:
             stock.needs_reader = False
             self._stir()
         return outcome

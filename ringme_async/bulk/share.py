@@ -5,9 +5,10 @@ stand those that can start now.
 
 Each starts small and earns more: it is not known of anybody at the start whether he answers, and
 whoever does not must not be found in all the slots. An answer lets one more go, so that the number
-doubles with each round trip; no answer halves it. The blame for that goes up, from a tenant to its
-credential and on to the host, only if two of its members failed in a row, with nothing good in
-between: one dead tenant must not slow its neighbours.
+doubles with each round trip; the very first lets all go, if there is nobody else to keep slots for.
+No answer halves it. The blame for that goes up, from a tenant to its credential and on to the host,
+only if two of its members failed in a row, with nothing good in between: one dead tenant must not slow
+its neighbours.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ class _SharedOut(Share[L], ABC):
 
     limit: Limit
     allowance: int = field(default=_FIRST_ALLOWANCE, init=False)
+    _is_new: bool = field(default=True, init=False)
     _blamed: Hashable = field(default=_NOBODY, init=False)
     _silent_looks: int = field(default=0, init=False)
 
@@ -131,8 +133,11 @@ class _SharedOut(Share[L], ABC):
             self._blamed = member
         elif verdict is Verdict.SOUND and not slow:
             self._blamed = _NOBODY
-            if self.allowance < self.limit.value:
+            if self._is_new and self.is_alone():
+                self.allowance = max(self.allowance, self.limit.value)
+            elif self.allowance < self.limit.value:
                 self.allowance += 1
+        self._is_new = False
 
     def relax(self) -> None:
         """Let one more go if nothing came back since the last look.

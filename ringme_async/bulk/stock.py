@@ -203,8 +203,11 @@ class Stock(Generic[V]):
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether failures wait for what comes next, and nothing will come."""
-        return self._suspected > 0 and not self.running
+        """Whether failures wait for what comes next, and nothing will come.
+
+        What is read makes room for more to come.
+        """
+        return self._suspected > 0 and not self.running and not self.outbox.readable
 
     def end_doubt(self, now: float) -> None:
         """Let these failures be read."""

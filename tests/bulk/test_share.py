@@ -104,12 +104,41 @@ class TestACredential:
     def test_earns_a_slot_with_a_quick_answer(
         self, verdict: Verdict, slow: bool, allowance: int
     ) -> None:
-        key = hosts()[1]
+        host, key, _ = hosts()
+        host.members = 2
         key.allowance = 8
 
         key.learn(verdict, "one", slow=slow)
 
         assert key.allowance == allowance
+
+    def test_gets_all_slots_with_its_first_answer_if_it_is_alone(self) -> None:
+        key = hosts()[1]
+
+        key.learn(Verdict.SOUND, "one", slow=False)
+
+        assert key.allowance == 64
+
+    @pytest.mark.parametrize(
+        ("verdict", "slow"),
+        [(Verdict.SOUND, True), (Verdict.MUTE, False), (Verdict.ILL, False)],
+    )
+    def test_earns_slots_one_by_one_if_it_did_not_begin_well(
+        self, verdict: Verdict, slow: bool
+    ) -> None:
+        key = hosts()[1]
+
+        key.learn(verdict, "one", slow=slow)
+        key.learn(Verdict.SOUND, "one", slow=False)
+
+        assert key.allowance == 3
+
+    def test_keeps_what_it_has_if_there_are_fewer_slots_than_that(self) -> None:
+        key = hosts(slots=1)[1]
+
+        key.learn(Verdict.SOUND, "one", slow=False)
+
+        assert key.allowance == 2
 
     def test_earns_no_more_than_there_are(self) -> None:
         key = hosts(slots=8)[1]
