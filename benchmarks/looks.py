@@ -88,7 +88,7 @@ class Looks:
                 continue
             with fallback("--delay", str(DELAY)) as origin:
                 command = ["benchmarks.one", str(place), "--origin", origin]
-                command += ["--requests", str(self.concurrency * 40)]
+                command += ["--requests", str(self.concurrency * 100)]
                 rates = [self.run(*command)["per_second"] for _ in range(self.rounds)]
             part = median(rates) / possible * 100
             what = f"of what a server of 50 ms allows, {contender.label}"

@@ -12,12 +12,12 @@ from benchmarks.work import TOKEN, Go, Work, by_workers
 
 @asynccontextmanager
 async def opened(work: Work) -> AsyncIterator[Go]:
-    """Open a client that keeps as many connections as are used at once."""
-    limits = httpx.Limits(
-        max_connections=work.concurrency, max_keepalive_connections=work.concurrency
-    )
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with httpx.AsyncClient(limits=limits, headers=headers) as client:
+    """Open a client whose settings are the defaults, with which it is quickest here.
+
+    They keep 20 connections. When as many are kept as are used at once, a request costs about
+    twice as much, since the pool looks at each of them time and again.
+    """
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
 
         async def get(number: int) -> object:
             return (await client.get(work.url(number))).json()
