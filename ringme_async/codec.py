@@ -145,9 +145,10 @@ def encode_update(update: ClientUpdate) -> bytes:
     Raises:
         InvalidRequest: The update names nothing.
     """
-    if not update:
-        raise InvalidRequest(f"the update names nothing to change: {update!r}")
-    return _encode(update.changes())
+    changes = update.changes()
+    if not changes:
+        raise InvalidRequest("the update names nothing to change")
+    return _encode(changes)
 
 
 @frozen

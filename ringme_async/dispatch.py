@@ -273,24 +273,21 @@ class _Run(Generic[T]):
 
     def request(self, token: Token, extra: Mapping[str, str]) -> Request:
         call = self.call
-        headers = token.headers
-        if headers is None:
-            headers = token.headers = self.headers_with(token)
-        if call.body:
-            headers = Headers({**headers, "content-type": "application/json"})
+        bodiless, with_body = token.headers or self.headers_with(token)
+        headers = with_body if call.body else bodiless
         if extra:
             headers = Headers({**extra, **headers})
         return Request(call.method, call.url + call.query, headers, call.body, self.rooms.timeouts)
 
-    def headers_with(self, token: Token) -> Headers:
-        return Headers(
-            {
-                "accept": "application/json",
-                "accept-encoding": "gzip",
-                "authorization": token.authorization,
-                "user-agent": self.rooms.user_agent,
-            }
-        )
+    def headers_with(self, token: Token) -> tuple[Headers, Headers]:
+        named = {
+            "accept": "application/json",
+            "accept-encoding": "gzip",
+            "authorization": token.authorization,
+            "user-agent": self.rooms.user_agent,
+        }
+        token.headers = Headers(named), Headers({**named, "content-type": "application/json"})
+        return token.headers
 
     def withdraw(self, budget: RetryBudget, error: RingMeError, tries: int) -> int:
         if tries >= self.rooms.retry.attempts:

@@ -308,8 +308,7 @@ class ClientUpdate:
         return f"ClientUpdate({', '.join(named)})"
 
     def _named(self) -> dict[str, Any]:
-        named = {name: getattr(self, name) for name in WRITABLE}
-        return {name: value for name, value in named.items() if value is not UNSET}
+        return {name: value for name in WRITABLE if (value := getattr(self, name)) is not UNSET}
 
 
 def _is_client(name: str, value: object) -> None:

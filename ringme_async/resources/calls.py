@@ -13,7 +13,7 @@ from ringme_async.resources.addressing import Addressing
 from ringme_async.tenant import Who
 from ringme_async.transports import Response
 
-__all__ = ["ClientCalls", "checked_on_quota", "checked_timeout", "checked_update"]
+__all__ = ["ClientCalls", "check_update", "checked_on_quota", "checked_timeout"]
 
 _ON_QUOTA: tuple[OnQuota, ...] = ("raise", "wait")
 
@@ -48,7 +48,8 @@ class ClientCalls:
         Raises:
             InvalidRequest: As ``read``; or the update is none, or names nothing.
         """
-        return self._call("PUT", who, timeout, on_quota, encode_update(checked_update(update)))
+        _check_type(update)
+        return self._call("PUT", who, timeout, on_quota, encode_update(update))
 
     def seconds(self, timeout: float | None) -> float:
         """Give a call's timeout, checked; None: the default."""
@@ -79,13 +80,16 @@ def _decode(response: Response) -> Client:
     return decode_client(response.body)
 
 
-def checked_update(update: ClientUpdate) -> ClientUpdate:
+def check_update(update: ClientUpdate) -> None:
     """Check that an update is one, and names something."""
-    if not isinstance(update, ClientUpdate):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidRequest(f"an update is a ClientUpdate, not a {type(update).__name__}")
+    _check_type(update)
     if not update:
         raise InvalidRequest("the update names nothing to change")
-    return update
+
+
+def _check_type(update: ClientUpdate) -> None:
+    if not isinstance(update, ClientUpdate):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidRequest(f"an update is a ClientUpdate, not a {type(update).__name__}")
 
 
 def checked_timeout(timeout: float) -> float:

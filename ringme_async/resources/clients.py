@@ -17,7 +17,7 @@ from ringme_async.models import Client, ClientUpdate
 from ringme_async.plan import Applied, Plan, PlannedChange, resolved
 from ringme_async.plan_file import load_changes
 from ringme_async.resources.addressing import Addressing
-from ringme_async.resources.calls import ClientCalls, checked_update
+from ringme_async.resources.calls import ClientCalls, check_update
 from ringme_async.resources.jobs import ApplyJob, CallJob
 from ringme_async.tenant import Tenant, Who
 from ringme_async.wording import shown
@@ -260,7 +260,7 @@ class Clients:
 
         def make_job(change: tuple[Who, ClientUpdate]) -> CallJob:
             who, update = _pair(change)
-            checked_update(update)
+            check_update(update)
             return self._job(self._calls.read(who, seconds), on_quota)
 
         report = await BulkRun(
