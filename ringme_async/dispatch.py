@@ -273,20 +273,24 @@ class _Run(Generic[T]):
 
     def request(self, token: Token, extra: Mapping[str, str]) -> Request:
         call = self.call
-        bodiless, with_body = token.headers or self.headers_with(token)
-        headers = with_body if call.body else bodiless
+        headers = token.headers_with_body if call.body else token.headers
+        if headers is None:
+            headers = self.headers_with(token)
         if extra:
             headers = Headers({**extra, **headers})
         return Request(call.method, call.url + call.query, headers, call.body, self.rooms.timeouts)
 
-    def headers_with(self, token: Token) -> tuple[Headers, Headers]:
+    def headers_with(self, token: Token) -> Headers:
         named = {
             "accept": "application/json",
             "accept-encoding": "gzip",
             "authorization": token.authorization,
             "user-agent": self.rooms.user_agent,
         }
-        token.headers = Headers(named), Headers({**named, "content-type": "application/json"})
+        if self.call.body:
+            token.headers_with_body = Headers({**named, "content-type": "application/json"})
+            return token.headers_with_body
+        token.headers = Headers(named)
         return token.headers
 
     def withdraw(self, budget: RetryBudget, error: RingMeError, tries: int) -> int:

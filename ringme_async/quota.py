@@ -138,8 +138,9 @@ class Quota:
     _probes: int = field(default=0, init=False)
     _next_probe_at: float = field(default=math.inf, init=False)
     _spent_unseen: int = field(default=0, init=False)
-    _waiters: OrderedDict[asyncio.Future[Reservation | None], None] = field(
-        factory=OrderedDict[asyncio.Future[Reservation | None], None], init=False, repr=False
+    # Made for the first who has to wait: of the quotas of many tenants, most never see one.
+    _waiters: OrderedDict[asyncio.Future[Reservation | None], None] | None = field(
+        default=None, init=False, repr=False
     )
     _timer: asyncio.TimerHandle | None = field(default=None, init=False, repr=False)
 
@@ -169,11 +170,15 @@ class Quota:
         if reservation is not None or self._is_used_up():
             return reservation
         waiter: asyncio.Future[Reservation | None] = asyncio.get_running_loop().create_future()
-        self._waiters[waiter] = None
+        if self._waiters is None:
+            self._waiters = OrderedDict()
+        line = self._waiters
+        line[waiter] = None
         self._set_timer()
         try:
             return await waiter
         except BaseException:
+            line.pop(waiter, None)
             self._leave(waiter)
             raise
 
@@ -319,7 +324,6 @@ class Quota:
     # Those in line.
 
     def _leave(self, waiter: asyncio.Future[Reservation | None]) -> None:
-        self._waiters.pop(waiter, None)
         if waiter.done() and not waiter.cancelled():
             # It was served in the very moment of its cancellation: the turn is the next one's.
             reservation = waiter.result()

@@ -34,8 +34,8 @@ class Token:
         accepted: Has the API ever taken it? Written by whoever sends it.
         credit: How many new tokens in a row, this one the first, have to be refused for the
             credentials to count as bad. One, unless they have been good.
-        headers: Those of a request with it, without a body and with one, made once for all of
-            them by whoever sends it.
+        headers: Those of a request with it, made once for all of them by whoever sends it.
+        headers_with_body: The same for a request that has a body.
 
     Raises:
         InvalidRequest: ``value`` could not stand in a header, or another argument is of the wrong
@@ -48,7 +48,8 @@ class Token:
     authorization: str = field(repr=False, on_setattr=never_changed)
     accepted: bool = field(repr=False)
     credit: int = field(repr=False)
-    headers: tuple[Headers, Headers] | None = field(repr=False)
+    headers: Headers | None = field(repr=False)
+    headers_with_body: Headers | None = field(repr=False)
 
     def __init__(
         self, value: str, expires_at: float | None = None, refresh_token: str | None = None
@@ -66,6 +67,7 @@ class Token:
         keep(self, "accepted", False)
         keep(self, "credit", 1)
         keep(self, "headers", None)
+        keep(self, "headers_with_body", None)
 
     @property
     def trusted(self) -> bool:
