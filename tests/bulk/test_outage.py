@@ -374,7 +374,7 @@ async def test_what_was_sent_before_the_host_was_back_comes_again_though_it_fail
         async def answer(self, tenant: Any) -> None:
             if tenant == 3 and tenant not in self.begun:
                 self.begun.append(tenant)
-                await asyncio.sleep(30.0)
+                await asyncio.sleep(60.0)
                 raise TransportTimeout("nothing came")
             await super().answer(tenant)
 
