@@ -221,9 +221,10 @@ class AiohttpTransport:
         )
         headers = Headers(answer.headers)
         body = Body(request.url, headers, self._max_body)
+        content = answer.content
         try:
-            while chunk := await answer.content.readany():
-                body.feed(chunk)
+            while not content.at_eof():
+                body.feed(await content.readany())
             data = body.finish()
         except BaseException as error:
             answer.close()
