@@ -50,6 +50,8 @@ def variables(url: str = "", more: Mapping[str, str] | None = None) -> dict[str,
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "PYTHONWARNINGS": "error",
+        # What a program says is waited for, and it may not be at its end then.
+        "PYTHONUNBUFFERED": "1",
         "RINGME_BASE_URL": url,
         "RINGME_APP_ID": "app-id",
         "RINGME_APP_SECRET": "app-secret",
