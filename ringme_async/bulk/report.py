@@ -53,7 +53,8 @@ class BulkSummary:
         errors = [failure.error for failure in self.failures]
         omitted = self.counts["not_attempted"]
         if omitted:
-            errors.append(RingMeError(f"{omitted} were not attempted: the run had ended"))
+            verb = "was" if omitted == 1 else "were"
+            errors.append(RingMeError(f"{omitted} {verb} not attempted: the run had ended"))
         if not self.complete:
             errors.append(RingMeError("the run ended before its input did"))
         if errors:

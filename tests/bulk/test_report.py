@@ -71,7 +71,7 @@ def test_what_is_raised_ends_with_what_was_not_attempted_and_not_read() -> None:
     assert first is lost
     assert caught.value.message == summary.summary()
     assert list(map(str, others)) == [
-        "1 were not attempted: the run had ended",
+        "1 was not attempted: the run had ended",
         "the run ended before its input did",
     ]
 
