@@ -141,10 +141,10 @@ class TestACredential:
         assert key.allowance == 2
 
     def test_earns_no_more_than_there_are(self) -> None:
-        key = hosts(slots=8)[1]
-        key.allowance = 8
-
-        key.learn(Verdict.SOUND, "one", slow=False)
+        host, key, _ = hosts(slots=8)
+        host.members = 2
+        for _ in range(10):
+            key.learn(Verdict.SOUND, "one", slow=False)
 
         assert key.allowance == 8
 
