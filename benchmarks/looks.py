@@ -116,8 +116,7 @@ class Looks:
 
     def steps(self) -> Iterator[Finding]:
         """What single steps cost, beside ``json.loads`` of the record."""
-        # It imports the SDK, which what only starts other processes does not need.
-        from benchmarks.micro import STEPS  # noqa: PLC0415
+        from benchmarks.micro import STEPS  # noqa: PLC0415 - the SDK, which the others do not need
 
         found = self.run("benchmarks.micro")
         for step in STEPS:

@@ -57,8 +57,7 @@ def loop_factory(contender: Contender) -> type[asyncio.AbstractEventLoop] | None
     """Choose the event loop."""
     if not contender.uvloop:
         return None
-    # It may be missing, and most contenders run without it.
-    import uvloop  # noqa: PLC0415
+    import uvloop  # noqa: PLC0415 - it may be missing, and most contenders run without it
 
     loop: type[asyncio.AbstractEventLoop] = uvloop.Loop
     return loop

@@ -248,8 +248,10 @@ _structure, _unstructure = _make_hooks()
 
 _Row = msgspec.defstruct(
     "_Row",
-    # There are as many as there are fields, and each is known only here: no `X | Y` can say it.
-    [(name, Union[wire.types]) for name, wire in _FIELD_WIRES.items()],  # noqa: UP007
+    [
+        (name, Union[wire.types])  # noqa: UP007 - no `X | Y` can be made of a tuple
+        for name, wire in _FIELD_WIRES.items()
+    ],
     forbid_unknown_fields=True,
     gc=False,
 )

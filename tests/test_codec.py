@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,6 +35,7 @@ from tests.records import (
     INTEGERS,
     LATER,
     TEXTS,
+    any_json,
     exactly,
     records,
 )
@@ -113,6 +115,26 @@ def test_reading_and_writing_gives_back_the_same_json(
     assert decode_client(encode_client(client)) == client
     assert pickle.loads(pickle.dumps(client)) == client
     assert exactly(client_to_json(pickle.loads(pickle.dumps(client)))) == exactly(record)
+
+
+def what_comes_of(read: Callable[[Any], Client], given: object) -> object:
+    """Give what is read, type by type, or what is said against it."""
+    try:
+        return exactly(client_to_json(read(given)))
+    except DecodeError as error:
+        return error.field, str(error)
+
+
+@given(
+    record=records(),
+    odd=st.dictionaries(st.sampled_from(FIELDS), any_json, max_size=1),
+)
+def test_a_body_with_just_the_modelled_fields_is_read_as_any_other_record(
+    record: dict[str, Any], odd: dict[str, Any]
+) -> None:
+    modelled = {name: value for name, value in record.items() if name in FIELDS}
+    body = json.dumps(dict.fromkeys(FIELDS) | modelled | odd).encode()
+    assert what_comes_of(decode_client, body) == what_comes_of(client_from_json, json.loads(body))
 
 
 def test_absent_and_null_fields_read_alike_and_are_written_apart() -> None:

@@ -60,16 +60,16 @@ def over(
 
 def fast_transport() -> Transport:
     """Make the transport of the extra ``[fast]``."""
-    # Its extra may be missing, and the other contenders run without it.
-    from ringme_async.transports.httptools import HttptoolsTransport  # noqa: PLC0415
+    from ringme_async.transports.httptools import (  # noqa: PLC0415 - its extra may be missing
+        HttptoolsTransport,
+    )
 
     return HttptoolsTransport()
 
 
 def logging_observer() -> tuple[Observer, ...]:
     """Make the observer that logs."""
-    # Here, so that the contenders without it do not pay for its import in memory.
-    from ringme_async.observers import LoggingObserver  # noqa: PLC0415
+    from ringme_async.observers import LoggingObserver  # noqa: PLC0415 - others need none of it
 
     return (LoggingObserver(),)
 

@@ -156,7 +156,7 @@ class Engine(Generic[V]):
                 stock.running[ticket] = task
                 if self._crew.has_idle_worker and stock.may_start_more():
                     self._stir()
-                await self._perform(ticket, task, now, loop)
+                await self._perform(ticket, task, now)
             elif stock.may_pull():
                 await asyncio.sleep(0)
             elif stock.is_in_doubt:
@@ -173,13 +173,7 @@ class Engine(Generic[V]):
             self._alarms.set("look", now + _BETWEEN_LOOKS, self._look)
         await self._crew.rest()
 
-    async def _perform(
-        self,
-        ticket: Ticket[V],
-        task: asyncio.Task[None],
-        started: float,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
+    async def _perform(self, ticket: Ticket[V], task: asyncio.Task[None], started: float) -> None:
         job = ticket.job
         sent_before = 0 if self.pilot is None else job.attempts
         error: RingMeError | None = None
@@ -206,7 +200,7 @@ class Engine(Generic[V]):
             del self.stock.running[ticket]
             if ticket.abandoned:
                 self._was_abandoned(ticket, task)
-        now = loop.time()
+        now = self.now()
         if isinstance(outcome, NotBefore):
             self.stock.park(ticket, outcome.at, now)
         else:

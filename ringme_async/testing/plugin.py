@@ -237,6 +237,7 @@ def _jumping_policy() -> object:
 
 
 def _close(ringme: RingMe) -> None:
+    # Which loop it was used on is nobody else's business, so that nothing public says it.
     loop = ringme._lifetime.loop  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     if loop is None:
         return
