@@ -47,6 +47,9 @@ class Call(Generic[T]):
     """One operation as data, ready to be sent, and sent again; nobody changes it.
 
     Whoever makes it has checked ``path``, ``query`` and ``client_id``.
+
+    Attributes:
+        url: Where it goes, without its query.
     """
 
     method: str
@@ -59,10 +62,10 @@ class Call(Generic[T]):
     query: str = field(default="", repr=False)
     body: bytes = field(default=b"", repr=False)
     on_quota: OnQuota = "raise"
+    url: str = field(init=False)
 
-    @property
-    def url(self) -> str:
-        """Where the call goes, without its query."""
+    @url.default
+    def _whole_url(self) -> str:
         return f"{self.key.origin}{API_ROOT}{self.path}"
 
 
@@ -214,7 +217,7 @@ class _Run(Generic[T]):
 
     async def attempt(self, token: Token, reservation: Reservation) -> T:
         self.account.attempts += 1
-        self.account.sent_at = asyncio.get_running_loop().time()
+        self.account.sent_at = reservation.sent_at
         extra = self.trace.attempt_sent(self.account.attempts)
         response: Response | None = None
         try:

@@ -70,10 +70,9 @@ class Lifetime:
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop, self._process = loop, os.getpid()
-        else:
+        elif self._loop is not loop or self._process != os.getpid():
             self._check_process()
-            if self._loop is not loop:
-                raise self._elsewhere()
+            raise self._elsewhere()
         if self._closed:
             raise RingMeClosed("this RingMe was closed before the call")
 
@@ -87,7 +86,7 @@ class Lifetime:
             What ends its ``with`` block at the deadline, or when the ``RingMe`` is closed.
         """
         self.check()
-        return self._deadlines.until(deadline)
+        return Deadline(deadline, self._deadlines)
 
     def accompany(self, end: Callable[[str], None]) -> Callable[[], None]:
         """Have something ended, too, when this is closed on the loop that runs now.

@@ -21,6 +21,7 @@ import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 from weakref import WeakValueDictionary
@@ -67,14 +68,14 @@ class Reservation:
         now = self._settle()
         if now is None:
             return
-        limit = _whole_number(headers.get("x-ratelimit-limit"))
+        limit = _repeated_number(headers.get("x-ratelimit-limit"))
         if limit is not None:
             self._quota.limit = limit
         remaining = _whole_number(headers.get("x-ratelimit-remaining"))
         if remaining is None:
             self._quota.learn_nothing(self.window)
             return
-        reset = _whole_number(headers.get("x-ratelimit-reset"))
+        reset = _repeated_number(headers.get("x-ratelimit-reset"))
         if reset is not None and reset > _LONGEST_RESET:
             reset = None
         self._quota.learn(remaining, reset, self, now)
@@ -229,10 +230,11 @@ class Quota:
             self._known = min(self._known, left)
             if surely_ends_after > self._due():
                 self._learn_next(left, ends_by)
-            else:
+            elif ends_by < self._turns_at:
                 # Each estimate is late by its answer's latency: the earliest is the nearest.
-                self._turns_at = min(self._turns_at, ends_by)
-        self.serve()
+                self._turns_at = ends_by
+        if self._waiters:
+            self.serve()
 
     def _learn_next(self, left: float, ends_by: float) -> None:
         self._known_next = left if self._known_next is None else min(self._known_next, left)
@@ -420,3 +422,7 @@ def _whole_number(text: str | None) -> int | None:
     if len(digits) <= _MOST_DIGITS and digits.isascii() and digits.isdigit():
         return int(digits)
     return None
+
+
+# The limit is the same in all answers, and the reset in those of one second.
+_repeated_number = lru_cache(maxsize=64)(_whole_number)

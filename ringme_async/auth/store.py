@@ -116,6 +116,8 @@ class TokenStore:
         if path is not None:
             self._file = TokenFile(path, capacity=capacity, wall_clock=wall_clock)
         self._entries: OrderedDict[TokenKey, _Entry] = OrderedDict()
+        # The last of them, if it was ready: most programs have one, which is then found at once.
+        self._latest: tuple[TokenKey | None, _Entry | None] = (None, None)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -124,11 +126,14 @@ class TokenStore:
 
     def ready(self, key: TokenKey) -> Token | None:
         """Give the key's token if it can be used right now, without waiting for anything."""
-        entry = self._entries.get(key)
-        if entry is None or asyncio.get_running_loop().time() >= entry.good_until:
-            return None
-        self._entries.move_to_end(key)
-        return entry.token
+        latest_key, entry = self._latest
+        if entry is None or key is not latest_key:
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            self._entries.move_to_end(key)
+            self._latest = key, entry
+        return entry.token if asyncio.get_running_loop().time() < entry.good_until else None
 
     async def get(
         self, key: TokenKey, endpoint: TokenEndpoint, patience: Patience | None = None
@@ -203,6 +208,7 @@ class TokenStore:
             await asyncio.wait(tasks)
         await self._save()
         self._entries.clear()
+        self._latest = None, None
 
     @staticmethod
     def _now() -> float:
@@ -213,6 +219,7 @@ class TokenStore:
         if entry is None:
             entry = self._entries[key] = _Entry()
         self._entries.move_to_end(key)
+        self._latest = None, None
         return entry
 
     def _take_off(self, key: TokenKey, entry: _Entry, endpoint: TokenEndpoint) -> Flight:
@@ -305,6 +312,7 @@ class TokenStore:
         idle = (key for key, entry in self._entries.items() if not entry.in_use)
         for key in list(islice(idle, excess)):
             del self._entries[key]
+            self._latest = None, None
 
     def _take_saved(self, key: TokenKey, entry: _Entry) -> Token | None:
         """Take the file's token if it is another than ours; give it if it is good now."""
