@@ -12,25 +12,25 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from ringme_async.deadlines import Deadlines
 from ringme_async.errors import ConnectError, InvalidRequest, RingMeError, TransportTimeout
-from ringme_async.transports import Request, Response
+from ringme_async.transports import Headers, Request, Response
 from ringme_async.transports.body import (
     DEFAULT_MAX_BODY,
-    asking_for_gzip,
     peer_of,
     refusal_of_closed,
     refusal_on_other_loop,
     whole_number,
 )
+from ringme_async.transports.head import Heads
 
 if TYPE_CHECKING:
-    from ringme_async.transports.wire import Answer, Wire, words_of
+    from ringme_async.transports.wire import Answers, Wire, words_of
 else:
     try:
-        from ringme_async.transports.wire import Answer, Wire, words_of
+        from ringme_async.transports.wire import Answers, Wire, words_of
     except ModuleNotFoundError as missing:
         if missing.name != "httptools":
             raise
@@ -49,12 +49,13 @@ _OURS: Final = frozenset({"content-length", "host", "transfer-encoding"})
 _NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _URL: Final = re.compile(
-    r"(https?)://([!-\"$-.0->@-~]+)(/[!-\"$-~]*|\?[!-\"$-~]*)?(?:#.*)?", re.ASCII
+    r"(https?://[!-\"$-.0->@-~]+)(/[!-\"$-~]*|\?[!-\"$-~]*)?(?:#.*)?", re.ASCII
 )
+_TARGET: Final = re.compile(r"/[!-\"$-~]*", re.ASCII)
 _FORBIDDEN: Final = "the method, the URL or a header holds what HTTP forbids"
 
 
-@frozen(cache_hash=True)
+@frozen
 class _Peer:
     """A host to connect to, and whether in TLS."""
 
@@ -63,6 +64,18 @@ class _Peer:
     secure: bool
     # As it stands in the URL, and so in the header.
     shown: str
+
+
+@define(eq=False)
+class _Site:
+    """What URLs begin with: who answers there, what requests to it have in common, its rest."""
+
+    peer: _Peer
+    # What stands before and after the part of the URL that differs.
+    before: str
+    after: str = field(repr=False)
+    # The connections that nobody uses.
+    idle: list[Wire]
 
 
 @frozen
@@ -97,10 +110,13 @@ class HttptoolsTransport:
         "_closed",
         "_connecting",
         "_deadlines",
-        "_idle",
+        "_fields",
+        "_headers",
+        "_heads",
         "_loop",
         "_max_body",
         "_proxy",
+        "_sites",
         "_ssl",
         "_wires",
     )
@@ -115,7 +131,11 @@ class HttptoolsTransport:
         self._max_body = whole_number("max_body", max_body, least=1)
         self._ssl = _checked_context(ssl)
         self._proxy = None if proxy is None else _checked_proxy(proxy)
-        self._idle: dict[_Peer, list[Wire]] = {}
+        self._sites: dict[str, _Site] = {}
+        # The headers sent last, which are those of the next request in most cases, as spelled.
+        self._headers: Headers | None = None
+        self._fields = ""
+        self._heads = Heads()
         self._connecting: set[asyncio.Timeout] = set()
         self._wires: set[Wire] = set()
         self._deadlines = Deadlines()
@@ -135,9 +155,11 @@ class HttptoolsTransport:
             InvalidRequest: The method, URL or a header holds what HTTP forbids; or the transport
                 is closed, or was used on another event loop before.
         """
-        loop = self._open()
+        loop = asyncio.get_running_loop()
+        if self._closed or loop is not self._loop:
+            self._open(loop)
         try:
-            return await self._converse(loop, asking_for_gzip(request))
+            return await self._converse(loop, request)
         except RingMeError as error:
             failure = error
         # Raised here, clear of the frames that hold bodies and secrets.
@@ -165,49 +187,69 @@ class HttptoolsTransport:
     def __repr__(self) -> str:
         return f"<HttptoolsTransport: {'closed' if self._closed else 'open'}>"
 
-    def _open(self) -> asyncio.AbstractEventLoop:
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._closed:
             raise refusal_of_closed(self)
-        loop = asyncio.get_running_loop()
         self._check_loop(loop)
         self._loop = loop
-        return loop
 
     def _check_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None and self._loop is not loop:
             raise refusal_on_other_loop(self)
 
     async def _converse(self, loop: asyncio.AbstractEventLoop, request: Request) -> Response:
-        parts = _URL.fullmatch(request.url)
+        site, target = self._way(request.url)
+        data = self._spelled(request, site, target)
+        now, seconds = loop.time(), request.timeouts.attempt
+        wire = self._kept(site, now) or await self._connected(site.peer, request)
+        patience = wire.patience
+        patience.when, patience.seconds = now + seconds, seconds
+        self._deadlines.begin(patience)
+        try:
+            await wire.ask(data, request.url, bodiless=request.method == "HEAD")
+        finally:
+            self._deadlines.end(patience)
+            if wire.settle():
+                wire.rest(site.idle)
+        return wire.answers.response()
+
+    def _way(self, url: str) -> tuple[_Site, str]:
+        """Tell whom a URL leads to, and what is to be asked for there."""
+        start = url.find("/", len("https://"))
+        site = self._sites.get(url[:start])
+        if site is not None:
+            target = url[start:]
+            if _TARGET.fullmatch(target):
+                return site, target
+        parts = _URL.fullmatch(url)
         if parts is None:
             raise InvalidRequest(_FORBIDDEN)
-        peer = _peer(parts[1], parts[2])
-        path = parts[3] or "/"
-        if path[0] == "?":
-            path = "/" + path
-        through = None if peer.secure else self._proxy
-        if through is None:
-            data = _spelled(request, path, peer, ())
-        else:
-            data = _spelled(request, f"http://{peer.shown}{path}", peer, through.fields)
-        attempt = request.timeouts.attempt
-        answer = Answer(request.url, self._max_body, bodiless=request.method == "HEAD")
-        deadline = loop.time() + attempt
-        wire = self._kept(peer, loop) or await self._connected(peer, request)
-        with self._deadlines.until(deadline) as until:
-            await wire.exchange(data, answer)
-        if until.ended_at is not None:
-            answer.give_up(attempt)
-        if wire.usable:
-            wire.rest(self._idle.setdefault(peer, []))
-        return answer.response()
+        target = parts[2] or "/"
+        site = self._sites.get(parts[1])
+        if site is None:
+            site = self._sites[parts[1]] = self._new_site(parts[1])
+        return site, f"/{target}" if target[0] == "?" else target
 
-    def _kept(self, peer: _Peer, loop: asyncio.AbstractEventLoop) -> Wire | None:
+    def _new_site(self, origin: str) -> _Site:
+        peer, proxy = _peer(origin), self._proxy
+        before, fields = ("", ()) if proxy is None or peer.secure else (origin, proxy.fields)
+        return _Site(peer, before, _lines(" HTTP/1.1", f"Host: {peer.shown}", *fields), [])
+
+    def _spelled(self, request: Request, site: _Site, target: str) -> bytes:
+        """Spell a request as it goes over the wire."""
+        if request.headers is not self._headers:
+            self._fields = _fields(request.headers)
+            self._headers = request.headers
+        method, body = _checked_method(request.method), request.body
+        framing = f"Content-Length: {len(body)}\r\n" if body or method in _BODY_METHODS else ""
+        head = f"{method} {site.before}{target}{site.after}{self._fields}{framing}\r\n"
+        return head.encode() + body
+
+    def _kept(self, site: _Site, now: float) -> Wire | None:
         """Take a connection that is open and unused, the one used last."""
-        kept = self._idle.get(peer)
-        while kept:
-            wire = kept.pop()
-            if wire.usable and wire.idle_since + _KEPT > loop.time():
+        while site.idle:
+            wire = site.idle.pop()
+            if wire.idle_since + _KEPT > now and not wire.transport.is_closing():
                 return wire
             wire.abort()
         return None
@@ -239,20 +281,26 @@ class HttptoolsTransport:
         loop = asyncio.get_running_loop()
         context = self._context() if peer.secure else None
         _, wire = await loop.create_connection(
-            lambda: Wire(loop, self._wires), peer.host, peer.port, ssl=context
+            lambda: self._new_wire(loop), peer.host, peer.port, ssl=context
         )
         return wire
+
+    def _new_wire(self, loop: asyncio.AbstractEventLoop) -> Wire:
+        return Wire(loop, self._wires, Answers(self._heads, self._max_body), self._deadlines)
 
     async def _tunnel(self, wire: Wire, peer: _Peer) -> None:
         """Have the proxy open a way to a server, and start TLS with that."""
         proxy, loop = self._proxy, asyncio.get_running_loop()
         target = f"{f'[{peer.host}]' if ':' in peer.host else peer.host}:{peer.port}"
-        head = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *(proxy.fields if proxy else ())]
-        answer = Answer(f"https://{target}", self._max_body, bodiless=True)
+        fields = () if proxy is None else proxy.fields
+        head = _lines(f"CONNECT {target} HTTP/1.1", f"Host: {target}", *fields)
         refused: RingMeError | None = None
         try:
-            await wire.exchange(_in_bytes(head), answer)
-            status = answer.response().status
+            try:
+                await wire.ask(f"{head}\r\n".encode(), f"https://{target}", bodiless=True)
+            finally:
+                wire.settle()
+            status = wire.answers.response().status
             if status != 200:
                 refused = ConnectError(f"the proxy gives no way to {target}: status {status}")
             else:
@@ -279,26 +327,27 @@ class HttptoolsTransport:
         return self._ssl
 
 
-def _spelled(request: Request, target: str, peer: _Peer, fields: tuple[str, ...]) -> bytes:
-    """Spell a request as it goes over the wire."""
-    lines = [f"{_checked_method(request.method)} {target} HTTP/1.1", f"Host: {peer.shown}", *fields]
-    for name, value in request.headers.items():
-        if name not in _OURS:
-            lines.append(f"{_title(name)}: {value}")
-    body = request.body
-    if body or request.method in _BODY_METHODS:
-        lines.append(f"Content-Length: {len(body)}")
-    return _in_bytes(lines) + body
+def _fields(headers: Headers) -> str:
+    """Spell the header fields of a request, but for those that are the transport's own.
+
+    ``Accept-Encoding: gzip`` is mandatory on every request (API page, section 3).
+    """
+    lines = [f"{_title(name)}: {value}" for name, value in headers.items() if name not in _OURS]
+    if "accept-encoding" not in headers:
+        lines.append("Accept-Encoding: gzip")
+    return _lines(*lines)
 
 
-def _in_bytes(lines: list[str]) -> bytes:
-    head = "\r\n".join(lines)
-    ends = len(lines) - 1
-    if head.count("\n") == ends and head.count("\r") == ends and "\0" not in head:
+def _lines(*lines: str) -> str:
+    """Put lines one below the other, unless one of them would be more than a line."""
+    text = "\r\n".join((*lines, ""))
+    if text.count("\n") == text.count("\r") == len(lines) and "\0" not in text:
         try:
-            return f"{head}\r\n\r\n".encode()
+            text.encode()
         except UnicodeEncodeError:
             pass
+        else:
+            return text
     raise InvalidRequest(_FORBIDDEN)
 
 
@@ -316,10 +365,10 @@ def _title(name: str) -> str:
     return name.title()
 
 
-@lru_cache(maxsize=256)
-def _peer(scheme: str, netloc: str) -> _Peer:
+def _peer(origin: str) -> _Peer:
+    scheme, _, netloc = origin.partition("://")
     try:
-        parts = urlsplit(f"{scheme}://{netloc}")
+        parts = urlsplit(origin)
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
@@ -348,7 +397,7 @@ def _checked_context(context: object) -> tls.SSLContext | None:
 def _checked_proxy(proxy: str) -> _Proxy:
     try:
         parts = urlsplit(proxy)
-        peer = _peer(parts.scheme, parts.netloc.rpartition("@")[2])
+        peer = _peer(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
         if parts.scheme in {"http", "https"}:
             return _Proxy(peer, _opening(parts.username, parts.password))
     except (ValueError, InvalidRequest):

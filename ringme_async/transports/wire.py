@@ -30,6 +30,7 @@ class Answers:
 
     Args:
         heads: What reads their heads.
+        max_body: The cap on a body after decompression, in bytes.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class Answers:
         "_unread",
         "_url",
         "_waiter",
+        "_whole",
         "done",
         "failure",
         "on_body",
@@ -51,35 +53,34 @@ class Answers:
         "status",
     )
 
-    def __init__(self, heads: Heads) -> None:
+    def __init__(self, heads: Heads, max_body: int) -> None:
         self._heads = heads
+        self._max_body = max_body
         self._pieces: list[bytes] = []
         # The parser puts the pieces of a body there itself.
         self.on_body = self._pieces.append
         self._parser = self._new_parser()
         self._url = ""
-        self._max_body = 0
         self._bodiless = False
         self._waiter: asyncio.Future[None] | None = None
         # Of the heads: how much has come in, and what of it is not understood yet.
         self._read = 0
         self._unread = b""
         self._headers: Headers | None = None
+        # A body that came in one piece and without a coding is that piece.
+        self._whole = b""
         self._body: Body | None = None
         self.status: int = 0
         self.done: bool = False
         self.reusable: bool = False
         self.failure: RingMeError | None = None
 
-    def expect(
-        self, url: str, max_body: int, waiter: asyncio.Future[None], *, bodiless: bool
-    ) -> None:
+    def expect(self, waiter: asyncio.Future[None], url: str, *, bodiless: bool) -> None:
         """Begin with the next answer.
 
         Args:
+            waiter: What is told when it has come to its end, or has failed.
             url: Where it comes from, for messages.
-            max_body: The cap on its body after decompression, in bytes.
-            waiter: Who is told when it has come to its end, or has failed.
             bodiless: Does it end with its head, whatever that announces? So do those to HEAD and
                 CONNECT.
         """
@@ -87,11 +88,12 @@ class Answers:
             # The parser still waits for the body that the last one announced.
             self._parser = self._new_parser()
         self._url = url
-        self._max_body = max_body
         self._bodiless = bodiless
         self._waiter = waiter
         self._read = 0
         self._unread = b""
+        self._whole = b""
+        self._headers = self._body = None
         self.done = self.reusable = False
 
     def feed(self, data: bytes) -> bool:
@@ -107,8 +109,8 @@ class Answers:
         except HttpParserUpgrade:
             self.done, self.reusable = True, False
         except HttpParserError:
-            # After its end it is no longer this answer that is garbled.
             self.reusable = False
+            # After its end it is no longer this answer that is garbled.
             if not self.done:
                 self._fail(not_http(self._url))
         if self._headers is None:
@@ -143,10 +145,6 @@ class Answers:
             self._fail(TransportTimeout(f"no whole answer from {peer} within {seconds:g} s"))
             self._tell()
 
-    def forget(self) -> None:
-        """Wait no longer."""
-        self._waiter = None
-
     def response(self) -> Response:
         """Give the answer, read to its end; it is kept no longer.
 
@@ -154,15 +152,15 @@ class Answers:
             ResponseLost: It cannot be read, and is no error whose status says enough.
             ResponseTooLarge: Its body is over the cap, and it is no such error.
         """
-        headers, body, failure = self._headers, self._body, self.failure
+        headers, body, data, failure = self._headers, self._body, self._whole, self.failure
         self._headers = self._body = None
+        self._whole = b""
         if headers is None:
             raise failure or not_http(self._url)
         if body is None:
             if failure is not None and self.status < 400:
                 raise failure
-            return Response(self.status, headers)
-        data = b""
+            return Response(self.status, headers, data)
         if failure is None:
             try:
                 data = body.finish()
@@ -183,15 +181,13 @@ class Answers:
 
     def on_headers_complete(self) -> None:
         """Take the head, unless it is that of an interim answer."""
-        parser = self._parser
-        self.status = parser.get_status_code()
+        self.status = self._parser.get_status_code()
         headers, self._unread = self._heads.read(self._unread)
         if headers is None:
             self._fail(not_http(self._url))
         elif self.status >= 200 or self.status < 100 or self.status == 101:
             self._headers = headers
             self._unread = b""
-            self.reusable = parser.should_keep_alive()
             if self._bodiless:
                 # The parser would have it that a tunnel ends with the connection.
                 self.done, self.reusable = True, headers.get("connection", "").lower() != "close"
@@ -199,7 +195,7 @@ class Answers:
     def on_message_complete(self) -> None:
         """Take note of the end, unless it is that of an interim answer."""
         if self._headers is not None:
-            self.done = True
+            self.done, self.reusable = True, self._parser.should_keep_alive()
 
     def _new_parser(self) -> HttpResponseParser:
         parser = HttpResponseParser(self)
@@ -213,19 +209,29 @@ class Answers:
         return parser
 
     def _take_in(self, headers: Headers) -> None:
+        pieces, body = self._pieces, self._body
         if self._bodiless:
             self.reusable = False
+        elif (
+            self.done
+            and body is None
+            and len(pieces) == 1
+            and len(pieces[0]) <= self._max_body
+            and headers.get("content-encoding") is None
+        ):
+            self._whole = pieces[0]
         else:
-            if self._body is None:
-                self._body = Body(self._url, headers, self._max_body)
+            if body is None:
+                body = self._body = Body(self._url, headers, self._max_body)
             try:
-                for piece in self._pieces:
-                    self._body.feed(piece)
+                for piece in pieces:
+                    body.feed(piece)
             except RingMeError as error:
                 self._fail(error)
-        self._pieces.clear()
+        pieces.clear()
 
     def _fail(self, failure: RingMeError) -> None:
+        self.reusable = False
         if self.failure is None:
             self.failure = failure
 
@@ -244,19 +250,18 @@ class Answers:
 class Patience(Deadline):
     """How long the answers on a connection are waited for, each in its turn.
 
-    It tells the answer that its time is over, where a deadline would cancel a task.
+    At its time it tells the answer, where a deadline of a block would cancel a task.
     """
 
     __slots__ = ("_answers", "seconds")
 
-    def __init__(self, answers: Answers, among: Deadlines) -> None:
+    def __init__(self, among: Deadlines, answers: Answers) -> None:
         super().__init__(math.inf, among)
         self._answers = answers
         self.seconds: float = 0.0
 
     def expire(self, now: float) -> None:
         """Give the answer up."""
-        self.ended_at = now
         self._answers.give_up(self.seconds)
 
 
@@ -266,7 +271,8 @@ class Wire(asyncio.Protocol):
     Args:
         loop: The event loop.
         wires: Where all that are open are kept.
-        heads: What reads the heads of answers.
+        answers: What reads the answers.
+        deadlines: What ends the wait for them.
     """
 
     __slots__ = (
@@ -280,4 +286,73 @@ class Wire(asyncio.Protocol):
         "transport",
     )
 
+    # What asyncio moves the bytes with; it is there once the connection is.
     transport: asyncio.Transport
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        wires: set[Wire],
+        answers: Answers,
+        deadlines: Deadlines,
+    ) -> None:
+        self._loop = loop
+        self._wires = wires
+        self.answers = answers
+        self.patience = Patience(deadlines, answers)
+        self.gone: asyncio.Future[None] = loop.create_future()
+        self.idle_since: float = 0.0
+        self._resting: list[Wire] | None = None
+
+    def ask(self, data: bytes, url: str, *, bodiless: bool) -> asyncio.Future[None]:
+        """Send a request.
+
+        Args:
+            data: The request.
+            url: Where it goes, for messages.
+            bodiless: Does the answer end with its head?
+
+        Returns:
+            What is to be awaited; after that, however it ends, comes ``settle``.
+        """
+        waiter = self._loop.create_future()
+        self.answers.expect(waiter, url, bodiless=bodiless)
+        self.transport.write(data)
+        return waiter
+
+    def settle(self) -> bool:
+        """End an exchange. Returns: Can there be another one? If not, the connection ends."""
+        if self.answers.reusable and not self.transport.get_write_buffer_size():
+            return True
+        self.abort()
+        return False
+
+    def rest(self, among: list[Wire]) -> None:
+        """Lie among the unused ones, until the connection is taken from them or ends."""
+        self.idle_since = self._loop.time()
+        self._resting = among
+        among.append(self)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection, or the TLS that has been started on it."""
+        self.transport = cast("asyncio.Transport", transport)
+        self._wires.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come in."""
+        if not self.answers.feed(data):
+            # Nobody asked: what follows an answer must never pass for the next one.
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take note of the end of the connection."""
+        self.answers.end(exc)
+        if not self.gone.done():
+            self.gone.set_result(None)
+        self._wires.discard(self)
+        if self._resting is not None and self in self._resting:
+            self._resting.remove(self)

@@ -19,8 +19,9 @@ from ringme_async.errors import (
     TransportTimeout,
 )
 from ringme_async.transports import Headers, Request, Timeouts, httptools
+from ringme_async.transports.head import Heads
 from ringme_async.transports.httptools import HttptoolsTransport
-from ringme_async.transports.wire import Answer
+from ringme_async.transports.wire import Answers
 from tests.leaping import MINUTE, leap
 from tests.transports import certificates
 from tests.transports.sending import assert_harmless, failure_of, request
@@ -138,22 +139,56 @@ async def test_what_follows_an_answer_at_once_is_never_its_own(more: bytes) -> N
     assert server.connections == 2
 
 
-def test_an_answer_that_has_ended_takes_in_no_more() -> None:
-    taken = Answer("http://pbx.example.com/", 1_000, bodiless=False)
-    taken.feed(answer(b"hello"))
-    assert taken.reusable
-    taken.feed(b"more")
-
-    assert taken.response().body == b"hello"
-    assert not taken.reusable
+def expecting(max_body: int = 1_000) -> Answers:
+    answers = Answers(Heads(), max_body)
+    waiter = asyncio.get_running_loop().create_future()
+    answers.expect(waiter, "http://pbx.example.com/", bodiless=False)
+    return answers
 
 
-def test_an_answer_that_has_failed_takes_in_no_more() -> None:
-    taken = Answer("http://pbx.example.com/", 4, bodiless=False)
-    taken.feed(chunked(b"hello", b"hello"))
+async def test_an_answer_that_has_ended_takes_in_no_more() -> None:
+    answers = expecting()
+    assert answers.feed(answer(b"hello"))
+    assert answers.reusable
+    assert not answers.feed(b"more")
 
+    assert answers.response().body == b"hello"
+    assert not answers.reusable
+
+
+async def test_an_answer_that_has_failed_takes_in_no_more() -> None:
+    answers = expecting(max_body=4)
+    answers.feed(chunked(b"hello", b"hello"))
+
+    assert not answers.feed(b"more")
     with pytest.raises(ResponseTooLarge):
-        taken.response()
+        answers.response()
+
+
+async def test_an_answer_that_ended_in_time_is_not_given_up() -> None:
+    answers = expecting()
+    answers.feed(answer(b"hello"))
+    answers.give_up(1.0)
+
+    assert answers.response().body == b"hello"
+
+
+async def test_an_answer_that_breaks_off_after_its_head_is_lost() -> None:
+    answers = expecting()
+    answers.feed(answer(b"", length=5))
+    answers.end(None)
+
+    with pytest.raises(ResponseLost, match="broke off"):
+        answers.response()
+
+
+async def test_the_status_of_an_error_that_breaks_off_after_its_head_is_told() -> None:
+    answers = expecting()
+    answers.feed(answer(b"", length=5, status="403 No"))
+    answers.end(None)
+
+    response = answers.response()
+    assert (response.status, response.body) == (403, b"")
 
 
 async def test_bytes_after_an_answer_to_head_end_its_connection() -> None:
@@ -233,6 +268,62 @@ async def test_a_request_cancelled_in_the_middle_of_its_answer_ends_its_connecti
         await server.idle.wait()
 
     assert sending.cancelled()
+
+
+async def test_a_request_cancelled_when_its_answer_is_whole_gives_its_connection_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    feed = Answers.feed
+
+    def feed_and_cancel(answers: Answers, data: bytes) -> bool:
+        taken = feed(answers, data)
+        sending.cancel()
+        return taken
+
+    async with serving(answer(b"hello", "X-One: 1")) as server, fast() as transport:
+        with monkeypatch.context() as patch:
+            patch.setattr(Answers, "feed", feed_and_cancel)
+            sending = asyncio.create_task(transport.send(request(server.url())))
+            await asyncio.wait([sending])
+        response = await transport.send(request(server.url()))
+
+    assert sending.cancelled()
+    assert response.body == b"hello"
+    assert server.connections == 1
+
+
+async def test_each_request_has_its_own_headers() -> None:
+    async with serving(answer()) as server, fast() as transport:
+        for number in "121":
+            await transport.send(Request("GET", server.url(), Headers({"X-One": number})))
+
+    sent = [head.partition(b"X-One: ")[2][:1] for head in server.requests]
+    assert sent == [b"1", b"2", b"1"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("", "/a#b"), ("/", "/a#b/c"), ("?q=/", "/a"), ("/a", "/a?q=/#/"), ("/a#b", "/a")],
+)
+async def test_a_site_that_is_known_is_asked_for_what_the_url_says(first: str, second: str) -> None:
+    async with serving(answer()) as server, fast() as transport:
+        for path in (first, second):
+            await transport.send(Request("GET", f"http://127.0.0.1:{server.port}{path}"))
+
+    targets = [head.split(b" ", 2)[1].decode() for head in server.requests]
+    wanted = [path.partition("#")[0] for path in (first, second)]
+    assert targets == [path if path[:1] == "/" else f"/{path}" for path in wanted]
+    assert server.connections == 1
+
+
+async def test_a_site_that_is_known_is_not_asked_for_what_cannot_be_spelled() -> None:
+    async with serving(answer()) as server, fast() as transport:
+        await transport.send(Request("GET", server.url()))
+        for path in ("/a b", "/a\r\nX: y", "/\u044f", "/a#\n"):
+            with pytest.raises(InvalidRequest):
+                await transport.send(Request("GET", server.url(path)))
+
+    assert len(server.requests) == 1
 
 
 async def test_a_query_needs_no_path() -> None:
