@@ -55,6 +55,17 @@ async def test_it_looks_further_and_further_while_nobody_comes_to_an_end(world: 
         assert 0.1 < now() < 1.0
 
 
+async def test_each_time_it_looks_at_twice_as_many(world: World) -> None:
+    run = BulkRun(range(MANY + 1), lambda name: of_two_hosts(world, name), host_of=itself)
+    async with run:
+        waiting: list[int] = []
+        for _ in range(3):
+            await asyncio.sleep(0.09)
+            waiting.append(run.progress.waiting)
+
+    assert waiting == [256, 512, 1_024]
+
+
 async def test_it_looks_further_in_an_async_input_too(world: World) -> None:
     async def elements() -> AsyncIterator[int]:
         for name in range(MANY + 1):
