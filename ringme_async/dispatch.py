@@ -64,9 +64,8 @@ class Call(Generic[T]):
     on_quota: OnQuota = "raise"
     url: str = field(init=False)
 
-    @url.default
-    def _whole_url(self) -> str:
-        return f"{self.key.origin}{API_ROOT}{self.path}"
+    def __attrs_post_init__(self) -> None:
+        self.url = f"{self.key.origin}{API_ROOT}{self.path}"
 
 
 @define(eq=False)

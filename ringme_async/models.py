@@ -105,7 +105,8 @@ def _as_extra(value: Mapping[str, JSONLike]) -> FrozenJSON:
     return FrozenJSON(value)
 
 
-@frozen
+# Without a place for weak references, which nobody needs: so the codec can make it of a draft.
+@frozen(weakref_slot=False)
 class Client:
     """One tenant of the PBX, as the server last told of it.
 

@@ -151,6 +151,9 @@ class Quota:
         It is not while the answer to something in flight could still free a request: ``reserve``
         waits for that.
         """
+        if self._known is None or (self._known > 0 and self._known_next is None):
+            # Nor would it be if the window had turned, of which nothing more would be known.
+            return None
         now = self._look()
         return self._due() - now if self._is_used_up() else None
 

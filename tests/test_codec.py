@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from attrs.exceptions import FrozenInstanceError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -135,6 +136,15 @@ def test_a_body_with_just_the_modelled_fields_is_read_as_any_other_record(
     modelled = {name: value for name, value in record.items() if name in FIELDS}
     body = json.dumps(dict.fromkeys(FIELDS) | modelled | odd).encode()
     assert what_comes_of(decode_client, body) == what_comes_of(client_from_json, json.loads(body))
+
+
+def test_a_client_that_was_read_is_of_the_same_kind_as_one_made_by_hand() -> None:
+    body = json.dumps(dict.fromkeys(FIELDS) | {"id": 12, "name": "x"}).encode()
+    client = decode_client(body)
+    assert type(client) is Client
+    assert client == Client(id=12, name="x")
+    with pytest.raises(FrozenInstanceError):
+        client.name = "y"  # type: ignore[misc]
 
 
 def test_absent_and_null_fields_read_alike_and_are_written_apart() -> None:

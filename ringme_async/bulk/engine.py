@@ -115,10 +115,36 @@ class Engine(Generic[V]):
             StopAsyncIteration: That was all.
             BaseException: What ended the run before its time, as it was raised.
         """
-        stock = self.stock
-        while not stock.outbox.readable:
+        if not self.stock.outbox.readable and not await self._come_to_read():
+            raise self._ending()
+        outcome = self.stock.outbox.take()
+        self._make_room()
+        return outcome
+
+    async def next_ones(self) -> list[Outcome[V]]:
+        """Wait for outcomes, and give all that there are; none: that was all.
+
+        Raises:
+            BaseException: What ended the run before its time, as it was raised.
+        """
+        if not self.stock.outbox.readable and not await self._come_to_read():
+            ending = self._ending()
+            if isinstance(ending, StopAsyncIteration):
+                return []
+            raise ending
+        outcomes = self.stock.outbox.take_all()
+        self._make_room()
+        return outcomes
+
+    def now(self) -> float:
+        """Give the time of the loop that it was started on; 0 before the start."""
+        return 0.0 if self._loop is None else self._loop.time()
+
+    async def _come_to_read(self) -> bool:
+        """Wait until there is something to read; False if there will be nothing any more."""
+        while not self.stock.outbox.readable:
             if self._is_over():
-                raise self._ending()
+                return False
             if self._is_being_read:
                 raise RuntimeError("this run is being read by another task")
             self._is_being_read = True
@@ -128,15 +154,13 @@ class Engine(Generic[V]):
             finally:
                 self._is_being_read = False
                 self._waiting_reader = None
-        outcome = stock.outbox.take()
+        return True
+
+    def _make_room(self) -> None:
+        stock = self.stock
         if stock.needs_reader or stock.is_in_doubt:
             stock.needs_reader = False
             self._stir()
-        return outcome
-
-    def now(self) -> float:
-        """Give the time of the loop that it was started on; 0 before the start."""
-        return 0.0 if self._loop is None else self._loop.time()
 
     # A worker.
 
@@ -145,8 +169,8 @@ class Engine(Generic[V]):
         task = asyncio.current_task()
         if task is None:  # pragma: no cover - this runs in a task of its own
             return
+        now = loop.time()
         while not self._crew.is_stopping:
-            now = loop.time()
             ticket = stock.take(now)
             if self._waiting_reader is not None and stock.outbox.readable:
                 self._tell()
@@ -156,13 +180,15 @@ class Engine(Generic[V]):
                 stock.running[ticket] = task
                 if self._crew.has_idle_worker and stock.may_start_more():
                     self._stir()
-                await self._perform(ticket, task, now)
-            elif stock.may_pull():
+                now = await self._perform(ticket, task, now)
+                continue
+            if stock.may_pull():
                 await asyncio.sleep(0)
             elif stock.is_in_doubt:
                 stock.end_doubt(now)
             else:
                 await self._rest(now)
+            now = loop.time()
 
     async def _rest(self, now: float) -> None:
         self._feed_on()
@@ -173,7 +199,8 @@ class Engine(Generic[V]):
             self._alarms.set("look", now + _BETWEEN_LOOKS, self._look)
         await self._crew.rest()
 
-    async def _perform(self, ticket: Ticket[V], task: asyncio.Task[None], started: float) -> None:
+    async def _perform(self, ticket: Ticket[V], task: asyncio.Task[None], started: float) -> float:
+        """Run a job and see to what comes of it; give the moment when that was done."""
         job = ticket.job
         sent_before = 0 if self.pilot is None else job.attempts
         error: RingMeError | None = None
@@ -209,7 +236,9 @@ class Engine(Generic[V]):
             self.stock.finish(ticket, outcome, verdict, started, now, slow=slow)
             if self.pilot is not None:
                 self._steer(self.pilot, job, job.attempts - sent_before, verdict)
-        self._tell()
+        if self._waiting_reader is not None:
+            self._tell()
+        return now
 
     def _steer(self, pilot: Pilot, job: Job[V], sent: int, verdict: Verdict) -> None:
         if not sent or job.sent_at is None:

@@ -45,3 +45,10 @@ class Outbox(Generic[V]):
         """Take the next one out."""
         self.unread -= 1
         return self.readable.popleft()
+
+    def take_all(self) -> list[Outcome[V]]:
+        """Take out all that can be read."""
+        taken = list(self.readable)
+        self.readable.clear()
+        self.unread -= len(taken)
+        return taken

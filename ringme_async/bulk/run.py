@@ -162,7 +162,9 @@ class BulkRun(Generic[V]):
 
     async def _collect(self) -> BulkReport[V]:
         async with self:
-            outcomes = [outcome async for outcome in self]
+            outcomes: list[Outcome[V]] = []
+            while batch := await self._engine.next_ones():
+                outcomes += batch
             self._report = self._stock.tally.report(outcomes, complete=self._stock.is_complete)
         return self._report
 
@@ -196,7 +198,8 @@ class BulkRun(Generic[V]):
         return self
 
     def __anext__(self) -> Coroutine[Any, Any, Outcome[V]]:
-        self._check_entered()
+        if self._state != "entered":
+            self._check_entered()
         return self._engine.next()
 
     def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:

@@ -112,10 +112,8 @@ class Stock(Generic[V]):
         if self._foregone:
             self._release_foregone(now)
         ticket = self._start_held(now) if self.schedule.held else None
-        pulls = 0
-        while ticket is None and pulls < PULLS_IN_A_ROW and self.may_pull():
-            ticket = self._admit(self.intake.pull(), now)
-            pulls += 1
+        if ticket is None and not self.intake.is_async:
+            ticket = self._start_new(now)
         return ticket
 
     def may_start_more(self) -> bool:
@@ -197,7 +195,10 @@ class Stock(Generic[V]):
             else:
                 sign = True
             if sign:
-                self._hear_of(ticket.tenant.owner.host, now)
+                host = ticket.tenant.owner.host
+                host.answered_at = now
+                if self._pulses:
+                    self._hear_again_of(host, now)
         self.schedule.finish(ticket, verdict, slow=slow)
         self.hand_over(outcome, now)
 
@@ -265,10 +266,9 @@ class Stock(Generic[V]):
         elif not pulse.is_undecided:
             self._release(pulse, now)
 
-    def _hear_of(self, host: HostShare[V], now: float) -> None:
-        """Take in that a host has answered."""
-        host.answered_at = now
-        pulse = self._pulses.pop(host.key, None) if self._pulses else None
+    def _hear_again_of(self, host: HostShare[V], now: float) -> None:
+        """Take in that a host has answered that may have been silent."""
+        pulse = self._pulses.pop(host.key, None)
         if pulse is not None:
             if pulse.is_down:
                 host.back_at = now
@@ -310,6 +310,15 @@ class Stock(Generic[V]):
     def _end_input(self) -> None:
         if self.intake.error is not None:
             self.give_up(_INPUT_BROKE)
+
+    def _start_new(self, now: float) -> Ticket[V] | None:
+        for _ in range(PULLS_IN_A_ROW):
+            if not self.wants_more():
+                break
+            ticket = self._admit(self.intake.pull(), now)
+            if ticket is not None:
+                return ticket
+        return None
 
     def _start_held(self, now: float) -> Ticket[V] | None:
         ticket = self.schedule.next(now) if self._has_room_for(None) else self._start_head(now)

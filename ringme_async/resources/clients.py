@@ -10,7 +10,7 @@ from attrs import evolve
 
 from ringme_async.auth import TokenKey
 from ringme_async.bulk import BulkRun, Concurrency, Done, Failed, NotAttempted, Outcome
-from ringme_async.dispatch import Call, Dispatcher, OnQuota
+from ringme_async.dispatch import Dispatcher, OnQuota
 from ringme_async.errors import InvalidRequest
 from ringme_async.lifetime import WHEN_CLOSED
 from ringme_async.models import Client, ClientUpdate
@@ -140,10 +140,10 @@ class Clients:
         Raises:
             InvalidRequest: An argument is out of bounds.
         """
-        seconds = self._calls.seconds(timeout)
+        seconds, parks = self._calls.seconds(timeout), on_quota == "park"
 
         def make_job(who: Who) -> CallJob:
-            return self._job(self._calls.read(who, seconds), on_quota)
+            return CallJob(self._dispatcher, self._calls.read(who, seconds), parks)
 
         return BulkRun(
             whos,
@@ -201,11 +201,11 @@ class Clients:
         Raises:
             InvalidRequest: An argument is out of bounds.
         """
-        seconds = self._calls.seconds(timeout)
+        seconds, parks = self._calls.seconds(timeout), on_quota == "park"
 
         def make_job(change: tuple[Who, ClientUpdate]) -> CallJob:
             who, update = _pair(change)
-            return self._job(self._calls.write(who, update, seconds), on_quota)
+            return CallJob(self._dispatcher, self._calls.write(who, update, seconds), parks)
 
         return BulkRun(
             cast("Iterable[tuple[Who, ClientUpdate]]", changes),
@@ -256,12 +256,12 @@ class Clients:
             InvalidRequest: An argument is out of bounds.
         """
         pairs = _pairs(changes)
-        seconds = self._calls.seconds(timeout)
+        seconds, parks = self._calls.seconds(timeout), on_quota == "park"
 
         def make_job(change: tuple[Who, ClientUpdate]) -> CallJob:
             who, update = _pair(change)
             check_update(update)
-            return self._job(self._calls.read(who, seconds), on_quota)
+            return CallJob(self._dispatcher, self._calls.read(who, seconds), parks)
 
         report = await BulkRun(
             pairs,
@@ -353,14 +353,14 @@ class Clients:
         on_quota: OnQuotaInBulk,
         on_outage: OnOutage,
     ) -> BulkRun[Applied]:
-        seconds = self._calls.seconds(timeout)
+        seconds, parks = self._calls.seconds(timeout), on_quota == "park"
 
         def make_job(change: PlannedChange) -> ApplyJob:
             who = resolved(change.who, change.client_id)
             return ApplyJob(
                 self._dispatcher,
                 self._calls.read(who, seconds),
-                on_quota == "park",
+                parks,
                 change,
                 lambda update: self._calls.write(who, update, seconds),
             )
@@ -380,9 +380,6 @@ class Clients:
             host_of=_host_of,
             accompany=self._dispatcher.lifetime.accompany,
         )
-
-    def _job(self, call: Call[Client], on_quota: OnQuotaInBulk) -> CallJob:
-        return CallJob(self._dispatcher, call, parks=on_quota == "park")
 
 
 def _host_of(key: TokenKey) -> str:
