@@ -8,10 +8,10 @@ import os
 import ssl as tls
 from functools import lru_cache
 from http.cookies import SimpleCookie
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar, overload
 
 import aiohttp
-from multidict import CIMultiDict, istr
+from multidict import CIMultiDict, CIMultiDictProxy, istr
 from yarl import URL
 
 from ringme_async.deadlines import Deadlines
@@ -26,20 +26,23 @@ from ringme_async.transports import Headers, Request, Response
 from ringme_async.transports.body import (
     DEFAULT_MAX_BODY,
     Body,
-    asking_for_gzip,
     not_http,
     peer_of,
     refusal_of_closed,
     refusal_on_other_loop,
+    unpacked,
     whole_number,
     words_of_system,
 )
 
 __all__ = ["AiohttpTransport"]
 
+T = TypeVar("T")
+
 # aiohttp warns of bodies given as bytes that are larger than this.
 _LARGE_BODY: Final = 2**20
 _BODY_METHODS: Final = frozenset({"PATCH", "POST", "PUT"})
+_ACCEPT_ENCODING: Final = istr("Accept-Encoding")
 _ONLY_CONTENT_TYPE: Final = ("Content-Type",)
 # How asyncio and aiohttp begin where they put words of their own in the place of the system's.
 _NOT_THE_SYSTEM: Final = ("Connect call failed", "Can not write")
@@ -115,7 +118,6 @@ class AiohttpTransport:
                 or the session that it was given, is closed or belongs to another event loop.
         """
         session = self._open()
-        request = asking_for_gzip(request)
         way = _Way(request, self._fields.of(request.headers), alone=self._owned)
         deadline = asyncio.get_running_loop().time() + request.timeouts.attempt
         failure: RingMeError
@@ -177,13 +179,16 @@ class AiohttpTransport:
         if self._closed:
             raise refusal_of_closed(self)
         loop = asyncio.get_running_loop()
-        self._check_loop(loop)
-        self._loop = loop
+        if loop is not self._loop:
+            self._check_loop(loop)
+            self._loop = loop
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._limit),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
+        elif self._owned:
+            return self._session
         elif self._session.closed:
             raise InvalidRequest(
                 "the ClientSession given to this AiohttpTransport is closed; close it last"
@@ -208,7 +213,7 @@ class AiohttpTransport:
         answer = await session.request(
             request.method,
             _as_url(request.url),
-            headers=way.fields(hide_auth=session.auth is not None or session.trust_env),
+            headers=way.fields(session),
             data=way.content(),
             skip_auto_headers=way.unwanted(),
             timeout=_patience(request.timeouts.connect),
@@ -217,10 +222,19 @@ class AiohttpTransport:
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=False,
-            middlewares=(way,),
+            middlewares=(way.go,),
         )
-        headers = Headers(answer.headers)
-        body = Body(request.url, headers, self._max_body)
+        headers = _Arrived(answer.headers)
+        content = answer.content
+        if not content.is_eof():
+            return await self._read(answer, headers, way)
+        # It has come whole, with its head.
+        data = content.read_nowait()
+        _end(answer)
+        return unpacked(request, Response(answer.status, headers, data), self._max_body)
+
+    async def _read(self, answer: aiohttp.ClientResponse, headers: Headers, way: _Way) -> Response:
+        body = Body(way.request.url, headers, self._max_body)
         content = answer.content
         try:
             while not content.at_eof():
@@ -234,11 +248,40 @@ class AiohttpTransport:
             if not isinstance(error, aiohttp.ClientError | OSError | RingMeError):
                 way.cut_short = Response(answer.status, body.headers_left(headers), data)
                 raise
-        if answer.connection is not None:
-            # Read to its end, it would have given the connection back, but for a 101 that nobody
-            # asked for, or a request that is not written whole yet.
-            answer.close()
+        _end(answer)
         return Response(answer.status, body.headers_left(headers), data)
+
+
+class _Arrived(Headers):
+    """The header fields of an answer; all are read once more than single ones are asked for."""
+
+    __slots__ = ("_arrived",)
+
+    def __init__(self, arrived: CIMultiDictProxy[str]) -> None:
+        self._arrived = arrived
+
+    def __getattr__(self, name: str) -> dict[str, str]:
+        if name != "_fields":
+            raise AttributeError(name)
+        self._fields = {name.lower(): value for name, value in self._arrived.items()}
+        return self._fields
+
+    @overload
+    def get(self, key: str, default: None = None, /) -> str | None: ...
+    @overload
+    def get(self, key: str, default: str, /) -> str: ...
+    @overload
+    def get(self, key: str, default: T, /) -> str | T: ...
+    def get(self, key: str, default: object = None, /) -> object:
+        """Give a field's value, the last if it came often, or the default if it did not come."""
+        values = self._arrived.getall(key, None)
+        return values[-1] if values else default
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrived
+
+    def __reduce__(self) -> tuple[type[Headers], tuple[dict[str, str]]]:
+        return Headers, (self._fields,)
 
 
 class _Fields:
@@ -254,6 +297,8 @@ class _Fields:
         if headers is not self._headers:
             self._headers = headers
             self._spelled = CIMultiDict({_spelled(n): value for n, value in headers.items()})
+            # It is mandatory on every request (API page, section 3).
+            self._spelled.setdefault(_ACCEPT_ENCODING, "gzip")
         return self._spelled
 
 
@@ -266,7 +311,7 @@ class _NotAgain(aiohttp.ClientError):
 
 
 class _Way:
-    """One request on its way through aiohttp, as whose middleware it is called."""
+    """One request on its way through aiohttp."""
 
     __slots__ = ("_alone", "_fields", "_wire", "cut_short", "request")
 
@@ -278,9 +323,10 @@ class _Way:
         # The answer of an error, as far as it had come when it was cancelled.
         self.cut_short: Response | None = None
 
-    async def __call__(
+    async def go(
         self, wire: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
+        """Go on to the network: the middleware of this request alone."""
         self._wire = wire
         if not self._alone:
             self._write_own_fields(wire)
@@ -303,9 +349,9 @@ class _Way:
         """May a byte have left? Only a request that has no response object yet surely has not."""
         return self._wire is None or getattr(self._wire, "response", self) is not None
 
-    def fields(self, *, hide_auth: bool) -> CIMultiDict[str]:
+    def fields(self, session: aiohttp.ClientSession) -> CIMultiDict[str]:
         """Give the header fields, without the one that aiohttp refuses beside its own auth."""
-        if not hide_auth:
+        if self._alone or (session.auth is None and not session.trust_env):
             return self._fields
         fields = self._fields.copy()
         fields.pop("Authorization", None)
@@ -361,6 +407,13 @@ class _Way:
         wire.headers.update(self._fields)
         if self.request.body or wire.method in _BODY_METHODS:
             wire.headers["Content-Length"] = str(len(self.request.body))
+
+
+def _end(answer: aiohttp.ClientResponse) -> None:
+    # Read to its end, it has given the connection back, but for a 101 that nobody asked for, or a
+    # request that is not written whole yet.
+    if answer.connection is not None:
+        answer.close()
 
 
 def _as_url(url: str) -> URL:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gzip
+import pickle
 import tracemalloc
 
 import pytest
 
 from ringme_async.errors import ResponseLost, ResponseTooLarge, TransportError, TransportTimeout
+from ringme_async.transports import Headers
 from ringme_async.transports.body import Body
 from tests.leaping import leap
 from tests.transports.sending import failure_of, opened, request, sent
@@ -203,6 +206,23 @@ async def test_interim_answers_are_passed_over() -> None:
         response = await sent(server.url())
 
     assert (response.status, response.body) == (200, b"hello")
+
+
+async def test_the_header_fields_of_an_answer_are_like_any_others() -> None:
+    fields = ("X-One: 1", "Set-Cookie: a=s3cret", "x-one: 2")
+    async with serving(answer(b"", *fields)) as server, opened() as transport:
+        headers = (await transport.send(request(server.url()))).headers
+
+    assert (headers.get("x-oNE"), headers["X-ONE"]) == ("2", "2")
+    assert (headers.get("x-two"), headers.get("x-two", "none")) == (None, "none")
+    assert "X-one" in headers
+    assert "x-two" not in headers
+    alike = Headers({"x-one": "2", "set-cookie": "a=s3cret", "content-length": "0"})
+    assert headers == alike
+    assert hash(headers) == hash(alike)
+    assert "s3cret" not in repr(headers)
+    assert pickle.loads(pickle.dumps(headers)) == copy.copy(headers) == alike
+    assert not hasattr(headers, "fields")
 
 
 async def test_a_switch_of_protocols_that_nobody_asked_for_ends_the_connection() -> None:
