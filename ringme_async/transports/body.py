@@ -44,6 +44,14 @@ def asking_for_gzip(request: Request) -> Request:
     return attrs.evolve(request, headers=headers)
 
 
+def in_lower_case(fields: dict[str, str]) -> Headers:
+    """Freeze fields whose names are in lower case already, and which nobody else has."""
+    headers = Headers.__new__(Headers)
+    # To look at each name again would cost as much as to read it did.
+    headers._fields = fields  # pyright: ignore[reportPrivateUsage]
+    return headers
+
+
 def whole_number(name: str, value: object, *, least: int) -> int:
     """Give a setting back if it is a whole number.
 
@@ -155,8 +163,10 @@ class Body:
         """Give the headers without those that describe the body as it was on the wire."""
         if self._inflater is None:
             return headers
-        gone = {"content-encoding", "content-length"}
-        return Headers({name: value for name, value in headers.items() if name not in gone})
+        fields = dict(headers.items())
+        for name in ("content-encoding", "content-length"):
+            fields.pop(name, None)
+        return in_lower_case(fields)
 
     def _keep(self, part: bytes) -> None:
         self._size += len(part)

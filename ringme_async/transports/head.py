@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ringme_async.transports import Headers
+from ringme_async.transports.body import in_lower_case
 
 __all__ = ["LONGEST_HEAD", "Heads"]
 
@@ -22,15 +23,6 @@ _FOLD: Final = re.compile(rb"\n([ \t])")
 
 class _OddLineError(Exception):
     """A line is not just a field."""
-
-
-class _Fields(Headers):
-    """Header fields whose names are in lower case already."""
-
-    __slots__ = ()
-
-    def __init__(self, fields: dict[str, str]) -> None:
-        self._fields = fields
 
 
 class _Lines(dict[bytes, tuple[str, str]]):
@@ -92,4 +84,4 @@ class Heads:
     def _headers(self, head: bytes, lines: list[bytes]) -> Headers | None:
         if len(head) + _FIELD * len(lines) > LONGEST_HEAD:
             return None
-        return _Fields(dict(map(self._field_in, lines)))
+        return in_lower_case(dict(map(self._field_in, lines)))
