@@ -270,9 +270,9 @@ of a frozen one, each of which is set by a call."""
 
 
 def _client_of(row: msgspec.Struct) -> Client:
-    client = _Draft(*astuple(row))
+    client: Client = _Draft(*astuple(row))
     client.__class__ = Client
-    return cast("Client", client)
+    return client
 
 
 def _extra_of(record: Mapping[str, JSONLike]) -> RecordExtra:
