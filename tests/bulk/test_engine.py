@@ -1,0 +1,119 @@
+"""The engine of a run: who is told of what, when, and in which words."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from ringme_async.bulk import BulkRun, Done, Failed, NotAttempted, NotBefore
+from ringme_async.bulk.engine import Engine
+from ringme_async.bulk.intake import Intake
+from ringme_async.bulk.limit import Limit
+from ringme_async.bulk.outbox import Outbox
+from ringme_async.bulk.schedule import Schedule
+from ringme_async.bulk.stock import Stock
+from ringme_async.errors import InvalidRequest, ResponseLost, RingMeClosed
+from tests.bulk.scripted_job import ScriptedJob, World, now, scripted
+
+pytestmark = pytest.mark.jumping
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def itself(key: Any) -> Any:
+    return key
+
+
+def engine_of(world: World, limit: Limit) -> Engine[Any]:
+    intake = Intake[Any, Any](range(100), scripted(world), itself)
+    schedule = Schedule[Any](limit, None, itself, heeds_quota=True)
+    return Engine(Stock(intake, schedule, Outbox[Any](ordered=False), 10_000), None)
+
+
+async def test_a_slot_that_is_added_is_used_at_once(world: World) -> None:
+    limit = Limit(2)
+    engine = engine_of(world, limit)
+    engine.start()
+    try:
+        await asyncio.sleep(0.5)
+        limit.change(3)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+        assert [moment for moment, _ in world.started] == [0.0, 0.0, 0.5]
+    finally:
+        await engine.stop()
+
+
+async def test_its_time_is_0_before_the_start(world: World) -> None:
+    assert engine_of(world, Limit(2)).now() == 0.0
+
+
+async def test_a_malformed_element_is_told_of_before_the_next_job_has_ended(world: World) -> None:
+    def make(number: int) -> ScriptedJob:
+        if number == 0:
+            raise InvalidRequest("0 is none")
+        return scripted(world)(number)
+
+    async with BulkRun(range(2), make, concurrency=1) as run:
+        outcome = await anext(run)
+
+        assert isinstance(outcome, Failed)
+        assert now() == 0.0
+
+
+async def test_a_failure_says_whose_it_was_and_how_often_it_was_tried(world: World) -> None:
+    error = ResponseLost("cut off")
+
+    (outcome,) = await BulkRun(["x"], scripted(world, lambda _: [NotBefore(1.0), error]))
+
+    assert outcome == Failed("x", 0, 2, error, retries=1)
+
+
+async def test_so_does_one_that_the_deadline_cut_short(world: World) -> None:
+    make = scripted(world, lambda _: [NotBefore(1.0), 100.0])
+
+    (outcome,) = await BulkRun(["x"], make, deadline=5)
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.who, outcome.index, outcome.attempts, outcome.retries) == ("x", 0, 2, 1)
+
+
+async def test_what_waits_when_a_job_finds_all_closed_is_told_why(world: World) -> None:
+    class Closing(ScriptedJob):
+        async def run(self) -> Any:
+            await asyncio.sleep(1.0)
+            raise RingMeClosed("closed before the call")
+
+    report = await BulkRun(range(3), lambda n: Closing(world, n, [], tenant_key="one"))
+
+    assert isinstance(report[0], Failed)
+    assert {one.reason for one in report if isinstance(one, NotAttempted)} == {
+        "closed before the call"
+    }
+
+
+@pytest.mark.parametrize(("tenants", "level"), [(6, 8), (7, 10), (8, 10)])
+async def test_auto_adds_slots_while_seven_eighths_of_them_are_in_use(
+    world: World, tenants: int, level: int
+) -> None:
+    class Read(ScriptedJob):
+        async def run(self) -> Any:
+            self.sent_at = now()
+            return await super().run()
+
+    def make(number: int) -> Read:
+        # The first ones set the others apart, so that no two end at the same moment.
+        seconds = 0.1 + (0.01 * number if number < tenants else 0.0)
+        return Read(world, number, [seconds], tenant_key=number % tenants)
+
+    run = BulkRun(range(1_000), make, concurrency="auto", per_tenant=1)
+    report = await run
+
+    assert isinstance(report[0], Done)
+    assert run.progress.concurrency == level
