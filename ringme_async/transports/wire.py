@@ -16,6 +16,7 @@ from ringme_async.transports.head import LONGEST_HEAD, Heads
 
 __all__ = ["Answers", "Patience", "Wire", "words_of"]
 
+_BUFFER: Final = 2**15
 _FRAMES: Final = frozenset({"content-length", "transfer-encoding"})
 
 
@@ -265,8 +266,11 @@ class Patience(Deadline):
         self._answers.give_up(self.seconds)
 
 
-class Wire(asyncio.Protocol):
+class Wire(asyncio.BufferedProtocol):
     """One connection to a server or a proxy.
+
+    It reads into a buffer of its own: for a protocol without one asyncio makes room for 256 KiB for
+    each answer, which the system may have to hand out and take back each time.
 
     Args:
         loop: The event loop.
@@ -276,6 +280,7 @@ class Wire(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_buffer",
         "_loop",
         "_resting",
         "_wires",
@@ -298,6 +303,7 @@ class Wire(asyncio.Protocol):
     ) -> None:
         self._loop = loop
         self._wires = wires
+        self._buffer = memoryview(bytearray(_BUFFER))
         self.answers = answers
         self.patience = Patience(deadlines, answers)
         self.gone: asyncio.Future[None] = loop.create_future()
@@ -342,9 +348,13 @@ class Wire(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self._wires.add(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Say where to put what comes in."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Take what has come in."""
-        if not self.answers.feed(data):
+        if not self.answers.feed(bytes(self._buffer[:nbytes])):
             # Nobody asked: what follows an answer must never pass for the next one.
             self.abort()
 
