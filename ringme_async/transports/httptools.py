@@ -27,10 +27,12 @@ from ringme_async.transports.body import (
 from ringme_async.transports.head import Heads
 
 if TYPE_CHECKING:
-    from ringme_async.transports.wire import Answers, Wire, words_of
+    from ringme_async.transports.answers import Answers, words_of
+    from ringme_async.transports.wire import Wire
 else:
     try:
-        from ringme_async.transports.wire import Answers, Wire, words_of
+        from ringme_async.transports.answers import Answers, words_of
+        from ringme_async.transports.wire import Wire
     except ModuleNotFoundError as missing:
         if missing.name != "httptools":
             raise

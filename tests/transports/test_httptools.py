@@ -19,9 +19,9 @@ from ringme_async.errors import (
     TransportTimeout,
 )
 from ringme_async.transports import Headers, Request, Timeouts, httptools
+from ringme_async.transports.answers import Answers
 from ringme_async.transports.head import Heads
 from ringme_async.transports.httptools import HttptoolsTransport
-from ringme_async.transports.wire import Answers
 from tests.leaping import MINUTE, leap
 from tests.transports import certificates
 from tests.transports.sending import assert_harmless, failure_of, request
@@ -162,6 +162,25 @@ async def test_an_answer_that_has_failed_takes_in_no_more() -> None:
 
     assert not answers.feed(b"more")
     with pytest.raises(ResponseTooLarge):
+        answers.response()
+
+
+async def test_an_answer_that_fails_twice_fails_as_it_did_first() -> None:
+    answers = expecting(max_body=4)
+    answers.feed(chunked(b"hello", end=b"zz\r\n"))
+
+    with pytest.raises(ResponseLost, match="is not HTTP"):
+        answers.response()
+
+
+async def test_an_answer_that_nobody_waits_for_any_more_may_still_end() -> None:
+    answers = Answers(Heads(), 1_000)
+    waiter = asyncio.get_running_loop().create_future()
+    answers.expect(waiter, "http://pbx.example.com/", bodiless=False)
+    waiter.cancel()
+    answers.end(None)
+
+    with pytest.raises(ResponseLost):
         answers.response()
 
 
