@@ -42,3 +42,11 @@ def test_all_that_was_not_taken_is_unread_whether_it_can_be_read_or_not() -> Non
 
     assert taken == [0, 1]
     assert outbox.unread == 2
+
+
+def test_all_that_can_be_read_is_taken_at_once_and_the_rest_stays_unread() -> None:
+    outbox = outbox_of(0, 1, 3, ordered=True)
+
+    assert [outcome.index for outcome in outbox.take_all()] == [0, 1]
+    assert outbox.take_all() == []
+    assert outbox.unread == 1
