@@ -8,10 +8,10 @@ import os
 import ssl as tls
 from functools import lru_cache
 from http.cookies import SimpleCookie
-from typing import Final, Literal, TypeVar, overload
+from typing import Final, Literal
 
 import aiohttp
-from multidict import CIMultiDict, CIMultiDictProxy, istr
+from multidict import CIMultiDict, istr
 from yarl import URL
 
 from ringme_async.deadlines import Deadlines
@@ -23,6 +23,7 @@ from ringme_async.errors import (
     TransportTimeout,
 )
 from ringme_async.transports import Headers, Request, Response
+from ringme_async.transports.arrived import Arrived
 from ringme_async.transports.body import (
     DEFAULT_MAX_BODY,
     Body,
@@ -36,8 +37,6 @@ from ringme_async.transports.body import (
 )
 
 __all__ = ["AiohttpTransport"]
-
-T = TypeVar("T")
 
 # aiohttp warns of bodies given as bytes that are larger than this.
 _LARGE_BODY: Final = 2**20
@@ -224,7 +223,7 @@ class AiohttpTransport:
             auto_decompress=False,
             middlewares=(way.go,),
         )
-        headers = _Arrived(answer.headers)
+        headers = Arrived(answer.headers)
         content = answer.content
         if not content.is_eof():
             return await self._read(answer, headers, way)
@@ -250,38 +249,6 @@ class AiohttpTransport:
                 raise
         _end(answer)
         return Response(answer.status, body.headers_left(headers), data)
-
-
-class _Arrived(Headers):
-    """The header fields of an answer; all are read once more than single ones are asked for."""
-
-    __slots__ = ("_arrived",)
-
-    def __init__(self, arrived: CIMultiDictProxy[str]) -> None:
-        self._arrived = arrived
-
-    def __getattr__(self, name: str) -> dict[str, str]:
-        if name != "_fields":
-            raise AttributeError(name)
-        self._fields = {name.lower(): value for name, value in self._arrived.items()}
-        return self._fields
-
-    @overload
-    def get(self, key: str, default: None = None, /) -> str | None: ...
-    @overload
-    def get(self, key: str, default: str, /) -> str: ...
-    @overload
-    def get(self, key: str, default: T, /) -> str | T: ...
-    def get(self, key: str, default: object = None, /) -> object:
-        """Give a field's value, the last if it came often, or the default if it did not come."""
-        values = self._arrived.getall(key, None)
-        return values[-1] if values else default
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._arrived
-
-    def __reduce__(self) -> tuple[type[Headers], tuple[dict[str, str]]]:
-        return Headers, (self._fields,)
 
 
 class _Fields:

@@ -1,0 +1,58 @@
+"""The header fields of an answer, left as a library gives them until all are read."""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, Sequence
+from typing import Protocol, TypeVar, overload
+
+from ringme_async.transports import Headers
+
+__all__ = ["Arrived"]
+
+T = TypeVar("T")
+
+
+class Fields(Protocol):
+    """Fields that are found in any letter case, some of them several times."""
+
+    def getall(self, key: str, default: None) -> Sequence[str] | None:
+        """Give all values of a field."""
+        ...
+
+    def items(self) -> ItemsView[str, str]:
+        """Give all fields, in their order."""
+        ...
+
+    def __contains__(self, key: object, /) -> bool: ...
+
+
+class Arrived(Headers):
+    """The header fields of an answer; all are read once more than single ones are asked for."""
+
+    __slots__ = ("_arrived",)
+
+    def __init__(self, arrived: Fields) -> None:
+        self._arrived = arrived
+
+    def __getattr__(self, name: str) -> dict[str, str]:
+        if name != "_fields":
+            raise AttributeError(name)
+        self._fields = {name.lower(): value for name, value in self._arrived.items()}
+        return self._fields
+
+    @overload
+    def get(self, key: str, default: None = None, /) -> str | None: ...
+    @overload
+    def get(self, key: str, default: str, /) -> str: ...
+    @overload
+    def get(self, key: str, default: T, /) -> str | T: ...
+    def get(self, key: str, default: object = None, /) -> object:
+        """Give a field's value, the last if it came often, or the default if it did not come."""
+        values = self._arrived.getall(key, None)
+        return values[-1] if values else default
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrived
+
+    def __reduce__(self) -> tuple[type[Headers], tuple[dict[str, str]]]:
+        return Headers, (self._fields,)
