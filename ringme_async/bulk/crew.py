@@ -39,6 +39,8 @@ class Crew:
     _context: Context = field(factory=copy_context, init=False)
     _tasks: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
     _workers: int = field(default=0, init=False)
+    # Whether a worker has been stirred that has not come to look yet.
+    _is_stirring: bool = field(default=False, init=False)
     _resting: list[asyncio.Future[None]] = field(factory=list[asyncio.Future[None]], init=False)
 
     @property
@@ -48,24 +50,39 @@ class Crew:
 
     @property
     def has_idle_worker(self) -> bool:
-        """Whether ``stir`` would find one."""
+        """Whether a worker has nothing to do."""
         return bool(self._resting) or self._workers < self.limit.value
 
+    @property
+    def can_stir(self) -> bool:
+        """Whether ``stir`` would find one, and none is about to look."""
+        return not self._is_stirring and self.has_idle_worker
+
     def stir(self) -> None:
-        """Let one more worker look for something to do."""
-        if self.is_stopping:
+        """Let one more worker look for something to do, unless one is about to.
+
+        Who finds something stirs the next, so that one is enough.
+        """
+        if self.is_stopping or self._is_stirring:
             return
         if self._resting:
+            self._is_stirring = True
             self._resting.pop().set_result(None)
         elif self._workers < self.limit.value:
+            self._is_stirring = True
             self._workers += 1
             self.spawn(self.work())
+
+    def arrive(self) -> None:
+        """Take note that a worker has begun."""
+        self._is_stirring = False
 
     async def rest(self) -> None:
         """Wait, as a worker, to be stirred."""
         resting = asyncio.get_running_loop().create_future()
         self._resting.append(resting)
         await resting
+        self._is_stirring = False
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Begin a task."""

@@ -165,12 +165,13 @@ class Engine(Generic[V]):
     # A worker.
 
     async def _work(self) -> None:
-        stock, loop = self.stock, asyncio.get_running_loop()
+        stock, crew, loop = self.stock, self._crew, asyncio.get_running_loop()
         task = asyncio.current_task()
         if task is None:  # pragma: no cover - this runs in a task of its own
             return
+        crew.arrive()
         now = loop.time()
-        while not self._crew.is_stopping:
+        while not crew.is_stopping:
             ticket = stock.take(now)
             if self._waiting_reader is not None and stock.outbox.readable:
                 self._tell()
@@ -178,7 +179,7 @@ class Engine(Generic[V]):
                 self._set_wake()
             if ticket is not None:
                 stock.running[ticket] = task
-                if self._crew.has_idle_worker and stock.may_start_more():
+                if crew.can_stir and stock.may_start_more():
                     self._stir()
                 now = await self._perform(ticket, task, now)
                 continue
@@ -266,7 +267,7 @@ class Engine(Generic[V]):
         in_a_row = 0
         try:
             while not intake.ended:
-                if not (stock.wants_more() and self._crew.has_idle_worker):
+                if not (stock.wants_more() and self._crew.can_stir):
                     self._see_to_reach(self.now())
                     self._resting_feeder = asyncio.get_running_loop().create_future()
                     await self._resting_feeder

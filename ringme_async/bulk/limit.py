@@ -14,10 +14,17 @@ class Limit:
     """The number of slots of a run: the one place that says it, and it may change in mid-run.
 
     Lowered, it takes effect as jobs end; none is cancelled.
+
+    Attributes:
+        for_one_of_many: How many of them anybody may have who is not alone.
     """
 
     value: int
+    for_one_of_many: int = field(init=False)
     _on_rise: Callable[[], None] | None = field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.for_one_of_many = _all_but_an_eighth(self.value)
 
     def call_on_rise(self, wake: Callable[[], None]) -> None:
         """Have ``wake`` called whenever there are more slots than before."""
@@ -27,5 +34,10 @@ class Limit:
         """Set the number of slots, at least 1."""
         rises = value > self.value
         self.value = max(1, value)
+        self.for_one_of_many = _all_but_an_eighth(self.value)
         if rises and self._on_rise is not None:
             self._on_rise()
+
+
+def _all_but_an_eighth(slots: int) -> int:
+    return max(1, slots * 7 // 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Generic, TypeVar, overload
 
 from attrs import define, field, frozen
@@ -160,7 +161,7 @@ class Tally:
 
     def report(self, outcomes: list[Outcome[V]], *, complete: bool) -> BulkReport[V]:
         """Give the counts with all outcomes."""
-        outcomes.sort(key=lambda outcome: outcome.index)
+        outcomes.sort(key=attrgetter("index"))
         failures = tuple(outcome for outcome in outcomes if isinstance(outcome, Failed))
         return BulkReport(
             self._counts(), failures, self.failed, self.retried, complete, tuple(outcomes)

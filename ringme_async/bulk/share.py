@@ -121,8 +121,10 @@ class _SharedOut(Share[L], ABC):
         """
         if self.in_flight >= self.allowance:
             return False
-        slots = self.limit.value
-        return self.in_flight < (slots if self.is_alone() else max(1, slots * 7 // 8))
+        limit = self.limit
+        return self.in_flight < limit.for_one_of_many or (
+            self.in_flight < limit.value and self.is_alone()
+        )
 
     def learn(self, verdict: Verdict, member: Hashable, *, slow: bool) -> None:
         """Take in how a job of one of its members ended."""

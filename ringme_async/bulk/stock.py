@@ -134,9 +134,10 @@ class Stock(Generic[V]):
     def wants_more(self) -> bool:
         """Whether there is a free slot, and a place for one more element."""
         intake, slots = self.intake, self.schedule.limit.value
-        if intake.ended or len(self.running) >= slots or self.held >= self.max_waiting:
+        if intake.ended or len(self.running) >= slots:
             return False
-        if self.is_at_its_reach:
+        held = self.held
+        if held and (held >= self.max_waiting or self.is_at_its_reach):
             return False
         if self._has_room_for(intake.pulled):
             return True

@@ -20,8 +20,14 @@ class Workplace:
         self.come: list[str] = []
         self.left = 0
         self.go = asyncio.Event()
+        self.crew = Crew(Limit(1), self.work, self.leave)
+
+    def hire(self, slots: int) -> Crew:
+        self.crew = Crew(Limit(slots), self.work, self.leave)
+        return self.crew
 
     async def work(self) -> None:
+        self.crew.arrive()
         self.come.append(trace.get())
         trace.set("a worker's own")
         await self.go.wait()
@@ -38,10 +44,10 @@ async def settle() -> None:
 @pytest.mark.parametrize(("slots", "stirred", "come"), [(2, 1, 1), (2, 2, 2), (2, 5, 2)])
 async def test_there_are_no_more_workers_than_slots(slots: int, stirred: int, come: int) -> None:
     place = Workplace()
-    crew = Crew(Limit(slots), place.work, place.leave)
+    crew = place.hire(slots)
     for _ in range(stirred):
         crew.stir()
-    await settle()
+        await settle()
 
     assert len(place.come) == come
     assert crew.has_idle_worker is (come < slots)
@@ -52,10 +58,51 @@ async def test_there_are_no_more_workers_than_slots(slots: int, stirred: int, co
     assert crew.is_gone
 
 
+async def test_while_one_is_about_to_look_no_other_is_stirred() -> None:
+    place = Workplace()
+    crew = place.hire(4)
+    assert crew.can_stir
+    crew.stir()
+    assert not crew.can_stir
+    crew.stir()
+    await settle()
+
+    assert len(place.come) == 1
+    assert crew.can_stir
+    place.go.set()
+    await crew.join()
+
+
+async def test_one_that_rested_and_is_about_to_look_is_enough() -> None:
+    place = Workplace()
+    steps: list[str] = []
+
+    async def work() -> None:
+        crew.arrive()
+        await crew.rest()
+        steps.append("back")
+
+    crew = Crew(Limit(4), work, place.leave)
+    crew.spawn(work())
+    crew.spawn(work())
+    await settle()
+
+    crew.stir()
+    crew.stir()
+    await settle()
+    assert steps == ["back"]
+    assert crew.can_stir
+
+    crew.stir()
+    await settle()
+    assert steps == ["back", "back"]
+    await crew.join()
+
+
 async def test_each_task_has_the_context_in_which_the_crew_was_made_to_itself() -> None:
     place = Workplace()
     trace.set("the run's")
-    crew = Crew(Limit(4), place.work, place.leave)
+    crew = place.hire(4)
     trace.set("the reader's")
 
     crew.stir()
@@ -74,7 +121,7 @@ async def test_the_first_that_fails_stops_all_others_and_is_kept(error: BaseExce
         raise wrong
 
     place = Workplace()
-    crew = Crew(Limit(4), place.work, place.leave)
+    crew = place.hire(4)
     crew.stir()
     await settle()
     crew.spawn(fail(error))
@@ -89,7 +136,7 @@ async def test_the_first_that_fails_stops_all_others_and_is_kept(error: BaseExce
 
 async def test_one_that_is_stopped_has_not_failed() -> None:
     place = Workplace()
-    crew = Crew(Limit(4), place.work, place.leave)
+    crew = place.hire(4)
     crew.stir()
     await settle()
 
@@ -107,6 +154,7 @@ async def test_one_that_rests_is_stirred_before_another_is_hired() -> None:
     steps: list[str] = []
 
     async def work() -> None:
+        crew.arrive()
         steps.append("come")
         await crew.rest()
         steps.append("back")
@@ -123,7 +171,7 @@ async def test_one_that_rests_is_stirred_before_another_is_hired() -> None:
 
 async def test_whoever_waits_for_the_last_is_cancelled_after_that() -> None:
     place = Workplace()
-    crew = Crew(Limit(4), place.work, place.leave)
+    crew = place.hire(4)
     crew.stir()
     waiting = asyncio.ensure_future(crew.join())
     await settle()
