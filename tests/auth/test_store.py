@@ -289,6 +289,23 @@ async def test_a_dropped_token_is_fetched_anew() -> None:
     assert (await store.get(KEY, endpoint)).value == "token-2"
 
 
+async def test_a_token_that_was_given_again_and_again_is_not_once_it_was_dropped() -> None:
+    endpoint, store = endpoint_over(Host()), TokenStore()
+    token = await store.get(KEY, endpoint)
+    assert [store.ready(KEY) for _ in range(3)] == [token] * 3
+    assert store.drop(KEY, token)
+    assert store.ready(KEY) is None
+    new = await store.get(KEY, endpoint)
+    assert [store.ready(KEY) for _ in range(3)] == [new] * 3
+
+
+async def test_each_of_two_keys_in_turn_is_given_its_own_token() -> None:
+    endpoint, store = endpoint_over(Host()), TokenStore()
+    keys = key_of(1), key_of(2)
+    tokens = [await store.get(key, endpoint) for key in keys]
+    assert [store.ready(key) for key in (*keys, *keys)] == tokens * 2
+
+
 async def test_a_late_401_drops_the_token_it_was_sent_with_and_no_newer_one() -> None:
     host = Host()
     endpoint, store = endpoint_over(host), TokenStore()
@@ -385,6 +402,49 @@ class TestCapacity:
         assert store.ready(key_of(1))
         await store.get(key_of(4), endpoint)
         assert [bool(store.ready(key_of(number))) for number in (1, 2, 3, 4)] == [1, 0, 1, 1]
+
+    async def test_what_is_used_again_after_another_came_is_not_the_one_that_goes(self) -> None:
+        endpoint, store = endpoint_over(Host()), TokenStore(capacity=2)
+        used, other, third = key_of(1), key_of(2), key_of(3)
+        await store.get(used, endpoint)
+        assert store.ready(used)
+        await store.get(other, endpoint)
+        assert store.ready(used)
+        await store.get(third, endpoint)
+        assert [bool(store.ready(key)) for key in (used, other, third)] == [True, False, True]
+
+    async def test_what_was_used_before_another_was_goes_first(self) -> None:
+        endpoint, store = endpoint_over(Host()), TokenStore(capacity=2)
+        used, other, third = key_of(1), key_of(2), key_of(3)
+        for key in (used, other):
+            await store.get(key, endpoint)
+        for key in (used, other, used):
+            assert store.ready(key)
+        await store.get(third, endpoint)
+        assert [bool(store.ready(key)) for key in (used, other, third)] == [True, False, True]
+
+    async def test_a_token_that_was_given_a_moment_before_its_key_went_is_not_given_again(
+        self,
+    ) -> None:
+        endpoint, store = endpoint_over(Host()), TokenStore(capacity=1)
+        await store.get(KEY, endpoint)
+        assert store.ready(KEY)
+        await store.get(key_of(2), endpoint)
+        assert store.ready(KEY) is None
+
+    async def test_a_token_for_which_there_is_no_place_when_it_comes_is_not_given_again(
+        self,
+    ) -> None:
+        gatekeeper = Gatekeeper()
+        endpoint, store = endpoint_over(Host(gatekeeper)), TokenStore(capacity=1)
+        waiting = [asyncio.create_task(store.get(key, endpoint)) for key in (KEY, key_of(2))]
+        await asyncio.sleep(1)
+        assert store.ready(KEY) is None
+        gatekeeper.asked[0].set_result(token_answer("t-0"))
+        assert (await waiting[0]).value == "t-0"
+        assert store.ready(KEY) is None
+        gatekeeper.asked[1].set_result(token_answer("t-1"))
+        await waiting[1]
 
     async def test_any_number_of_keys_leaves_no_more_than_its_places(self) -> None:
         endpoint, store = endpoint_over(Host()), TokenStore(capacity=10)
@@ -641,6 +701,7 @@ class TestClosing:
     async def test_a_closed_store_holds_no_token(self) -> None:
         endpoint, store = endpoint_over(Host()), TokenStore()
         await store.get(KEY, endpoint)
+        assert store.ready(KEY)
         await store.aclose()
         assert store.ready(KEY) is None
         assert len(store) == 0
