@@ -25,3 +25,16 @@ def test_one_slot_is_left_whatever_is_asked_for() -> None:
     limit.change(0)
 
     assert limit.value == 1
+
+
+@pytest.mark.parametrize(
+    ("slots", "for_one"), [(1, 1), (2, 1), (7, 6), (8, 7), (9, 7), (50, 43), (64, 56)]
+)
+def test_an_eighth_of_the_slots_is_kept_free_of_anybody_who_is_not_alone(
+    slots: int, for_one: int
+) -> None:
+    changed = Limit(4)
+    changed.change(slots)
+
+    assert Limit(slots).for_one_of_many == for_one
+    assert changed.for_one_of_many == for_one
