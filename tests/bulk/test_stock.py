@@ -88,6 +88,18 @@ async def test_nothing_is_started_when_there_are_fewer_slots_than_before(shop: S
     assert shop.stock.take(0.0) is None
 
 
+async def test_nothing_more_is_wanted_when_as_many_run_as_there_are_slots(shop: Shop) -> None:
+    shop.open(range(10))
+    shop.start()
+    shop.start()
+    assert shop.stock.may_pull()
+
+    shop.limit.change(2)
+
+    assert not shop.stock.wants_more()
+    assert not shop.stock.may_pull()
+
+
 async def test_of_an_input_of_which_nothing_can_start_256_are_pulled_in_a_row(shop: Shop) -> None:
     pulled: list[int] = []
     shop.open(counting(pulled, range(1_000)))
