@@ -16,7 +16,7 @@ from ringme_async.errors import (
     ServerError,
     TransportTimeout,
 )
-from ringme_async.retry import RetryBudget, RetryPolicy
+from ringme_async.retry import RetryBudget, RetryBudgets, RetryPolicy
 
 Outcome = Literal["success", "no attempts left", "no budget left"]
 TIMEOUT = 0
@@ -199,3 +199,12 @@ def test_in_an_outage_the_retries_stop_after_a_hundred(calls: int, attempts: int
     budget = RetryBudget()
     retries = sum(len(call(budget, [503] * attempts, attempts=attempts)[1]) for _ in range(calls))
     assert retries == 100
+
+
+def test_each_origin_has_one_budget_and_none_has_that_of_another() -> None:
+    budgets = RetryBudgets()
+    sick = budgets.of("https://sick.example.com")
+    while sick.withdraw(error_of(500)) is not None:
+        pass
+    assert budgets.of("https://sick.example.com") is sick
+    assert budgets.of("https://well.example.com").available == RetryBudget().available

@@ -202,6 +202,23 @@ async def test_a_login_that_succeeds_at_once_pays_into_the_budget() -> None:
     assert budgets.of(ORIGIN).available == 6
 
 
+async def test_an_attempt_that_is_the_last_one_costs_nothing() -> None:
+    host, budgets = Host(script(ConnectError("no"))), RetryBudgets()
+    endpoint = endpoint_over(host, budgets=budgets, retry=RetryPolicy(attempts=1))
+    with pytest.raises(ConnectError):
+        await endpoint.post(ORIGIN, FORM)
+    assert budgets.of(ORIGIN).available == budgets.of(ORIGIN).capacity
+
+
+async def test_to_come_again_after_a_time_out_costs_more() -> None:
+    host, budgets = Host(script(TransportTimeout("slow"), token_answer("t"))), RetryBudgets()
+    budgets.of(ORIGIN).available = 9
+    with pytest.raises(TransportTimeout):
+        await endpoint_over(host, budgets=budgets).post(ORIGIN, FORM)
+    assert len(host.requests) == 1
+    assert budgets.of(ORIGIN).available == 9
+
+
 async def test_to_come_again_after_too_many_logins_costs_nothing() -> None:
     host, budgets = Host(script(answer(429), answer(429), token_answer("t"))), RetryBudgets()
     budgets.of(ORIGIN).available = 0
