@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -56,7 +57,7 @@ class Answers:
         self._max_body = max_body
         self._pieces: list[bytes] = []
         # The parser puts the pieces of a body there itself.
-        self.on_body = self._pieces.append
+        self.on_body: Callable[[bytes], None] = self._pieces.append
         self._parser = self._new_parser()
         self._url = ""
         self._bodiless = False

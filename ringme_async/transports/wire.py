@@ -70,8 +70,8 @@ class Wire(asyncio.BufferedProtocol):
         self._loop = loop
         self._wires = wires
         self._buffer = memoryview(bytearray(_BUFFER))
-        self.answers = answers
-        self.patience = Patience(deadlines, answers)
+        self.answers: Answers = answers
+        self.patience: Patience = Patience(deadlines, answers)
         self.gone: asyncio.Future[None] = loop.create_future()
         self.idle_since: float = 0.0
         self._resting: list[Wire] | None = None

@@ -354,7 +354,11 @@ def test_after_a_failure_what_cleans_up_may_wait_for_a_thread() -> None:
         done = loop.create_future()
         timer = threading.Timer(0.01, loop.call_soon_threadsafe, (done.set_result, None))
         timer.start()
-        await done
+        try:
+            await done
+        finally:
+            # Or it might call a loop that is closed by then.
+            timer.join()
         cleaned.append(name)
 
     async def main() -> None:
