@@ -74,6 +74,10 @@ class ScriptedJob:
         )
 
 
+def itself(key: Any) -> Any:
+    return key
+
+
 def now() -> float:
     return asyncio.get_running_loop().time()
 

@@ -18,11 +18,6 @@ from tests.bulk.scripted_job import World, counting, names_of, now, scripted
 pytestmark = pytest.mark.jumping
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 @define
 class Source:
     """What jobs need; it can be closed."""

@@ -15,18 +15,9 @@ from ringme_async.bulk.outbox import Outbox
 from ringme_async.bulk.schedule import Schedule
 from ringme_async.bulk.stock import Stock
 from ringme_async.errors import InvalidRequest, ResponseLost, RingMeClosed
-from tests.bulk.scripted_job import ScriptedJob, World, now, scripted
+from tests.bulk.scripted_job import ScriptedJob, World, itself, now, scripted
 
 pytestmark = pytest.mark.jumping
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-def itself(key: Any) -> Any:
-    return key
 
 
 def engine_of(world: World, limit: Limit) -> Engine[Any]:

@@ -9,18 +9,9 @@ from typing import Any
 import pytest
 
 from ringme_async.bulk import BulkRun, NotBefore
-from tests.bulk.scripted_job import ScriptedJob, World, names_of, scripted
+from tests.bulk.scripted_job import ScriptedJob, World, itself, names_of, scripted
 
 pytestmark = pytest.mark.jumping
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-def itself(key: Any) -> Any:
-    return key
 
 
 async def come(count: int) -> AsyncIterator[int]:

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from ringme_async.bulk import BulkRun
-from tests.bulk.scripted_job import ScriptedJob, World, counting, now, scripted
+from tests.bulk.scripted_job import ScriptedJob, World, counting, itself, now, scripted
 
 pytestmark = pytest.mark.jumping
 
 MANY = 5_000
 STUCK = 1_000.0
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-def itself(key: Hashable) -> Hashable:
-    return key
 
 
 def of_two_hosts(world: World, name: int) -> ScriptedJob:

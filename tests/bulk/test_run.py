@@ -14,18 +14,9 @@ import pytest
 
 from ringme_async.bulk import BulkReport, BulkRun, Done, Failed, NotAttempted, NotBefore
 from ringme_async.errors import DeadlineExceeded, InvalidRequest, ResponseLost, RingMeError
-from tests.bulk.scripted_job import ScriptedJob, World, counting, names_of, now, scripted
+from tests.bulk.scripted_job import ScriptedJob, World, counting, itself, names_of, now, scripted
 
 pytestmark = pytest.mark.jumping
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-def itself(key: Any) -> Any:
-    return key
 
 
 class TestTheInput:

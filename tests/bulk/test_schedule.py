@@ -22,11 +22,6 @@ from tests.jumping_loop import JumpingLoop
 pytestmark = pytest.mark.jumping
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 class TestParking:
     async def test_gives_the_slot_to_the_next_credential_and_comes_back(self, world: World) -> None:
         def make(name: str) -> ScriptedJob:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -17,13 +17,9 @@ from ringme_async.bulk.stock import PULLS_IN_A_ROW, Stock
 from ringme_async.bulk.ticket import Ticket
 from ringme_async.bulk.verdict import Verdict
 from ringme_async.errors import ConnectError
-from tests.bulk.scripted_job import World, counting, scripted
+from tests.bulk.scripted_job import World, counting, itself, scripted
 
 pytestmark = pytest.mark.jumping
-
-
-def itself(key: Hashable) -> Hashable:
-    return key
 
 
 @define(eq=False)
@@ -64,11 +60,6 @@ class Shop:
 
     def read(self) -> list[Any]:
         return [self.stock.outbox.take() for _ in range(len(self.stock.outbox.readable))]
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 @pytest.fixture

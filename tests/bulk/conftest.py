@@ -1,0 +1,12 @@
+"""What the tests of bulk runs have in common."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bulk.scripted_job import World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
