@@ -273,8 +273,10 @@ def check_outcome(case: Case, outcome: Any) -> None:
         case Done(value=value):
             assert value == outcome.index
             assert not element.malformed
-        case NotAttempted(attempts=attempts):
-            assert case.deadline is not None or case.breaks_at is not None
+        case NotAttempted(attempts=attempts, reason=reason):
+            given_up = case.outwaits and case.outage is not None
+            assert case.deadline is not None or case.breaks_at is not None or given_up
+            assert reason.startswith("its host does not answer") <= given_up
             assert attempts == 0 or outcome.index % 2
         case Failed(error=error):
             assert error.__traceback__ is None
