@@ -23,17 +23,20 @@ class Deadline:
         ended_at: When the block was ended, at its time or before it; None if it was not.
     """
 
-    __slots__ = ("_among", "_cancelled_before", "_task", "ended_at", "when")
+    __slots__ = ("_among", "_cancelled_before", "_loop", "_task", "ended_at", "when")
 
-    def __init__(self, when: float, among: Deadlines) -> None:
+    def __init__(
+        self, when: float, among: Deadlines, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
         self.when: float = when
         self.ended_at: float | None = None
         self._among = among
+        self._loop = loop
         self._task: asyncio.Task[object] | None = None
         self._cancelled_before = 0
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("a deadline is for what runs in a task")
         self._task = task
@@ -76,9 +79,14 @@ class Deadlines:
     _alarm_at: float = field(default=math.inf, init=False)
     _all_ended: asyncio.Event | None = field(default=None, init=False, repr=False)
 
-    def until(self, when: float) -> Deadline:
-        """Give what ends a ``with`` block at a moment of the running loop's time."""
-        return Deadline(when, self)
+    def until(self, when: float, loop: asyncio.AbstractEventLoop | None = None) -> Deadline:
+        """Give what ends a ``with`` block at a moment of the running loop's time.
+
+        Args:
+            when: That moment.
+            loop: That loop, if the caller knows it already.
+        """
+        return Deadline(when, self, loop)
 
     @property
     def is_idle(self) -> bool:

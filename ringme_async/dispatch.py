@@ -21,7 +21,7 @@ from ringme_async.errors import (
     TransportError,
     Unauthorized,
 )
-from ringme_async.judge import is_success, judge, masked, masked_bytes, tells
+from ringme_async.judge import judge, masked, masked_bytes, tells
 from ringme_async.lifetime import Lifetime
 from ringme_async.observe import Observers, Trace
 from ringme_async.quota import Quota, QuotaBook, Reservation
@@ -106,12 +106,13 @@ class Dispatcher:
             RingMeError: The last thing that went wrong, or DeadlineExceeded.
         """
         account = Account() if account is None else account
-        deadline = asyncio.get_running_loop().time() + call.timeout
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + call.timeout
         trace = self.observers.trace(call.method, call.path, call.url, call.client_id)
         trace.call_started()
         try:
-            with self.lifetime.until(deadline) as until:
-                value = await _Run(self, call, account, trace, deadline).until_done()
+            with self.lifetime.until(deadline, loop) as until:
+                value = await _Run(self, call, account, trace, deadline, loop).until_done()
                 trace.call_ended(None)
                 return value
             raise _ended_early(call, until) from account.last_error
@@ -139,6 +140,7 @@ class _Run(Generic[T]):
     account: Account
     trace: Trace
     deadline: float
+    loop: asyncio.AbstractEventLoop
 
     async def until_done(self) -> T:
         rooms, call = self.rooms, self.call
@@ -148,12 +150,13 @@ class _Run(Generic[T]):
         renewals = found_dead = 0
         spent: int | None = None
         while True:
-            token = rooms.tokens.ready(call.key)
-            reservation = None if token is None else quota.try_reserve()
+            now = self.loop.time()
+            token = rooms.tokens.ready(call.key, now)
+            reservation = None if token is None else quota.try_reserve(now)
             if token is None or reservation is None:
                 # The quota first: no login is wasted on a call that cannot be sent.
                 await self.pass_quota(quota)
-                token = rooms.tokens.ready(call.key) or await self.log_in()
+                token = rooms.tokens.ready(call.key, self.loop.time()) or await self.log_in()
                 reservation = await quota.reserve()
                 if reservation is None:
                     continue
@@ -246,8 +249,8 @@ class _Run(Generic[T]):
             self.account.maybe_applied = True
 
     def judged(self, response: Response, token: Token, reservation: Reservation) -> T:
-        if is_success(response):
-            reservation.learn(response.headers)
+        if 200 <= response.status < 300:
+            reservation.learn(response.headers, self.loop.time())
             return self.decoded(response, token)
         error = judge(response, secrets=(token.value,))
         if isinstance(error, RateLimited):
@@ -310,7 +313,7 @@ class _Run(Generic[T]):
         await asyncio.sleep(delay)
 
     def refuse_a_wait_beyond_deadline(self, wait: float, until: str, error: RingMeError) -> None:
-        if asyncio.get_running_loop().time() + wait > self.deadline:
+        if self.loop.time() + wait > self.deadline:
             raise _too_late(
                 self.call, f"{until}, in {wait:.1f} s, is beyond the deadline"
             ) from error

@@ -59,15 +59,21 @@ class Lifetime:
         """The event loop of the first call; None before it."""
         return self._loop
 
-    def check(self) -> None:
-        """Check that a call can be made here and now.
+    def until(self, deadline: float, loop: asyncio.AbstractEventLoop) -> Deadline:
+        """Let a call begin.
+
+        Args:
+            deadline: Of the call, in the running loop's time.
+            loop: That loop.
+
+        Returns:
+            What ends its ``with`` block at the deadline, or when the ``RingMe`` is closed.
 
         Raises:
             InvalidRequest: This is another process or another event loop than that of the first
                 call.
             RingMeClosed: It is over.
         """
-        loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop, self._process = loop, os.getpid()
         elif self._loop is not loop or self._process != os.getpid():
@@ -75,18 +81,7 @@ class Lifetime:
             raise self._elsewhere()
         if self._closed:
             raise RingMeClosed("this RingMe was closed before the call")
-
-    def until(self, deadline: float) -> Deadline:
-        """Let a call begin, unless ``check`` refuses it.
-
-        Args:
-            deadline: Of the call, in the running loop's time.
-
-        Returns:
-            What ends its ``with`` block at the deadline, or when the ``RingMe`` is closed.
-        """
-        self.check()
-        return Deadline(deadline, self._deadlines)
+        return Deadline(deadline, self._deadlines, loop)
 
     def accompany(self, end: Callable[[str], None]) -> Callable[[], None]:
         """Have something ended, too, when this is closed on the loop that runs now.

@@ -56,7 +56,7 @@ class Reservation:
     spent_before: int
     _settled: bool = False
 
-    def learn(self, headers: Mapping[str, str]) -> None:
+    def learn(self, headers: Mapping[str, str], now: float | None = None) -> None:
         """Tell that an answer arrived.
 
         Args:
@@ -64,10 +64,11 @@ class Reservation:
                 from 0 up, or a Reset of over a day, is taken as missing. Without Remaining, a
                 probe makes the quota unlimited until told otherwise, and any other request counts
                 as spent. Without Reset the window keeps its end; a new one gets 60 s.
+            now: The running loop's time, if the caller knows it already.
         """
-        now = self._settle()
-        if now is None:
+        if self._settled:
             return
+        now = self._land(now)
         limit = _repeated_number(headers.get("x-ratelimit-limit"))
         if limit is not None:
             self._quota.limit = limit
@@ -86,25 +87,24 @@ class Reservation:
         Args:
             reset_after: Seconds until the limit is reset; for nonsense, 60 are taken.
         """
-        now = self._settle()
-        if now is not None:
-            self._quota.refuse(reset_after, now)
+        if not self._settled:
+            self._quota.refuse(reset_after, self._land())
 
     def lost(self) -> None:
         """Tell that no answer came, although the request may have been counted: it is spent."""
-        if self._settle() is not None:
+        if not self._settled:
+            self._land()
             self._quota.spend()
 
     def give_back(self) -> None:
         """Tell that the request surely was not counted; another may go in its place."""
-        if self._settle() is not None:
+        if not self._settled:
+            self._land()
             self._quota.serve()
 
-    def _settle(self) -> float | None:
-        if self._settled:
-            return None
+    def _land(self, now: float | None = None) -> float:
         self._settled = True
-        return self._quota.land(self.window)
+        return self._quota.land(self.window, now)
 
 
 @define(eq=False)
@@ -157,9 +157,13 @@ class Quota:
         now = self._look()
         return self._due() - now if self._is_used_up() else None
 
-    def try_reserve(self) -> Reservation | None:
-        """Take a request at once; None if none is free, or others wait in line."""
-        now = self._look()
+    def try_reserve(self, now: float | None = None) -> Reservation | None:
+        """Take a request at once; None if none is free, or others wait in line.
+
+        Args:
+            now: The running loop's time, if the caller knows it already.
+        """
+        now = self._look(now)
         if self._waiters or not self._is_free(now):
             return None
         return self._take(now)
@@ -201,9 +205,9 @@ class Quota:
 
     # What reservations report: ``land`` first, then one of the others.
 
-    def land(self, window: int) -> float:
+    def land(self, window: int, now: float | None) -> float:
         """Count a request that was sent in ``window`` as no longer in flight; give the time."""
-        now = self._look()
+        now = self._look(now)
         if window == self._window:
             self._in_flight -= 1
             if self._known is None:
@@ -281,8 +285,9 @@ class Quota:
 
     # The window.
 
-    def _look(self) -> float:
-        now = asyncio.get_running_loop().time()
+    def _look(self, now: float | None = None) -> float:
+        if now is None:
+            now = asyncio.get_running_loop().time()
         by_now = now + _TIMER_SLACK
         while self._known is not None and self._turns_at < by_now and self._not_before < by_now:
             self._turn()

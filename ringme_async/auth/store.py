@@ -124,8 +124,13 @@ class TokenStore:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def ready(self, key: TokenKey) -> Token | None:
-        """Give the key's token if it can be used right now, without waiting for anything."""
+    def ready(self, key: TokenKey, now: float | None = None) -> Token | None:
+        """Give the key's token if it can be used right now, without waiting for anything.
+
+        Args:
+            key: Whose token, and where.
+            now: The running loop's time, if the caller knows it already.
+        """
         latest_key, entry = self._latest
         if entry is None or key is not latest_key:
             entry = self._entries.get(key)
@@ -133,7 +138,8 @@ class TokenStore:
                 return None
             self._entries.move_to_end(key)
             self._latest = key, entry
-        return entry.token if asyncio.get_running_loop().time() < entry.good_until else None
+        now = self._now() if now is None else now
+        return entry.token if now < entry.good_until else None
 
     async def get(
         self, key: TokenKey, endpoint: TokenEndpoint, patience: Patience | None = None

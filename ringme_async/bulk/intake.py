@@ -156,7 +156,7 @@ class Intake(Generic[T, V]):
             self._fetching = None
 
     def _admit(self, element: T | _End) -> Ticket[V] | Failed | NotAttempted | None:
-        if isinstance(element, _End):
+        if element is _END:
             self.ended = True
             return None
         index = self.pulled

@@ -17,14 +17,16 @@ class Limit:
 
     Attributes:
         for_one_of_many: How many of them anybody may have who is not alone.
+        for_one_tenant: How many of them one tenant may have, unless that is said elsewhere.
     """
 
     value: int
     for_one_of_many: int = field(init=False)
+    for_one_tenant: int = field(init=False)
     _on_rise: Callable[[], None] | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.for_one_of_many = _all_but_an_eighth(self.value)
+        self._share_out()
 
     def call_on_rise(self, wake: Callable[[], None]) -> None:
         """Have ``wake`` called whenever there are more slots than before."""
@@ -34,10 +36,10 @@ class Limit:
         """Set the number of slots, at least 1."""
         rises = value > self.value
         self.value = max(1, value)
-        self.for_one_of_many = _all_but_an_eighth(self.value)
+        self._share_out()
         if rises and self._on_rise is not None:
             self._on_rise()
 
-
-def _all_but_an_eighth(slots: int) -> int:
-    return max(1, slots * 7 // 8)
+    def _share_out(self) -> None:
+        self.for_one_of_many = max(1, self.value * 7 // 8)
+        self.for_one_tenant = max(1, self.value // 8)

@@ -63,35 +63,34 @@ class Roster(Generic[V]):
         tenant_key = job.tenant_key
         tenant = key.tenants.get(tenant_key)
         if tenant is None:
-            most = self.per_tenant or max(1, self.limit.value // 8)
+            if not key.tenants:
+                self._count_in(key.host)
+            most = self.per_tenant or self.limit.for_one_tenant
             tenant = key.tenants[tenant_key] = TenantShare(tenant_key, key, most)
         ticket.tenant = tenant
-        host = key.host
-        if not key.in_hand:
-            host.members += 1
-            if not host.in_hand:
-                self.line.members += 1
         tenant.in_hand += 1
-        key.in_hand += 1
-        host.in_hand += 1
         return tenant
 
     def leave(self, tenant: TenantShare[V]) -> None:
         """Count a job of a tenant out."""
-        key = tenant.owner
-        host = key.host
         tenant.in_hand -= 1
-        key.in_hand -= 1
-        host.in_hand -= 1
         if tenant.in_hand:
             return
+        key = tenant.owner
         del key.tenants[tenant.key]
-        if key.in_hand:
-            return
+        if not key.tenants:
+            self._count_out(key.host)
+            self._let_idle(key)
+
+    def _count_in(self, host: HostShare[V]) -> None:
+        if not host.members:
+            self.line.members += 1
+        host.members += 1
+
+    def _count_out(self, host: HostShare[V]) -> None:
         host.members -= 1
-        if not host.in_hand:
+        if not host.members:
             self.line.members -= 1
-        self._let_idle(key)
 
     def _key(self, name: Hashable) -> KeyShare[V]:
         key = self._latest
@@ -110,10 +109,10 @@ class Roster(Generic[V]):
     def _let_idle(self, key: KeyShare[V]) -> None:
         """Forget the credential that was idle before this one, if it still is, and so its host."""
         last, self._last_idle = self._last_idle, key
-        if last is None or last is key or last.in_hand:
+        if last is None or last is key or last.tenants:
             return
         del self._keys[last.key]
         if last is self._latest:
             self._latest = None
-        if last.host is not key.host and not last.host.in_hand:
+        if last.host is not key.host and not last.host.members:
             del self._hosts[last.host.key]

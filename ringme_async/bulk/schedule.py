@@ -149,7 +149,7 @@ class Schedule(Generic[V]):
 
     def finish(self, ticket: Ticket[V], verdict: Verdict, *, slow: bool) -> None:
         """Let go of a job that was in flight."""
-        self._land(ticket, verdict, slow=slow)
+        self._land(ticket.tenant, verdict, slow=slow)
         self.let_go(ticket)
 
     def hold_back(self, ticket: Ticket[V], verdict: Verdict, *, slow: bool) -> None:
@@ -157,7 +157,7 @@ class Schedule(Generic[V]):
 
         So no later change of that tenant goes before it is known whether this one comes again.
         """
-        self._land(ticket, verdict, slow=slow)
+        self._land(ticket.tenant, verdict, slow=slow)
         self._update(ticket.tenant)
 
     def let_go(self, ticket: Ticket[V]) -> None:
@@ -261,8 +261,7 @@ class Schedule(Generic[V]):
         until = self.parked_until
         return math.inf if until is None else max(until, self._last_wake + _BETWEEN_WAKES)
 
-    def _land(self, ticket: Ticket[V], verdict: Verdict, *, slow: bool) -> None:
-        tenant = ticket.tenant
+    def _land(self, tenant: TenantShare[V], verdict: Verdict, *, slow: bool) -> None:
         key = tenant.owner
         host = key.host
         key.in_flight -= 1

@@ -42,14 +42,12 @@ class Share(Line[L], ABC):
     Attributes:
         allowance: How many jobs it may have in flight by what was learned of it.
         in_flight: How many it has.
-        in_hand: How many it has in flight, parked and waiting; at 0 it is forgotten.
         is_queued: Whether it stands in the line of those that can start a job.
     """
 
     key: Hashable
     allowance: int = field(default=_FIRST_ALLOWANCE, init=False)
     in_flight: int = field(default=0, init=False)
-    in_hand: int = field(default=0, init=False)
     is_queued: bool = field(default=False, init=False)
 
     @abstractmethod
@@ -73,10 +71,15 @@ def line_up(line: Line[S], share: S) -> None:
 
 @define(eq=False)
 class TenantShare(Share[Ticket[V]]):
-    """The share of one tenant; its jobs start in input order."""
+    """The share of one tenant; its jobs start in input order.
+
+    Attributes:
+        in_hand: How many jobs it has in flight, parked and waiting; at 0 it is forgotten.
+    """
 
     owner: KeyShare[V]
     most: int
+    in_hand: int = field(default=0, init=False)
     # Nothing is lost by waiting for a tenant's first answer: there are others.
     allowance: int = field(default=1, init=False)
 
@@ -129,16 +132,17 @@ class _SharedOut(Share[L], ABC):
     def learn(self, verdict: Verdict, member: Hashable, *, slow: bool) -> None:
         """Take in how a job of one of its members ended."""
         self._silent_looks = 0
-        if verdict is Verdict.ILL:
+        if verdict is Verdict.SOUND:
+            if not slow:
+                self._blamed = _NOBODY
+                if self._is_new and self.is_alone():
+                    self.allowance = max(self.allowance, self.limit.value)
+                elif self.allowance < self.limit.value:
+                    self.allowance += 1
+        elif verdict is Verdict.ILL:
             if self._blamed is not _NOBODY and self._blamed != member:
                 self.allowance = max(1, self.allowance // 2)
             self._blamed = member
-        elif verdict is Verdict.SOUND and not slow:
-            self._blamed = _NOBODY
-            if self._is_new and self.is_alone():
-                self.allowance = max(self.allowance, self.limit.value)
-            elif self.allowance < self.limit.value:
-                self.allowance += 1
         self._is_new = False
 
     def relax(self) -> None:
@@ -158,7 +162,7 @@ class KeyShare(_SharedOut[TenantShare[V]]):
     """The share of one credential, and whether its quota lets it run.
 
     Attributes:
-        tenants: Those of its tenants that have jobs in hand.
+        tenants: Those of its tenants that have jobs in hand; without any it is forgotten.
         waiting: How many of its jobs are parked or waiting.
         parked_until: The moment before which none of them can run, if there is one.
     """
@@ -184,7 +188,7 @@ class HostShare(_SharedOut[KeyShare[V]]):
     """The share of one host.
 
     Attributes:
-        members: How many of its credentials are in hand.
+        members: How many of its credentials have jobs in hand; at 0 it is forgotten.
         down_until: The moment before which it is not asked, if it is down and not being asked.
         answered_at: When it last answered.
         back_at: When it last answered after it had been down.

@@ -54,6 +54,9 @@ class Tempo:
         if self._usual is None:
             self._usual = seconds
             return False
-        bound = max(_SLOW_FROM, _SLOW_FACTOR * self._usual)
-        self._usual += (min(seconds, bound) - self._usual) * _SMOOTHING
-        return seconds > bound
+        # Not by max() and min(), which take longer than all the rest of this.
+        bound = _SLOW_FACTOR * self._usual
+        bound = max(bound, _SLOW_FROM)
+        is_slow = seconds > bound
+        self._usual += ((bound if is_slow else seconds) - self._usual) * _SMOOTHING
+        return is_slow

@@ -45,7 +45,8 @@ class _Job(ABC, Generic[T]):
 
     @property
     def retries(self) -> int:
-        return max(0, self.account.attempts - 1)
+        attempts = self.account.attempts
+        return attempts - 1 if attempts else 0
 
     @property
     def waiting_for_login(self) -> bool:

@@ -35,6 +35,7 @@ from ringme_async.transports.body import (
     whole_number,
     words_of_system,
 )
+from ringme_async.transports.sockets import small_reads
 
 __all__ = ["AiohttpTransport"]
 
@@ -116,14 +117,15 @@ class AiohttpTransport:
             InvalidRequest: The method, URL or a header holds what HTTP forbids; or the transport,
                 or the session that it was given, is closed or belongs to another event loop.
         """
-        session = self._open()
+        loop = asyncio.get_running_loop()
+        session = self._open(loop)
         way = _Way(request, self._fields.of(request.headers), alone=self._owned)
-        deadline = asyncio.get_running_loop().time() + request.timeouts.attempt
+        deadline = loop.time() + request.timeouts.attempt
         failure: RingMeError
         # Errors are made here and raised below: clear of aiohttp's own, which hold the request's
         # headers, and of the frames that hold bodies.
         try:
-            with self._deadlines.until(deadline):
+            with self._deadlines.until(deadline, loop):
                 return await self._converse(session, way)
             if way.cut_short is not None:
                 return way.cut_short
@@ -174,16 +176,15 @@ class AiohttpTransport:
         whose = "its own session" if self._owned else "a given session"
         return f"<AiohttpTransport: {state}, {whose}>"
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
         if self._closed:
             raise refusal_of_closed(self)
-        loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._check_loop(loop)
             self._loop = loop
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._limit),
+                connector=aiohttp.TCPConnector(limit=self._limit, socket_factory=small_reads),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         elif self._owned:

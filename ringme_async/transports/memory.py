@@ -59,7 +59,7 @@ class InMemoryTransport:
             InvalidRequest: The transport is closed, or is in use on another event loop.
         """
         loop = self._open()
-        with self._deadlines.until(loop.time() + request.timeouts.attempt):
+        with self._deadlines.until(loop.time() + request.timeouts.attempt, loop):
             response = await self._handler(asking_for_gzip(request))
             return unpacked(request, response, self._max_body)
         raise TransportTimeout(
