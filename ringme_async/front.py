@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from ringme_async.auth import (
     Auth,
     BearerToken,
@@ -71,9 +74,19 @@ from ringme_async.retry import RetryPolicy
 from ringme_async.ringme import RingMe
 from ringme_async.tenant import Tenant, Who
 from ringme_async.transports import Headers, Request, Response, Timeouts, Transport
-from ringme_async.transports.aiohttp import AiohttpTransport
 from ringme_async.transports.memory import InMemoryTransport
 from ringme_async.version import __version__
+
+if TYPE_CHECKING:
+    from ringme_async.transports.aiohttp import AiohttpTransport
+else:
+
+    def __getattr__(name: str) -> object:
+        """Load aiohttp when somebody asks for its transport: who brings another one needs none."""
+        if name != "AiohttpTransport":
+            raise AttributeError(name)
+        return import_module("ringme_async.transports.aiohttp").AiohttpTransport
+
 
 __all__ = [
     "JSON",

@@ -22,8 +22,7 @@ from ringme_async.resources.clients import Clients
 from ringme_async.resources.raw import raw_call
 from ringme_async.retry import RetryBudgets, RetryPolicy
 from ringme_async.tenant import Tenant, origin_of
-from ringme_async.transports import Response, Timeouts, Transport
-from ringme_async.transports.aiohttp import AiohttpTransport
+from ringme_async.transports import Releasable, Response, Timeouts, Transport
 from ringme_async.version import USER_AGENT
 
 
@@ -89,7 +88,7 @@ class RingMe:
         self._timeout = checked_timeout(timeout)
         self._on_quota: OnQuota = checked_on_quota(on_quota)
         self._addressing = Addressing.by(base_url, auth, url_form)
-        self._transport = AiohttpTransport() if transport is None else _checked_transport(transport)
+        self._transport = _default_transport() if transport is None else _checked(transport)
         self._tokens = instance_of(TokenStore, "tokens", tokens)
         self._lifetime = Lifetime(repr(self), _way_to_let_go_of(self._transport))
         self._dispatcher = self._put_together(
@@ -240,7 +239,14 @@ class RingMe:
         )
 
 
-def _checked_transport(transport: Transport) -> Transport:
+def _default_transport() -> Transport:
+    # Loaded for those alone who use it: it takes longer to load than all the rest.
+    from ringme_async.transports.aiohttp import AiohttpTransport  # noqa: PLC0415
+
+    return AiohttpTransport()
+
+
+def _checked(transport: Transport) -> Transport:
     sends = callable(getattr(transport, "send", None))
     if isinstance(transport, type) or not (sends and callable(getattr(transport, "aclose", None))):
         raise InvalidRequest(
@@ -261,7 +267,7 @@ def _checked_observers(observers: Iterable[Observer]) -> tuple[Observer, ...]:
 
 
 def _way_to_let_go_of(transport: Transport) -> Callable[[], None]:
-    return transport.let_go if isinstance(transport, AiohttpTransport) else _nothing
+    return transport.let_go if isinstance(transport, Releasable) else _nothing
 
 
 def _nothing() -> None:

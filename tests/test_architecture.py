@@ -178,7 +178,23 @@ def test_the_front_door_opens_when_somebody_asks_for_a_name() -> None:
     closed = loaded_by("import ringme_async")
     opened = loaded_by("import ringme_async\nringme_async.RingMe")
     assert {"aiohttp", "attr", "asyncio", "msgspec", "ringme_async.ringme"}.isdisjoint(closed)
-    assert {"aiohttp", "ringme_async.ringme"} <= opened
+    assert "ringme_async.ringme" in opened
+
+
+OVER_MEMORY = """
+import ringme_async
+async def answer(request): ...
+ringme_async.RingMe("https://pbx.example.com", transport=ringme_async.InMemoryTransport(answer))
+"""
+
+
+def test_the_http_library_is_not_loaded_for_another_transport() -> None:
+    assert "aiohttp" not in loaded_by(OVER_MEMORY)
+
+
+@pytest.mark.parametrize("use", ["AiohttpTransport", "RingMe('https://pbx.example.com')"])
+def test_the_http_library_is_loaded_for_its_transport(use: str) -> None:
+    assert "aiohttp" in loaded_by(f"import ringme_async\nringme_async.{use}")
 
 
 def test_what_is_asked_of_the_front_door_without_being_public_is_not_there() -> None:

@@ -433,6 +433,22 @@ class TestOneThatIsThrownAwayUnclosed:
 
         assert len(caught) == 1
 
+    async def test_lets_go_of_any_transport_that_can_be_released_without_waiting(self) -> None:
+        class Released(ScriptedTransport):
+            def let_go(self) -> None:
+                released.append("let go")
+
+        released: list[str] = []
+        ringme = RingMe(URL, auth=FIXED, transport=Released([record()]))
+        await ringme.clients.get(12)
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            del ringme
+            gc.collect()
+
+        assert released == ["let go"]
+
     def test_names_the_line_that_called_from_env(self) -> None:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -458,8 +474,9 @@ class TestOneThatIsThrownAwayUnclosed:
         async def use() -> list[Lifetime]:
             lifetime = Lifetime("<RingMe>", lambda: let_go.append(end))
             assert lifetime.loop is None
-            lifetime.check()
-            assert lifetime.loop is asyncio.get_running_loop()
+            loop = asyncio.get_running_loop()
+            lifetime.until(loop.time(), loop)
+            assert lifetime.loop is loop
             kept = [lifetime]
             del lifetime
             if end == "running":

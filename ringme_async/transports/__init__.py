@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import ItemsView, Iterator, Mapping
-from typing import Protocol, TypeVar, cast, overload
+from typing import Protocol, TypeVar, cast, overload, runtime_checkable
 from urllib.parse import urlsplit
 
 import attrs
@@ -14,7 +14,7 @@ from ringme_async.arguments import seconds_above_zero
 from ringme_async.errors import DecodeError
 from ringme_async.frozen import JSON
 
-__all__ = ["Headers", "Request", "Response", "Timeouts", "Transport"]
+__all__ = ["Headers", "Releasable", "Request", "Response", "Timeouts", "Transport"]
 
 T = TypeVar("T")
 
@@ -158,4 +158,13 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Release what the transport holds; further calls do nothing."""
+        ...
+
+
+@runtime_checkable
+class Releasable(Protocol):
+    """A transport that can also be released without waiting."""
+
+    def let_go(self) -> None:
+        """Release at once what ``aclose`` would: nobody is left to await that."""
         ...
