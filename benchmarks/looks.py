@@ -16,7 +16,11 @@ from benchmarks.upstream import fallback
 
 DELAY = 0.05
 LESS = "import aiohttp, attrs, cattrs"
-MORE = "from ringme_async import RingMe"
+MORE = (
+    "import ringme_async",
+    "from ringme_async import RingMe",
+    "from ringme_async import AiohttpTransport, RingMe",
+)
 
 
 @frozen
@@ -106,7 +110,7 @@ class Looks:
 
     def imports(self) -> Iterator[Finding]:
         """What importing costs."""
-        for statement in ("import ringme_async", MORE):
+        for statement in MORE:
             # Compiled before, as it is where pip has installed it.
             self.importing(statement)
             pairs = [

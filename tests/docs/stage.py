@@ -204,7 +204,7 @@ class Stage:
             return self.runner.run(main)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ringme_async.ringme.AiohttpTransport", Faked)
+            patch.setattr("ringme_async.transports.aiohttp.AiohttpTransport", Faked)
             patch.setattr(ringme_async, "AiohttpTransport", Faked)
             patch.setattr(asyncio, "run", run)
             patch.setitem(sys.modules, "requests", self._like_requests())
