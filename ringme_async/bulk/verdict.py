@@ -51,12 +51,9 @@ class Tempo:
         Returns:
             Whether that is over a second, and over eight times what is usual.
         """
-        if self._usual is None:
-            self._usual = seconds
-            return False
-        # Not by max() and min(), which take longer than all the rest of this.
-        bound = _SLOW_FACTOR * self._usual
-        bound = max(bound, _SLOW_FROM)
-        is_slow = seconds > bound
-        self._usual += ((bound if is_slow else seconds) - self._usual) * _SMOOTHING
-        return is_slow
+        usual = seconds if self._usual is None else self._usual
+        counted = seconds
+        if seconds > _SLOW_FROM:
+            counted = min(seconds, max(_SLOW_FROM, _SLOW_FACTOR * usual))
+        self._usual = usual + (counted - usual) * _SMOOTHING
+        return counted < seconds
