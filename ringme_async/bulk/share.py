@@ -33,6 +33,8 @@ V = TypeVar("V")
 # Two, so that a tenant that does not answer cannot hold up its whole credential by coming first.
 _FIRST_ALLOWANCE: Final = 2
 _NOBODY: Final = object()
+# Before Python 3.12 each look at a member of an Enum goes through a method.
+_SOUND: Final = Verdict.SOUND
 
 
 @define(eq=False)
@@ -99,7 +101,7 @@ class TenantShare(Share[Ticket[V]]):
         """Take in how a job of it ended."""
         if slow or verdict is Verdict.ILL:
             self.allowance = max(1, self.allowance // 2)
-        elif verdict is Verdict.SOUND and self.allowance < self.most:
+        elif verdict is _SOUND and self.allowance < self.most:
             self.allowance += 1
 
 
@@ -132,7 +134,7 @@ class _SharedOut(Share[L], ABC):
     def learn(self, verdict: Verdict, member: Hashable, *, slow: bool) -> None:
         """Take in how a job of one of its members ended."""
         self._silent_looks = 0
-        if verdict is Verdict.SOUND:
+        if verdict is _SOUND:
             if not slow:
                 self._blamed = _NOBODY
                 if self._is_new and self.is_alone():
