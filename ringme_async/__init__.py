@@ -18,11 +18,13 @@ else:
             raise AttributeError(_missing(name))
         # Not `from ringme_async import front`, which would ask for a name again.
         front = import_module("ringme_async.front")
-        at_hand = vars(front)
-        globals().update({public: at_hand[public] for public in front.__all__ if public in at_hand})
+        # Not what is there already: a test may have put something else in its place.
+        for public in front.__all__:
+            if public in vars(front):
+                globals().setdefault(public, vars(front)[public])
         globals()["__all__"] = front.__all__
-        if name not in globals() and name in front.__all__:
-            globals()[name] = getattr(front, name)
+        if name in front.__all__:
+            globals().setdefault(name, getattr(front, name))
         if name not in globals():
             raise AttributeError(_missing(name))
         return globals()[name]

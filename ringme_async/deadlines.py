@@ -18,6 +18,11 @@ class Deadline:
     A block that ends in any other way, be it by somebody else's cancellation, does so as if the
     deadline were not there.
 
+    Args:
+        when: The time.
+        among: Those that share its timer.
+        loop: The running loop, if the caller knows it already.
+
     Attributes:
         when: The time, in seconds of the running loop's ``time()``.
         ended_at: When the block was ended, at its time or before it; None if it was not.

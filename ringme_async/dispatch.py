@@ -21,7 +21,7 @@ from ringme_async.errors import (
     TransportError,
     Unauthorized,
 )
-from ringme_async.judge import judge, masked, masked_bytes, tells
+from ringme_async.judge import is_success, judge, masked, masked_bytes, tells
 from ringme_async.lifetime import Lifetime
 from ringme_async.observe import Observers, Trace
 from ringme_async.quota import Quota, QuotaBook, Reservation
@@ -249,7 +249,7 @@ class _Run(Generic[T]):
             self.account.maybe_applied = True
 
     def judged(self, response: Response, token: Token, reservation: Reservation) -> T:
-        if 200 <= response.status < 300:
+        if is_success(response):
             reservation.learn(response.headers, self.loop.time())
             return self.decoded(response, token)
         error = judge(response, secrets=(token.value,))

@@ -84,7 +84,7 @@ else:
     def __getattr__(name: str) -> object:
         """Load aiohttp when somebody asks for its transport: who brings another one needs none."""
         if name != "AiohttpTransport":
-            raise AttributeError(name)
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return import_module("ringme_async.transports.aiohttp").AiohttpTransport
 
 

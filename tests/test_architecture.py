@@ -193,8 +193,15 @@ def test_the_http_library_is_not_loaded_for_another_transport() -> None:
 
 
 @pytest.mark.parametrize("use", ["AiohttpTransport", "RingMe('https://pbx.example.com')"])
-def test_the_http_library_is_loaded_for_its_transport(use: str) -> None:
-    assert "aiohttp" in loaded_by(f"import ringme_async\nringme_async.{use}")
+def test_the_http_library_is_loaded_with_its_transport_and_no_sooner(use: str) -> None:
+    door = "import ringme_async\nringme_async.RingMe"
+    assert "aiohttp" not in loaded_by(door)
+    assert "aiohttp" in loaded_by(f"{door}\nringme_async.{use}")
+
+
+def test_a_name_that_was_put_in_the_place_of_a_public_one_stays_there() -> None:
+    program = "import ringme_async as r\nr.RingMe = 1\nr.AiohttpTransport\nassert r.RingMe == 1"
+    assert "aiohttp" in loaded_by(program)
 
 
 def test_what_is_asked_of_the_front_door_without_being_public_is_not_there() -> None:

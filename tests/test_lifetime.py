@@ -449,6 +449,22 @@ class TestOneThatIsThrownAwayUnclosed:
 
         assert released == ["let go"]
 
+    async def test_asks_nothing_of_a_transport_that_has_whatever_it_is_asked_for(self) -> None:
+        class Wrapped(ScriptedTransport):
+            def __getattr__(self, name: str) -> Callable[[], None]:
+                return lambda: asked.append(name)
+
+        asked: list[str] = []
+        ringme = RingMe(URL, auth=FIXED, transport=Wrapped([record()]))
+        await ringme.clients.get(12)
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            del ringme
+            gc.collect()
+
+        assert asked == []
+
     def test_names_the_line_that_called_from_env(self) -> None:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

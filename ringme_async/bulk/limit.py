@@ -17,7 +17,7 @@ class Limit:
 
     Attributes:
         for_one_of_many: How many of them anybody may have who is not alone.
-        for_one_tenant: How many of them one tenant may have, unless that is said elsewhere.
+        for_one_tenant: How many of them one tenant may have, if ``per_tenant`` does not say.
     """
 
     value: int

@@ -164,7 +164,7 @@ class KeyShare(_SharedOut[TenantShare[V]]):
     """The share of one credential, and whether its quota lets it run.
 
     Attributes:
-        tenants: Those of its tenants that have jobs in hand; without any it is forgotten.
+        tenants: Those of its tenants that have jobs in hand; without any it is idle.
         waiting: How many of its jobs are parked or waiting.
         parked_until: The moment before which none of them can run, if there is one.
     """
@@ -190,7 +190,7 @@ class HostShare(_SharedOut[KeyShare[V]]):
     """The share of one host.
 
     Attributes:
-        members: How many of its credentials have jobs in hand; at 0 it is forgotten.
+        members: How many of its credentials have jobs in hand; at 0 it is idle.
         down_until: The moment before which it is not asked, if it is down and not being asked.
         answered_at: When it last answered.
         back_at: When it last answered after it had been down.

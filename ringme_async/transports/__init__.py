@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import ItemsView, Iterator, Mapping
-from typing import Protocol, TypeVar, cast, overload, runtime_checkable
+from typing import Protocol, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
 import attrs
@@ -161,10 +161,13 @@ class Transport(Protocol):
         ...
 
 
-@runtime_checkable
 class Releasable(Protocol):
     """A transport that can also be released without waiting."""
 
     def let_go(self) -> None:
-        """Release at once what ``aclose`` would: nobody is left to await that."""
+        """Release at once what ``aclose`` would, when nobody is left to await that.
+
+        It is called once a ``RingMe`` that was used and never closed is thrown away, on its event loop
+        or when that has ended; whatever it raises is lost.
+        """
         ...

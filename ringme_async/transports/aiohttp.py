@@ -185,7 +185,7 @@ class AiohttpTransport:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._limit, socket_factory=small_reads),
-                cookie_jar=_NoCookies(),
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
         elif self._owned:
             return self._session
@@ -250,16 +250,6 @@ class AiohttpTransport:
                 raise
         _end(answer)
         return Response(answer.status, body.headers_left(headers), data)
-
-
-class _NoCookies(aiohttp.DummyCookieJar):
-    """Keeps no cookies, and gives the same none to each request."""
-
-    _none: Final = SimpleCookie()
-
-    def filter_cookies(self, request_url: URL) -> SimpleCookie:
-        """Give the cookies for a request."""
-        return self._none
 
 
 class _Fields:

@@ -27,6 +27,15 @@ def test_one_slot_is_left_whatever_is_asked_for() -> None:
     assert limit.value == 1
 
 
+@pytest.mark.parametrize(("slots", "for_one"), [(1, 1), (7, 1), (8, 1), (15, 1), (16, 2), (64, 8)])
+def test_a_tenant_may_have_an_eighth_of_the_slots_there_are_now(slots: int, for_one: int) -> None:
+    changed = Limit(100)
+    changed.change(slots)
+
+    assert Limit(slots).for_one_tenant == for_one
+    assert changed.for_one_tenant == for_one
+
+
 @pytest.mark.parametrize(
     ("slots", "for_one"), [(1, 1), (2, 1), (7, 6), (8, 7), (9, 7), (50, 43), (64, 56)]
 )

@@ -40,7 +40,7 @@ def test_a_tenant_may_have_an_eighth_of_the_slots_unless_it_is_told(
     assert roster_of(slots, per_tenant).enter(ticket("a1")).most == most
 
 
-def test_jobs_are_counted_with_their_tenant_its_credential_and_its_host() -> None:
+def test_a_job_is_counted_with_its_tenant_which_leaves_with_the_last() -> None:
     roster = roster_of()
     first, second = ticket("a1"), ticket("a1")
     tenant = roster.enter(first)
