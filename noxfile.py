@@ -30,6 +30,7 @@ nox.options.sessions = [
     "check",
     *(f"tests-{version}" for version in PYTHONS if version != RUNNING),
     "lowest",
+    "steps",
 ]
 
 
@@ -150,6 +151,13 @@ def bench(session: nox.Session) -> None:
     needed = nox.project.dependency_groups(PROJECT, "bench")
     session.install("--editable", ".[fast]", *needed)
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def steps(session: nox.Session) -> None:
+    """What single steps cost, held to ceilings: each a ratio to a step of the standard library."""
+    session.install("--editable", ".[fast]")
+    session.run("python", "-m", "benchmarks", "steps", "--check", *session.posargs)
 
 
 # On 3.11.7 the interpreter itself breaks down under mutmut, as the tests of `BulkRun` go through it.
