@@ -15,8 +15,8 @@ from benchmarks.contenders import CONTENDERS
 from benchmarks.upstream import fallback
 
 DELAY = 0.05
-LESS = "import aiohttp, attrs, cattrs"
-MORE = (
+THEIRS = "import aiohttp, attrs, cattrs"
+OURS = (
     "import ringme_async",
     "from ringme_async import RingMe",
     "from ringme_async import AiohttpTransport, RingMe",
@@ -110,15 +110,15 @@ class Looks:
 
     def imports(self) -> Iterator[Finding]:
         """What importing costs."""
-        for statement in MORE:
+        for statement in OURS:
             # Compiled before, as it is where pip has installed it.
             self.importing(statement)
             pairs = [
-                (self.importing(statement), self.importing(LESS))
+                (self.importing(statement), self.importing(THEIRS))
                 for _ in range(2 * self.rounds + 1)
             ]
             ratio = median(more / less for more, less in pairs)
-            what = f"`{statement}` beside `{LESS}`"
+            what = f"`{statement}` beside `{THEIRS}`"
             yield Finding(what, ratio, "x", "at most 1.15", ratio <= 1.15)
 
     def steps(self) -> Iterator[Finding]:

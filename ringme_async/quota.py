@@ -66,9 +66,9 @@ class Reservation:
                 as spent. Without Reset the window keeps its end; a new one gets 60 s.
             now: The running loop's time, if the caller knows it already.
         """
-        if self._settled:
+        now = self._settle(now)
+        if now is None:
             return
-        now = self._land(now)
         limit = _repeated_number(headers.get("x-ratelimit-limit"))
         if limit is not None:
             self._quota.limit = limit
@@ -87,22 +87,23 @@ class Reservation:
         Args:
             reset_after: Seconds until the limit is reset; for nonsense, 60 are taken.
         """
-        if not self._settled:
-            self._quota.refuse(reset_after, self._land())
+        now = self._settle()
+        if now is not None:
+            self._quota.refuse(reset_after, now)
 
     def lost(self) -> None:
         """Tell that no answer came, although the request may have been counted: it is spent."""
-        if not self._settled:
-            self._land()
+        if self._settle() is not None:
             self._quota.spend()
 
     def give_back(self) -> None:
         """Tell that the request surely was not counted; another may go in its place."""
-        if not self._settled:
-            self._land()
+        if self._settle() is not None:
             self._quota.serve()
 
-    def _land(self, now: float | None = None) -> float:
+    def _settle(self, now: float | None = None) -> float | None:
+        if self._settled:
+            return None
         self._settled = True
         return self._quota.land(self.window, now)
 

@@ -240,8 +240,10 @@ class RingMe:
 
 
 def _default_transport() -> Transport:
-    # Loaded for those alone who use it: it takes longer to load than all the rest.
-    from ringme_async.transports.aiohttp import AiohttpTransport  # noqa: PLC0415
+    # It takes longer to load than all the rest.
+    from ringme_async.transports.aiohttp import (  # noqa: PLC0415 - for those alone who use it
+        AiohttpTransport,
+    )
 
     return AiohttpTransport()
 

@@ -391,11 +391,11 @@ class TestAForkedProcess:
 
 class TestOneThatIsThrownAwayUnclosed:
     async def warned(
-        self, use: Callable[[RingMe], Awaitable[object]]
+        self, use: Callable[[RingMe], Awaitable[object]], transport: Transport | None = None
     ) -> list[warnings.WarningMessage]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            ringme = RingMe(URL, auth=FIXED, transport=ScriptedTransport([record()]))
+            ringme = RingMe(URL, auth=FIXED, transport=transport or ScriptedTransport([record()]))
             await use(ringme)
             del ringme, use
             gc.collect()
@@ -439,13 +439,7 @@ class TestOneThatIsThrownAwayUnclosed:
                 released.append("let go")
 
         released: list[str] = []
-        ringme = RingMe(URL, auth=FIXED, transport=Released([record()]))
-        await ringme.clients.get(12)
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            del ringme
-            gc.collect()
+        await self.warned(lambda ringme: ringme.clients.get(12), Released([record()]))
 
         assert released == ["let go"]
 
@@ -455,13 +449,7 @@ class TestOneThatIsThrownAwayUnclosed:
                 return lambda: asked.append(name)
 
         asked: list[str] = []
-        ringme = RingMe(URL, auth=FIXED, transport=Wrapped([record()]))
-        await ringme.clients.get(12)
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            del ringme
-            gc.collect()
+        await self.warned(lambda ringme: ringme.clients.get(12), Wrapped([record()]))
 
         assert asked == []
 

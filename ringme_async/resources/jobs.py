@@ -45,8 +45,7 @@ class _Job(ABC, Generic[T]):
 
     @property
     def retries(self) -> int:
-        attempts = self.account.attempts
-        return attempts - 1 if attempts else 0
+        return max(0, self.account.attempts - 1)
 
     @property
     def waiting_for_login(self) -> bool:

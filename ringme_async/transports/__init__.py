@@ -168,6 +168,6 @@ class Releasable(Protocol):
         """Release at once what ``aclose`` would, when nobody is left to await that.
 
         It is called once a ``RingMe`` that was used and never closed is thrown away, on its event loop
-        or when that has ended; whatever it raises is lost.
+        or when that has ended; nobody can catch what it raises.
         """
         ...
