@@ -293,10 +293,15 @@ class _Run(Generic[T]):
             "user-agent": self.rooms.user_agent,
         }
         if self.call.body:
-            token.headers_with_body = Headers({**named, "content-type": "application/json"})
-            return token.headers_with_body
-        token.headers = Headers(named)
-        return token.headers
+            named["content-type"] = "application/json"
+        headers = Headers(named)
+        # Not with the first request: of tenants with a login each, most send no other.
+        if token.accepted:
+            if self.call.body:
+                token.headers_with_body = headers
+            else:
+                token.headers = headers
+        return headers
 
     def withdraw(self, budget: RetryBudget, error: RingMeError, tries: int) -> int:
         if tries >= self.rooms.retry.attempts:

@@ -379,7 +379,8 @@ class QuotaBook:
     _kept: OrderedDict[Hashable, Quota] = field(
         factory=OrderedDict[Hashable, Quota], init=False, repr=False
     )
-    _alive: WeakValueDictionary[Hashable, Quota] = field(
+    # Those that were kept once, and are still held by somebody.
+    _evicted: WeakValueDictionary[Hashable, Quota] = field(
         factory=WeakValueDictionary[Hashable, Quota], init=False, repr=False
     )
 
@@ -402,9 +403,9 @@ class QuotaBook:
         if quota is not None:
             self._kept.move_to_end(key)
             return quota
-        quota = self._alive.get(key)
+        quota = self._evicted.get(key)
         if quota is None:
-            quota = self._alive[key] = Quota()
+            quota = Quota()
         self._kept[key] = quota
         while len(self._kept) > self._capacity and self._evict_one():
             pass
@@ -420,7 +421,7 @@ class QuotaBook:
                 self._kept.move_to_end(key, last=True)
             return False
         key, _ = min(idle, key=lambda item: item[1].worth)
-        del self._kept[key]
+        self._evicted[key] = self._kept.pop(key)
         return True
 
 

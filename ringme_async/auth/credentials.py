@@ -276,7 +276,7 @@ class RefreshToken:
         return previous.refresh_token
 
 
-@frozen(cache_hash=True)
+@frozen
 class TokenKey:
     """Whose token, and where: by value, so that a token never crosses an origin.
 
@@ -287,6 +287,17 @@ class TokenKey:
 
     origin: str
     auth: Auth
+    _hash: int = field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.origin, self.auth)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Another process has other hashes.
+        return TokenKey, (self.origin, self.auth)
 
 
 def file_key(key: TokenKey) -> str | None:

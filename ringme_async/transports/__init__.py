@@ -58,6 +58,15 @@ class Headers(Mapping[str, str]):
         """Give the fields, their names in lower case."""
         return self._fields.items()
 
+    def without(self, *names: str) -> Headers:
+        """Give the other fields.
+
+        Args:
+            names: Of the fields to leave out, in any letter case.
+        """
+        unwanted = {name.lower() for name in names}
+        return Headers({name: text for name, text in self.items() if name not in unwanted})
+
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._fields
 

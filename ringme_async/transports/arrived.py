@@ -23,7 +23,19 @@ class Fields(Protocol):
         """Give all fields, in their order."""
         ...
 
+    def copy(self) -> FieldsOfOnesOwn:
+        """Give fields that can be changed."""
+        ...
+
     def __contains__(self, key: object, /) -> bool: ...
+
+
+class FieldsOfOnesOwn(Fields, Protocol):
+    """Fields that can be changed."""
+
+    def popall(self, key: str, default: None) -> Sequence[str] | None:
+        """Take all values of a field out."""
+        ...
 
 
 class Arrived(Headers):
@@ -50,6 +62,13 @@ class Arrived(Headers):
         """Give a field's value, the last if it came often, or the default if it did not come."""
         values = self._arrived.getall(key, None)
         return values[-1] if values else default
+
+    def without(self, *names: str) -> Arrived:
+        """Give the other fields."""
+        left = self._arrived.copy()
+        for name in names:
+            left.popall(name, None)
+        return Arrived(left)
 
     def __contains__(self, name: object) -> bool:
         return name in self._arrived

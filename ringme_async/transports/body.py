@@ -19,6 +19,7 @@ _GZIP_WBITS: Final = 16 + zlib.MAX_WBITS
 _FRAMING: Final = 2**16
 # A stream of empty members never reaches the cap, and each of them costs a copy of the rest.
 _MOST_MEMBERS: Final = 1_000
+_OF_THE_WIRE: Final = ("content-encoding", "content-length")
 # Where in Python's own source an error of TLS was noticed.
 _PLACE: Final = re.compile(r" \(_ssl\.c:\d+\)")
 
@@ -161,12 +162,7 @@ class Body:
 
     def headers_left(self, headers: Headers) -> Headers:
         """Give the headers without those that describe the body as it was on the wire."""
-        if self._inflater is None:
-            return headers
-        fields = dict(headers.items())
-        for name in ("content-encoding", "content-length"):
-            fields.pop(name, None)
-        return in_lower_case(fields)
+        return headers if self._inflater is None else headers.without(*_OF_THE_WIRE)
 
     def _keep(self, part: bytes) -> None:
         self._size += len(part)
@@ -223,8 +219,12 @@ def unpacked(request: Request, response: Response, max_body: int) -> Response:
         ResponseTooLarge: The body of a success is over its cap.
         ResponseLost: The body of a success cannot be decompressed.
     """
-    if len(response.body) <= max_body and "content-encoding" not in response.headers:
-        return response
+    if len(response.body) <= max_body:
+        coding = response.headers.get("content-encoding")
+        if coding is None:
+            return response
+        if coding == "gzip" and (data := _gunzipped(response.body, max_body)) is not None:
+            return Response(response.status, response.headers.without(*_OF_THE_WIRE), data)
     body = Body(request.url, response.headers, max_body)
     try:
         body.feed(response.body)
@@ -234,3 +234,13 @@ def unpacked(request: Request, response: Response, max_body: int) -> Response:
             raise
         data = body.so_far()
     return Response(response.status, body.headers_left(response.headers), data)
+
+
+def _gunzipped(packed: bytes, max_body: int) -> bytes | None:
+    """Undo gzip where it is as simple as nearly always: in one piece, sound, within the cap."""
+    inflater = zlib.decompressobj(_GZIP_WBITS)
+    try:
+        data = inflater.decompress(packed, max_body + 1)
+    except zlib.error:
+        return None
+    return data if inflater.eof and not inflater.unused_data and len(data) <= max_body else None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -78,6 +81,34 @@ def test_credentials_do_not_change(make: Callable[[str], Auth]) -> None:
 def test_credentials_and_keys_can_be_pickled(make: Callable[[str], Auth]) -> None:
     key = TokenKey(ORIGIN, make(SECRET))
     assert pickle.loads(pickle.dumps(key)) == key
+
+
+def test_keys_of_a_thousand_tenants_have_hashes_of_their_own() -> None:
+    keys = [TokenKey(ORIGIN, ClientCredentials(f"app-{n}", "secret")) for n in range(1_000)]
+    assert len(set(map(hash, keys))) > 990
+
+
+FIND_A_KEY = """
+import pickle, sys
+from ringme_async.auth import ClientCredentials, TokenKey
+key = pickle.load(sys.stdin.buffer)
+print(key in {TokenKey(key.origin, ClientCredentials("app", "secret"))})
+"""
+
+
+def test_a_key_is_found_in_a_process_that_has_other_hashes() -> None:
+    key = TokenKey(ORIGIN, ClientCredentials("app", "secret"))
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", FIND_A_KEY],
+            input=pickle.dumps(key),
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert found == [b"True\n", b"True\n"]
 
 
 @every_kind

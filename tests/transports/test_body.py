@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringme_async.errors import ResponseLost, ResponseTooLarge
-from ringme_async.transports import Headers
-from ringme_async.transports.body import Body, peer_of
+from ringme_async.transports import Headers, Request, Response
+from ringme_async.transports.body import Body, peer_of, unpacked
 
 URL = "https://pbx.example.com/path?q=s3cret"
 
@@ -86,6 +86,36 @@ def test_the_cap_holds_to_the_byte(body: bytes, cap: int, coding: str) -> None:
     else:
         taken.feed(PACKERS[coding](body))
         assert taken.finish() == body
+
+
+@given(
+    pieces=st.lists(st.binary(max_size=200), min_size=1, max_size=3),
+    padding=st.integers(0, 3),
+    lost=st.integers(0, 9),
+    cap=st.integers(1, 400),
+)
+def test_an_answer_in_one_piece_is_unpacked_as_one_in_chunks_is(
+    pieces: list[bytes], padding: int, lost: int, cap: int
+) -> None:
+    packed = b"".join(map(gzip.compress, pieces)) + b"\0" * padding
+    packed = packed[: len(packed) - lost]
+    answer = Response(200, Headers({"content-encoding": "gzip", "x-one": "1"}), packed)
+    taken = intake("gzip", cap)
+    expected: bytes | type[Exception]
+    try:
+        taken.feed(packed[:1])
+        taken.feed(packed[1:])
+        expected = taken.finish()
+    except (ResponseLost, ResponseTooLarge) as error:
+        expected = type(error)
+
+    if isinstance(expected, bytes):
+        whole = unpacked(Request("GET", URL), answer, cap)
+        assert whole.body == expected
+        assert dict(whole.headers) == {"x-one": "1"}
+    else:
+        with pytest.raises(expected):
+            unpacked(Request("GET", URL), answer, cap)
 
 
 def test_zeros_in_a_chunk_of_their_own_are_padding() -> None:
