@@ -35,7 +35,7 @@ def written(folder: Path) -> dict[str, Any]:
 def test_the_race_is_run_and_drawn(tmp_path: Path) -> None:
     table = run(
         *("race", "--rounds", "1", "--requests", "400", "--without-nginx"),
-        *("--only", "RingMe, get_many", "--output", str(tmp_path)),
+        *("--only", "RingMe, in bulk", "--output", str(tmp_path)),
     )
     found = written(tmp_path)
     lines = {(line["verb"], line["contender"]): line for line in found["race"]}
@@ -44,9 +44,9 @@ def test_the_race_is_run_and_drawn(tmp_path: Path) -> None:
     assert found["server"] == "asyncio (nginx is not here)"
     for verb in ("GET", "GET gzip", "PUT"):
         assert lines[verb, "plain aiohttp"]["cpu_ratio"] == [1.0]
-        (ratio,) = lines[verb, "RingMe, get_many"]["cpu_ratio"]
+        (ratio,) = lines[verb, "RingMe, in bulk"]["cpu_ratio"]
         assert ratio > 0
-        assert f"| RingMe, get_many | {ratio:.2f} |" in table
+        assert f"| RingMe, in bulk | {ratio:.2f} |" in table
     assert "plain aiohttp" in "".join(drawn.itertext())
 
 
