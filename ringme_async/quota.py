@@ -23,6 +23,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from itertools import islice
+from operator import itemgetter
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -39,7 +40,10 @@ _MARGIN: Final = 1.0
 _TIMER_SLACK: Final = 0.001
 # Anything longer is no count of requests, and int() refuses what is very long.
 _MOST_DIGITS: Final = 15
-_OLDEST_LOOKED_AT: Final = 8
+# To make room for one quota costs nearly as much as for some, so a full book forgets a thousandth at once;
+# for each that goes, so many are looked at.
+_ROUNDS: Final = 1_000
+_CHOICE: Final = 3
 
 
 @define(eq=False)
@@ -196,10 +200,9 @@ class Quota:
         """Whether anything is in flight or waits in line."""
         return bool(self._in_flight or self._in_flight_older or self._waiters)
 
-    @property
-    def worth(self) -> int:
-        """What forgetting it would cost: 0 nothing, 1 a probe, 2 a probe that is refused."""
-        self._look()
+    def worth(self, now: float) -> int:
+        """Say what forgetting it would cost: 0 nothing, 1 a probe, 2 a probe that is refused."""
+        self._look(now)
         if self._known is None or self._known == math.inf:
             return 0
         return 2 if self._is_used_up() else 1
@@ -367,12 +370,13 @@ class Quota:
 class QuotaBook:
     """The quotas of all credentials, a bounded number of them.
 
-    When it is full, one of those asked for longest ago goes: one that tells nothing (unlimited,
-    or its window has turned) before one with requests left, and a used-up one last. What is in
+    When it is full, some of those asked for longest ago go: those that tell nothing (unlimited,
+    or their window has turned) before those with requests left, and the used-up ones last. What is in
     use stays, and as long as anybody holds a quota, its key leads to that very one.
 
     Args:
-        capacity: How many are kept. Default 100,000.
+        capacity: How many are kept. A full book forgets a thousandth of them at once. Default
+            100,000.
     """
 
     _capacity: int = field(default=100_000, alias="capacity")
@@ -407,22 +411,24 @@ class QuotaBook:
         if quota is None:
             quota = Quota()
         self._kept[key] = quota
-        while len(self._kept) > self._capacity and self._evict_one():
+        while len(self._kept) > self._capacity and self._make_room():
             pass
         return quota
 
-    def _evict_one(self) -> bool:
-        number = min(len(self._kept) - 1, _OLDEST_LOOKED_AT)
-        oldest = list(islice(self._kept.items(), number))
-        idle = [item for item in oldest if not item[1].in_use]
+    def _make_room(self) -> bool:
+        """Forget some of those asked for longest ago; False if all of these are in use."""
+        some = max(1, self._capacity // _ROUNDS)
+        oldest = list(islice(self._kept.items(), min(len(self._kept) - 1, _CHOICE * some)))
+        now = asyncio.get_running_loop().time()
+        idle = [(quota.worth(now), key) for key, quota in oldest if not quota.in_use]
+        idle.sort(key=itemgetter(0))
+        for _, key in idle[:some]:
+            self._evicted[key] = self._kept.pop(key)
         if not idle:
             # They are not what is to go, nor what is to be looked at first the next time.
             for key, _ in oldest:
                 self._kept.move_to_end(key, last=True)
-            return False
-        key, _ = min(idle, key=lambda item: item[1].worth)
-        self._evicted[key] = self._kept.pop(key)
-        return True
+        return bool(idle)
 
 
 def _whole_number(text: str | None) -> int | None:

@@ -793,6 +793,22 @@ class TestBook:
         assert book.of("used up").exhausted_for() == 1801
         assert len(take_all(book.of("left"))) == 1
 
+    async def test_a_large_one_forgets_a_thousandth_at_once(self) -> None:
+        book = QuotaBook(capacity=2_999)
+        for key in range(2_999):
+            book.of(key)
+        book.of("one more")
+        assert len(book) == 2_998
+
+    async def test_a_large_one_forgets_those_that_tell_least_of_three_times_as_many(self) -> None:
+        book = QuotaBook(capacity=2_000)
+        for key in range(2_000):
+            take(book.of(key)).learn(headers(None if key in {4, 5, 6} else 5, limit=key + 1))
+        book.of("one more")
+        gc.collect()
+        assert [book.of(key).limit for key in (0, 1, 2, 3, 6, 7)] == [1, 2, 3, 4, 7, 8]
+        assert [book.of(key).limit for key in (4, 5)] == [None, None]
+
     async def test_what_is_in_use_stays_even_beyond_the_capacity(self) -> None:
         book = QuotaBook(capacity=1)
         requests = [take(book.of(key)) for key in range(5)]

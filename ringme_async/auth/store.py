@@ -37,6 +37,7 @@ LARGEST_MARGIN = 0.1
 """The part of a token's lifetime that its margin never passes."""
 
 _CLOSED = "the RingMe that these tokens were kept for was closed"
+_ROUNDS = 1_000
 _LOCK_TRIES = 100
 _LOCK_PAUSE = 0.02
 
@@ -88,8 +89,9 @@ class TokenStore:
 
     Args:
         path: Where to keep tokens; its directory must exist. Default: nowhere.
-        capacity: How many keys are kept; the least recently used is forgotten first, but none
-            that is being fetched, and no refresh token that is kept nowhere else. Default 100,000.
+        capacity: How many keys are kept; the least recently used are forgotten first, a
+            thousandth of them at once, but none that is being fetched, and no refresh token that
+            is kept nowhere else. Default 100,000.
         margin: Seconds before its end from which a token is not used any more. Default 30.
         wall_clock: Gives the time since the epoch in seconds; used for the file only, since the
             loop's time means nothing to another process.
@@ -314,9 +316,12 @@ class TokenStore:
         return RingMeClosed(_CLOSED) if self._closed else TransportError("the login was cancelled")
 
     def _trim(self) -> None:
-        excess = max(0, len(self._entries) - self._capacity)
+        excess = len(self._entries) - self._capacity
+        if excess <= 0:
+            return
         idle = (key for key, entry in self._entries.items() if not entry.in_use)
-        for key in list(islice(idle, excess)):
+        # A few at once, as each look for them takes its time.
+        for key in list(islice(idle, excess + self._capacity // _ROUNDS)):
             del self._entries[key]
             self._latest = None, None
 

@@ -452,6 +452,12 @@ class TestCapacity:
             await store.get(TokenKey(ORIGIN, BearerToken(f"t-{number}")), endpoint)
         assert len(store) == 10
 
+    async def test_a_large_one_forgets_a_thousandth_at_once(self) -> None:
+        endpoint, store = endpoint_over(Host()), TokenStore(capacity=2_999)
+        for number in range(3_000):
+            await store.get(TokenKey(ORIGIN, BearerToken(f"t-{number}")), endpoint)
+        assert len(store) == 2_997
+
     async def test_refused_keys_are_bounded_too(self) -> None:
         host = Host(script(answer(401)))
         endpoint, store = endpoint_over(host), TokenStore(capacity=10)
