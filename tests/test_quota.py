@@ -793,6 +793,13 @@ class TestBook:
         assert book.of("used up").exhausted_for() == 1801
         assert len(take_all(book.of("left"))) == 1
 
+    async def test_a_small_one_forgets_one_at_a_time(self) -> None:
+        book = QuotaBook(capacity=1_999)
+        for key in range(1_999):
+            book.of(key)
+        book.of("one more")
+        assert len(book) == 1_999
+
     async def test_a_large_one_forgets_a_thousandth_at_once(self) -> None:
         book = QuotaBook(capacity=2_999)
         for key in range(2_999):

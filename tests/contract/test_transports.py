@@ -237,15 +237,16 @@ async def test_a_body_that_cannot_be_unpacked_is_lost(
     assert lost.value.__context__ is None
 
 
+@pytest.mark.parametrize("status", [400, 599])
 @pytest.mark.parametrize("coding", ["gzip", "br"])
 async def test_the_status_of_an_error_outlives_its_unreadable_body(
-    stage: Stage, coding: str
+    stage: Stage, coding: str, status: int
 ) -> None:
-    told = Response(403, {"Content-Encoding": coding}, gzip.compress(b"hello")[:-3])
+    told = Response(status, {"Content-Encoding": coding}, gzip.compress(b"hello")[:-3])
     async with stage(Echo(told)) as (transport, base_url):
         response = await transport.send(Request("GET", base_url))
 
-    assert response.status == 403
+    assert response.status == status
     assert response.body == (b"hello" if coding == "gzip" else b"")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import zlib
 from collections.abc import Callable
 
@@ -116,6 +117,20 @@ def test_an_answer_in_one_piece_is_unpacked_as_one_in_chunks_is(
     else:
         with pytest.raises(expected):
             unpacked(Request("GET", URL), answer, cap)
+
+
+def test_a_bomb_in_one_piece_takes_no_more_room_than_the_cap() -> None:
+    bomb = gzip.compress(bytes(64 * 2**20))
+    answer = Response(200, Headers({"content-encoding": "gzip"}), bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ResponseTooLarge, match="1048576 bytes"):
+            unpacked(Request("GET", URL), answer, 2**20)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 4 * 2**20
 
 
 def test_zeros_in_a_chunk_of_their_own_are_padding() -> None:
