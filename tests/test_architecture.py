@@ -215,6 +215,12 @@ def test_what_is_asked_of_the_front_door_without_being_public_is_not_there() -> 
     assert {name for name in found if name != "__builtins__"} == set(ringme_async.__all__)
 
 
+def test_a_name_that_does_not_stand_behind_the_front_door_is_not_there_either() -> None:
+    front = import_module("ringme_async.front")
+    with pytest.raises(AttributeError, match=r"'ringme_async\.front' has no attribute 'nothing'"):
+        _ = front.nothing
+
+
 def test_importing_the_package_imports_no_extra_and_nothing_beside_the_core() -> None:
     loaded = loaded_by("from ringme_async import RingMe")
     unwanted = {"rich", "cyclopts", "sqlalchemy", "pytest", "httptools", "opentelemetry"}
