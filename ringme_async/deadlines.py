@@ -94,6 +94,11 @@ class Deadlines:
         return Deadline(when, self, loop)
 
     @property
+    def count(self) -> int:
+        """How many are under way."""
+        return len(self._under_way)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is under way."""
         return not self._under_way

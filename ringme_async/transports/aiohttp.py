@@ -35,7 +35,8 @@ from ringme_async.transports.body import (
     whole_number,
     words_of_system,
 )
-from ringme_async.transports.sockets import small_reads
+from ringme_async.transports.departures import Departures
+from ringme_async.transports.sockets import thrifty_sockets
 
 __all__ = ["AiohttpTransport"]
 
@@ -184,7 +185,9 @@ class AiohttpTransport:
             self._loop = loop
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._limit, socket_factory=small_reads),
+                connector=aiohttp.TCPConnector(
+                    limit=self._limit, socket_factory=thrifty_sockets(Departures(self._deadlines))
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         elif self._owned:

@@ -24,6 +24,7 @@ from ringme_async.transports.body import (
     refusal_on_other_loop,
     whole_number,
 )
+from ringme_async.transports.departures import Departures
 from ringme_async.transports.head import Heads
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class HttptoolsTransport:
         "_closed",
         "_connecting",
         "_deadlines",
+        "_departures",
         "_fields",
         "_headers",
         "_heads",
@@ -141,6 +143,7 @@ class HttptoolsTransport:
         self._connecting: set[asyncio.Timeout] = set()
         self._wires: set[Wire] = set()
         self._deadlines = Deadlines()
+        self._departures = Departures(self._deadlines)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -288,7 +291,8 @@ class HttptoolsTransport:
         return wire
 
     def _new_wire(self, loop: asyncio.AbstractEventLoop) -> Wire:
-        return Wire(loop, self._wires, Answers(self._heads, self._max_body), self._deadlines)
+        answers = Answers(self._heads, self._max_body)
+        return Wire(loop, self._wires, answers, self._deadlines, self._departures)
 
     async def _tunnel(self, wire: Wire, peer: _Peer) -> None:
         """Have the proxy open a way to a server, and start TLS with that."""

@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from ringme_async.deadlines import Deadline, Deadlines
 from ringme_async.transports.answers import Answers
+from ringme_async.transports.departures import Departures
 
 __all__ = ["Patience", "Wire"]
 
@@ -43,12 +44,15 @@ class Wire(asyncio.BufferedProtocol):
         wires: Where all that are open are kept.
         answers: What reads the answers.
         deadlines: What ends the wait for them.
+        departures: When the requests leave.
     """
 
     __slots__ = (
         "_buffer",
+        "_departures",
         "_loop",
         "_resting",
+        "_unsent",
         "_wires",
         "answers",
         "gone",
@@ -66,8 +70,12 @@ class Wire(asyncio.BufferedProtocol):
         wires: set[Wire],
         answers: Answers,
         deadlines: Deadlines,
+        departures: Departures,
     ) -> None:
         self._loop = loop
+        self._departures = departures
+        # The request that has not left yet.
+        self._unsent = b""
         self._wires = wires
         self._buffer = memoryview(bytearray(_BUFFER))
         self.answers: Answers = answers
@@ -89,7 +97,9 @@ class Wire(asyncio.BufferedProtocol):
         """
         waiter = self._loop.create_future()
         self.answers.expect(waiter, url, bodiless=bodiless)
-        self.transport.write(data)
+        self._unsent = data
+        if not self._departures.put_off(self._leave):
+            self._leave()
         return waiter
 
     def settle(self) -> bool:
@@ -120,15 +130,21 @@ class Wire(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what has come in."""
-        if not self.answers.feed(bytes(self._buffer[:nbytes])):
-            # Nobody asked: what follows an answer must never pass for the next one.
+        # Nobody asked, or not yet: what follows an answer must never pass for the next one.
+        if self._unsent or not self.answers.feed(bytes(self._buffer[:nbytes])):
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note of the end of the connection."""
+        self._unsent = b""
         self.answers.end(exc)
         if not self.gone.done():
             self.gone.set_result(None)
         self._wires.discard(self)
         if self._resting is not None and self in self._resting:
             self._resting.remove(self)
+
+    def _leave(self) -> None:
+        data, self._unsent = self._unsent, b""
+        if data:
+            self.transport.write(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ssl import SSLContext
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
+from ringme_async.deadlines import Deadlines
 from ringme_async.errors import RingMeError, TransportError
 from ringme_async.transports import Headers, Request, Response, Timeouts, Transport
 from ringme_async.transports.aiohttp import AiohttpTransport
@@ -28,6 +30,14 @@ def request(
     """Make a request that carries secrets in its header, its query and its body."""
     headers = {"Authorization": f"Bearer {SECRET}", **fields}
     return Request(method, f"{url}?q={SECRET}", Headers(headers), body, timeouts)
+
+
+def under_way(count: int) -> Deadlines:
+    """Make deadlines by which so much is under way."""
+    deadlines = Deadlines()
+    for _ in range(count):
+        deadlines.begin(deadlines.until(math.inf))
+    return deadlines
 
 
 def made(**settings: Any) -> Transport:

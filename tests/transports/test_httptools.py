@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from ringme_async.errors import (
 )
 from ringme_async.transports import Headers, Request, Timeouts, httptools
 from ringme_async.transports.answers import Answers
+from ringme_async.transports.departures import Departures
 from ringme_async.transports.head import Heads
 from ringme_async.transports.httptools import HttptoolsTransport
 from tests.leaping import MINUTE, leap
@@ -126,6 +127,58 @@ async def test_bytes_that_nobody_asked_for_end_an_unused_connection() -> None:
 
     assert response.body == b"hello"
     assert server.connections == 2
+
+
+async def test_an_answer_that_comes_before_its_request_has_left_is_not_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_asked = asyncio.Event()
+
+    async def say_more(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(b"hello"))
+        await is_asked.wait()
+        await peer.send(answer(b"not for you"))
+        await peer.until_closed()
+
+    def keep(departures: Departures, leave: Callable[[], None]) -> bool:
+        is_asked.set()
+        return True
+
+    async with serving(say_more) as server, fast() as transport:
+        await transport.send(request(server.url()))
+        monkeypatch.setattr(Departures, "put_off", keep)
+        await failure_of(transport, request(server.url()))
+        await server.idle.wait()
+
+
+async def test_a_request_cancelled_before_it_has_left_never_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    leaving: list[Callable[[], None]] = []
+
+    async def answer_and_listen(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(b"hello"))
+        heard.append(await peer.request())
+
+    def keep(departures: Departures, leave: Callable[[], None]) -> bool:
+        leaving.append(leave)
+        return True
+
+    heard: list[bytes] = []
+    async with serving(answer_and_listen) as server, fast() as transport:
+        await transport.send(request(server.url()))
+        monkeypatch.setattr(Departures, "put_off", keep)
+        sending = asyncio.create_task(transport.send(request(server.url())))
+        await asyncio.sleep(0)
+        sending.cancel()
+        await asyncio.wait([sending])
+        leaving[0]()
+        await server.idle.wait()
+
+    assert sending.cancelled()
+    assert heard == [b""]
 
 
 @pytest.mark.parametrize("more", [b"no HTTP", answer(b"not for you", "X-One: 1")])

@@ -1,26 +1,34 @@
-"""Sockets that are read in small pieces."""
+"""Sockets that take little of the system's time."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from ringme_async.transports.sockets import SmallReads, small_reads
-from tests.transports.sending import opened, request
+from ringme_async.transports.departures import Departures
+from ringme_async.transports.sockets import ThriftySocket, thrifty_sockets
+from tests.transports.sending import opened, under_way
+from tests.transports.sending import request as asked
 from tests.wire import answer, serving
 
 PIECE = 2**16
-Pair = tuple[SmallReads, socket.socket]
+MANY = 8
+Pair = tuple[ThriftySocket, socket.socket]
+
+
+needs_more = pytest.mark.skipif(not hasattr(socket, "MSG_MORE"), reason="not of this system")
 
 
 @pytest.fixture
-def connected() -> Iterator[Pair]:
+def connected(request: pytest.FixtureRequest) -> Iterator[Pair]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
-        with small_reads((socket.AF_INET, socket.SOCK_STREAM, 0, "", address)) as reader:
+        make = thrifty_sockets(Departures(under_way(getattr(request, "param", MANY))))
+        with make((socket.AF_INET, socket.SOCK_STREAM, 0, "", address)) as reader:
             reader.connect(address)
             writer, _ = server.accept()
             with writer:
@@ -52,23 +60,54 @@ def test_no_more_is_read_than_is_asked_for(connected: Pair) -> None:
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 here")
 def test_a_socket_is_made_for_the_family_of_its_address() -> None:
-    with small_reads((socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::1", 0, 0, 0))) as made:
+    make = thrifty_sockets(Departures(under_way(MANY)))
+    with make((socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::1", 0, 0, 0))) as made:
         assert made.family == socket.AF_INET6
 
 
 async def test_the_session_of_a_transport_reads_in_small_pieces(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def read(reader: SmallReads, bufsize: int, flags: int = 0, /) -> bytes:
+    def read(reader: ThriftySocket, bufsize: int, flags: int = 0, /) -> bytes:
         piece = real(reader, bufsize, flags)
         pieces.append(len(piece))
         return piece
 
-    real = SmallReads.recv
+    real = ThriftySocket.recv
     pieces: list[int] = []
-    monkeypatch.setattr(SmallReads, "recv", read)
+    monkeypatch.setattr(ThriftySocket, "recv", read)
     async with serving(answer(b"x" * 4 * PIECE)) as server, opened() as transport:
-        response = await transport.send(request(server.url()))
+        response = await transport.send(asked(server.url()))
     assert len(response.body) == 4 * PIECE
     assert sum(pieces) > 4 * PIECE
     assert max(pieces) <= PIECE
+
+
+@needs_more
+async def test_what_is_sent_leaves_at_the_end_of_its_turn(connected: Pair) -> None:
+    sender, peer = connected
+    sender.send(b"abc")
+    sender.sendmsg([b"d", b"ef"])
+    with pytest.raises(BlockingIOError):
+        peer.recv(6, socket.MSG_DONTWAIT)
+    await asyncio.sleep(0)
+    assert peer.recv(6) == b"abcdef"
+
+
+@needs_more
+async def test_what_waits_leaves_with_the_end_of_its_socket(connected: Pair) -> None:
+    sender, peer = connected
+    sender.send(b"abc")
+    sender.close()
+    await asyncio.sleep(0)
+    assert peer.recv(6) == b"abc"
+    assert peer.recv(6) == b""
+
+
+@pytest.mark.parametrize("connected", [MANY - 1], indirect=True)
+async def test_what_is_sent_by_few_leaves_at_once(connected: Pair) -> None:
+    sender, peer = connected
+    sender.send(b"abc")
+    assert peer.recv(3) == b"abc"
+    sender.sendmsg([b"d", b"ef"])
+    assert peer.recv(3) == b"def"

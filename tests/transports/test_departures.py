@@ -1,0 +1,84 @@
+"""What is sent in one turn of the event loop leaves together."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from ringme_async.transports.departures import Departures
+from tests.transports.sending import opened, request, under_way
+from tests.wire import Peer, answer, serving
+
+MANY = 8
+
+
+async def test_what_is_put_off_leaves_when_the_turn_has_ended() -> None:
+    left: list[str] = []
+    departures = Departures(under_way(MANY))
+
+    assert departures.put_off(lambda: left.append("first"))
+    assert departures.put_off(lambda: left.append("second"))
+    assert left == []
+    await asyncio.sleep(0)
+    assert left == ["first", "second"]
+
+
+async def test_what_is_put_off_leaves_once() -> None:
+    left: list[str] = []
+    departures = Departures(under_way(MANY))
+
+    departures.put_off(lambda: left.append("in the first turn"))
+    await asyncio.sleep(0)
+    departures.put_off(lambda: left.append("in the second turn"))
+    await asyncio.sleep(0)
+    assert left == ["in the first turn", "in the second turn"]
+
+
+async def test_what_is_put_off_while_others_leave_goes_with_the_next() -> None:
+    left: list[str] = []
+    departures = Departures(under_way(MANY))
+
+    departures.put_off(lambda: departures.put_off(lambda: left.append("next")) and None)
+    await asyncio.sleep(0)
+    assert left == []
+    await asyncio.sleep(0)
+    assert left == ["next"]
+
+
+async def test_with_little_under_way_nothing_waits() -> None:
+    departures = Departures(under_way(MANY - 1))
+    assert not departures.put_off(lambda: pytest.fail("it was to be called by the caller"))
+    await asyncio.sleep(0)
+
+
+@pytest.mark.usefixtures("each_transport")
+@pytest.mark.skipif(not hasattr(socket, "MSG_MORE"), reason="aiohttp's need the system's help")
+async def test_requests_that_are_sent_in_one_turn_leave_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def keep_answering(peer: Peer) -> None:
+        while await peer.request():
+            await peer.send(answer(b"{}"))
+
+    def leave(departures: Departures) -> None:
+        together.append(len(departures._waiting))
+        real(departures)
+
+    real = Departures._leave
+    together: list[int] = []
+    async with serving(keep_answering) as server, opened() as transport:
+
+        async def send_many() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(2 * MANY):
+                    tasks.create_task(transport.send(request(server.url())))
+
+        await send_many()
+        monkeypatch.setattr(Departures, "_leave", leave)
+        # With their connections open, all are sent in the turn in which they are asked for.
+        await send_many()
+    assert server.connections == 2 * MANY
+    # The first ones found little under way.
+    assert together == [MANY + 1]
