@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import itertools
 import json
 import resource
 import time
@@ -159,18 +158,18 @@ async def one_credential(count: int) -> Found:
 
 async def own_credentials(count: int) -> Found:
     """Measure what a record costs when every one has credentials of its own, and so a login."""
-    async with opened(different) as ringme:
-        # Never the same twice, or its token would be there already; and of one length, as above.
-        numbers = itertools.count(10**7)
 
-        async def run(count: int) -> None:
-            tenants = (
-                Tenant("@me", auth=ClientCredentials(f"app-{number}", "secret"))
-                for number in itertools.islice(numbers, count)
-            )
+    async def run(count: int) -> None:
+        # Of one length, as above.
+        tenants = (
+            Tenant("@me", auth=ClientCredentials(f"app-{number}", "secret"))
+            for number in range(10**7, 10**7 + count)
+        )
+        # One that knows none of them yet, or their tokens would be there already.
+        async with opened(different) as ringme:
             await read_all(ringme, tenants)
 
-        return {"us": await spent_on(count, run)}
+    return {"us": await spent_on(count, run)}
 
 
 LOOKS: dict[str, Callable[[int], Awaitable[Found]]] = {

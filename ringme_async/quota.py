@@ -424,10 +424,10 @@ class QuotaBook:
         idle.sort(key=itemgetter(0))
         for _, key in idle[:some]:
             self._evicted[key] = self._kept.pop(key)
-        if not idle:
-            # They are not what is to go, nor what is to be looked at first the next time.
-            for key, _ in oldest:
-                self._kept.move_to_end(key, last=True)
+        for key, quota in oldest:
+            if quota.in_use:
+                # It is not what is to go, nor what is to be looked at first the next time.
+                self._kept.move_to_end(key)
         return bool(idle)
 
 

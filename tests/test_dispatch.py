@@ -106,6 +106,32 @@ class TestARequest:
         assert (sent.method, sent.body) == ("PUT", b'{"timezone":"Asia/Omsk"}')
         assert sent.headers["content-type"] == "application/json"
 
+    async def test_says_what_its_body_is_only_if_it_has_one_whoever_went_before(
+        self, connect: Connect
+    ) -> None:
+        transport = scripted(record())
+        clients = connect(transport).clients
+
+        for _ in range(3):
+            await clients.get("@me")
+            await clients.update("@me", OMSK)
+
+        described = ["content-type" in sent.headers for sent in transport.requests]
+        assert described == [False, True] * 3
+
+    async def test_has_the_headers_of_the_last_one_once_its_token_was_accepted(
+        self, connect: Connect
+    ) -> None:
+        transport = scripted(record())
+        clients = connect(transport).clients
+
+        for _ in range(3):
+            await clients.get("@me")
+
+        first, second, third = (sent.headers for sent in transport.requests)
+        assert first is not second
+        assert second is third
+
     async def test_carries_the_timeouts_of_its_ringme(self, connect: Connect) -> None:
         transport = scripted(record())
         timeouts = Timeouts(connect=1.0, attempt=2.0)

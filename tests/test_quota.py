@@ -837,6 +837,18 @@ class TestBook:
         assert all(book.of(("in use", number)).in_use for number in range(100))
         assert len(requests) == 100
 
+    async def test_what_is_in_use_is_not_looked_at_again_the_next_time(self) -> None:
+        book = QuotaBook(capacity=2_000)
+        requests = [take(book.of(key)) for key in range(5)]
+        for key in range(5, 2_000):
+            book.of(key)
+        book.of("one more")
+        # Of the six that were asked for longest ago, one was idle; of the next six, all are.
+        assert len(book) == 2_000
+        book.of("another one")
+        assert len(book) == 1_999
+        assert len(requests) == 5
+
     async def test_a_quota_that_somebody_holds_is_the_one_its_key_leads_to(self) -> None:
         book = QuotaBook(capacity=1)
         held = book.of("held")

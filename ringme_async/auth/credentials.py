@@ -297,7 +297,7 @@ class TokenKey:
 
     def __reduce__(self) -> tuple[object, ...]:
         # Another process has other hashes.
-        return TokenKey, (self.origin, self.auth)
+        return type(self), (self.origin, self.auth)
 
 
 def file_key(key: TokenKey) -> str | None:

@@ -34,7 +34,7 @@ class Token:
         accepted: Has the API ever taken it? Written by whoever sends it.
         credit: How many new tokens in a row, this one the first, have to be refused for the
             credentials to count as bad. One, unless they have been good.
-        headers: Those of a request with it, made once for all of them by whoever sends it.
+        headers: Those of a request with it, kept by whoever sends it once it was accepted.
         headers_with_body: The same for a request that has a body.
 
     Raises:
