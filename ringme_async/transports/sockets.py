@@ -44,7 +44,7 @@ class ThriftySocket(socket.socket):
         return super().recv(min(_PIECE, bufsize), flags)
 
     def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
-        """Hand over what is to leave, at the end of this turn of the loop if others leave then."""
+        """Hand over what is to leave, with what else is sent in this turn of the loop."""
         return super().send(data, flags | self._wait())
 
     def sendmsg(

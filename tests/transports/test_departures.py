@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 
 import pytest
 
@@ -11,12 +12,12 @@ from ringme_async.transports.departures import Departures
 from tests.transports.sending import opened, request, under_way
 from tests.wire import Peer, answer, serving
 
-MANY = 8
+LOAD = 8
 
 
 async def test_what_is_put_off_leaves_when_the_turn_has_ended() -> None:
     left: list[str] = []
-    departures = Departures(under_way(MANY))
+    departures = Departures(under_way(LOAD))
 
     assert departures.put_off(lambda: left.append("first"))
     assert departures.put_off(lambda: left.append("second"))
@@ -27,7 +28,7 @@ async def test_what_is_put_off_leaves_when_the_turn_has_ended() -> None:
 
 async def test_what_is_put_off_leaves_once() -> None:
     left: list[str] = []
-    departures = Departures(under_way(MANY))
+    departures = Departures(under_way(LOAD))
 
     departures.put_off(lambda: left.append("in the first turn"))
     await asyncio.sleep(0)
@@ -38,7 +39,7 @@ async def test_what_is_put_off_leaves_once() -> None:
 
 async def test_what_is_put_off_while_others_leave_goes_with_the_next() -> None:
     left: list[str] = []
-    departures = Departures(under_way(MANY))
+    departures = Departures(under_way(LOAD))
 
     departures.put_off(lambda: departures.put_off(lambda: left.append("next")) and None)
     await asyncio.sleep(0)
@@ -48,9 +49,32 @@ async def test_what_is_put_off_while_others_leave_goes_with_the_next() -> None:
 
 
 async def test_with_little_under_way_nothing_waits() -> None:
-    departures = Departures(under_way(MANY - 1))
+    departures = Departures(under_way(LOAD - 1))
     assert not departures.put_off(lambda: pytest.fail("it was to be called by the caller"))
     await asyncio.sleep(0)
+
+
+async def test_a_full_load_leaves_at_once_and_whoever_fills_it_goes_last() -> None:
+    left: list[int] = []
+    departures = Departures(under_way(LOAD))
+
+    waits = [departures.put_off(partial(left.append, number)) for number in range(LOAD)]
+    assert waits == [True] * (LOAD - 1) + [False]
+    assert left == list(range(LOAD - 1))
+    await asyncio.sleep(0)
+    assert left == list(range(LOAD - 1))
+
+
+async def test_what_is_sent_after_a_full_load_leaves_when_the_turn_has_ended() -> None:
+    left: list[int] = []
+    departures = Departures(under_way(LOAD))
+
+    for number in range(LOAD):
+        departures.put_off(partial(left.append, number))
+    assert departures.put_off(partial(left.append, LOAD))
+    assert LOAD not in left
+    await asyncio.sleep(0)
+    assert left[-1] == LOAD
 
 
 @pytest.mark.usefixtures("each_transport")
@@ -72,13 +96,13 @@ async def test_requests_that_are_sent_in_one_turn_leave_together(
 
         async def send_many() -> None:
             async with asyncio.TaskGroup() as tasks:
-                for _ in range(2 * MANY):
+                for _ in range(2 * LOAD):
                     tasks.create_task(transport.send(request(server.url())))
 
         await send_many()
         monkeypatch.setattr(Departures, "_leave", leave)
         # With their connections open, all are sent in the turn in which they are asked for.
         await send_many()
-    assert server.connections == 2 * MANY
-    # The first ones found little under way.
-    assert together == [MANY + 1]
+    assert server.connections == 2 * LOAD
+    # The first seven found little under way; the last of a load goes by itself.
+    assert together == [LOAD - 1, 1]
