@@ -285,9 +285,13 @@ class HttptoolsTransport:
     async def _connect(self, peer: _Peer) -> Wire:
         loop = asyncio.get_running_loop()
         context = self._context() if peer.secure else None
-        _, wire = await loop.create_connection(
-            lambda: self._new_wire(loop), peer.host, peer.port, ssl=context
-        )
+        wire = self._new_wire(loop)
+        try:
+            await loop.create_connection(lambda: wire, peer.host, peer.port, ssl=context)
+        except BaseException:
+            # uvloop does not tell a protocol that its connection ended as it came about.
+            wire.connection_lost(None)
+            raise
         return wire
 
     def _new_wire(self, loop: asyncio.AbstractEventLoop) -> Wire:

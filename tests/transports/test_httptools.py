@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -23,6 +24,7 @@ from ringme_async.transports.answers import Answers
 from ringme_async.transports.departures import Departures
 from ringme_async.transports.head import Heads
 from ringme_async.transports.httptools import HttptoolsTransport
+from ringme_async.transports.wire import Wire
 from tests.leaping import MINUTE, leap
 from tests.transports import certificates
 from tests.transports.sending import assert_harmless, failure_of, request
@@ -319,6 +321,31 @@ async def test_closing_ends_what_is_still_connecting() -> None:
 
     assert type(error) is ConnectError
     assert "the transport was closed" in str(error)
+
+
+async def test_closing_does_not_wait_for_a_connection_whose_end_the_loop_does_not_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    connect = loop.create_connection
+
+    async def connect_and_forget(
+        factory: Callable[[], Wire], host: str, port: int, **_: object
+    ) -> NoReturn:
+        # As uvloop does when the wait for a connection is cancelled as it comes about.
+        made, _protocol = await connect(asyncio.Protocol, host, port)
+        factory().connection_made(made)
+        made.close()
+        raise asyncio.CancelledError
+
+    async with serving(answer(b"hello")) as server, fast() as transport:
+        monkeypatch.setattr(loop, "create_connection", connect_and_forget)
+        sending = asyncio.create_task(transport.send(request(server.url())))
+        await asyncio.wait([sending])
+        async with asyncio.timeout(MINUTE):
+            await transport.aclose()
+
+    assert sending.cancelled()
 
 
 async def test_a_request_cancelled_in_the_middle_of_its_answer_ends_its_connection() -> None:
