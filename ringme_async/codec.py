@@ -39,6 +39,7 @@ __all__ = [
     "decode_json",
     "encode_client",
     "encode_update",
+    "id_in",
 ]
 
 _FIELDS = frozenset(FIELDS)
@@ -89,6 +90,16 @@ def _decode_any_client(body: bytes) -> Client:
             raise _nested_too_deep(body) from None
         error.body = body
         raise
+
+
+def id_in(body: bytes) -> int | None:
+    """Tell whose record a body is, whatever else is wrong with it; None if it does not say."""
+    try:
+        record = _decode(body)
+    except DecodeError:
+        return None
+    found = record.get("id") if isinstance(record, dict) else None
+    return found if type(found) is int else None
 
 
 def client_from_json(record: Mapping[str, JSONLike]) -> Client:

@@ -20,6 +20,7 @@ from ringme_async.errors import (
     RingMeError,
     TransportError,
     Unauthorized,
+    WrongRecord,
 )
 from ringme_async.judge import is_success, judge, masked, masked_bytes, tells
 from ringme_async.lifetime import Lifetime
@@ -250,8 +251,7 @@ class _Run(Generic[T]):
 
     def judged(self, response: Response, token: Token, reservation: Reservation) -> T:
         if is_success(response):
-            reservation.learn(response.headers, self.loop.time())
-            return self.decoded(response, token)
+            return self.decoded(response, token, reservation)
         error = judge(response, secrets=(token.value,))
         if isinstance(error, RateLimited):
             reservation.refused(error.reset_after)
@@ -263,11 +263,21 @@ class _Run(Generic[T]):
             reservation.lost()
         raise error
 
-    def decoded(self, response: Response, token: Token) -> T:
+    def decoded(self, response: Response, token: Token, reservation: Reservation) -> T:
         try:
-            return self.call.decode(response)
+            value = self.call.decode(response)
+        except WrongRecord as flaw:
+            error: DecodeError = flaw
+            # What it says of the quota is another's, too.
+            reservation.lost()
+            if response.connection is not None:
+                response.connection.discard()
         except DecodeError as flaw:
             error = flaw
+            reservation.learn(response.headers, self.loop.time())
+        else:
+            reservation.learn(response.headers, self.loop.time())
+            return value
         # The server may have echoed the token. It gets no name here, and the decoder's frames are
         # left out, because a traceback may be shown with its locals.
         error.args = (masked(error.reason, (token.value,)),)

@@ -172,6 +172,15 @@ class DecodeError(RingMeError):
         return self.advice if self.field else self.advice_on_whole
 
 
+class WrongRecord(DecodeError):
+    """The answer holds the record of another client; nothing of that is kept but its id.
+
+    The connection that brought it carries no further request. ``value`` is the id.
+    """
+
+    advice = "tell the provider: the server, or a proxy on the way, mixes up its answers"
+
+
 class ApiError(RingMeError):
     """The server answered, and the answer is no.
 

@@ -54,6 +54,7 @@ from ringme_async.errors import (
     Unauthorized,
     UserAccessTypeDenied,
     UserBlocked,
+    WrongRecord,
 )
 from ringme_async.models import JSON, UNSET, Client, ClientType, ClientUpdate, GeoList
 from ringme_async.observe import (
@@ -164,6 +165,7 @@ __all__ = [
     "UserBlocked",
     "Who",
     "Woken",
+    "WrongRecord",
     "__version__",
     "client_from_json",
     "client_to_json",

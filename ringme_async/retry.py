@@ -22,6 +22,7 @@ from ringme_async.errors import (
     ResponseTooLarge,
     TransportError,
     TransportTimeout,
+    WrongRecord,
 )
 from ringme_async.transports import Headers
 
@@ -103,7 +104,8 @@ class RetryPolicy:
         An idempotent request is repeated after every failure of the way (no connection, a
         time-out, a lost answer), after 408, 500, 502, 503 and 504, after ``Busy``, and after an
         answer whose body as a whole is garbled or cut: that is a failure of the way, too, which
-        only the decoder could see. A single field of the wrong type is what the server means to
+        only the decoder could see. The record of another client is one more, and the repeat goes
+        over another connection. A single field of the wrong type is what the server means to
         send and will be wrong again.
 
         Any other request is repeated only where it surely was not carried out: it was never
@@ -122,6 +124,8 @@ class RetryPolicy:
                 return True
             case ApiError():
                 return idempotent and error.status_code in _RETRYABLE_CODES
+            case WrongRecord():
+                return idempotent
             case DecodeError():
                 return idempotent and error.field is None
             case _:

@@ -18,6 +18,7 @@ from ringme_async.auth import (
 from ringme_async.errors import InvalidRequest
 from ringme_async.wording import shown
 
+ME = "@me"
 _TOO_LARGE = 10**20
 _CLIENT_ID = re.compile(r"[0-9]{1,20}|@me", re.ASCII)
 _SHIPPED = frozenset({BearerToken, ClientCredentials, PasswordCredentials, RefreshToken})

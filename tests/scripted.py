@@ -23,6 +23,11 @@ def record(**fields: object) -> Response:
     return Response(200, {"content-type": "application/json"}, json.dumps(RECORD | fields).encode())
 
 
+async def asked_for(request: Request) -> Response:
+    """Answer with the record that was asked for."""
+    return record(id=int(request.url.split("/")[-3]))
+
+
 def refusal(code: int, status: str | None = None, **headers: str) -> Response:
     """Answer no, as the API does."""
     said = {"message": "no"} | ({} if status is None else {"status": status})

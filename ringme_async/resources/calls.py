@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import frozen
 
 from ringme_async.arguments import one_of, seconds_above_zero
-from ringme_async.codec import decode_client, encode_update
+from ringme_async.codec import decode_client, encode_update, id_in
 from ringme_async.dispatch import Call, OnQuota
-from ringme_async.errors import InvalidRequest
+from ringme_async.errors import DecodeError, InvalidRequest, WrongRecord
 from ringme_async.models import Client, ClientUpdate
 from ringme_async.resources.addressing import Addressing
-from ringme_async.tenant import Who
+from ringme_async.tenant import ME, Who
 from ringme_async.transports import Response
 
 __all__ = ["ClientCalls", "check_update", "checked_on_quota", "checked_timeout"]
@@ -67,7 +69,7 @@ class ClientCalls:
             method,
             path,
             key,
-            _decode,
+            _decode if client_id == ME else _decoder(int(client_id)),
             client_id,
             idempotent=True,
             timeout=timeout,
@@ -78,6 +80,27 @@ class ClientCalls:
 
 def _decode(response: Response) -> Client:
     return decode_client(response.body)
+
+
+def _decoder(asked: int) -> Callable[[Response], Client]:
+    """Make what reads the record of one client, and takes none of another."""
+
+    def decode(response: Response) -> Client:
+        try:
+            client = decode_client(response.body)
+        except DecodeError:
+            found = id_in(response.body)
+            if found is None or found == asked:
+                raise
+        else:
+            found = client.id
+            if found == asked:
+                return client
+        raise WrongRecord(
+            f"the answer holds the record of another client, {found}", field="id", value=found
+        )
+
+    return decode
 
 
 def check_update(update: ClientUpdate) -> None:

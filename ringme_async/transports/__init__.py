@@ -14,7 +14,7 @@ from ringme_async.arguments import seconds_above_zero
 from ringme_async.errors import DecodeError
 from ringme_async.frozen import JSON
 
-__all__ = ["Headers", "Releasable", "Request", "Response", "Timeouts", "Transport"]
+__all__ = ["Connection", "Headers", "Releasable", "Request", "Response", "Timeouts", "Transport"]
 
 T = TypeVar("T")
 
@@ -125,6 +125,14 @@ class Request:
         return f"<Request {self.method} {parts.scheme}://{host}{parts.path}>"
 
 
+class Connection(Protocol):
+    """What brought a response, as far as its reader is concerned."""
+
+    def discard(self) -> None:
+        """Let it carry no further request, because what it brought answers another one."""
+        ...
+
+
 @frozen(eq=False, repr=False)
 class Response:
     """One HTTP response, read to its end, its body decompressed."""
@@ -132,6 +140,17 @@ class Response:
     status: int
     headers: Headers = field(factory=Headers, converter=as_headers)
     body: bytes = b""
+    connection: Connection | None = field(default=None, kw_only=True)
+
+    def over(self, connection: Connection | None) -> Response:
+        """Give the same response with the connection that brought it."""
+        if connection is None:
+            return self
+        return Response(self.status, self.headers, self.body, connection=connection)
+
+    def __reduce__(self) -> tuple[type[Response], tuple[int, Headers, bytes]]:
+        # No pickle holds a connection.
+        return Response, (self.status, self.headers, self.body)
 
     def json(self) -> JSON:
         """Read the body as JSON.

@@ -8,9 +8,10 @@ import os
 import ssl as tls
 from functools import lru_cache
 from http.cookies import SimpleCookie
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import aiohttp
+from attrs import frozen
 from multidict import CIMultiDict, istr
 from yarl import URL
 
@@ -36,7 +37,13 @@ from ringme_async.transports.body import (
     words_of_system,
 )
 from ringme_async.transports.departures import Departures
+from ringme_async.transports.guard import ConnectionGuard, guard_of
 from ringme_async.transports.sockets import thrifty_sockets
+
+if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
 __all__ = ["AiohttpTransport"]
 
@@ -185,7 +192,7 @@ class AiohttpTransport:
             self._loop = loop
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
+                connector=_GuardedConnector(
                     limit=self._limit, socket_factory=thrifty_sockets(Departures(self._deadlines))
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -234,7 +241,8 @@ class AiohttpTransport:
         # It has come whole, with its head.
         data = content.read_nowait()
         _end(answer)
-        return unpacked(request, Response(answer.status, headers, data), self._max_body)
+        response = unpacked(request, Response(answer.status, headers, data), self._max_body)
+        return response.over(_connection_of(answer))
 
     async def _read(self, answer: aiohttp.ClientResponse, headers: Headers, way: _Way) -> Response:
         body = Body(way.request.url, headers, self._max_body)
@@ -252,7 +260,61 @@ class AiohttpTransport:
                 way.cut_short = Response(answer.status, body.headers_left(headers), data)
                 raise
         _end(answer)
-        return Response(answer.status, body.headers_left(headers), data)
+        brought_by = _connection_of(answer)
+        if isinstance(brought_by, _GivenConnection):
+            brought_by.check()
+        left = body.headers_left(headers)
+        return Response(answer.status, left, data, connection=brought_by)
+
+
+class _Answer(aiohttp.ClientResponse):
+    """An answer that remembers its connection, which aiohttp takes back at its end."""
+
+    brought_by: ConnectionGuard | _GivenConnection | None = None
+
+    async def start(self, connection: Connection) -> _Answer:
+        protocol, transport = connection.protocol, connection.transport
+        if protocol is not None and transport is not None:
+            guard = transport.get_protocol()
+            if isinstance(guard, ConnectionGuard):
+                self.brought_by = guard
+            else:
+                self.brought_by = _GivenConnection(protocol)
+        await super().start(connection)
+        return self
+
+
+class _GuardedConnector(aiohttp.TCPConnector):
+    """Puts a guard on each connection, so that none is used again that holds a stray answer."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        if connection.transport is not None:
+            guard = guard_of(connection.transport, connection.protocol)
+            guard.begin()
+            connection.add_callback(guard.end)
+        return connection
+
+
+@frozen
+class _GivenConnection:
+    """A connection of a given session, looked at once its answer has been read."""
+
+    _protocol: ResponseHandler
+
+    def check(self) -> None:
+        """Close it if something follows the answer."""
+        if self._protocol.should_close:
+            self._protocol.close()
+
+    def discard(self) -> None:
+        """Close it."""
+        self._protocol.close()
 
 
 class _Fields:
@@ -299,6 +361,7 @@ class _Way:
     ) -> aiohttp.ClientResponse:
         """Go on to the network: the middleware of this request alone."""
         self._wire = wire
+        wire.response_class = _Answer
         if not self._alone:
             self._write_own_fields(wire)
         try:
@@ -378,6 +441,11 @@ class _Way:
         wire.headers.update(self._fields)
         if self.request.body or wire.method in _BODY_METHODS:
             wire.headers["Content-Length"] = str(len(self.request.body))
+
+
+def _connection_of(answer: aiohttp.ClientResponse) -> ConnectionGuard | _GivenConnection | None:
+    # What stands in for a session, as in tests, makes answers of its own.
+    return answer.brought_by if isinstance(answer, _Answer) else None
 
 
 def _end(answer: aiohttp.ClientResponse) -> None:

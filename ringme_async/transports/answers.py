@@ -95,6 +95,11 @@ class Answers:
         self._headers = self._body = None
         self.done = self.reusable = False
 
+    @property
+    def awaited(self) -> bool:
+        """Is an answer under way?"""
+        return self._waiter is not None
+
     def feed(self, data: bytes) -> bool:
         """Take in what has come over the wire. Returns: Is it of an answer that is waited for?"""
         if self._waiter is None:

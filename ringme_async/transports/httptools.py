@@ -216,7 +216,7 @@ class HttptoolsTransport:
             self._deadlines.end(patience)
             if wire.settle():
                 wire.rest(site.idle)
-        return wire.answers.response()
+        return wire.answers.response().over(wire)
 
     def _way(self, url: str) -> tuple[_Site, str]:
         """Tell whom a URL leads to, and what is to be asked for there."""

@@ -50,6 +50,7 @@ class Wire(asyncio.BufferedProtocol):
     __slots__ = (
         "_buffer",
         "_departures",
+        "_discarded",
         "_loop",
         "_resting",
         "_unsent",
@@ -74,6 +75,7 @@ class Wire(asyncio.BufferedProtocol):
     ) -> None:
         self._loop = loop
         self._departures = departures
+        self._discarded = False
         # The request that has not left yet.
         self._unsent = b""
         self._wires = wires
@@ -104,7 +106,11 @@ class Wire(asyncio.BufferedProtocol):
 
     def settle(self) -> bool:
         """End an exchange. Returns: Can there be another one? If not, the connection ends."""
-        if self.answers.reusable and not self.transport.get_write_buffer_size():
+        if (
+            self.answers.reusable
+            and not self._discarded
+            and not self.transport.get_write_buffer_size()
+        ):
             return True
         self.abort()
         return False
@@ -118,6 +124,12 @@ class Wire(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """End the connection at once."""
         self.transport.abort()
+
+    def discard(self) -> None:
+        """End the connection; if another exchange has begun on it, with that."""
+        self._discarded = True
+        if not self.answers.awaited:
+            self.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or the TLS that has been started on it."""

@@ -25,7 +25,7 @@ from ringme_async import (
 )
 from ringme_async.lifetime import Lifetime
 from ringme_async.testing import FakeRingMe
-from tests.scripted import Answer, ScriptedTransport, never, record, refusal
+from tests.scripted import Answer, ScriptedTransport, asked_for, never, record, refusal
 
 pytestmark = pytest.mark.jumping
 
@@ -90,7 +90,7 @@ async def test_what_waits_for_a_host_that_is_down_ends_at_once_too() -> None:
 
 
 async def test_what_is_in_flight_fails_and_no_more_is_pulled() -> None:
-    transport = ScriptedTransport([record(), record(), never])
+    transport = ScriptedTransport([asked_for, asked_for, never])
     ringme = RingMe("https://a.example", auth=BearerToken("t"), transport=transport)
 
     run = ringme.clients.get_many(range(100), concurrency=8, max_waiting=20)

@@ -31,7 +31,7 @@ from ringme_async import (
     UserBlocked,
 )
 from ringme_async.testing import FakeApplication, FakeRingMe, faults
-from tests.scripted import ScriptedTransport, never, record, refusal
+from tests.scripted import ScriptedTransport, asked_for, never, refusal
 
 pytestmark = pytest.mark.jumping
 
@@ -408,7 +408,7 @@ def tenants_id(fake: FakeRingMe, tenant: Tenant) -> int:
 
 
 async def test_scripted_records_can_be_read_in_bulk_with_a_fixed_token() -> None:
-    transport = ScriptedTransport([record()])
+    transport = ScriptedTransport([asked_for])
     async with RingMe("https://a.example", auth=BearerToken("t"), transport=transport) as ringme:
         report = await ringme.clients.get_many([1, 2, 3], ordered=True)
 
