@@ -56,6 +56,10 @@ _ONLY_CONTENT_TYPE: Final = ("Content-Type",)
 _NOT_THE_SYSTEM: Final = ("Connect call failed", "Can not write")
 
 
+# How uvloop begins when a connection ended at the moment of its use.
+_OF_A_LOOP: Final = ("File descriptor", "Invalid file descriptor", "unable to perform operation")
+
+
 class AiohttpTransport:
     """Sends requests with aiohttp.
 
@@ -146,6 +150,11 @@ class AiohttpTransport:
         except _NotAgain as end:
             failure = way.explain(end.error)
         except (aiohttp.ClientError, OSError, ValueError, RingMeError) as error:
+            failure = way.explain(error)
+        except RuntimeError as error:
+            # A session that was given may run code of the caller's, whose bugs are not the network's.
+            if type(error) is not RuntimeError or not (self._owned or _is_of_a_loop(error)):
+                raise
             failure = way.explain(error)
         raise failure.with_traceback(None)
 
@@ -256,7 +265,7 @@ class AiohttpTransport:
             if answer.status < 400:
                 raise
             data = body.so_far()
-            if not isinstance(error, aiohttp.ClientError | OSError | RingMeError):
+            if not isinstance(error, Exception):
                 way.cut_short = Response(answer.status, body.headers_left(headers), data)
                 raise
         _end(answer)
@@ -413,6 +422,9 @@ class _Way:
     def explain(self, error: Exception) -> RingMeError:
         """Make the transport's error of another one, of which nothing secret is kept."""
         peer, sent = self.peer, self.sent
+        if isinstance(error, RuntimeError) or _is_of_a_loop(error):
+            # The loop's own words show its objects, and say nothing to a user.
+            error = OSError("the event loop could not use its socket")
         match error:
             case RingMeError():
                 return error
@@ -446,6 +458,10 @@ class _Way:
 def _connection_of(answer: aiohttp.ClientResponse) -> ConnectionGuard | _GivenConnection | None:
     # What stands in for a session, as in tests, makes answers of its own.
     return answer.brought_by if isinstance(answer, _Answer) else None
+
+
+def _is_of_a_loop(error: Exception) -> bool:
+    return str(error).startswith(_OF_A_LOOP)
 
 
 def _end(answer: aiohttp.ClientResponse) -> None:

@@ -269,7 +269,8 @@ class HttptoolsTransport:
                 wire = await self._connect(first)
                 if first is not peer and peer.secure:
                     await self._tunnel(wire, peer)
-        except (OSError, UnicodeError) as error:
+        except (OSError, UnicodeError, RuntimeError) as error:
+            # uvloop raises a RuntimeError for a socket that ended at the moment of its use.
             where, why = f"{first.host}:{first.port}", _words(error)
         else:
             return wire
