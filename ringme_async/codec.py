@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from math import isfinite
 from types import NoneType
 from typing import Any, Union, cast
 
@@ -21,6 +20,7 @@ from msgspec.structs import astuple
 
 from ringme_async.errors import DecodeError, InvalidRequest, one_line
 from ringme_async.frozen import DEEPEST, RecordExtra
+from ringme_async.lenient_json import decode_leniently, nested_too_deep, read_with_flaws
 from ringme_async.models import (
     FIELDS,
     JSON,
@@ -55,13 +55,14 @@ def decode_json(body: bytes) -> JSON:
         body: UTF-8, with or without a byte order mark.
 
     Raises:
-        DecodeError: It is empty, no JSON, holds NaN, an infinity or a number that no float can
-            hold, or is nested deeper than 64 levels.
+        DecodeError: It is empty or no JSON (``garbled``), holds NaN, an infinity or a number that
+            Python cannot hold, or is nested deeper than 64 levels; ``field`` names the field of the
+            outermost object, if there is one.
     """
     value = _decode(body)
     # Counting brackets is cheap, and settles it for all but the rarest bodies.
     if body.count(b"{") + body.count(b"[") > DEEPEST and _too_deep(value):
-        raise _nested_too_deep(body)
+        raise nested_too_deep(body)
     return value
 
 
@@ -87,7 +88,7 @@ def _decode_any_client(body: bytes) -> Client:
         return client_from_json(cast("dict[str, JSON]", record))
     except DecodeError as error:
         if _too_deep(record):
-            raise _nested_too_deep(body) from None
+            raise nested_too_deep(body) from None
         error.body = body
         raise
 
@@ -95,10 +96,10 @@ def _decode_any_client(body: bytes) -> Client:
 def id_in(body: bytes) -> int | None:
     """Tell whose record a body is, whatever else is wrong with it; None if it does not say."""
     try:
-        record = _decode(body)
-    except DecodeError:
+        record = read_with_flaws(body)
+    except (ValueError, RecursionError):
         return None
-    found = record.get("id") if isinstance(record, dict) else None
+    found = cast("dict[str, object]", record).get("id") if isinstance(record, dict) else None
     return found if type(found) is int else None
 
 
@@ -298,35 +299,7 @@ def _decode(body: bytes) -> JSON:
     try:
         return cast("JSON", msgspec.json.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _decode_leniently(body)
-
-
-def _decode_leniently(body: bytes) -> JSON:
-    """Read what the fast reader does not: a byte order mark, and half of a surrogate pair."""
-    if not body:
-        raise DecodeError("the body is empty, where JSON belongs", body=body)
-    try:
-        value = json.loads(
-            body.decode("utf-8-sig"), parse_float=_finite, parse_constant=_no_constant
-        )
-    except RecursionError:
-        reason = "it is nested too deeply"
-    except ValueError as error:
-        reason = one_line(str(error))
-    else:
-        return cast("JSON", value)
-    raise DecodeError(f"the body is not JSON: {reason}", body=body)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not isfinite(number):
-        raise ValueError(f"no float can hold {one_line(text, 40)}")
-    return number
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
+        return decode_leniently(body)
 
 
 def _too_deep(value: JSON) -> bool:
@@ -334,10 +307,6 @@ def _too_deep(value: JSON) -> bool:
     for _ in range(DEEPEST):
         level = [inner for outer in level for inner in _inside(outer)]
     return any(isinstance(inner, dict | list) for inner in level)
-
-
-def _nested_too_deep(body: bytes) -> DecodeError:
-    return DecodeError(f"the body is nested deeper than {DEEPEST} levels", body=body)
 
 
 def _inside(value: JSON) -> list[JSON]:

@@ -143,6 +143,8 @@ class DecodeError(RingMeError):
         field: The field that is wrong; None if the body as a whole is.
         value: What stood there.
         body: The answer's bytes as they came.
+        garbled: True if the body is no JSON at all, such as a proxy's page or a body cut short. The
+            same call may then end better; what the server means to send, it will send again.
     """
 
     advice = "the server's answer is not what its documentation promises"
@@ -155,6 +157,7 @@ class DecodeError(RingMeError):
         field: str | None = None,
         value: object = None,
         body: bytes = b"",
+        garbled: bool = False,
         client_id: str | None = None,
         attempts: int = 0,
         maybe_applied: bool = False,
@@ -165,6 +168,7 @@ class DecodeError(RingMeError):
         self.field = field
         self.value = value
         self.body = body
+        self.garbled = garbled
 
     @property
     def next_step(self) -> str:

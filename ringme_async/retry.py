@@ -102,11 +102,10 @@ class RetryPolicy:
         """Can the same request, sent again, end better, and do no harm?
 
         An idempotent request is repeated after every failure of the way (no connection, a
-        time-out, a lost answer), after 408, 500, 502, 503 and 504, after ``Busy``, and after an
-        answer whose body as a whole is garbled or cut: that is a failure of the way, too, which
-        only the decoder could see. The record of another client is one more, and the repeat goes
-        over another connection. A single field of the wrong type is what the server means to
-        send and will be wrong again.
+        time-out, a lost answer), after 408, 500, 502, 503 and 504, and after ``Busy``. Two more
+        failures of the way show only in the body: it is no JSON, as a proxy's page or a body cut
+        short, or it is the record of another client. JSON of the wrong kind is what the server
+        means to send, and will send again.
 
         Any other request is repeated only where it surely was not carried out: it was never
         sent, or it was refused as ``Busy`` (API page, section 3).
@@ -127,7 +126,7 @@ class RetryPolicy:
             case WrongRecord():
                 return idempotent
             case DecodeError():
-                return idempotent and error.field is None
+                return idempotent and error.garbled
             case _:
                 return False
 

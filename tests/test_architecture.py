@@ -33,7 +33,7 @@ LAYERS = (
     {"judge"},
     {"transports"},
     {"models"},
-    {"checks"},
+    {"checks", "lenient_json"},
     {"geo", "frozen", "arguments", "display", "lifetime"},
     {"wording"},
     {"errors", "unset", "version", "deadlines", "system_lock"},

@@ -42,7 +42,7 @@ HEALED_BY_REPETITION = [
     ApiError("408", status_code=408),
     Busy("busy", status_code=429),
     *(ServerError(str(code), status_code=code) for code in (500, 502, 503, 504)),
-    DecodeError("no JSON at all"),
+    DecodeError("no JSON at all", garbled=True),
 ]
 
 NOT_HEALED = [
@@ -58,6 +58,7 @@ NOT_HEALED = [
     RateLimited("429", status_code=429),
     *(ServerError(str(code), status_code=code) for code in (501, 505, 507, 511, 520)),
     DecodeError("id is null", field="id"),
+    DecodeError("a record must be a JSON object, not []"),
     TokenError("invalid_client"),
     DeadlineExceeded("too late"),
     InvalidRequest("never right"),
@@ -105,7 +106,7 @@ class TestRetryable:
             ConnectError("a connection that was used before", sent=True),
             ApiError("408", status_code=408),
             ServerError("503", status_code=503),
-            DecodeError("no JSON at all"),
+            DecodeError("no JSON at all", garbled=True),
         ],
         ids=name_of,
     )

@@ -35,7 +35,7 @@ _HEADERS = Headers(
         "user-agent": USER_AGENT,
     }
 )
-_GARBLED = DecodeError("the answer to a login is no JSON object")
+_GARBLED = DecodeError("the answer to a login is no JSON object", garbled=True)
 
 OnDelay = Callable[[RingMeError, float], None]
 """Told what an attempt ended with, and in how many seconds the next one comes."""

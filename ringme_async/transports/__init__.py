@@ -162,7 +162,7 @@ class Response:
             return cast("JSON", json.loads(self.body))
         except (ValueError, RecursionError):
             pass
-        raise DecodeError("the body is no JSON", body=self.body)
+        raise DecodeError("the body is no JSON", body=self.body, garbled=True)
 
     def __repr__(self) -> str:
         return f"<Response {self.status}, {len(self.body)} bytes>"

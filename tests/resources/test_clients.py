@@ -12,7 +12,9 @@ from ringme_async import (
     Client,
     ClientCredentials,
     ClientUpdate,
+    DecodeError,
     InvalidRequest,
+    Response,
     RingMe,
     Tenant,
 )
@@ -180,3 +182,25 @@ class TestATenant:
         async with RingMe(auth=DEALER, transport=transport) as ringme:
             with pytest.raises(InvalidRequest, match="no base_url"):
                 await ringme.clients.get(12)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"[]", None),
+        (b'{"id": 12, "hold_music": 1e400}', "hold_music"),
+        (b"[" * 100_000, None),
+        (b'{"id": 12, "x": ' + b"[" * 100_000, "x"),
+        (b'{"id": 12, "name": "\xff"}', "name"),
+    ],
+    ids=["a list", "a number", "deep", "a deep field", "no UTF-8"],
+)
+async def test_what_the_server_will_say_again_is_asked_once(body: bytes, field: str | None) -> None:
+    transport = ScriptedTransport([Response(200, {}, body)])
+    async with RingMe("https://a.example", auth=BearerToken("t"), transport=transport) as ringme:
+        with pytest.raises(DecodeError) as caught:
+            await ringme.clients.update(12, ClientUpdate(timezone="Asia/Omsk"))
+
+    assert caught.value.field == field
+    assert caught.value.maybe_applied
+    assert len(transport.requests) == 1
