@@ -124,12 +124,23 @@ class ConnectError(TransportError):
         return self.advice
 
 
+class CertificateError(ConnectError):
+    """The server's certificate is not trusted; trying again does not help. Nothing was sent."""
+
+    advice = (
+        "if the server has the certificate of a company's own CA, give the transport that CA (ssl=);"
+        " else check the base URL and the certificate"
+    )
+
+
 class TransportTimeout(TransportError):
     """One attempt took longer than its time-out allows."""
 
 
 class ResponseLost(TransportError):
     """The connection broke, or the answer could not be read to its end."""
+
+    advice_on_tls_port: ClassVar[str] = "the port may speak https, not http: check the base URL"
 
 
 class ResponseTooLarge(TransportError):
@@ -221,6 +232,8 @@ class ApiError(RingMeError):
 
 class BadRequest(ApiError):
     """400: a parameter is wrong."""
+
+    advice_on_tls_port: ClassVar[str] = "the port speaks https, not http: check the base URL"
 
 
 class Unauthorized(ApiError):

@@ -30,6 +30,11 @@ RESET_UNSTATED = 60.0
 MASK = "***"
 _LONGEST_RESET = 86_400.0
 _SHORTEST_ANYWHERE = 4
+# What nginx, Go and Apache answer to a plain request on a port that speaks TLS.
+_OF_A_TLS_PORT = re.compile(
+    rb"plain HTTP request was sent to HTTPS port|HTTP request to an HTTPS server"
+    rb"|plain HTTP to an SSL-enabled server port"
+)
 
 _FORBIDDEN: Mapping[str, type[Forbidden]] = {
     "access_denied": AccessDenied,
@@ -73,7 +78,7 @@ def judge(response: Response, *, secrets: tuple[str, ...] = ()) -> ApiError:
             headers=headers,
             body=body,
         )
-    return kind(
+    error = kind(
         text,
         status_code=response.status,
         status=status,
@@ -81,6 +86,9 @@ def judge(response: Response, *, secrets: tuple[str, ...] = ()) -> ApiError:
         headers=headers,
         body=body,
     )
+    if isinstance(error, BadRequest) and _OF_A_TLS_PORT.search(response.body):
+        error.advice = BadRequest.advice_on_tls_port
+    return error
 
 
 def reset_after(headers: Mapping[str, str]) -> float:

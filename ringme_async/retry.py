@@ -17,6 +17,7 @@ from attrs import define, field, frozen
 from ringme_async.errors import (
     ApiError,
     Busy,
+    CertificateError,
     DecodeError,
     InvalidRequest,
     ResponseTooLarge,
@@ -115,7 +116,7 @@ class RetryPolicy:
             idempotent: May the server carry the request out twice?
         """
         match error:
-            case ResponseTooLarge():
+            case ResponseTooLarge() | CertificateError():
                 return False
             case TransportError():
                 return idempotent or not error.sent

@@ -126,6 +126,7 @@ SAMPLES: list[object] = [
 ]
 # How the parts of errors are filled in; the rest is what they all have.
 PARTS: dict[str, object] = {
+    "garbled": True,
     "client_id": "12",
     "attempts": 3,
     "maybe_applied": True,

@@ -14,6 +14,7 @@ from ringme_async.errors import (
     ApiError,
     BadRequest,
     Busy,
+    CertificateError,
     ClientNotFound,
     ConnectError,
     DeadlineExceeded,
@@ -47,6 +48,7 @@ HEALED_BY_REPETITION = [
 
 NOT_HEALED = [
     ResponseTooLarge("300 MB"),
+    CertificateError("expired"),
     ResponseTooLarge("300 MB", sent=False),
     BadRequest("400", status_code=400),
     Unauthorized("401", status_code=401),

@@ -15,6 +15,7 @@ _MOST_COMPARED: Final = 2_000
 _SPELLINGS: Final = {
     ', or pass on_quota="wait"': "",
     "raise timeout=, or the deadline= of the run,": "try again later, or raise --deadline,",
+    "give the transport that CA (ssl=)": "name that CA with --ca",
     "any_host=True": "--any-host",
     "(resume=True, --resume)": "(--resume)",
     "(overwrite=True, --overwrite)": "(--overwrite)",

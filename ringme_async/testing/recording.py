@@ -36,6 +36,7 @@ _FAILURES: Final = {
     for kind in (
         errors.TransportError,
         errors.ConnectError,
+        errors.CertificateError,
         errors.TransportTimeout,
         errors.ResponseLost,
         errors.ResponseTooLarge,

@@ -17,7 +17,6 @@ from yarl import URL
 
 from ringme_async.deadlines import Deadlines
 from ringme_async.errors import (
-    ConnectError,
     InvalidRequest,
     ResponseLost,
     RingMeError,
@@ -37,6 +36,7 @@ from ringme_async.transports.body import (
     words_of_system,
 )
 from ringme_async.transports.departures import Departures
+from ringme_async.transports.failures import no_answer, no_connection, no_way_through, way_to
 from ringme_async.transports.guard import ConnectionGuard, guard_of
 from ringme_async.transports.sockets import thrifty_sockets
 
@@ -131,7 +131,7 @@ class AiohttpTransport:
         """
         loop = asyncio.get_running_loop()
         session = self._open(loop)
-        way = _Way(request, self._fields.of(request.headers), alone=self._owned)
+        way = _Way(request, self._fields.of(request.headers), self._proxy, alone=self._owned)
         deadline = loop.time() + request.timeouts.attempt
         failure: RingMeError
         # Errors are made here and raised below: clear of aiohttp's own, which hold the request's
@@ -146,7 +146,7 @@ class AiohttpTransport:
             task = asyncio.current_task()
             if not session.closed or task is None or task.cancelling():
                 raise
-            failure = ConnectError(f"no connection to {way.peer}: the session was closed")
+            failure = no_connection(way.way, "the session was closed")
         except _NotAgain as end:
             failure = way.explain(end.error)
         except (aiohttp.ClientError, OSError, ValueError, RingMeError) as error:
@@ -355,10 +355,13 @@ class _NotAgain(aiohttp.ClientError):
 class _Way:
     """One request on its way through aiohttp."""
 
-    __slots__ = ("_alone", "_fields", "_wire", "cut_short", "request")
+    __slots__ = ("_alone", "_fields", "_proxy", "_wire", "cut_short", "request")
 
-    def __init__(self, request: Request, fields: CIMultiDict[str], *, alone: bool) -> None:
+    def __init__(
+        self, request: Request, fields: CIMultiDict[str], proxy: URL | None, *, alone: bool
+    ) -> None:
         self.request = request
+        self._proxy = None if proxy is None else f"{proxy.host}:{proxy.port}"
         self._fields = fields
         self._alone = alone
         self._wire: aiohttp.ClientRequest | None = None
@@ -386,6 +389,11 @@ class _Way:
     def peer(self) -> str:
         """The host and port that it goes to."""
         return peer_of(self.request.url)
+
+    @property
+    def way(self) -> str:
+        """The same, with the proxy on the way."""
+        return way_to(self.request.url, self._proxy)
 
     @property
     def sent(self) -> bool:
@@ -417,7 +425,7 @@ class _Way:
         if self.sent:
             return TransportTimeout(f"no whole answer from {peer} within {timeouts.attempt:g} s")
         seconds = min(timeouts.connect, timeouts.attempt)
-        return TransportTimeout(f"no connection to {peer} within {seconds:g} s", sent=False)
+        return TransportTimeout(f"no connection to {self.way} within {seconds:g} s", sent=False)
 
     def explain(self, error: Exception) -> RingMeError:
         """Make the transport's error of another one, of which nothing secret is kept."""
@@ -428,16 +436,19 @@ class _Way:
         match error:
             case RingMeError():
                 return error
+            case aiohttp.ClientProxyConnectionError():
+                way = way_to(self.request.url, f"{error.host}:{error.port}")
+                return no_connection(way, _words(error), error.os_error)
             case aiohttp.ClientConnectorError():
-                return ConnectError(f"no connection to {error.host}:{error.port}: {_words(error)}")
+                return no_connection(self.way, _words(error), error.os_error)
             case aiohttp.ClientHttpProxyError():
-                return ConnectError(f"the proxy gives no way to {peer}: status {error.status}")
+                return no_way_through(self._proxy, peer, f"status {error.status}")
             case TimeoutError():
                 return self.too_late()
             case aiohttp.ClientConnectionError() | OSError() if not sent:
-                return ConnectError(f"no connection to {peer}: {_words(error)}")
+                return no_connection(self.way, _words(error))
             case OSError():
-                return ResponseLost(f"the connection to {peer} broke: {_words(error)}")
+                return no_answer(self.request.url, _words(error))
             case ValueError() | aiohttp.NonHttpUrlClientError():
                 return InvalidRequest("the method, the URL or a header holds what HTTP forbids")
             case aiohttp.ClientResponseError():
@@ -445,7 +456,7 @@ class _Way:
             case aiohttp.ClientPayloadError():
                 return ResponseLost(f"the answer of {peer} broke off")
             case _:
-                return ResponseLost(f"{peer} closed the connection without a whole answer")
+                return no_answer(self.request.url, None)
 
     def _write_own_fields(self, wire: aiohttp.ClientRequest) -> None:
         wire.headers.clear()

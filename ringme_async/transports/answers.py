@@ -11,6 +11,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from ringme_async.errors import ResponseLost, RingMeError, TransportTimeout
 from ringme_async.transports import Headers, Response
 from ringme_async.transports.body import Body, not_http, peer_of, words_of_system
+from ringme_async.transports.failures import no_answer
 from ringme_async.transports.head import LONGEST_HEAD, Heads
 
 __all__ = ["Answers", "words_of"]
@@ -134,7 +135,7 @@ class Answers:
         if self._waiter is None:
             return
         if self._headers is None:
-            self._fail(ResponseLost(self._no_answer(broken)))
+            self._fail(no_answer(self._url, None if broken is None else words_of(broken)))
         elif broken is None and not _FRAMES.intersection(self._headers):
             self.done = True
         else:
@@ -243,9 +244,3 @@ class Answers:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-
-    def _no_answer(self, broken: Exception | None) -> str:
-        peer = peer_of(self._url)
-        if broken is None:
-            return f"{peer} closed the connection without a whole answer"
-        return f"the connection to {peer} broke: {words_of(broken)}"

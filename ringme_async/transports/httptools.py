@@ -15,16 +15,16 @@ from urllib.parse import unquote, urlsplit
 from attrs import define, field, frozen
 
 from ringme_async.deadlines import Deadlines
-from ringme_async.errors import ConnectError, InvalidRequest, RingMeError, TransportTimeout
+from ringme_async.errors import InvalidRequest, RingMeError, TransportTimeout
 from ringme_async.transports import Headers, Request, Response
 from ringme_async.transports.body import (
     DEFAULT_MAX_BODY,
-    peer_of,
     refusal_of_closed,
     refusal_on_other_loop,
     whole_number,
 )
 from ringme_async.transports.departures import Departures
+from ringme_async.transports.failures import no_connection, no_way_through, way_to
 from ringme_async.transports.head import Heads
 
 if TYPE_CHECKING:
@@ -271,17 +271,17 @@ class HttptoolsTransport:
                     await self._tunnel(wire, peer)
         except (OSError, UnicodeError, RuntimeError) as error:
             # uvloop raises a RuntimeError for a socket that ended at the moment of its use.
-            where, why = f"{first.host}:{first.port}", _words(error)
+            cause, why = error, _words(error)
         else:
             return wire
         finally:
             self._connecting.discard(timer)
+        way = way_to(request.url, None if first is peer else f"{first.host}:{first.port}")
         if self._closed:
-            raise ConnectError(f"no connection to {where}: the transport was closed")
+            raise no_connection(way, "the transport was closed")
         if timer.expired():
-            where = peer_of(request.url)
-            raise TransportTimeout(f"no connection to {where} within {seconds:g} s", sent=False)
-        raise ConnectError(f"no connection to {where}: {why}")
+            raise TransportTimeout(f"no connection to {way} within {seconds:g} s", sent=False)
+        raise no_connection(way, why, cause)
 
     async def _connect(self, peer: _Peer) -> Wire:
         loop = asyncio.get_running_loop()
@@ -304,6 +304,7 @@ class HttptoolsTransport:
         proxy, loop = self._proxy, asyncio.get_running_loop()
         target = f"{f'[{peer.host}]' if ':' in peer.host else peer.host}:{peer.port}"
         fields = () if proxy is None else proxy.fields
+        through = None if proxy is None else f"{proxy.peer.host}:{proxy.peer.port}"
         head = _lines(f"CONNECT {target} HTTP/1.1", f"Host: {target}", *fields)
         refused: RingMeError | None = None
         try:
@@ -313,7 +314,7 @@ class HttptoolsTransport:
                 wire.settle()
             status = wire.answers.response().status
             if status != 200:
-                refused = ConnectError(f"the proxy gives no way to {target}: status {status}")
+                refused = no_way_through(through, target, f"status {status}")
             else:
                 secured = await loop.start_tls(
                     wire.transport, wire, self._context(), server_hostname=peer.host
@@ -321,7 +322,7 @@ class HttptoolsTransport:
                 # asyncio gives None where the connection ended at the same moment.
                 wire.connection_made(secured or wire.transport)
         except RingMeError as error:
-            refused = ConnectError(f"the proxy gives no way to {target}: {error}")
+            refused = no_way_through(through, target, str(error))
         except BaseException:
             # asyncio does not tell a protocol that its TLS never came about.
             wire.abort()

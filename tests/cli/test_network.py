@@ -93,6 +93,8 @@ async def test_a_command_trusts_a_companys_ca(here: Here, shell: Shell, ca: str)
         without = await here("get", "1")
         assert without.code == ExitCode.SOME_FAILED
         assert "certificate" in without.err
+        assert "name that CA with --ca" in without.err
+        assert "ssl=" not in without.err
         assert (await here("get", "1", "--ca", ca)).code == ExitCode.ALL_WELL
         shell.variables["RINGME_CA"] = ca
         assert (await here("get", "1")).code == ExitCode.ALL_WELL
@@ -114,6 +116,7 @@ async def test_a_command_goes_through_a_proxy_whose_password_it_does_not_show(
         }
         ended = await here("get", "1")
     assert ended.code == ExitCode.SOME_FAILED
-    assert "the proxy gives no way to pbx.example.com:443: status 407" in ended.err
+    told = f"the proxy 127.0.0.1:{proxy.port} gives no way to pbx.example.com:443: status 407"
+    assert told in ended.err
     assert asked[0].startswith(b"CONNECT pbx.example.com:443 HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic dXNlcjpzM2NyZXQ=\r\n" in asked[0]

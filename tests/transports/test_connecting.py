@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from ringme_async.errors import ConnectError, InvalidRequest, ResponseLost, TransportTimeout
+from ringme_async import BearerToken, RingMe
+from ringme_async.errors import (
+    BadRequest,
+    CertificateError,
+    ConnectError,
+    InvalidRequest,
+    ResponseLost,
+    TransportTimeout,
+)
 from ringme_async.transports import Headers, Request, Timeouts
 from tests.leaping import MINUTE, leap
 from tests.transports import certificates
@@ -153,10 +161,66 @@ async def test_a_server_that_cannot_prove_who_it_is_gets_nothing(
     async with serving(answer(), tls=shown) as server, opened(ssl=trust) as transport:
         error = await failure_of(transport, request(server.url()))
 
-    assert type(error) is ConnectError
+    assert type(error) is CertificateError
     assert not error.sent
     assert words in str(error)
+    assert "give the transport that CA (ssl=)" in str(error)
     assert server.requests == []
+
+
+async def test_a_certificate_that_is_not_trusted_is_asked_for_once() -> None:
+    async with (
+        serving(answer(), tls=certificates.of_server("127.0.0.1")) as server,
+        RingMe(server.url(""), auth=BearerToken("t0ken"), transport=made()) as ringme,
+    ):
+        with pytest.raises(CertificateError) as caught:
+            await ringme.clients.get(2)
+
+    assert caught.value.attempts == 1
+
+
+async def test_http_to_a_port_that_speaks_https_says_so() -> None:
+    async with (
+        serving(answer(), tls=certificates.of_server("127.0.0.1")) as server,
+        opened() as transport,
+    ):
+        error = await failure_of(transport, request(f"http://127.0.0.1:{server.port}/"))
+
+    assert type(error) is ResponseLost
+    assert str(error).endswith("; the port may speak https, not http: check the base URL")
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_only_a_plain_request_that_nothing_answers_may_have_met_a_port_of_tls(
+    scheme: str, reset: bool
+) -> None:
+    async def hang_up(peer: Peer) -> None:
+        await peer.request()
+        if reset:
+            peer.reset()
+
+    shown = certificates.of_server("127.0.0.1") if scheme == "https" else None
+    async with (
+        serving(hang_up, tls=shown) as server,
+        opened(ssl=certificates.of_client()) as transport,
+    ):
+        error = await failure_of(transport, request(server.url()))
+
+    assert type(error) is ResponseLost
+    assert ("may speak https" in str(error)) is (scheme == "http")
+
+
+async def test_a_server_that_knows_its_port_for_https_is_understood() -> None:
+    page = b"<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>"
+    async with (
+        serving(answer(page, status="400 Bad Request")) as server,
+        RingMe(server.url(""), auth=BearerToken("t0ken"), transport=made()) as ringme,
+    ):
+        with pytest.raises(BadRequest) as caught:
+            await ringme.clients.get(2)
+
+    assert str(caught.value).endswith("the port speaks https, not http: check the base URL")
 
 
 async def test_a_server_that_speaks_no_tls_gets_nothing() -> None:
@@ -286,7 +350,9 @@ async def test_a_proxy_is_not_told_what_goes_through_its_tunnel() -> None:
 
     assert type(error) is ConnectError
     assert not error.sent
-    assert "pbx.example.com:443: status 407" in str(error)
+    assert f"the proxy 127.0.0.1:{proxy.port} gives no way to pbx.example.com:443: status 407" in (
+        str(error)
+    )
     assert asked[0].startswith(b"CONNECT pbx.example.com:443 HTTP/1.1\r\n")
     assert b"Bearer" not in asked[0]
 
@@ -301,11 +367,46 @@ async def test_a_proxy_that_hangs_up_is_a_connection_that_did_not_come_about() -
     assert type(error) is ConnectError
     assert not error.sent
     assert proxy.connections == 1
+    assert f"127.0.0.1:{proxy.port}" in str(error)
+    assert "pbx.example.com:443" in str(error)
 
 
-async def test_a_proxy_that_refuses_connections_is_named(closed_port: int) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_that_refuses_connections_is_named_with_the_host(
+    closed_port: int, scheme: str
+) -> None:
     async with opened(proxy=proxy_at(closed_port)) as transport:
-        error = await failure_of(transport, request("https://pbx.example.com/"))
+        error = await failure_of(transport, request(f"{scheme}://pbx.example.com:1234/"))
 
     assert type(error) is ConnectError
-    assert f"127.0.0.1:{closed_port}" in str(error)
+    assert f"pbx.example.com:1234 through the proxy 127.0.0.1:{closed_port}: " in str(error)
+    assert os.strerror(errno.ECONNREFUSED) in str(error)
+
+
+async def test_a_proxy_that_stalls_is_named_with_the_host() -> None:
+    async def stall(peer: Peer) -> None:
+        await peer.request()
+        leap(2 * MINUTE)
+        await peer.until_closed()
+
+    async with serving(stall) as proxy, opened(proxy=proxy_at(proxy.port)) as transport:
+        asked = request("https://pbx.example.com/", timeouts=SLOW_TO_CONNECT)
+        error = await failure_of(transport, asked)
+
+    assert type(error) is TransportTimeout
+    assert f"pbx.example.com:443 through the proxy 127.0.0.1:{proxy.port} within" in str(error)
+
+
+async def test_a_certificate_behind_a_proxy_is_told_of_with_both() -> None:
+    shown = certificates.of_server("pbx.example.com")
+
+    async def open_the_way(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await peer.writer.start_tls(shown)
+
+    async with serving(open_the_way) as proxy, opened(proxy=proxy_at(proxy.port)) as transport:
+        error = await failure_of(transport, request("https://pbx.example.com/"))
+
+    assert type(error) is CertificateError
+    assert f"pbx.example.com:443 through the proxy 127.0.0.1:{proxy.port}: " in str(error)

@@ -13,6 +13,7 @@ from typing import NoReturn
 import pytest
 
 from ringme_async.errors import (
+    CertificateError,
     ConnectError,
     InvalidRequest,
     ResponseLost,
@@ -576,7 +577,7 @@ async def test_a_server_behind_a_proxy_has_to_prove_who_it_is() -> None:
     async with behind_a_proxy(answer(), "elsewhere.example.com") as (transport, asked):
         error = await failure_of(transport, asked)
 
-    assert type(error) is ConnectError
+    assert type(error) is CertificateError
     assert not error.sent
     assert "mismatch" in str(error)
 
