@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ringme_async.codec import client_to_json, decode_client, decode_json
 from ringme_async.errors import DecodeError
+from ringme_async.lenient_json import nested_too_deep
 from ringme_async.models import FIELDS, Client
 from tests.records import any_json, exactly
 
@@ -177,3 +178,7 @@ def test_sixty_four_levels_are_read_and_one_more_is_an_error() -> None:
 
 def test_many_brackets_side_by_side_are_not_deep() -> None:
     assert decode_json(b"[" + b"[]," * 100 + b"{}]") == [[]] * 100 + [{}]
+
+
+def test_a_body_that_only_a_deep_stack_cannot_read_names_no_field() -> None:
+    assert nested_too_deep(b'[{"a": 1}]').field is None

@@ -250,8 +250,8 @@ class AiohttpTransport:
         # It has come whole, with its head.
         data = content.read_nowait()
         _end(answer)
-        response = unpacked(request, Response(answer.status, headers, data), self._max_body)
-        return response.over(_connection_of(answer))
+        response = Response(answer.status, headers, data, connection=_connection_of(answer))
+        return unpacked(request, response, self._max_body)
 
     async def _read(self, answer: aiohttp.ClientResponse, headers: Headers, way: _Way) -> Response:
         body = Body(way.request.url, headers, self._max_body)
@@ -304,9 +304,7 @@ class _GuardedConnector(aiohttp.TCPConnector):
     ) -> Connection:
         connection = await super().connect(req, traces, timeout)
         if connection.transport is not None:
-            guard = guard_of(connection.transport, connection.protocol)
-            guard.begin()
-            connection.add_callback(guard.end)
+            guard_of(connection.transport, connection.protocol).begin(connection)
         return connection
 
 

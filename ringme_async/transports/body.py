@@ -224,7 +224,8 @@ def unpacked(request: Request, response: Response, max_body: int) -> Response:
         if coding is None:
             return response
         if coding == "gzip" and (data := _gunzipped(response.body, max_body)) is not None:
-            return Response(response.status, response.headers.without(*_OF_THE_WIRE), data)
+            left = response.headers.without(*_OF_THE_WIRE)
+            return Response(response.status, left, data, connection=response.connection)
     body = Body(request.url, response.headers, max_body)
     try:
         body.feed(response.body)
@@ -233,7 +234,8 @@ def unpacked(request: Request, response: Response, max_body: int) -> Response:
         if response.status < 400:
             raise
         data = body.so_far()
-    return Response(response.status, body.headers_left(response.headers), data)
+    left = body.headers_left(response.headers)
+    return Response(response.status, left, data, connection=response.connection)
 
 
 def _gunzipped(packed: bytes, max_body: int) -> bytes | None:

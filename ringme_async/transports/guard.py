@@ -41,6 +41,15 @@ class Pooled(Protocol):
         ...
 
 
+class Lease(Protocol):
+    """The use of a connection for one exchange, after whose end it knows no protocol any more."""
+
+    @property
+    def protocol(self) -> object:
+        """What reads the connection; None after the end."""
+        ...
+
+
 class ConnectionGuard(asyncio.Protocol):
     """Stands between a connection and the HTTP library that keeps it in a pool.
 
@@ -55,20 +64,20 @@ class ConnectionGuard(asyncio.Protocol):
         pooled: What the library reads it with.
     """
 
-    __slots__ = ("_in_use", "_pooled", "_transport")
+    __slots__ = ("_lease", "_pooled", "_transport")
 
     def __init__(self, transport: asyncio.Transport, pooled: Pooled) -> None:
         self._transport = transport
         self._pooled = pooled
-        self._in_use = False
+        self._lease: Lease | None = None
 
-    def begin(self) -> None:
-        """Take note that an exchange begins."""
-        self._in_use = True
+    def begin(self, lease: Lease) -> None:
+        """Take note that an exchange begins; the connection goes back to the pool by itself."""
+        self._lease = lease
 
-    def end(self) -> None:
-        """Take note that the exchange has ended, and that the connection goes back to the pool."""
-        self._in_use = False
+    @property
+    def _in_use(self) -> bool:
+        return self._lease is not None and self._lease.protocol is not None
 
     def discard(self) -> None:
         """Close the connection; if another exchange has begun on it, after that."""
@@ -95,8 +104,8 @@ class ConnectionGuard(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Hand on that the connection has ended."""
-        self._in_use = False
         self._pooled.connection_lost(exc)
+        self._lease = None
 
     def pause_writing(self) -> None:
         """Hand on that the other side reads too slowly."""
