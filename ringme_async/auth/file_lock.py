@@ -107,7 +107,7 @@ class FileLock:
         path: The file that stands for the lock.
     """
 
-    __slots__ = ("__weakref__", "_fd", "_path")
+    __slots__ = ("_fd", "_path")
 
     def __init__(self, path: str) -> None:
         self._path = path
