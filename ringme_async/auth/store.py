@@ -300,26 +300,14 @@ class TokenStore:
                 if entry.newest is not outcome:
                     self._arrived(key, entry, outcome)
             elif isinstance(outcome, TokenError):
-                outcome = self._second_thought(key, entry, outcome)
+                entry.refusal = outcome
+                entry.refused_until = self._now() + REFUSAL_REMEMBERED
             self._trim()
         flight.land(self._cut_off() if self._closed else outcome)
 
     def _arrived(self, key: TokenKey, entry: Entry, token: Token) -> None:
         self._adopt(key, entry, token, lifetime=None)
         entry.number = self._persistence.keep(key, token, entry.number)
-
-    def _second_thought(
-        self, key: TokenKey, entry: Entry, refusal: TokenError
-    ) -> Token | TokenError:
-        """Another process may have traded in the refresh token a moment before us."""
-        known = entry.newest
-        saved = self._take_saved(key, entry)
-        if saved is not None:
-            return saved
-        if entry.newest is known:
-            entry.refusal = refusal
-            entry.refused_until = self._now() + REFUSAL_REMEMBERED
-        return refusal
 
     def _adopt(self, key: TokenKey, entry: Entry, token: Token, lifetime: float | None) -> None:
         before = entry.newest

@@ -731,7 +731,15 @@ times = st.floats(0, 1e12)
 @settings(deadline=None)
 @given(
     names,
-    st.builds(SavedToken, tokens, times, st.none() | times, st.none() | times, st.none() | tokens),
+    st.builds(
+        SavedToken,
+        tokens,
+        times,
+        st.none() | times,
+        st.none() | times,
+        st.none() | tokens,
+        st.integers(0),
+    ),
 )
 def test_a_saved_token_is_read_back_as_it_was(name: str, token: SavedToken) -> None:
     line = to_line(name, token)
@@ -760,6 +768,10 @@ def test_a_saved_token_is_read_back_as_it_was(name: str, token: SavedToken) -> N
         {"expires": float("inf")},
         {"expires": 10**400},
         {"lifetime": []},
+        {"number": "1"},
+        {"number": True},
+        {"number": 1.5},
+        {"number": -1},
     ],
 )
 def test_a_line_with_a_wrong_value_is_no_line(change: dict[str, object]) -> None:
