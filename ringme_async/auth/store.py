@@ -49,19 +49,26 @@ class TokenStore:
     background.
 
     However many callers wait for one key, one token request is made, in a task of its own, on
-    nobody's deadline. It is cancelled when the last of them leaves; only the trading-in of a
-    refresh token goes on to its end, because the server may have replaced the refresh token
-    already and would never send the new one again, and one that waits as long as the host has
-    asked for, because a fresh one would not wait. A refusal (``TokenError``) is remembered for
-    60 seconds; other failures are not remembered. One store may serve several loops in turn, but
-    not at once.
+    nobody's deadline. It is cancelled when the last of them leaves, with two exceptions: the
+    trade-in of a refresh token, and a request that waits as long as the host has asked for,
+    because a fresh one would not wait. A refusal (``TokenError``) is remembered for 60 seconds;
+    other failures are not remembered. One store may serve several loops in turn, but not at once.
+
+    A trade-in goes on to its end, because the server may have replaced the refresh token already
+    and never sends the new one again. A time-out of the caller, ``aclose``, Ctrl-C and the end of
+    ``asyncio.run`` wait for an answer that is on its way, until the request's own time-out
+    (``Timeouts.attempt``) and for a minute at most.
 
     With a path, tokens outlive the process, and several processes may use the file at once. It
     holds tokens, so it has mode 0600 and must not be open to others; of the credentials it holds
-    only hashes. It is read and written in the loop's thread, as a few hundred bytes at each login
+    only hashes. A new refresh token is written before anybody uses it. Processes that share the
+    file trade in a refresh token one after the other, so that none sends a spent one; a process
+    that has waited 30 seconds for another fails with a ``TransportError`` that names the file. If
+    the file cannot be read, no refresh token is sent. Of two tokens the later arrival counts,
+    whatever the clocks say. It is read and written in the loop's thread, as a few hundred bytes at each login
     are quicker done than handed over; once in many thousand logins it is written anew, within some
-    tenths of a second. If it cannot be read or written later on, that is logged and the store goes
-    on without. Tokens of your own kinds of ``Auth`` are never written.
+    tenths of a second. If it cannot be written, or read for another login, that is logged and the
+    store goes on without. Tokens of your own kinds of ``Auth`` are never written.
 
     Args:
         path: Where to keep tokens; its directory must exist. Default: nowhere.
@@ -134,7 +141,8 @@ class TokenStore:
         Raises:
             TokenError: The credentials were refused, now or less than a minute ago.
             ApiError: The token endpoint is out of order.
-            TransportError: The token endpoint gave no answer.
+            TransportError: The token endpoint gave no answer, or the token file cannot be used for
+                a trade-in.
             DeadlineExceeded: The next attempt at it is later than the caller can wait.
             RingMeClosed: The store is closed.
         """
