@@ -285,9 +285,12 @@ class TokenStore:
             spent = entry.newest
             outcome = await _ask(key, host, spent)
             if isinstance(outcome, Token):
-                self._arrived(key, entry, outcome)
-                # Before anybody uses it: what a crash takes away now, nobody has seen.
-                await self._persistence.save()
+                entry.number = self._persistence.keep(key, outcome, entry.number)
+                try:
+                    # Before anybody uses it: what a crash takes away now, nobody has seen.
+                    await self._persistence.save()
+                finally:
+                    self._adopt(key, entry, outcome, lifetime=None)
                 return outcome
             if not isinstance(outcome, TokenError):
                 return outcome
@@ -306,16 +309,13 @@ class TokenStore:
             entry.flight = None
             if isinstance(outcome, Token):
                 if entry.newest is not outcome:
-                    self._arrived(key, entry, outcome)
+                    self._adopt(key, entry, outcome, lifetime=None)
+                    entry.number = self._persistence.keep(key, outcome, entry.number)
             elif isinstance(outcome, TokenError):
                 entry.refusal = outcome
                 entry.refused_until = self._now() + REFUSAL_REMEMBERED
             self._trim()
         flight.land(self._cut_off() if self._closed else outcome)
-
-    def _arrived(self, key: TokenKey, entry: Entry, token: Token) -> None:
-        self._adopt(key, entry, token, lifetime=None)
-        entry.number = self._persistence.keep(key, token, entry.number)
 
     def _adopt(self, key: TokenKey, entry: Entry, token: Token, lifetime: float | None) -> None:
         before = entry.newest

@@ -51,11 +51,10 @@ async def to_its_end(
             leave(task)
     if limit is not None:
         limit.cancel()
+    ending = None if task.cancelled() else task.exception()
     if cancellation is None:
-        return task.result()
-    if not task.cancelled():
-        # What else it ended with is told by whoever was handed its outcome.
-        task.exception()
+        # What ends the program has been passed on by asyncio already.
+        return None if isinstance(ending, KeyboardInterrupt | SystemExit) else task.result()
     try:
         raise cancellation
     finally:

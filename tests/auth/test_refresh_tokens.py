@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from ringme_async import RingMe
 from ringme_async.auth import RefreshToken, Token, TokenHost, TokenKey, TokenStore
 from ringme_async.auth.credentials import file_key
-from ringme_async.auth.file_lock import FileLock
+from ringme_async.auth.file_lock import FileLock, try_lock
 from ringme_async.auth.token_file import TokenFile
 from ringme_async.errors import DeadlineExceeded, RingMeClosed, TokenError, TransportError
 from tests.auth.hosts import (
@@ -107,6 +107,33 @@ async def test_a_token_is_in_the_file_before_anybody_uses_it(world: World) -> No
     await world.get(world.store())
     written = world.path.read_text()
     assert "r-1" in written
+
+
+async def test_a_token_is_not_handed_out_while_it_cannot_be_written_yet(world: World) -> None:
+    store = world.store()
+    with try_lock(f"{world.path}.lock"):
+        calls = [asyncio.create_task(world.get(store)) for _ in range(2)]
+        await asyncio.sleep(1)
+        assert store.ready(KEY) is None
+        assert not any(call.done() for call in calls)
+    await asyncio.sleep(0.1)
+    assert "r-1" in world.path.read_text()
+    assert [await call for call in calls] == ["t-1"] * 2
+
+
+def test_what_ends_the_program_in_a_trade_in_ends_it_once(world: World) -> None:
+    @frozen
+    class Ending(RefreshToken):
+        async def fetch(self, host: TokenHost, previous: Token | None) -> Token:
+            raise SystemExit(3)
+
+    async def main() -> None:
+        await world.store().get(
+            TokenKey(ORIGIN, Ending("app", "s3cret", "r-0")), endpoint_over(world.host)
+        )
+
+    with pytest.raises(SystemExit), asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(main())
 
 
 @pytest.mark.parametrize("cancels", [1, 3])
