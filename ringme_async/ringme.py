@@ -181,6 +181,10 @@ class RingMe:
 
         Calls under way, and later ones, end in a ``RingMeClosed``. Closing again does nothing.
 
+        If a refresh token is being traded in, this waits for the answer and saves it, even if this
+        is itself cancelled: until the request's own time-out (``Timeouts.attempt``), and for a
+        minute at most.
+
         Raises:
             InvalidRequest: It belongs to another event loop or process; nothing is closed.
         """

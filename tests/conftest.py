@@ -28,6 +28,7 @@ SLOW = {
     "test_auto.py",
     "test_examples.py",
     "test_plugin.py",
+    "test_trade_in_processes.py",
 }
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.

@@ -40,8 +40,15 @@ _GARBLED = DecodeError("the answer to a login is no JSON object", garbled=True)
 OnDelay = Callable[[RingMeError, float], None]
 """Told what an attempt ended with, and in how many seconds the next one comes."""
 
+OnSend = Callable[[], None]
+"""Told that a request is about to leave."""
+
 
 def _nobody(_error: RingMeError, _pause: float) -> None:
+    pass
+
+
+def _nobody_at_all() -> None:
     pass
 
 
@@ -83,17 +90,24 @@ class TokenEndpoint:
         self._timeouts = timeouts or Timeouts()
         self._observers = observers or Observers()
 
-    def at(self, origin: str, on_delay: OnDelay = _nobody) -> TokenHost:
+    def at(
+        self, origin: str, on_delay: OnDelay = _nobody, on_send: OnSend = _nobody_at_all
+    ) -> TokenHost:
         """Give what an ``Auth`` may see of this: one host.
 
         Args:
             origin: Scheme, host and port.
             on_delay: Whom to tell of failures that are tried again.
+            on_send: Whom to tell that a request leaves.
         """
-        return TokenHost(origin, self, on_delay)
+        return TokenHost(origin, self, on_delay, on_send)
 
     def post(
-        self, origin: str, form: Mapping[str, str], on_delay: OnDelay = _nobody
+        self,
+        origin: str,
+        form: Mapping[str, str],
+        on_delay: OnDelay = _nobody,
+        on_send: OnSend = _nobody_at_all,
     ) -> Coroutine[object, object, Token]:
         """Send a form to a host's token endpoint; to be awaited.
 
@@ -102,6 +116,7 @@ class TokenEndpoint:
             form: The parameters. All but ``grant_type``, ``client_id``, ``scope``, ``username``
                 and ``redirect_uri`` are taken for secrets.
             on_delay: Told of each failure that is tried again, and in how many seconds that is.
+            on_send: Told of each request that leaves.
 
         Raises:
             TokenError: The host refused, or its answer has no usable token.
@@ -109,25 +124,34 @@ class TokenEndpoint:
             TransportError: No answer, to the last attempt.
         """
         # Not async itself, so that no frame that an error passes through holds the bare form.
-        return self._post(origin, LoginForm(form), on_delay)
+        return self._post(origin, LoginForm(form), on_delay, on_send)
 
-    async def _post(self, origin: str, form: LoginForm, on_delay: OnDelay) -> Token:
+    async def _post(
+        self, origin: str, form: LoginForm, on_delay: OnDelay, on_send: OnSend
+    ) -> Token:
         budget = self._budgets.of(origin)
         spent: int | None = None
+        failure: RingMeError | None = None
         attempts = 0
         while True:
             async with self._gates.of(origin):
+                if failure is not None:
+                    # Not before the pause: a retry that nobody waits for is not made.
+                    spent = _pay(budget, failure)
+                    if spent is None:
+                        raise failure
+                on_send()
                 outcome = await self._attempt(origin, form)
             if isinstance(outcome, Token):
                 budget.succeeded(spent)
                 return outcome
             attempts += 1
-            outcome.error.attempts = attempts
+            failure = outcome.error
+            failure.attempts = attempts
             pause = self._pause_after(attempts, outcome)
-            spent = None if pause is None else _price(budget, outcome.error)
-            if pause is None or spent is None:
-                raise outcome.error
-            on_delay(outcome.error, pause)
+            if pause is None or not _can_pay(budget, failure):
+                raise failure
+            on_delay(failure, pause)
             await asyncio.sleep(pause)
 
     async def _attempt(self, origin: str, form: LoginForm) -> Token | Refused:
@@ -165,11 +189,13 @@ class TokenHost:
         origin: Scheme, host and port.
         endpoint: The way to its token endpoint.
         on_delay: Whom to tell of failures that are tried again.
+        on_send: Whom to tell that a request leaves.
     """
 
     origin: str
     _endpoint: TokenEndpoint = field(repr=False)
     _on_delay: OnDelay = field(default=_nobody, repr=False, eq=False)
+    _on_send: OnSend = field(default=_nobody_at_all, repr=False, eq=False)
 
     def post(self, form: Mapping[str, str]) -> Coroutine[object, object, Token]:
         """Send a form to this host's token endpoint; to be awaited.
@@ -183,12 +209,19 @@ class TokenHost:
             ApiError: 408, 429 or 5xx, to the last attempt.
             TransportError: No answer, to the last attempt.
         """
-        return self._endpoint.post(self.origin, form, self._on_delay)
+        return self._endpoint.post(self.origin, form, self._on_delay, self._on_send)
 
 
-def _price(budget: RetryBudget, error: RingMeError) -> int | None:
+def _pay(budget: RetryBudget, error: RingMeError) -> int | None:
     """Pay for a retry; where logins are too many at once, it is free."""
     return 0 if isinstance(error, Busy) else budget.withdraw(error)
+
+
+def _can_pay(budget: RetryBudget, error: RingMeError) -> bool:
+    before = budget.available
+    can_pay = _pay(budget, error) is not None
+    budget.available = before
+    return can_pay
 
 
 def _host(origin: str) -> str:

@@ -1,4 +1,4 @@
-"""A lock between processes, held for a moment."""
+"""Locks between processes: for a moment, or for as long as a request takes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 import stat
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ringme_async.errors import InvalidRequest
 from ringme_async.system_lock import grab, let_go
 
-__all__ = ["open_private", "try_lock"]
+__all__ = ["FileLock", "disown_all", "open_private", "sync_directory", "try_lock"]
 
 # Neither a link that points elsewhere nor a pipe that never answers is followed or waited for.
 # Windows has none of these flags, nor modes that would say who may read.
@@ -25,6 +25,9 @@ if sys.platform == "win32":  # pragma: no cover - no Windows among the machines 
     def _flaw(_found: os.stat_result) -> str | None:
         return None
 
+    def sync_directory(_path: str) -> None:
+        """Do nothing: here a directory cannot be opened."""
+
 else:
 
     def _flaw(found: os.stat_result) -> str | None:
@@ -33,6 +36,14 @@ else:
         if found.st_mode & _FOR_OTHERS:
             return f"is open to others (mode {stat.S_IMODE(found.st_mode):04o}); make it 0600"
         return None
+
+    def sync_directory(path: str) -> None:
+        """Bring a file's new name to the disk, or a loss of power brings the old file back."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def open_private(path: str, flags: int) -> int:
@@ -84,3 +95,87 @@ def try_lock(path: str) -> Generator[bool, None, None]:
                 let_go(fd)
     finally:
         os.close(fd)
+
+
+class FileLock:
+    """A lock that may be held across awaits; its file exists for as long as that.
+
+    The operating system frees it when the process dies, however that happens. Two locks on one
+    path exclude each other within one process, too.
+
+    Args:
+        path: The file that stands for the lock.
+    """
+
+    __slots__ = ("_fd", "_path")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock if it is free; never wait for it.
+
+        Returns:
+            Whether this object holds the lock now.
+
+        Raises:
+            InvalidRequest: The file is one that somebody else could have put there.
+            OSError: It cannot be opened or locked.
+        """
+        while self._fd is None:
+            fd = open_private(self._path, os.O_RDWR | os.O_CREAT)
+            ours = False
+            try:
+                if not grab(fd):
+                    return False
+                # Its last holder may have removed the file after we had opened it.
+                ours = _is_at(self._path, fd)
+            finally:
+                if not ours:
+                    os.close(fd)
+            if ours:
+                self._fd = fd
+                _held.add(self)
+        return True
+
+    def release(self) -> None:
+        """Give the lock back and remove its file; nothing happens if it is not held."""
+        fd, self._fd = self._fd, None
+        _held.discard(self)
+        if fd is None:
+            return
+        try:
+            # While the lock is held, or the next holder's file would be removed.
+            with suppress(OSError):
+                os.unlink(self._path)
+            with suppress(OSError):
+                let_go(fd)
+        finally:
+            os.close(fd)
+
+    def disown(self) -> None:
+        """Forget the lock, in a child process that has inherited it."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+
+_held: set[FileLock] = set()
+
+
+def disown_all() -> None:
+    """Close what a fork has copied: else a child would keep the locks of a parent that dies."""
+    while _held:
+        _held.pop().disown()
+
+
+def _is_at(path: str, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
+    os.register_at_fork(after_in_child=disown_all)

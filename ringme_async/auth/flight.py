@@ -46,7 +46,9 @@ class Flight:
     """
 
     __slots__ = (
+        "_in_the_air",
         "_kept_until",
+        "_leaving",
         "_resumes_at",
         "_sent_away",
         "_trouble",
@@ -65,6 +67,8 @@ class Flight:
         self._trouble: RingMeError | None = None
         self._resumes_at = self._kept_until = -math.inf
         self._sent_away = False
+        self._in_the_air = False
+        self._leaving: asyncio.Task[None] | None = None
 
     @property
     def deserted(self) -> bool:
@@ -78,9 +82,25 @@ class Flight:
         self.outcome = outcome
         for waiter in self._waiters:
             _wake(waiter, outcome)
+        if self._leaving is not None:
+            self._leaving.cancel()
+
+    def sent(self) -> None:
+        """Note that a request leaves, whose answer may hold what no other answer will."""
+        self._in_the_air = True
+
+    def leave(self, task: asyncio.Task[None]) -> None:
+        """Cancel the task that flies this, but not while an answer may be on its way."""
+        if self._in_the_air and self.outcome is None:
+            self._leaving = task
+        else:
+            task.cancel()
 
     def delayed(self, error: RingMeError, pause: float) -> None:
         """Tell everybody that an attempt has failed, and that the next one is ``pause`` s away."""
+        self._in_the_air = False
+        if self._leaving is not None:
+            self._leaving.cancel()
         self._trouble = error
         self._resumes_at = _now() + pause
         self._kept_until = _now() + min(pause, KEPT_FOR_NOBODY)

@@ -25,6 +25,8 @@ class SavedToken:
         expires: When it ends, in seconds since the epoch; None if nobody knows.
         lifetime: How many seconds it had when it came; None if nobody knows.
         refresh_token: What gets the next one; None if the credentials do.
+        number: Counts the tokens of one key in the order of their arrival. Clocks cannot: they
+            differ between machines and are set back.
     """
 
     value: str = field(repr=False)
@@ -32,6 +34,7 @@ class SavedToken:
     expires: float | None = None
     lifetime: float | None = None
     refresh_token: str | None = field(default=None, repr=False)
+    number: int = 0
 
     @property
     def spent_at(self) -> float:
@@ -60,6 +63,7 @@ def to_line(name: str, token: SavedToken) -> bytes:
         "expires": token.expires,
         "lifetime": token.lifetime,
         "refresh": token.refresh_token,
+        "number": token.number,
     }
     return json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
 
@@ -81,8 +85,11 @@ def from_line(line: bytes) -> tuple[str, SavedToken] | None:
         return None
     if times[0] is None or not all(time is None or _is_a_time(time) for time in times):
         return None
+    number = record.get("number", 0)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        return None
     saved, expires, lifetime = cast("tuple[float, float | None, float | None]", tuple(times))
-    return name, SavedToken(value, saved, expires, lifetime, cast("str | None", refresh))
+    return name, SavedToken(value, saved, expires, lifetime, cast("str | None", refresh), number)
 
 
 def _is_a_time(value: object) -> bool:

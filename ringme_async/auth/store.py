@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 import random as random_
@@ -14,12 +13,13 @@ from contextvars import Context
 from itertools import islice
 from typing import cast
 
-from attrs import define
-
 from ringme_async.arguments import seconds_from_zero, whole_number
-from ringme_async.auth.credentials import RefreshToken, TokenKey, file_key
+from ringme_async.auth.credentials import RefreshToken, TokenKey
 from ringme_async.auth.endpoint import TokenEndpoint, TokenHost
+from ringme_async.auth.entry import Entry
 from ringme_async.auth.flight import Flight, Patience
+from ringme_async.auth.persistence import Persistence
+from ringme_async.auth.to_its_end import to_its_end
 from ringme_async.auth.token import Token
 from ringme_async.auth.token_file import TokenFile
 from ringme_async.auth.twin import twin_of
@@ -38,30 +38,6 @@ LARGEST_MARGIN = 0.1
 
 _CLOSED = "the RingMe that these tokens were kept for was closed"
 _ROUNDS = 1_000
-_LOCK_TRIES = 100
-_LOCK_PAUSE = 0.02
-
-_log = logging.getLogger("ringme_async.auth")
-
-
-@define(eq=False)
-class _Entry:
-    """What is known of one key."""
-
-    token: Token | None = None
-    """In use, unless it was dropped."""
-    good_until: float = -math.inf
-    newest: Token | None = None
-    """The last one that came, dropped or not: its refresh token may be the only good one."""
-    irreplaceable: bool = False
-    """Does it hold a refresh token that stands nowhere else?"""
-    refusal: TokenError | None = None
-    refused_until: float = -math.inf
-    flight: Flight | None = None
-
-    @property
-    def in_use(self) -> bool:
-        return self.flight is not None or self.irreplaceable
 
 
 class TokenStore:
@@ -73,19 +49,26 @@ class TokenStore:
     background.
 
     However many callers wait for one key, one token request is made, in a task of its own, on
-    nobody's deadline. It is cancelled when the last of them leaves; only the trading-in of a
-    refresh token goes on to its end, because the server may have replaced the refresh token
-    already and would never send the new one again, and one that waits as long as the host has
-    asked for, because a fresh one would not wait. A refusal (``TokenError``) is remembered for
-    60 seconds; other failures are not remembered. One store may serve several loops in turn, but
-    not at once.
+    nobody's deadline. It is cancelled when the last of them leaves, with two exceptions: the
+    trade-in of a refresh token, and a request that waits as long as the host has asked for,
+    because a fresh one would not wait. A refusal (``TokenError``) is remembered for 60 seconds;
+    other failures are not remembered. One store may serve several loops in turn, but not at once.
+
+    A trade-in goes on to its end, because the server may have replaced the refresh token already
+    and never sends the new one again. A time-out of the caller, ``aclose``, Ctrl-C and the end of
+    ``asyncio.run`` wait for an answer that is on its way, until the request's own time-out
+    (``Timeouts.attempt``) and for a minute at most.
 
     With a path, tokens outlive the process, and several processes may use the file at once. It
     holds tokens, so it has mode 0600 and must not be open to others; of the credentials it holds
-    only hashes. It is read and written in the loop's thread, as a few hundred bytes at each login
+    only hashes. A new refresh token is written before anybody uses it. Processes that share the
+    file trade in a refresh token one after the other, so that none sends a spent one; a process
+    that has waited 30 seconds for another fails with a ``TransportError`` that names the file. If
+    the file cannot be read, no refresh token is sent. Of two tokens the later arrival counts,
+    whatever the clocks say. It is read and written in the loop's thread, as a few hundred bytes at each login
     are quicker done than handed over; once in many thousand logins it is written anew, within some
-    tenths of a second. If it cannot be read or written later on, that is logged and the store goes
-    on without. Tokens of your own kinds of ``Auth`` are never written.
+    tenths of a second. If it cannot be written, or read for another login, that is logged and the
+    store goes on without. Tokens of your own kinds of ``Auth`` are never written.
 
     Args:
         path: Where to keep tokens; its directory must exist. Default: nowhere.
@@ -114,12 +97,13 @@ class TokenStore:
         self._capacity = whole_number("capacity", capacity, least=1)
         self._margin = seconds_from_zero("margin", margin)
         self._random = random
-        self._file: TokenFile | None = None
+        file = None
         if path is not None:
-            self._file = TokenFile(path, capacity=capacity, wall_clock=wall_clock)
-        self._entries: OrderedDict[TokenKey, _Entry] = OrderedDict()
+            file = TokenFile(path, capacity=capacity, wall_clock=wall_clock)
+        self._persistence = Persistence(file)
+        self._entries: OrderedDict[TokenKey, Entry] = OrderedDict()
         # The last of them, if it was ready: most programs have one, which is then found at once.
-        self._latest: tuple[TokenKey | None, _Entry | None] = (None, None)
+        self._latest: tuple[TokenKey | None, Entry | None] = (None, None)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -157,7 +141,8 @@ class TokenStore:
         Raises:
             TokenError: The credentials were refused, now or less than a minute ago.
             ApiError: The token endpoint is out of order.
-            TransportError: The token endpoint gave no answer.
+            TransportError: The token endpoint gave no answer, or the token file cannot be used for
+                a trade-in.
             DeadlineExceeded: The next attempt at it is later than the caller can wait.
             RingMeClosed: The store is closed.
         """
@@ -169,14 +154,15 @@ class TokenStore:
         entry = self._entry(key)
         flight = entry.flight
         if flight is None:
-            if self._now() < entry.refused_until and entry.refusal is not None:
-                remembered = twin_of(entry.refusal)
-                remembered.attempts = 0
-                raise remembered
+            # Before a remembered refusal is told: another process may have a newer token by now.
             saved = self._take_saved(key, entry)
             if saved is not None:
                 self._trim()
                 return saved
+            if self._now() < entry.refused_until and entry.refusal is not None:
+                remembered = twin_of(entry.refusal)
+                remembered.attempts = 0
+                raise remembered
             flight = self._take_off(key, entry, endpoint)
         try:
             outcome = await flight.landed(Patience() if patience is None else patience)
@@ -206,15 +192,27 @@ class TokenStore:
     async def aclose(self) -> None:
         """End what is under way and forget all tokens; further calls do nothing.
 
-        Whoever waits for a token gets a ``RingMeClosed``.
+        Callers that wait for a token get a ``RingMeClosed``. If a refresh token is being traded
+        in, this waits for the answer and saves it, even if this is itself cancelled: until the
+        request's own time-out (``Timeouts.attempt``), and for a minute at most.
         """
         self._closed = True
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
+        must_stay = self._persistence.owes or any(
+            entry.flight is not None and isinstance(key.auth, RefreshToken)
+            for key, entry in self._entries.items()
+        )
+        if must_stay:
+            await to_its_end(self._wind_up(tasks), name="ringme end of the tokens")
+        else:
+            await self._wind_up(tasks)
+
+    async def _wind_up(self, tasks: tuple[asyncio.Task[None], ...]) -> None:
         if tasks:
             await asyncio.wait(tasks)
-        await self._save()
+        await self._persistence.aclose()
         self._entries.clear()
         self._latest = None, None
 
@@ -222,20 +220,22 @@ class TokenStore:
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
-    def _entry(self, key: TokenKey) -> _Entry:
+    def _entry(self, key: TokenKey) -> Entry:
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = _Entry()
+            entry = self._entries[key] = Entry()
         self._entries.move_to_end(key)
         self._latest = None, None
         return entry
 
-    def _take_off(self, key: TokenKey, entry: _Entry, endpoint: TokenEndpoint) -> Flight:
+    def _take_off(self, key: TokenKey, entry: Entry, endpoint: TokenEndpoint) -> Flight:
         flight = entry.flight = Flight()
-        host = endpoint.at(key.origin, flight.delayed)
+        host = endpoint.at(key.origin, flight.delayed, flight.sent)
+        is_trade_in = isinstance(key.auth, RefreshToken)
+        fetch = self._trade_in_whole if is_trade_in else self._log_in
         # A context of its own: the first caller's would hold its trace and its request for all.
         task = asyncio.get_running_loop().create_task(
-            self._fetch(key, entry, flight, host), name="ringme login", context=Context()
+            fetch(key, entry, flight, host), name="ringme login", context=Context()
         )
         flight.task = task
         self._tasks.add(task)
@@ -243,7 +243,7 @@ class TokenStore:
         self._trim()
         return flight
 
-    def _end(self, key: TokenKey, entry: _Entry, flight: Flight) -> None:
+    def _end(self, key: TokenKey, entry: Entry, flight: Flight) -> None:
         self._tasks.discard(flight.task)
         # A task that is cancelled before its first step never comes to its own landing.
         self._land(key, entry, flight, None)
@@ -251,16 +251,55 @@ class TokenStore:
             # Only what ends the program ends up here; asyncio has passed it on already.
             flight.task.exception()
 
-    async def _fetch(self, key: TokenKey, entry: _Entry, flight: Flight, host: TokenHost) -> None:
+    async def _log_in(self, key: TokenKey, entry: Entry, flight: Flight, host: TokenHost) -> None:
         outcome: Token | Exception | None = None
         try:
             outcome = await _ask(key, host, entry.newest)
         finally:
             self._land(key, entry, flight, outcome)
-        await self._save()
+        await self._persistence.save()
+
+    async def _trade_in_whole(
+        self, key: TokenKey, entry: Entry, flight: Flight, host: TokenHost
+    ) -> None:
+        await to_its_end(
+            self._trade_in(key, entry, flight, host), name="ringme trade-in", leave=flight.leave
+        )
+
+    async def _trade_in(self, key: TokenKey, entry: Entry, flight: Flight, host: TokenHost) -> None:
+        outcome: Token | Exception | None = None
+        try:
+            async with self._persistence.turn(key, flight.delayed):
+                outcome = await self._traded_in(key, entry, host)
+        except TransportError as error:
+            outcome = error
+        finally:
+            self._land(key, entry, flight, outcome)
+        await self._persistence.settle(key)
+
+    async def _traded_in(self, key: TokenKey, entry: Entry, host: TokenHost) -> Token | Exception:
+        while True:
+            saved = self._take_saved(key, entry)
+            if saved is not None:
+                return saved
+            spent = entry.newest
+            outcome = await _ask(key, host, spent)
+            if isinstance(outcome, Token):
+                entry.number = self._persistence.keep(key, outcome, entry.number)
+                try:
+                    # Before anybody uses it: what a crash takes away now, nobody has seen.
+                    await self._persistence.save()
+                finally:
+                    self._adopt(key, entry, outcome, lifetime=None)
+                return outcome
+            if not isinstance(outcome, TokenError):
+                return outcome
+            saved = self._take_saved(key, entry)
+            if saved is not None or entry.newest is spent:
+                return outcome if saved is None else saved
 
     def _land(
-        self, key: TokenKey, entry: _Entry, flight: Flight, outcome: Token | Exception | None
+        self, key: TokenKey, entry: Entry, flight: Flight, outcome: Token | Exception | None
     ) -> None:
         if flight.outcome is not None:
             return
@@ -269,27 +308,16 @@ class TokenStore:
         if entry.flight is flight:
             entry.flight = None
             if isinstance(outcome, Token):
-                self._adopt(key, entry, outcome, lifetime=None)
-                self._keep(key, outcome)
+                if entry.newest is not outcome:
+                    self._adopt(key, entry, outcome, lifetime=None)
+                    entry.number = self._persistence.keep(key, outcome, entry.number)
             elif isinstance(outcome, TokenError):
-                outcome = self._second_thought(key, entry, outcome)
+                entry.refusal = outcome
+                entry.refused_until = self._now() + REFUSAL_REMEMBERED
             self._trim()
-        flight.land(outcome)
+        flight.land(self._cut_off() if self._closed else outcome)
 
-    def _second_thought(
-        self, key: TokenKey, entry: _Entry, refusal: TokenError
-    ) -> Token | TokenError:
-        """Another process may have traded in the refresh token a moment before us."""
-        known = entry.newest
-        saved = self._take_saved(key, entry)
-        if saved is not None:
-            return saved
-        if entry.newest is known:
-            entry.refusal = refusal
-            entry.refused_until = self._now() + REFUSAL_REMEMBERED
-        return refusal
-
-    def _adopt(self, key: TokenKey, entry: _Entry, token: Token, lifetime: float | None) -> None:
+    def _adopt(self, key: TokenKey, entry: Entry, token: Token, lifetime: float | None) -> None:
         before = entry.newest
         if before is not None:
             token.credit = CREDIT if before.accepted else max(1, before.credit - 1)
@@ -301,12 +329,12 @@ class TokenStore:
             margin = min(self._margin, lifetime * LARGEST_MARGIN)
             entry.good_until = token.expires_at - margin * (1.0 + self._random()) / 2.0
         entry.irreplaceable = (
-            self._file is None
+            not self._persistence.lasts
             and isinstance(key.auth, RefreshToken)
             and token.refresh_token != key.auth.refresh_token
         )
 
-    def _desert(self, key: TokenKey, entry: _Entry, flight: Flight) -> None:
+    def _desert(self, key: TokenKey, entry: Entry, flight: Flight) -> None:
         if isinstance(key.auth, RefreshToken):
             return
         entry.flight = None
@@ -325,39 +353,14 @@ class TokenStore:
             del self._entries[key]
             self._latest = None, None
 
-    def _take_saved(self, key: TokenKey, entry: _Entry) -> Token | None:
-        """Take the file's token if it is another than ours; give it if it is good now."""
-        name = None if self._file is None else file_key(key)
-        if self._file is None or name is None:
-            return None
-        saved = self._file.newest(name)
+    def _take_saved(self, key: TokenKey, entry: Entry) -> Token | None:
+        """Take the file's token if it is newer than ours; give it if it is good now."""
+        saved = self._persistence.newer(key, entry.newest, entry.number)
         if saved is None:
             return None
-        ours = entry.newest
-        if ours and (ours.value, ours.refresh_token) == (saved.value, saved.refresh_token):
-            return None
-        remaining = self._file.remaining(saved)
-        expires_at = None if remaining is None else self._now() + remaining
-        token = Token(saved.value, expires_at, saved.refresh_token)
-        self._adopt(key, entry, token, lifetime=saved.lifetime)
-        return token if self._now() < entry.good_until else None
-
-    def _keep(self, key: TokenKey, token: Token) -> None:
-        name = None if self._file is None else file_key(key)
-        if self._file is None or name is None:
-            return
-        remaining = None if token.expires_at is None else token.expires_at - self._now()
-        refresh_token = token.refresh_token if isinstance(key.auth, RefreshToken) else None
-        self._file.keep(name, token.value, remaining, refresh_token)
-
-    async def _save(self) -> None:
-        if self._file is None:
-            return
-        for _ in range(_LOCK_TRIES):
-            if self._file.write():
-                return
-            await asyncio.sleep(_LOCK_PAUSE)
-        _log.warning("Another process holds the token file's lock; tokens wait for the next login")
+        entry.number = saved.number
+        self._adopt(key, entry, saved.token, saved.lifetime)
+        return saved.token if self._now() < entry.good_until else None
 
 
 async def _ask(key: TokenKey, host: TokenHost, previous: Token | None) -> Token | Exception:

@@ -1,7 +1,7 @@
 """Tokens in a file that several processes use at once.
 
-The file is a journal: a header, then a line for each token that came, the last one of a key being
-the one that counts. So a login costs one short write, and a process killed in the middle of it
+The file is a journal: a header, then a line for each token that came. Of one key's tokens the one
+with the highest number counts, which is its last line; clocks have no say in that. So a login costs one short write, and a process killed in the middle of it
 leaves half a line, which is cut off. Writers hold a lock beside the file and first read what others
 have added; readers need none. When most lines are out of date the file is written anew under
 another name and put in place in one step, with a new header by which the others notice.
@@ -17,10 +17,12 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
+
+from attrs import field, frozen
 
 from ringme_async.arguments import kind_of
-from ringme_async.auth.file_lock import open_private, try_lock
+from ringme_async.auth.file_lock import FileLock, open_private, sync_directory, try_lock
 from ringme_async.auth.saved import SavedToken, from_line, to_line
 from ringme_async.errors import InvalidRequest
 
@@ -29,13 +31,15 @@ __all__ = ["TokenFile"]
 _FORMAT = 1
 _LONGEST_HEADER = 200
 _SPARE_LINES = 1_000
+_KEY_IN_A_NAME = 16
 
 _log = logging.getLogger("ringme_async.auth")
 
 
-class _Line(NamedTuple):
+@frozen
+class _Line:
     spent_at: float
-    text: bytes
+    text: bytes = field(repr=False)
 
 
 class TokenFile:
@@ -70,15 +74,28 @@ class TokenFile:
         if not os.path.isdir(directory):
             raise InvalidRequest(f"no directory {directory} for the token file")
         try:
-            self._catch_up()
+            self.catch_up()
             with try_lock(self._lock_path):
                 pass
         except OSError as error:
             raise InvalidRequest(f"no use as a token file: {error}") from None
 
+    def __str__(self) -> str:
+        return self._path
+
     @property
     def _lock_path(self) -> str:
         return self._path + ".lock"
+
+    def lock_of(self, name: str) -> FileLock:
+        """Give the lock under which one key's refresh token is traded in.
+
+        Each key has its own, so that a token request that stalls holds up no other tenant.
+
+        Args:
+            name: The key's name in the file.
+        """
+        return FileLock(f"{self._path}.{name[:_KEY_IN_A_NAME]}.lock")
 
     def newest(self, name: str) -> SavedToken | None:
         """Give the token that came last for a key, from whichever process.
@@ -87,18 +104,23 @@ class TokenFile:
             name: The key's name in the file.
         """
         try:
-            self._catch_up()
+            self.catch_up()
         except (OSError, InvalidRequest) as error:
             self._complain(error)
-        known = [self._unsaved.get(name), self._on_file(name)]
-        found = max((token for token in known if token), key=_age_of, default=None)
+        found = self._known(name)
         if found is None or found.spent_at <= self._wall_clock():
             return None
         return found
 
     def keep(
-        self, name: str, value: str, remaining: float | None, refresh_token: str | None
-    ) -> None:
+        self,
+        name: str,
+        value: str,
+        remaining: float | None,
+        refresh_token: str | None,
+        *,
+        after: int = 0,
+    ) -> int:
         """Note a token that has just come, to be written with the next ``write``.
 
         Args:
@@ -106,13 +128,24 @@ class TokenFile:
             value: The token.
             remaining: Seconds for which it is good; None if nobody knows.
             refresh_token: What gets the next one, if only that does.
+            after: The number of the key's token before this one, as far as the caller knows.
+
+        Returns:
+            The token's number.
         """
         now = self._wall_clock()
         expires = None if remaining is None else now + remaining
+        known = self._known(name)
+        number = 1 + max(after, 0 if known is None else known.number)
         self._unsaved.pop(name, None)
-        self._unsaved[name] = SavedToken(value, now, expires, remaining, refresh_token)
+        self._unsaved[name] = SavedToken(value, now, expires, remaining, refresh_token, number)
         if len(self._unsaved) > self._capacity:
-            self._unsaved.popitem(last=False)
+            self._forget_one()
+        return number
+
+    def is_unsaved(self, name: str) -> bool:
+        """Tell whether a key's newest token is not in the file yet."""
+        return name in self._unsaved
 
     def remaining(self, token: SavedToken) -> float | None:
         """How many seconds a token has yet; None if nobody knows."""
@@ -132,7 +165,7 @@ class TokenFile:
             with try_lock(self._lock_path) as held:
                 if not held:
                     return False
-                self._catch_up()
+                self.catch_up()
                 self._put()
         except (OSError, InvalidRequest) as error:
             self._complain(error)
@@ -144,7 +177,7 @@ class TokenFile:
         lines: dict[str, _Line] = {}
         for name, token in self._unsaved.items():
             theirs = self._on_file(name)
-            if theirs is None or theirs.saved <= token.saved:
+            if theirs is None or theirs.number < token.number:
                 lines[name] = _Line(token.spent_at, to_line(name, token))
         longest = 2 * min(len(self._records), self._capacity) + _SPARE_LINES
         if self._ours and not self._damaged and self._count + len(lines) <= longest:
@@ -154,7 +187,8 @@ class TokenFile:
         self._unsaved.clear()
 
     def _append(self, lines: dict[str, _Line]) -> None:
-        text = b"".join(line.text for line in lines.values())
+        # A view, as a traceback that shows this frame's locals would show the tokens.
+        text = memoryview(b"".join(line.text for line in lines.values()))
         fd = open_private(self._path, os.O_WRONLY)
         try:
             # The half line of somebody who was killed; nobody writes now, as the lock is ours.
@@ -174,7 +208,7 @@ class TokenFile:
         self._learn(lines)
         self._prune()
         header = _new_header()
-        text = header + b"".join(line.text for line in self._records.values())
+        text = memoryview(header + b"".join(line.text for line in self._records.values()))
         draft = self._path + ".new"
         with suppress(FileNotFoundError):
             # Left by somebody who was killed; nobody writes now, as the lock is ours.
@@ -188,6 +222,7 @@ class TokenFile:
         if self._header and not self._ours:
             os.replace(self._path, self._path + ".corrupt")
         os.replace(draft, self._path)
+        sync_directory(os.path.dirname(self._path))
         self._header = header
         self._ours, self._damaged = True, False
         self._offset = len(text)
@@ -207,12 +242,30 @@ class TokenFile:
             del live[name]
         self._records = live
 
+    def _forget_one(self) -> None:
+        # A login replaces a token that is lost, but no refresh token.
+        replaceable = (name for name, token in self._unsaved.items() if token.refresh_token is None)
+        name = next(replaceable, None)
+        if name is not None:
+            del self._unsaved[name]
+
+    def _known(self, name: str) -> SavedToken | None:
+        # The file's first: of two logins at once it counts, as everybody can see it.
+        known = (self._on_file(name), self._unsaved.get(name))
+        return max((token for token in known if token), key=_number_of, default=None)
+
     def _on_file(self, name: str) -> SavedToken | None:
         line = self._records.get(name)
         found = None if line is None else from_line(line.text)
         return None if found is None else found[1]
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
+        """Read what other processes have written.
+
+        Raises:
+            InvalidRequest: The file is one that somebody else could have put there.
+            OSError: It cannot be read.
+        """
         try:
             fd = open_private(self._path, os.O_RDONLY)
         except FileNotFoundError:
@@ -259,8 +312,8 @@ class TokenFile:
             _log.warning("Tokens are not kept in %s for now: %s", self._path, error)
 
 
-def _age_of(token: SavedToken) -> float:
-    return token.saved
+def _number_of(token: SavedToken) -> int:
+    return token.number
 
 
 def _new_header() -> bytes:
@@ -275,7 +328,6 @@ def _is_header(line: bytes) -> bool:
         return False
 
 
-def _write_all(fd: int, text: bytes) -> None:
-    left = memoryview(text)
+def _write_all(fd: int, left: memoryview) -> None:
     while left:
         left = left[os.write(fd, left) :]

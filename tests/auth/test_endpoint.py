@@ -226,6 +226,46 @@ async def test_to_come_again_after_too_many_logins_costs_nothing() -> None:
     assert budgets.of(ORIGIN).available == 0
 
 
+@pytest.mark.parametrize("leave_after", [1.0, 119.0])
+async def test_a_retry_that_is_not_made_costs_nothing(leave_after: float) -> None:
+    wait_120 = answer(503, **{"retry-after": "120"})
+    budgets = RetryBudgets()
+    budget = budgets.of(ORIGIN)
+    endpoint = endpoint_over(Host(script(wait_120)), budgets=budgets)
+    logins = [asyncio.create_task(endpoint.post(ORIGIN, FORM)) for _ in range(100)]
+    await asyncio.sleep(leave_after)
+    assert budget.available == budget.capacity
+    for login in logins:
+        login.cancel()
+    await asyncio.wait(logins)
+    assert budget.available == budget.capacity
+
+
+async def test_a_retry_that_is_cancelled_in_the_queue_costs_nothing() -> None:
+    gatekeeper, budgets = Gatekeeper(), RetryBudgets()
+    budget = budgets.of(ORIGIN)
+    limit = LoginLimit(per_second=0.1, concurrent=1)
+    endpoint = endpoint_over(Host(gatekeeper), budgets=budgets, login_limit=limit)
+    login = asyncio.create_task(endpoint.post(ORIGIN, FORM))
+    await settle()
+    gatekeeper.asked[0].set_result(answer(503))
+    await asyncio.sleep(5)
+    login.cancel()
+    await asyncio.wait([login])
+    assert len(gatekeeper.asked) == 1
+    assert budget.available == budget.capacity
+
+
+async def test_a_purse_that_others_emptied_in_the_pause_ends_the_login_with_its_error() -> None:
+    host, budgets = Host(script(answer(503, **{"retry-after": "20"}))), RetryBudgets()
+    login = asyncio.create_task(endpoint_over(host, budgets=budgets).post(ORIGIN, FORM))
+    await asyncio.sleep(10)
+    budgets.of(ORIGIN).available = 0
+    with pytest.raises(ServerError):
+        await login
+    assert len(host.requests) == 1
+
+
 async def test_the_waits_are_those_of_the_policy() -> None:
     host = Host(script(ConnectError("no"), ConnectError("no"), token_answer("t")))
     await post(host, retry=RetryPolicy(base=2.0, random=lambda: 1.0))

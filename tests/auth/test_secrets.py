@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import os
+import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -16,10 +20,12 @@ from ringme_async.auth import (
     TokenKey,
     TokenStore,
 )
+from ringme_async.auth.credentials import file_key
+from ringme_async.auth.token_file import TokenFile
 from ringme_async.errors import ConnectError, RingMeError
 from ringme_async.transports import Headers, Request, Response
 from tests.auth.exposure import assert_keeps, told_by
-from tests.auth.hosts import ORIGIN, Host, endpoint_over
+from tests.auth.hosts import ORIGIN, Host, endpoint_over, token_answer
 
 pytestmark = pytest.mark.jumping
 
@@ -98,3 +104,65 @@ async def test_a_store_shows_nothing(tmp_path: Path) -> None:
     store = TokenStore(path=tmp_path / "tokens")
     await store.get(TokenKey(ORIGIN, AUTHS[0]), endpoint_over(Host()))
     assert_keeps(repr(store) + repr(vars(store)), *SECRETS, "token-1")
+
+
+class Halted(BaseException):
+    """Stands for a KeyboardInterrupt at an awkward moment, which would end the test."""
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["a new file", "a line more"])
+@pytest.mark.parametrize("at", ["write", "fsync"])
+def test_a_program_that_is_halted_while_it_writes_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, begun: bool
+) -> None:
+    file = TokenFile(tmp_path / "tokens", capacity=9, wall_clock=time.time)
+    if begun:
+        file.keep("k-0", "hush-t-0", 60.0, "hush-r-0")
+        file.write()
+
+    def halt(*_: object) -> int:
+        raise Halted
+
+    monkeypatch.setattr(os, at, halt)
+    file.keep("k-1", "hush-t-1", 60.0, "hush-r-1")
+    with pytest.raises(Halted) as caught:
+        file.write()
+    assert_keeps(ours_of(caught.value), "hush")
+
+
+async def test_a_trade_in_that_is_cancelled_with_the_new_token_in_hand(tmp_path: Path) -> None:
+    async def handle(request: Request) -> Response:
+        await asyncio.sleep(5)
+        return token_answer("hush-t", refresh_token="hush-r")
+
+    store = TokenStore(path=tmp_path / "tokens")
+    key = TokenKey(ORIGIN, AUTHS[2])
+    call = asyncio.create_task(store.get(key, endpoint_over(Host(handle))))
+    await asyncio.sleep(1)
+    closing = asyncio.create_task(store.aclose())
+    await asyncio.sleep(1)
+    closing.cancel()
+    for task in (call, closing):
+        with pytest.raises((RingMeError, asyncio.CancelledError)) as caught:
+            await task
+        assert_keeps(told_by(caught.value), *SECRETS)
+
+
+async def test_a_trade_in_that_waits_for_another_process(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = TokenKey(ORIGIN, AUTHS[2])
+    file = TokenFile(tmp_path / "tokens", capacity=9, wall_clock=time.time)
+    lock = file.lock_of(str(file_key(key)))
+    assert lock.acquire()
+    with pytest.raises(RingMeError) as caught:
+        await TokenStore(path=tmp_path / "tokens").get(key, endpoint_over(Host()))
+    lock.release()
+    assert_keeps(told_by(caught.value), *SECRETS)
+    assert_keeps(caplog.text, *SECRETS)
+
+
+def ours_of(error: BaseException) -> str:
+    """The traceback with its locals, without the frames of the test itself."""
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return repr([(frame.name, frame.locals) for frame in shown.stack if "test" not in frame.name])

@@ -243,35 +243,38 @@ class TestRefreshTokens:
         await second.get(self.KEY, endpoint_over(host))
         assert [form["refresh_token"] for form in host.forms] == ["r-0", "r-1"]
 
+    def traded_in_by_a_process_without_locks(self, machine: Machine, lifetime: float) -> None:
+        """Some network file systems have no locks."""
+        file = machine.file()
+        name = file_key(self.KEY)
+        assert name is not None
+        file.keep(name, "t-theirs", lifetime, "r-1")
+        assert file.write()
+
     async def test_one_that_another_process_traded_in_a_moment_ago_is_no_refusal(
         self, machine: Machine
     ) -> None:
         gatekeeper = Gatekeeper()
-        ours, theirs = machine.store(), machine.store()
-        ask = asyncio.create_task(ours.get(self.KEY, endpoint_over(Host(gatekeeper))))
+        ask = asyncio.create_task(machine.store().get(self.KEY, endpoint_over(Host(gatekeeper))))
         await asyncio.sleep(0.1)
-        good = Host(script(token_answer("t-theirs", refresh_token="r-1")))
-        await theirs.get(self.KEY, endpoint_over(good))
+        self.traded_in_by_a_process_without_locks(machine, 3600.0)
         gatekeeper.asked[0].set_result(answer(400, {"error": "invalid_grant"}))
         assert (await ask).value == "t-theirs"
 
-    async def test_if_the_other_processs_token_is_spent_the_refusal_is_not_remembered(
+    async def test_if_the_other_processs_token_is_spent_its_refresh_token_is_traded_in(
         self, machine: Machine
     ) -> None:
         gatekeeper = Gatekeeper()
         host = Host(gatekeeper)
-        ours, theirs = machine.store(), machine.store()
-        ask = asyncio.create_task(ours.get(self.KEY, endpoint_over(host)))
+        ask = asyncio.create_task(machine.store().get(self.KEY, endpoint_over(host)))
         await asyncio.sleep(0.1)
-        good = Host(script(token_answer("t-theirs", refresh_token="r-1", expires_in=10)))
-        await theirs.get(self.KEY, endpoint_over(good))
+        self.traded_in_by_a_process_without_locks(machine, 10.0)
         machine.clock.now += 20
         gatekeeper.asked[0].set_result(answer(400, {"error": "invalid_grant"}))
-        with pytest.raises(TokenError):
-            await ask
-        host.handler = script(token_answer("t-ours"))
-        assert (await ours.get(self.KEY, endpoint_over(host))).value == "t-ours"
-        assert host.forms[-1]["refresh_token"] == "r-1"
+        await asyncio.sleep(0.1)
+        gatekeeper.asked[1].set_result(token_answer("t-ours"))
+        assert (await ask).value == "t-ours"
+        assert [form["refresh_token"] for form in host.forms] == ["r-0", "r-1"]
 
     async def test_a_refusal_with_nothing_newer_in_the_file_is_a_refusal(
         self, machine: Machine
@@ -728,7 +731,15 @@ times = st.floats(0, 1e12)
 @settings(deadline=None)
 @given(
     names,
-    st.builds(SavedToken, tokens, times, st.none() | times, st.none() | times, st.none() | tokens),
+    st.builds(
+        SavedToken,
+        tokens,
+        times,
+        st.none() | times,
+        st.none() | times,
+        st.none() | tokens,
+        st.integers(0),
+    ),
 )
 def test_a_saved_token_is_read_back_as_it_was(name: str, token: SavedToken) -> None:
     line = to_line(name, token)
@@ -757,6 +768,10 @@ def test_a_saved_token_is_read_back_as_it_was(name: str, token: SavedToken) -> N
         {"expires": float("inf")},
         {"expires": 10**400},
         {"lifetime": []},
+        {"number": "1"},
+        {"number": True},
+        {"number": 1.5},
+        {"number": -1},
     ],
 )
 def test_a_line_with_a_wrong_value_is_no_line(change: dict[str, object]) -> None:

@@ -10,8 +10,14 @@ import asyncio
 import itertools
 import sys
 
-from ringme_async.auth import ClientCredentials, LoginLimit, TokenKey, TokenStore, token_file
-from ringme_async.auth import store as stores
+from ringme_async.auth import (
+    ClientCredentials,
+    LoginLimit,
+    TokenKey,
+    TokenStore,
+    persistence,
+    token_file,
+)
 from ringme_async.transports import Request
 from tests.auth.hosts import ORIGIN, Host, endpoint_over, form_of, token_answer
 
@@ -43,5 +49,5 @@ if __name__ == "__main__":
     # So that the file is written anew often.
     token_file._SPARE_LINES = int(spare)
     # Whoever holds the lock may be held up for long on a busy machine.
-    stores._LOCK_TRIES = 10_000
+    persistence._LOCK_TRIES = 10_000
     asyncio.run(main(path, name, int(count)))
