@@ -181,8 +181,14 @@ def apply(
 
 def changes_of(ready: Ready, path: str, encoding: str) -> Changes:
     """Read a list of changes; see ``read_changes``."""
-    has_auth = ready.settings.auth is not None
-    return read_changes(path, encoding, ready.tenants, has_auth=has_auth)
+    settings = ready.settings
+    try:
+        return read_changes(path, encoding, ready.tenants, has_auth=settings.auth is not None)
+    except CouldNotStart as error:
+        if not settings.withheld:
+            raise
+        sentences = (*error.sentences, settings.withheld)
+    raise CouldNotStart(*sentences)
 
 
 @contextmanager
