@@ -24,6 +24,7 @@ from ringme_async import (
 from ringme_async.cli.changes_file import Changes, read_changes
 from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.connect import Ready, complain
+from ringme_async.cli.inputs import refuse_stream
 from ringme_async.cli.results import applied, planned, refreshed
 from ringme_async.cli.show import Bars, show_counts
 from ringme_async.cli.text import print_json, printable
@@ -90,6 +91,9 @@ def refresh_all(
         raise WrongUsage("--resume goes on with what --overwrite would throw away")
     if not into:
         raise WrongUsage("--into: name a file or a database")
+    refuse_stream(
+        "--into", into, "name a file, such as clients.jsonl, which --resume can go on with"
+    )
     tenants = ready.tenants.tenants
     sink = sink_for(into, overwrite=overwrite)
     shown, failures = _output(into)
@@ -113,6 +117,7 @@ def refresh_all(
 def plan(ready: Ready, changes: Changes, out: str | None, pace: Pace, *, as_json: bool) -> int:
     """Say what would change, and keep it in a file if asked to."""
     if out is not None:
+        refuse_stream("--out", out, "name a file, or print the plan with --json")
         _check_writable(out)
 
     async def run(bars: Bars) -> Plan:
@@ -154,6 +159,8 @@ def apply(
     """Make the changes of a plan."""
     if resume and overwrite:
         raise WrongUsage("--resume goes on with what --overwrite would throw away")
+    refuse_stream("PLAN", path, "name the file of the plan, which --resume reads again")
+    refuse_stream("--journal", journal, "name a file, which --resume can go on with")
     into = f"{os.path.splitext(path)[0]}.journal.jsonl" if journal is None else journal
 
     async def run(started: _Started, bars: Bars) -> ApplyReport:

@@ -16,6 +16,7 @@ from ringme_async import (
     client_to_json,
 )
 from ringme_async.cli.codes import ExitCode
+from ringme_async.cli.columns import flaw_in_field_name
 from ringme_async.cli.connect import Ready, complain
 from ringme_async.cli.show import show_fields
 from ringme_async.cli.text import print_json
@@ -41,6 +42,13 @@ def update_from(options: Mapping[str, str | None], extra: Sequence[str]) -> Clie
     pairs = [pair.partition("=") for pair in extra]
     if not all(name and equals for name, equals, _ in pairs):
         raise WrongUsage("--extra takes NAME=VALUE")
+    names = [name for name, _, _ in pairs]
+    for name in names:
+        flaw = flaw_in_field_name(name)
+        if flaw is None and names.count(name) > 1:
+            flaw = "it is given twice"
+        if flaw:
+            raise WrongUsage(f"--extra {name!r:.60}: {flaw}")
     try:
         update = update_of(wishes, {name: any_value(text) for name, _, text in pairs})
     except InvalidRequest as error:

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from attrs import fields
 
-from ringme_async import JSON, ClientUpdate, InvalidRequest
+from ringme_async import JSON, Client, ClientUpdate, InvalidRequest
 
-__all__ = ["WRITABLE", "any_value", "update_of", "value_of"]
+__all__ = ["LOCKED", "WRITABLE", "any_value", "update_of", "value_of"]
 
 WRITABLE: Final = tuple(one.name for one in fields(ClientUpdate) if one.name != "extra")
+LOCKED: Final = frozenset(one.name for one in fields(Client)) - {"extra", *WRITABLE}
 
 _NUMBERS: Final = frozenset(
     {"dial_rule_id", "sip_network_permission_id", "hold_music", "disk_space_notify_threshold"}
