@@ -13,8 +13,9 @@ from ringme_async import InvalidRequest, Observer, RingMe, Tenant, TokenStore, W
 from ringme_async.cli.inputs import refuse_stream
 from ringme_async.cli.network import read_network
 from ringme_async.cli.settings import Settings, read_settings
+from ringme_async.cli.spellings import for_shell
 from ringme_async.cli.tenants_file import TenantsFile, read_tenants
-from ringme_async.cli.text import for_shell, meant
+from ringme_async.cli.text import meant
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 
 __all__ = ["Connection", "Ready", "complain", "prepare"]

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, Literal
 
-from attrs import asdict, define, frozen
+from attrs import asdict, define, evolve, frozen
 
 from ringme_async import (
     CallStarted,
@@ -27,6 +27,7 @@ from ringme_async.cli.connect import Ready, complain
 from ringme_async.cli.inputs import refuse_stream
 from ringme_async.cli.results import applied, planned, refreshed
 from ringme_async.cli.show import Bars, show_counts
+from ringme_async.cli.spellings import for_shell
 from ringme_async.cli.text import print_json, printable
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 from ringme_async.mirror import (
@@ -108,7 +109,7 @@ def refresh_all(
     with _resumable(shown) as started, Bars() as bars:
         report = asyncio.run(run(started, bars))
     if as_json:
-        print_json({**asdict(report), "ok": report.ok, "into": shown, "failures": failures})
+        print_json({**_counts(report), "into": shown, "failures": failures})
     else:
         show_counts(refreshed(report, shown, failures))
     return ExitCode.ALL_WELL if report.ok else ExitCode.SOME_FAILED
@@ -180,7 +181,7 @@ def apply(
         report = asyncio.run(run(started, bars))
     failures = failures_beside(into)
     if as_json:
-        print_json({**asdict(report), "ok": report.ok, "journal": into, "failures": failures})
+        print_json({**_counts(report), "journal": into, "failures": failures})
     else:
         show_counts(applied(report, into, failures))
     return ExitCode.ALL_WELL if report.ok else ExitCode.SOME_FAILED
@@ -265,9 +266,12 @@ def _told(one: Failed | NotAttempted) -> str:
 
 
 def _failure(one: Failed | NotAttempted) -> dict[str, object]:
-    told = (
-        describe(one)
-        if isinstance(one, Failed)
-        else {"error": "NotAttempted", "message": one.reason}
-    )
-    return {"tenant": key_of(one.who), **told}
+    if isinstance(one, NotAttempted):
+        return {"tenant": key_of(one.who), "error": "NotAttempted", "message": one.reason}
+    return {"tenant": key_of(one.who), **describe(one), "message": for_shell(str(one.error))}
+
+
+def _counts(report: RefreshReport | ApplyReport) -> dict[str, object]:
+    """Give a report for JSON, its advice in the words of the command line."""
+    kinds = [evolve(one, next_step=for_shell(one.next_step)) for one in report.kinds]
+    return {**asdict(evolve(report, kinds=tuple(kinds))), "ok": report.ok}

@@ -19,6 +19,7 @@ from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.columns import flaw_in_field_name
 from ringme_async.cli.connect import Ready, complain
 from ringme_async.cli.show import show_fields
+from ringme_async.cli.spellings import for_shell
 from ringme_async.cli.text import print_json
 from ringme_async.cli.wishes import any_value, update_of, value_of
 from ringme_async.cli.wrong import WrongUsage
@@ -73,7 +74,8 @@ def get_or_set(ready: Ready, name: str, update: ClientUpdate | None, *, as_json:
     except RingMeError as error:
         if as_json:
             failed = Failed(who, 0, error.attempts, error)
-            print_json({"tenant": key_of(who), **describe(failed)})
+            told = describe(failed)
+            print_json({"tenant": key_of(who), **told, "message": for_shell(str(error))})
         complain(f"{who.name}: {error}" if isinstance(who, Tenant) else str(error))
         return ExitCode.SOME_FAILED
     record = client_to_json(client)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from attrs import fields
 
 from ringme_async import JSON, Client, ClientUpdate, InvalidRequest
+from ringme_async.cli.spellings import for_shell
 
 __all__ = ["LOCKED", "WRITABLE", "any_value", "update_of", "value_of"]
 
@@ -48,6 +49,5 @@ def update_of(wishes: Mapping[str, JSON], extra: Mapping[str, JSON]) -> ClientUp
     try:
         return ClientUpdate(**named, extra=extra)
     except InvalidRequest as error:
-        # Whoever writes a list or a command has no None.
-        flaw = error.reason.replace("or None to clear it", "or null to clear it")
+        flaw = for_shell(error.reason)
     raise InvalidRequest(flaw)
