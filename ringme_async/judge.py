@@ -30,6 +30,18 @@ RESET_UNSTATED = 60.0
 MASK = "***"
 _LONGEST_RESET = 86_400.0
 _SHORTEST_ANYWHERE = 4
+# Words of ordinary sentences; a longer secret is hardly one by chance.
+_WORD = re.compile(r"(?=.{1,15}$)[^\W\d_]+(?:[-_ ][^\W\d_]+)*")
+_QUOTES = "\"'`\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb<>"
+# Where a secret is expected; the groups are what stands before it.
+_EXPECTED = (
+    r"^(\s*)SECRET(?=\s*$)",
+    rf"(?<=[{_QUOTES}])SECRET(?=\\?[{_QUOTES}])",
+    r"(=\s?)SECRET(?![\w-])",
+    rf"(:\s?)SECRET(?=$|[\\;&}}@{_QUOTES}])",
+    r"((?i:secret|password|passwd|token|key)[\"']?\s?:\s?)SECRET(?![\w-])",
+    r"(\b(?i:bearer|basic)\s+)SECRET(?![\w-])",
+)
 
 _FORBIDDEN: Mapping[str, type[Forbidden]] = {
     "access_denied": AccessDenied,
@@ -163,18 +175,27 @@ def tells(text: str, secrets: tuple[str, ...]) -> bool:
 def without(secret: str, text: str, spelling: str | None = None) -> str:
     """Take one secret out of a text.
 
-    One of a few characters is part of many words, and a text without these says nothing any more:
-    it is taken out where it stands alone.
+    A secret may be an ordinary word, such as ``wrong``. It is masked where a secret is expected:
+    in quotes, after ``=`` or ``Bearer``. Elsewhere the same word is part of a sentence.
 
     Args:
         secret: What must not be seen; not empty.
         text: Where it may stand.
         spelling: How it is written there. Default as it is.
     """
-    spelling = secret if spelling is None else spelling
+    spelling = re.escape(secret if spelling is None else spelling)
+    if _WORD.fullmatch(secret):
+        expected = "|".join(place.replace("SECRET", spelling) for place in _EXPECTED)
+        return re.sub(expected, _mask_last, text)
     if len(secret) >= _SHORTEST_ANYWHERE:
-        return text.replace(spelling, MASK)
-    return re.sub(rf"(?<![^\W_]){re.escape(spelling)}(?![^\W_])", MASK, text)
+        return re.sub(spelling, MASK, text)
+    return re.sub(rf"(?<![^\W_]){spelling}(?![^\W_])", MASK, text)
+
+
+def _mask_last(found: re.Match[str]) -> str:
+    """Keep what stands before the secret."""
+    before = next((group for group in found.groups() if group is not None), "")
+    return before + MASK
 
 
 def _spellings(secret: str) -> Iterable[str]:
