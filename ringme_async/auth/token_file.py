@@ -23,6 +23,7 @@ from ringme_async.arguments import kind_of
 from ringme_async.auth.file_lock import open_private, try_lock
 from ringme_async.auth.saved import SavedToken, from_line, to_line
 from ringme_async.errors import InvalidRequest
+from ringme_async.wording import told_of_file
 
 __all__ = ["TokenFile"]
 
@@ -74,7 +75,9 @@ class TokenFile:
             with try_lock(self._lock_path):
                 pass
         except OSError as error:
-            raise InvalidRequest(f"no use as a token file: {error}") from None
+            raise InvalidRequest(
+                f"no use as a token file: {told_of_file(self._path, error)}"
+            ) from None
 
     @property
     def _lock_path(self) -> str:

@@ -20,6 +20,7 @@ from ringme_async.cli.show import Bars, show_demo
 from ringme_async.cli.wishes import LOCKED
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 from ringme_async.version import __version__
+from ringme_async.wording import words_of
 
 AsJSON: TypeAlias = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
 Flag: TypeAlias = Annotated[bool, Parameter(negative=(), show_default=False)]
@@ -231,7 +232,7 @@ def demo(*, as_json: AsJSON = False) -> int:
         try:
             report = asyncio.run(run_demo(bars.follow))
         except OSError as error:
-            raise CouldNotStart(f"the demo's server did not start: {error}") from None
+            raise CouldNotStart(f"the demo's server did not start: {words_of(error)}") from None
     show_demo(report, as_json=as_json)
     return ExitCode.ALL_WELL if report.books_agree else ExitCode.SOME_FAILED
 

@@ -41,6 +41,7 @@ from ringme_async.mirror import (
 )
 from ringme_async.mirror.failures import describe
 from ringme_async.mirror.journal import failures_beside
+from ringme_async.wording import told_of_file
 
 __all__ = ["Pace", "apply", "changes_of", "plan", "refresh_all"]
 
@@ -132,7 +133,7 @@ def plan(ready: Ready, changes: Changes, out: str | None, pace: Pace, *, as_json
         try:
             made.save(out)
         except OSError as error:
-            raise OutputError(f"{out}: {error.strerror or error}") from error
+            raise OutputError(told_of_file(out, error)) from error
     if as_json:
         print_json({**made.to_json(), "failures": [_failure(one) for one in made.failures]})
     else:
@@ -225,7 +226,7 @@ def _load(ringme: RingMe, ready: Ready, path: str, *, any_host: bool) -> Plan:
     try:
         loaded = ringme.clients.load_plan(path, tenants=tenants, any_host=any_host)
     except OSError as error:
-        raise CouldNotStart(f"{path}: {error.strerror or error}") from None
+        raise CouldNotStart(told_of_file(path, error)) from None
     except InvalidRequest as error:
         is_named = error.reason.endswith(_NO_SUCH_TENANT)
         hint = "; a plan for tenants by name needs --tenants" if is_named and not tenants else ""
@@ -254,8 +255,15 @@ def _output(into: str) -> tuple[str, str | None]:
 def _check_writable(out: str) -> None:
     """See to it that the plan can be written before many tenants are read for it."""
     folder = os.path.dirname(out) or "."
-    if os.path.isdir(out) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise CouldNotStart(f"{out}: no file can be written there")
+    flaw = ""
+    if os.path.isdir(out):
+        flaw = "it is a folder; name a file in it"
+    elif not os.path.isdir(folder):
+        flaw = f"there is no folder {folder}"
+    elif not os.access(folder, os.W_OK):
+        flaw = f"you may not make files in {folder}"
+    if flaw:
+        raise CouldNotStart(f"{out}: no file can be written there: {flaw}")
 
 
 def _told(one: Failed | NotAttempted) -> str:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 
 from ringme_async import RingMeError
+from ringme_async.wording import told_of_file
 
 __all__ = ["OutputError", "OutputInUse", "closed_by", "told_of"]
 
@@ -28,7 +29,7 @@ def told_of(path: str) -> Generator[None, None, None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path}: {error.strerror or error}") from error
+        raise OutputError(told_of_file(path, error)) from error
 
 
 @asynccontextmanager
