@@ -155,10 +155,14 @@ def _describe(response: Response, status: str | None, message: str | None) -> st
 
 
 def masked(text: str, secrets: tuple[str, ...]) -> str:
-    """Take secrets out of a text, in the spellings in which a server may echo them."""
+    """Take tokens out of a text, in the spellings in which a server may echo them.
+
+    Servers make tokens, so that none is a word of a sentence by chance. One of a few characters is
+    part of many words, and is taken out where it stands alone.
+    """
     for secret in secrets:
         for spelling in _spellings(secret):
-            text = without(secret, text, spelling)
+            text = _without_token(secret, text, spelling)
     return text
 
 
@@ -172,24 +176,26 @@ def tells(text: str, secrets: tuple[str, ...]) -> bool:
     return masked(text, secrets) != text
 
 
-def without(secret: str, text: str, spelling: str | None = None) -> str:
-    """Take one secret out of a text.
+def without(secret: str, text: str) -> str:
+    """Take one secret that a person has chosen out of a text.
 
-    A secret may be an ordinary word, such as ``wrong``. It is masked where a secret is expected:
-    in quotes, after ``=`` or ``Bearer``. Elsewhere the same word is part of a sentence.
+    It may be an ordinary word, such as ``wrong``. It is masked where a secret is expected: in
+    quotes, after ``=`` or ``Bearer``. Elsewhere the same word is part of a sentence.
 
     Args:
         secret: What must not be seen; not empty.
         text: Where it may stand.
-        spelling: How it is written there. Default as it is.
     """
-    spelling = re.escape(secret if spelling is None else spelling)
-    if _WORD.fullmatch(secret):
-        expected = "|".join(place.replace("SECRET", spelling) for place in _EXPECTED)
-        return re.sub(expected, _mask_last, text)
-    if len(secret) >= _SHORTEST_ANYWHERE:
-        return re.sub(spelling, MASK, text)
-    return re.sub(rf"(?<![^\W_]){spelling}(?![^\W_])", MASK, text)
+    if _WORD.fullmatch(secret) is None:
+        return _without_token(secret, text, secret)
+    expected = "|".join(place.replace("SECRET", re.escape(secret)) for place in _EXPECTED)
+    return re.sub(expected, _mask_last, text)
+
+
+def _without_token(token: str, text: str, spelling: str) -> str:
+    if len(token) >= _SHORTEST_ANYWHERE:
+        return text.replace(spelling, MASK)
+    return re.sub(rf"(?<![^\W_]){re.escape(spelling)}(?![^\W_])", MASK, text)
 
 
 def _mask_last(found: re.Match[str]) -> str:

@@ -24,7 +24,7 @@ from ringme_async.errors import (
     UserAccessTypeDenied,
     UserBlocked,
 )
-from ringme_async.judge import is_success, judge, masked, masked_bytes, reset_after, tells
+from ringme_async.judge import is_success, judge, masked, masked_bytes, reset_after, tells, without
 from ringme_async.transports import Response
 
 
@@ -182,8 +182,8 @@ def test_a_secret_of_a_few_letters_leaves_other_words_readable(secret: str) -> N
     assert error.body == json.dumps({"message": f"{said}: ***"}).encode()
 
 
-def test_a_secret_of_four_characters_is_masked_inside_of_words_too() -> None:
-    error = judge(Response(400, {}, b"xhu5hx"), secrets=("hu5h",))
+def test_a_secret_of_four_letters_is_masked_inside_of_words_too() -> None:
+    error = judge(Response(400, {}, b"xhushx"), secrets=("hush",))
 
     assert error.body == b"x***x"
 
@@ -255,7 +255,7 @@ SENTENCES = [
 @given(word=st.sampled_from(WORDS), sentence=st.sampled_from(SENTENCES))
 def test_a_secret_that_is_a_word_leaves_sentences_readable(word: str, sentence: str) -> None:
     text = sentence.format(word)
-    assert masked(text, (word,)) == text
+    assert without(word, text) == text
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_secret_that_is_a_word_leaves_sentences_readable(word: str, sentence: 
 def test_a_secret_that_is_a_word_is_masked_where_a_secret_is_expected(
     place: str, word: str
 ) -> None:
-    assert masked(place.format(word), (word,)) == place.format("***")
+    assert without(word, place.format(word)) == place.format("***")
 
 
 @given(
@@ -291,3 +291,4 @@ def test_a_secret_that_is_a_word_is_masked_where_a_secret_is_expected(
 def test_a_long_secret_never_survives(secret: str, before: str, after: str) -> None:
     for spelling in (secret, quote(secret, safe=""), secret.replace("/", "\\/")):
         assert secret not in masked(before + spelling + after, (secret,))
+    assert secret not in without(secret, before + secret + after)
