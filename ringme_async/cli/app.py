@@ -19,6 +19,7 @@ from ringme_async.cli.many import Pace
 from ringme_async.cli.show import Bars, show_demo
 from ringme_async.cli.wishes import LOCKED
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
+from ringme_async.cli.zones import warn_of_zones
 from ringme_async.version import __version__
 from ringme_async.wording import words_of
 
@@ -111,7 +112,9 @@ def set_(
         "disk_space_notify_email": disk_space_notify_email,
     }
     update = single.update_from(options, extra)
-    return single.get_or_set(prepare(where), who, update, as_json=as_json)
+    ready = prepare(where)
+    warn_of_zones([update])
+    return single.get_or_set(ready, who, update, as_json=as_json)
 
 
 @app.command(sort_key=3)
@@ -169,6 +172,7 @@ def plan(
     refuse_shared_stdin((changes, where.tenants))
     ready = prepare(where)
     wishes = many.changes_of(ready, changes, where.encoding)
+    warn_of_zones(update for _, update in wishes)
     return many.plan(ready, wishes, out, how, as_json=as_json)
 
 
