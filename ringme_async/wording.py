@@ -17,8 +17,6 @@ _AGAINST: Final[Mapping[int, str]] = {
     errno.EPERM: "check who may use it",
     errno.EISDIR: "name a file in it",
     errno.ENOTDIR: "a part of its path is a file",
-    errno.ENOSPC: "make room on that disk",
-    errno.EDQUOT: "your disk quota is used up: make room",
     errno.EROFS: "choose a place that can be written",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",

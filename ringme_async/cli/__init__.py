@@ -52,7 +52,7 @@ def _told(error: OSError) -> str:
     if error.errno in _NO_ROOM:
         return f"the result could not be written: {error.strerror}"
     # Imported here, so that --version costs little.
-    from ringme_async.wording import told_of_file, words_of  # noqa: PLC0415
+    from ringme_async.mirror.errors import told_of_file, words_of  # noqa: PLC0415
 
     path = error.filename
     return told_of_file(path, error) if isinstance(path, str) else words_of(error)

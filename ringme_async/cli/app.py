@@ -20,8 +20,8 @@ from ringme_async.cli.show import Bars, show_demo
 from ringme_async.cli.wishes import LOCKED
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 from ringme_async.cli.zones import warn_of_zones
+from ringme_async.mirror.errors import words_of
 from ringme_async.version import __version__
-from ringme_async.wording import words_of
 
 AsJSON: TypeAlias = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
 Flag: TypeAlias = Annotated[bool, Parameter(negative=(), show_default=False)]

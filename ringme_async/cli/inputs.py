@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
-from ringme_async.wording import told_of_file
+from ringme_async.mirror.errors import told_of_file
 
 __all__ = ["input_name", "is_stdin", "read_input", "refuse_shared_stdin", "refuse_stream"]
 

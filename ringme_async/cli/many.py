@@ -39,9 +39,9 @@ from ringme_async.mirror import (
     refresh,
     sink_for,
 )
+from ringme_async.mirror.errors import told_of_file
 from ringme_async.mirror.failures import describe
 from ringme_async.mirror.journal import failures_beside
-from ringme_async.wording import told_of_file
 
 __all__ = ["Pace", "apply", "changes_of", "plan", "refresh_all"]
 

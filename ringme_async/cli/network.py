@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from ringme_async import AiohttpTransport, InvalidRequest
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
-from ringme_async.wording import words_of
+from ringme_async.mirror.errors import words_of
 
 __all__ = ["CA", "PROXY", "Network", "read_network"]
 

@@ -15,7 +15,7 @@ from attrs import field, frozen
 from ringme_async import InvalidRequest, Tenant
 from ringme_async.cli.text import meant
 from ringme_async.cli.wrong import CouldNotStart
-from ringme_async.wording import told_of_file
+from ringme_async.mirror.errors import told_of_file
 
 __all__ = [
     "CONFIG",

@@ -18,7 +18,6 @@ from ringme_async.cli.profiles import (
 )
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 from ringme_async.environment import APP_ID, APP_SECRET, BASE_URL, TOKEN, USERNAME, auth_in
-from ringme_async.tenant import same_host
 
 __all__ = ["CONFIG", "Settings", "config_path", "is_open_to_others", "read_settings"]
 
@@ -172,7 +171,7 @@ def _completed(environ: Mapping[str, str], profile: Profile, kept: str | None) -
 
 def _conflict(base_url: str | None, bound: str | None, where: str) -> str | None:
     """Say why a secret of a place is not sent to a host; None if it may be."""
-    if bound is None or base_url is None or same_host(base_url, bound):
+    if bound is None or Tenant(base_url=base_url).origin == Tenant(base_url=bound).origin:
         return None
     return f"the credentials of {where} are for {bound}, and are not sent to {base_url}"
 

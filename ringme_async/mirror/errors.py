@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 
 from ringme_async import RingMeError
-from ringme_async.wording import told_of_file
+from ringme_async.wording import told_of_file, words_of
 
-__all__ = ["OutputError", "OutputInUse", "closed_by", "told_of"]
+__all__ = ["OutputError", "OutputInUse", "closed_by", "told_of", "told_of_file", "words_of"]
 
 
 class OutputError(RingMeError):

@@ -91,7 +91,11 @@ async def test_a_database_that_may_not_be_written_is_named(
 ) -> None:
     lay_out(shell)
     real = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: path != "file" and real(path, mode))
+
+    def refuse(path: str, mode: int) -> bool:
+        return path != "file" and real(path, mode)
+
+    monkeypatch.setattr(os, "access", refuse)
     ended = await here("refresh", "--tenants", "t.csv", "--into", "sqlite:///file")
     assert (ended.code, ended.err) == (
         ExitCode.COULD_NOT_START,
