@@ -21,6 +21,7 @@ from ringme_async.errors import (
     TransportError,
     Unauthorized,
     WrongRecord,
+    duration,
 )
 from ringme_async.judge import is_success, judge, masked, masked_bytes, tells
 from ringme_async.lifetime import Lifetime
@@ -197,7 +198,7 @@ class _Run(Generic[T]):
     async def pass_quota(self, quota: Quota) -> None:
         while (wait := quota.exhausted_for()) is not None:
             used_up = RateLimited(
-                f"the hourly limit is used up for {wait:.0f} s more",
+                f"the hourly limit is used up for {duration(wait)} more",
                 reset_after=wait,
                 status="rate_limit_exceeded",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
@@ -20,6 +21,14 @@ def one_line(text: str, limit: int = _LONGEST_QUOTE) -> str:
     folded = " ".join(text.split())
     printable = "".join(char if char.isprintable() else "\ufffd" for char in folded)
     return printable if len(printable) <= limit else printable[: limit - 1] + "\u2026"
+
+
+def duration(seconds: float) -> str:
+    """Write a wait in words, rounded up: 12 min 5 s."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
 
 
 class RingMeError(Exception):
@@ -283,7 +292,8 @@ class RateLimited(ApiError):
         reset_after: Seconds from now until the limit is reset.
     """
 
-    advice = 'wait for the next hour, or pass on_quota="wait"'
+    remedy: str = 'on_quota="wait"'
+    """The argument that has the SDK wait; that of a bulk run is another."""
 
     def __init__(
         self,
@@ -311,6 +321,11 @@ class RateLimited(ApiError):
             maybe_applied=maybe_applied,
         )
         self.reset_after = reset_after
+
+    @property
+    def next_step(self) -> str:
+        """What to do next."""
+        return f"try again in {duration(self.reset_after)}, or pass {self.remedy}"
 
 
 class Busy(ApiError):
@@ -362,7 +377,8 @@ class TokenError(RingMeError):
 class DeadlineExceeded(RingMeError):
     """The call's own deadline passed; ``__cause__`` is the last thing that went wrong."""
 
-    advice = "raise timeout=, or the deadline= of the run, if the server is merely slow"
+    advice = "raise timeout= if the server is merely slow"
+    advice_on_run: ClassVar[str] = "raise the deadline= of the run if the server is merely slow"
 
 
 class RingMeClosed(RingMeError):

@@ -35,6 +35,18 @@ _OF_A_TLS_PORT = re.compile(
     rb"plain HTTP request was sent to HTTPS port|HTTP request to an HTTPS server"
     rb"|plain HTTP to an SSL-enabled server port"
 )
+# Words of ordinary sentences; a longer secret is hardly one by chance.
+_WORD = re.compile(r"(?=.{1,15}$)[^\W\d_]+(?:[-_ ][^\W\d_]+)*")
+_QUOTES = "\"'`\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb<>"
+# Where a secret is expected; the groups are what stands before it.
+_EXPECTED = (
+    r"^(\s*)SECRET(?=\s*$)",
+    rf"(?<=[{_QUOTES}])SECRET(?=\\?[{_QUOTES}])",
+    r"(=\s?)SECRET(?![\w-])",
+    rf"(:\s?)SECRET(?=$|[\\;&}}@{_QUOTES}])",
+    r"((?i:secret|password|passwd|token|key)[\"']?\s?:\s?)SECRET(?![\w-])",
+    r"(\b(?i:bearer|basic)\s+)SECRET(?![\w-])",
+)
 
 _FORBIDDEN: Mapping[str, type[Forbidden]] = {
     "access_denied": AccessDenied,
@@ -151,10 +163,14 @@ def _describe(response: Response, status: str | None, message: str | None) -> st
 
 
 def masked(text: str, secrets: tuple[str, ...]) -> str:
-    """Take secrets out of a text, in the spellings in which a server may echo them."""
+    """Take tokens out of a text, in the spellings in which a server may echo them.
+
+    Servers make tokens, so that none is a word of a sentence by chance. One of a few characters is
+    part of many words, and is taken out where it stands alone.
+    """
     for secret in secrets:
         for spelling in _spellings(secret):
-            text = without(secret, text, spelling)
+            text = _without_token(secret, text, spelling)
     return text
 
 
@@ -168,21 +184,32 @@ def tells(text: str, secrets: tuple[str, ...]) -> bool:
     return masked(text, secrets) != text
 
 
-def without(secret: str, text: str, spelling: str | None = None) -> str:
-    """Take one secret out of a text.
+def without(secret: str, text: str) -> str:
+    """Take one secret that a person has chosen out of a text.
 
-    One of a few characters is part of many words, and a text without these says nothing any more:
-    it is taken out where it stands alone.
+    It may be an ordinary word, such as ``wrong``. It is masked where a secret is expected: in
+    quotes, after ``=`` or ``Bearer``. Elsewhere the same word is part of a sentence.
 
     Args:
         secret: What must not be seen; not empty.
         text: Where it may stand.
-        spelling: How it is written there. Default as it is.
     """
-    spelling = secret if spelling is None else spelling
-    if len(secret) >= _SHORTEST_ANYWHERE:
+    if _WORD.fullmatch(secret) is None:
+        return _without_token(secret, text, secret)
+    expected = "|".join(place.replace("SECRET", re.escape(secret)) for place in _EXPECTED)
+    return re.sub(expected, _mask_last, text)
+
+
+def _without_token(token: str, text: str, spelling: str) -> str:
+    if len(token) >= _SHORTEST_ANYWHERE:
         return text.replace(spelling, MASK)
     return re.sub(rf"(?<![^\W_]){re.escape(spelling)}(?![^\W_])", MASK, text)
+
+
+def _mask_last(found: re.Match[str]) -> str:
+    """Keep what stands before the secret."""
+    before = next((group for group in found.groups() if group is not None), "")
+    return before + MASK
 
 
 def _spellings(secret: str) -> Iterable[str]:

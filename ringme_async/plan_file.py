@@ -10,7 +10,7 @@ import msgspec
 
 from ringme_async.errors import InvalidRequest, one_line
 from ringme_async.plan import FORMAT, VERSION, FieldChange, PlannedChange, resolved, update_of
-from ringme_async.tenant import Tenant, Who, client_id_in_path
+from ringme_async.tenant import Tenant, Who, client_id_in_path, origin_of
 from ringme_async.wording import shown
 
 __all__ = ["load_changes"]
@@ -63,12 +63,18 @@ def load_changes(
 
 def _loaded(number: int, change: _SavedChange, by_name: Mapping[str, Tenant]) -> PlannedChange:
     client_id_in_path(change["id"])
+    origin = change["base_url"]
+    if origin is not None:
+        try:
+            origin = origin_of(origin)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"change {number} of the plan: {error.reason}") from None
     fields = tuple(
         FieldChange(name, values["from"], values["to"]) for name, values in change["fields"].items()
     )
     update_of({item.field: item.after for item in fields})
     who = _whose(number, change["id"], change["tenant"], by_name)
-    return PlannedChange(who, change["id"], fields, change["base_url"])
+    return PlannedChange(who, change["id"], fields, origin)
 
 
 def _whose(number: int, client_id: int, name: str | None, by_name: Mapping[str, Tenant]) -> Who:

@@ -11,7 +11,7 @@ from ringme_async.arguments import instance_of, kind_of, refusing
 from ringme_async.auth import Auth, LoginLimit, TokenEndpoint, TokenStore
 from ringme_async.dispatch import Dispatcher, OnQuota
 from ringme_async.environment import auth_in, base_url_in
-from ringme_async.errors import InvalidRequest
+from ringme_async.errors import ApiError, InvalidRequest
 from ringme_async.lifetime import Lifetime
 from ringme_async.models import JSON
 from ringme_async.observe import Observer, Observers
@@ -19,7 +19,7 @@ from ringme_async.quota import QuotaBook
 from ringme_async.resources.addressing import Addressing, UrlForm
 from ringme_async.resources.calls import checked_on_quota, checked_timeout
 from ringme_async.resources.clients import Clients
-from ringme_async.resources.raw import raw_call
+from ringme_async.resources.raw import advise_on_path, raw_call
 from ringme_async.retry import RetryBudgets, RetryPolicy
 from ringme_async.tenant import Tenant, origin_of
 from ringme_async.transports import Releasable, Response, Timeouts, Transport
@@ -174,7 +174,11 @@ class RingMe:
             timeout=self._timeout if timeout is None else checked_timeout(timeout),
             on_quota=self._on_quota if on_quota is None else checked_on_quota(on_quota),
         )
-        return await self._dispatcher.run(call)
+        try:
+            return await self._dispatcher.run(call)
+        except ApiError as error:
+            advise_on_path(error, path)
+            raise
 
     async def aclose(self) -> None:
         """End what is under way, forget all tokens and close the transport.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import SplitResult, urlsplit
 
 from attrs import field, frozen
@@ -61,12 +62,43 @@ def origin_of(base_url: str) -> str:
     parts, port = split
     if parts.username is not None or parts.password is not None:
         raise InvalidRequest("base_url must not hold credentials; pass them as auth=")
-    if parts.scheme not in {"http", "https"} or _HOST.fullmatch(_host(parts.netloc)) is None:
-        raise InvalidRequest(f"base_url needs a scheme and a host, {hint}")
+    host = _normal_host(_host(parts.netloc))
+    if parts.scheme not in {"http", "https"} or host is None:
+        raise InvalidRequest(f"base_url needs a scheme and a host, {_in_ascii(parts) or hint}")
     if parts.query or parts.fragment or parts.path.rstrip("/") not in {"", "/api/ver1.0"}:
         raise InvalidRequest(f"base_url must end with the host and port, {hint}")
     suffix = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
-    return f"{parts.scheme}://{_host(parts.netloc).lower()}{suffix}"
+    return f"{parts.scheme}://{host}{suffix}"
+
+
+def same_host(one: str, other: str) -> bool:
+    """Whether two base URLs lead to one host; a dot at the end of its name makes no other one."""
+    return _absolute(one) == _absolute(other)
+
+
+def _absolute(base_url: str) -> str:
+    return re.sub(r"\.(?=(?::[0-9]+)?$)", "", origin_of(base_url))
+
+
+def _in_ascii(parts: SplitResult) -> str | None:
+    """Give the form of an internationalized name in which a server certificate has it."""
+    try:
+        name = "" if parts.netloc.isascii() else _host(parts.netloc).encode("idna").decode()
+    except UnicodeError:
+        return None
+    return f'in ASCII: "{parts.scheme}://{name}"' if _HOST.fullmatch(name) else None
+
+
+def _normal_host(host: str) -> str | None:
+    """Write a host as all of its spellings are compared; None if it is none."""
+    if _HOST.fullmatch(host) is None:
+        return None
+    if not host.startswith("["):
+        return host.lower()
+    try:
+        return f"[{IPv6Address(host[1:-1])}]"
+    except AddressValueError:
+        return None
 
 
 def _split(base_url: str) -> tuple[SplitResult, int | None] | None:

@@ -19,6 +19,7 @@ from ringme_async.errors import (
     ResponseLost,
     RingMeError,
     TokenError,
+    duration,
     one_line,
 )
 
@@ -71,7 +72,24 @@ def test_a_message_without_a_client_begins_with_the_reason() -> None:
 
 
 def test_a_message_says_what_to_do_next_where_there_is_something() -> None:
-    assert str(RateLimited("used up")).endswith('wait for the next hour, or pass on_quota="wait"')
+    used_up = RateLimited("used up", reset_after=725)
+    assert str(used_up) == 'used up; try again in 12 min 5 s, or pass on_quota="wait"'
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (0.2, "1 s"),
+        (59.5, "1 min"),
+        (725, "12 min 5 s"),
+        (3600, "1 h"),
+        (3605, "1 h 5 s"),
+        (86_400, "24 h"),
+    ],
+)
+def test_a_wait_is_told_in_words_and_rounded_up(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
 
 
 @pytest.mark.parametrize(

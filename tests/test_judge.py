@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ringme_async.errors import (
     AccessDenied,
@@ -21,7 +24,7 @@ from ringme_async.errors import (
     UserAccessTypeDenied,
     UserBlocked,
 )
-from ringme_async.judge import is_success, judge, masked, masked_bytes, reset_after, tells
+from ringme_async.judge import is_success, judge, masked, masked_bytes, reset_after, tells, without
 from ringme_async.transports import Response
 
 
@@ -226,3 +229,66 @@ def test_a_used_up_quota_is_told_with_all_that_the_answer_said() -> None:
 )
 def test_a_reset_is_believed_up_to_a_day_in_six_digits(value: str, seconds: float) -> None:
     assert reset_after({"x-ratelimit-reset": value}) == seconds
+
+
+WORDS = [
+    "wrong",
+    "secret",
+    "is",
+    "a",
+    "invalid_client",
+    "Forbidden",
+    "the-end",
+    "\u043d\u0435\u0442",
+]
+SENTENCES = [
+    "The App Secret is {}",
+    "{} App Secret",
+    "that is {}, try again",
+    "a {}. Another one",
+    "Unauthorized ({}): it does not match",
+    "{}ly",
+    "un{}",
+]
+
+
+@given(word=st.sampled_from(WORDS), sentence=st.sampled_from(SENTENCES))
+def test_a_secret_that_is_a_word_leaves_sentences_readable(word: str, sentence: str) -> None:
+    text = sentence.format(word)
+    assert without(word, text) == text
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "the secret '{}' is bad",
+        'the secret "{}" is bad',
+        r"{{\"client_secret\": \"{}\"}}",
+        "\u00ab{}\u00bb is bad",
+        "client_secret={}&grant_type=x",
+        "client_secret={}",
+        "secret = {} is bad",
+        "password: {} is bad",
+        "not known: {}",
+        "postgresql://me:{}@host/db",
+        "Authorization: Bearer {}",
+        "bearer {} is bad",
+        "{}",
+    ],
+)
+@pytest.mark.parametrize("word", [word for word in WORDS if word.isascii()])
+def test_a_secret_that_is_a_word_is_masked_where_a_secret_is_expected(
+    place: str, word: str
+) -> None:
+    assert without(word, place.format(word)) == place.format("***")
+
+
+@given(
+    secret=st.from_regex(r"[A-Za-z0-9_/+-]{16,40}", fullmatch=True),
+    before=st.text(),
+    after=st.text(),
+)
+def test_a_long_secret_never_survives(secret: str, before: str, after: str) -> None:
+    for spelling in (secret, quote(secret, safe=""), secret.replace("/", "\\/")):
+        assert secret not in masked(before + spelling + after, (secret,))
+    assert secret not in without(secret, before + secret + after)

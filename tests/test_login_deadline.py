@@ -48,7 +48,7 @@ async def test_a_host_that_asks_to_wait_longer_fails_the_call_at_once() -> None:
     assert now() == 0.0
     assert str(error) == (
         "client 12: the next attempt to log in, in 20.0 s, is beyond the deadline (timeout=5 s);"
-        " raise timeout=, or the deadline= of the run, if the server is merely slow"
+        " raise timeout= if the server is merely slow"
     )
     assert isinstance(error.__cause__, Busy)
     assert_keeps(told_by(error), "s3cret-of-app", "t0ken")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ringme_async.auth import ClientCredentials
 from ringme_async.errors import InvalidRequest
-from ringme_async.tenant import Tenant, client_id_in_path, origin_of
+from ringme_async.tenant import Tenant, client_id_in_path, origin_of, same_host
 
 HOSTILE_IDS = [
     "",
@@ -119,6 +119,10 @@ def test_a_base_url_is_brought_to_its_origin(base_url: str, origin: str) -> None
         "https://pbx.example.com\r\nX: y",
         "https://\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444",
         "https://[::1",
+        "https://[1.2.3.4]",
+        "https://[::1::]",
+        "https://\u0456" + "x" * 64,
+        "https://\u2028.example",
         None,
         b"https://pbx.example.com",
     ],
@@ -187,3 +191,53 @@ def test_a_name_that_is_no_text_is_refused() -> None:
     name: Any = 5
     with pytest.raises(InvalidRequest, match="name is a string, not 5"):
         Tenant(12, name=name)
+
+
+NAMES = {
+    "pbx.example.com": ["pbx.example.com", "PBX.Example.com"],
+    "xn--e1afmkfd.xn--p1ai": ["xn--e1afmkfd.xn--p1ai", "XN--E1AFMKFD.xn--P1AI"],
+    "127.0.0.1": ["127.0.0.1"],
+    "[::1]": ["[::1]", "[0:0:0:0:0:0:0:1]", "[::0001]"],
+    "[2001:db8::a]": ["[2001:DB8::A]", "[2001:0db8:0:0::000a]"],
+}
+PORTS = {
+    ("https", ""): ["", ":", ":443", ":0443"],
+    ("http", ""): ["", ":", ":80"],
+    ("https", ":8443"): [":8443", ":08443"],
+    ("http", ":8443"): [":8443", ":08443"],
+}
+PATHS = ["", "/", "//", "/api/ver1.0", "/api/ver1.0/"]
+
+
+@st.composite
+def spelled(draw: st.DrawFn) -> tuple[str, str]:
+    """Give an origin, and a spelling of it."""
+    scheme, port = draw(st.sampled_from(list(PORTS)))
+    name = draw(st.sampled_from(list(NAMES)))
+    written = draw(st.sampled_from([scheme, scheme.upper()]))
+    host = draw(st.sampled_from(NAMES[name]))
+    end = draw(st.sampled_from(PORTS[scheme, port])) + draw(st.sampled_from(PATHS))
+    return f"{scheme}://{name}{port}", f"{written}://{host}{end}"
+
+
+@given(spelled(), spelled())
+def test_all_spellings_of_a_host_have_one_origin(
+    one: tuple[str, str], other: tuple[str, str]
+) -> None:
+    origin, base_url = one
+    assert origin_of(base_url) == origin == origin_of(origin)
+    assert same_host(base_url, other[1]) is (origin == other[0])
+
+
+def test_a_dot_at_the_end_of_a_name_makes_no_other_host() -> None:
+    # It is kept in requests, since it says that the name is whole.
+    assert origin_of("https://pbx.example.com.:443/") == "https://pbx.example.com."
+    assert same_host("https://pbx.example.com.", "https://PBX.example.com")
+    assert same_host("https://pbx.example.com.:8443", "https://pbx.example.com:8443")
+    assert not same_host("https://pbx.example.com.", "https://pbx.example.org")
+
+
+def test_an_internationalized_name_is_told_in_ascii() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        origin_of("https://\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444")
+    assert str(caught.value).endswith('in ASCII: "https://xn--e1afmkfd.xn--p1ai"')

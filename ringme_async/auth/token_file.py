@@ -25,6 +25,7 @@ from ringme_async.arguments import kind_of
 from ringme_async.auth.file_lock import FileLock, open_private, sync_directory, try_lock
 from ringme_async.auth.saved import SavedToken, from_line, to_line
 from ringme_async.errors import InvalidRequest
+from ringme_async.wording import told_of_file
 
 __all__ = ["TokenFile"]
 
@@ -78,7 +79,9 @@ class TokenFile:
             with try_lock(self._lock_path):
                 pass
         except OSError as error:
-            raise InvalidRequest(f"no use as a token file: {error}") from None
+            raise InvalidRequest(
+                f"no use as a token file: {told_of_file(self._path, error)}"
+            ) from None
 
     def __str__(self) -> str:
         return self._path

@@ -42,12 +42,20 @@ def main() -> int:
         _write_nothing_more()
         return ExitCode.SOME_FAILED
     except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        print(f"ringme: the result could not be written: {error.strerror}", file=sys.stderr)
+        print(f"ringme: {_told(error)}", file=sys.stderr)
         _write_nothing_more()
         return ExitCode.SOME_FAILED
     return code
+
+
+def _told(error: OSError) -> str:
+    if error.errno in _NO_ROOM:
+        return f"the result could not be written: {error.strerror}"
+    # Imported here, so that --version costs little.
+    from ringme_async.mirror.errors import told_of_file, words_of  # noqa: PLC0415
+
+    path = error.filename
+    return told_of_file(path, error) if isinstance(path, str) else words_of(error)
 
 
 class _Nowhere(io.TextIOBase):

@@ -6,19 +6,21 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Final, TypeAlias
 
-from attrs import fields
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
 
-from ringme_async import Client, InvalidRequest, RingMeError
+from ringme_async import InvalidRequest, RingMeError
 from ringme_async.cli import many, single
 from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.connect import Connection, complain, prepare
 from ringme_async.cli.demo import run_demo
 from ringme_async.cli.fake import Place, serve_fake
+from ringme_async.cli.inputs import refuse_shared_stdin
 from ringme_async.cli.many import Pace
 from ringme_async.cli.show import Bars, show_demo
-from ringme_async.cli.wishes import WRITABLE
+from ringme_async.cli.wishes import LOCKED
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
+from ringme_async.cli.zones import warn_of_zones
+from ringme_async.mirror.errors import words_of
 from ringme_async.version import __version__
 
 AsJSON: TypeAlias = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
@@ -30,7 +32,6 @@ Extra: TypeAlias = Annotated[tuple[str, ...], Parameter(negative=(), show_defaul
 _SOMEWHERE: Final = Connection()
 _SOMEHOW: Final = Pace()
 _HERE: Final = Place()
-_LOCKED: Final = {one.name for one in fields(Client)} - {"extra", *WRITABLE}
 
 app: App = App(
     name="ringme",
@@ -111,7 +112,9 @@ def set_(
         "disk_space_notify_email": disk_space_notify_email,
     }
     update = single.update_from(options, extra)
-    return single.get_or_set(prepare(where), who, update, as_json=as_json)
+    ready = prepare(where)
+    warn_of_zones([update])
+    return single.get_or_set(ready, who, update, as_json=as_json)
 
 
 @app.command(sort_key=3)
@@ -158,15 +161,18 @@ def plan(
     Parameters
     ----------
     changes
-        A list, CSV or JSON lines: tenant (a name in --tenants) or client_id, and the fields to
-        change, called like the API's. An empty cell leaves a field alone, "null" clears it.
+        A list, CSV, JSON lines or a JSON array: tenant (a name in --tenants) or client_id, and the
+        fields to change, called like the API's. An empty cell leaves a field alone, "null" clears
+        it. "-" reads standard input.
     out
         Keep the plan in this file, for "ringme apply".
     as_json
         Print the plan, and what could not be planned, as one JSON object.
     """
+    refuse_shared_stdin((changes, where.tenants))
     ready = prepare(where)
     wishes = many.changes_of(ready, changes, where.encoding)
+    warn_of_zones(update for _, update in wishes)
     return many.plan(ready, wishes, out, how, as_json=as_json)
 
 
@@ -230,7 +236,7 @@ def demo(*, as_json: AsJSON = False) -> int:
         try:
             report = asyncio.run(run_demo(bars.follow))
         except OSError as error:
-            raise CouldNotStart(f"the demo's server did not start: {error}") from None
+            raise CouldNotStart(f"the demo's server did not start: {words_of(error)}") from None
     show_demo(report, as_json=as_json)
     return ExitCode.ALL_WELL if report.books_agree else ExitCode.SOME_FAILED
 
@@ -254,10 +260,21 @@ def fake_(
     return ExitCode.ALL_WELL
 
 
+class _Dash(str):
+    """A ``-`` that stands for a standard stream; else cyclopts takes it for an option."""
+
+    __slots__ = ()
+
+    def startswith(self, *_prefix: object) -> bool:
+        """Deny the hyphen, by which options are known."""
+        return False
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code."""
+    tokens = [_Dash(one) if one == "-" else one for one in arguments]
     try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except UnusedCliTokensError as error:
         complain(f"too many arguments: {' '.join(error.unused_tokens or ())}")
         return ExitCode.WRONG_USAGE
@@ -283,6 +300,6 @@ def run(arguments: Sequence[str]) -> int:
 
 def _told(error: UnknownOptionError) -> str:
     option = (error.token.keyword or "").partition("=")[0]
-    if option.removeprefix("--").replace("-", "_") in _LOCKED:
+    if option.removeprefix("--").replace("-", "_") in LOCKED:
         return f"{option}: this field of a client can be read, and not changed"
     return str(error)

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias, cast
 
 from ringme_async import JSON, ClientUpdate, InvalidRequest, Who
+from ringme_async.cli.columns import Columns
+from ringme_async.cli.inputs import input_name
 from ringme_async.cli.rows import Row, read_rows
 from ringme_async.cli.tenants_file import TenantsFile
-from ringme_async.cli.wishes import WRITABLE, any_value, update_of, value_of
+from ringme_async.cli.wishes import LOCKED, WRITABLE, any_value, update_of, value_of
 from ringme_async.cli.wrong import CouldNotStart
 
 __all__ = ["Changes", "read_changes"]
@@ -19,14 +21,14 @@ Changes: TypeAlias = Sequence[tuple[Who, ClientUpdate]]
 _EXTRA: Final = "extra"
 _EXTRA_DOT: Final = "extra."
 _WHO: Final = ("tenant", "client_id")
-_COLUMNS: Final = (*_WHO, *WRITABLE, _EXTRA, _EXTRA_DOT)
+_COLUMNS: Final = Columns((*_WHO, *WRITABLE, _EXTRA), _EXTRA_DOT, LOCKED)
 _CLIENT_ID: Final = re.compile(r"[0-9]{1,20}|@me", re.ASCII)
 
 
 def read_changes(
     path: str, encoding: str, tenants: TenantsFile | None, *, has_auth: bool
 ) -> Changes:
-    """Read a list of changes: CSV or JSON lines.
+    """Read a list of changes: CSV, JSON lines or a JSON array.
 
     ``tenant`` is a name in the list of tenants; ``client_id`` is whom the credentials of the
     settings reach; a line has one of them. The other columns are called like the fields that can be
@@ -35,7 +37,7 @@ def read_changes(
     object ``extra``.
 
     Args:
-        path: The file.
+        path: The file; ``-`` for standard input.
         encoding: Of its text.
         tenants: The list of tenants, if there is one.
         has_auth: Whether there are credentials in the settings.
@@ -65,7 +67,7 @@ def read_changes(
             found.flaws.add(row.line, f"{key[0]} {key[1]!r:.100} is on line {known} already")
     found.flaws.refuse()
     if not changes:
-        raise CouldNotStart(f"{path}: there is no change in it")
+        raise CouldNotStart(f"{input_name(path)}: there is no change in it")
     return changes
 
 

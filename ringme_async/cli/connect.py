@@ -10,10 +10,12 @@ from typing import Literal
 from attrs import field, frozen
 
 from ringme_async import InvalidRequest, Observer, RingMe, Tenant, TokenStore, Who
+from ringme_async.cli.inputs import refuse_stream
 from ringme_async.cli.network import read_network
 from ringme_async.cli.settings import Settings, read_settings
+from ringme_async.cli.spellings import for_shell
 from ringme_async.cli.tenants_file import TenantsFile, read_tenants
-from ringme_async.cli.text import for_shell, meant
+from ringme_async.cli.text import meant
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 
 __all__ = ["Connection", "Ready", "complain", "prepare"]
@@ -29,11 +31,11 @@ class Connection:
         The provider, such as https://pbx.example.com; else RINGME_BASE_URL, or what the profile
         says.
     profile
-        Take the settings from this profile and not from the environment. The file is
+        Take the settings from this profile before those of the environment. The file is
         ~/.config/ringme/config.toml, or what RINGME_CONFIG says.
     tenants
-        A list of tenants, CSV or JSON lines: name, client_id, app_id, secret or secret_env,
-        base_url.
+        A list of tenants, CSV, JSON lines or a JSON array: name, client_id, app_id, secret or
+        secret_env, base_url. "-" reads standard input.
     encoding
         How lists are encoded, such as cp1251; a byte order mark is heeded by itself.
     tokens
@@ -117,6 +119,8 @@ def prepare(connection: Connection) -> Ready:
         CouldNotStart: They are malformed.
         WrongUsage: An argument is.
     """
+    refuse_stream("--tokens", connection.tokens, "tokens are kept in a file: name one")
+    refuse_stream("--ca", connection.ca, "name a file of certificates")
     settings = read_settings(connection.base_url, connection.profile, os.environ)
     network = read_network(connection.proxy, connection.ca, os.environ)
     if settings.warning:

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, Literal
 
-from attrs import asdict, define, frozen
+from attrs import asdict, define, evolve, frozen
 
 from ringme_async import (
     CallStarted,
@@ -24,8 +24,10 @@ from ringme_async import (
 from ringme_async.cli.changes_file import Changes, read_changes
 from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.connect import Ready, complain
+from ringme_async.cli.inputs import refuse_stream
 from ringme_async.cli.results import applied, planned, refreshed
 from ringme_async.cli.show import Bars, show_counts
+from ringme_async.cli.spellings import for_shell
 from ringme_async.cli.text import print_json, printable
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 from ringme_async.mirror import (
@@ -37,6 +39,7 @@ from ringme_async.mirror import (
     refresh,
     sink_for,
 )
+from ringme_async.mirror.errors import told_of_file
 from ringme_async.mirror.failures import describe
 from ringme_async.mirror.journal import failures_beside
 
@@ -90,6 +93,9 @@ def refresh_all(
         raise WrongUsage("--resume goes on with what --overwrite would throw away")
     if not into:
         raise WrongUsage("--into: name a file or a database")
+    refuse_stream(
+        "--into", into, "name a file, such as clients.jsonl, which --resume can go on with"
+    )
     tenants = ready.tenants.tenants
     sink = sink_for(into, overwrite=overwrite)
     shown, failures = _output(into)
@@ -104,7 +110,7 @@ def refresh_all(
     with _resumable(shown) as started, Bars() as bars:
         report = asyncio.run(run(started, bars))
     if as_json:
-        print_json({**asdict(report), "ok": report.ok, "into": shown, "failures": failures})
+        print_json({**_counts(report), "into": shown, "failures": failures})
     else:
         show_counts(refreshed(report, shown, failures))
     return ExitCode.ALL_WELL if report.ok else ExitCode.SOME_FAILED
@@ -113,6 +119,7 @@ def refresh_all(
 def plan(ready: Ready, changes: Changes, out: str | None, pace: Pace, *, as_json: bool) -> int:
     """Say what would change, and keep it in a file if asked to."""
     if out is not None:
+        refuse_stream("--out", out, "name a file, or print the plan with --json")
         _check_writable(out)
 
     async def run(bars: Bars) -> Plan:
@@ -126,7 +133,7 @@ def plan(ready: Ready, changes: Changes, out: str | None, pace: Pace, *, as_json
         try:
             made.save(out)
         except OSError as error:
-            raise OutputError(f"{out}: {error.strerror or error}") from error
+            raise OutputError(told_of_file(out, error)) from error
     if as_json:
         print_json({**made.to_json(), "failures": [_failure(one) for one in made.failures]})
     else:
@@ -154,6 +161,8 @@ def apply(
     """Make the changes of a plan."""
     if resume and overwrite:
         raise WrongUsage("--resume goes on with what --overwrite would throw away")
+    refuse_stream("PLAN", path, "name the file of the plan, which --resume reads again")
+    refuse_stream("--journal", journal, "name a file, which --resume can go on with")
     into = f"{os.path.splitext(path)[0]}.journal.jsonl" if journal is None else journal
 
     async def run(started: _Started, bars: Bars) -> ApplyReport:
@@ -173,7 +182,7 @@ def apply(
         report = asyncio.run(run(started, bars))
     failures = failures_beside(into)
     if as_json:
-        print_json({**asdict(report), "ok": report.ok, "journal": into, "failures": failures})
+        print_json({**_counts(report), "journal": into, "failures": failures})
     else:
         show_counts(applied(report, into, failures))
     return ExitCode.ALL_WELL if report.ok else ExitCode.SOME_FAILED
@@ -181,8 +190,14 @@ def apply(
 
 def changes_of(ready: Ready, path: str, encoding: str) -> Changes:
     """Read a list of changes; see ``read_changes``."""
-    has_auth = ready.settings.auth is not None
-    return read_changes(path, encoding, ready.tenants, has_auth=has_auth)
+    settings = ready.settings
+    try:
+        return read_changes(path, encoding, ready.tenants, has_auth=settings.auth is not None)
+    except CouldNotStart as error:
+        if not settings.withheld:
+            raise
+        sentences = (*error.sentences, settings.withheld)
+    raise CouldNotStart(*sentences)
 
 
 @contextmanager
@@ -211,7 +226,7 @@ def _load(ringme: RingMe, ready: Ready, path: str, *, any_host: bool) -> Plan:
     try:
         loaded = ringme.clients.load_plan(path, tenants=tenants, any_host=any_host)
     except OSError as error:
-        raise CouldNotStart(f"{path}: {error.strerror or error}") from None
+        raise CouldNotStart(told_of_file(path, error)) from None
     except InvalidRequest as error:
         is_named = error.reason.endswith(_NO_SUCH_TENANT)
         hint = "; a plan for tenants by name needs --tenants" if is_named and not tenants else ""
@@ -240,8 +255,15 @@ def _output(into: str) -> tuple[str, str | None]:
 def _check_writable(out: str) -> None:
     """See to it that the plan can be written before many tenants are read for it."""
     folder = os.path.dirname(out) or "."
-    if os.path.isdir(out) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise CouldNotStart(f"{out}: no file can be written there")
+    flaw = ""
+    if os.path.isdir(out):
+        flaw = "it is a folder; name a file in it"
+    elif not os.path.isdir(folder):
+        flaw = f"there is no folder {folder}"
+    elif not os.access(folder, os.W_OK):
+        flaw = f"you may not make files in {folder}"
+    if flaw:
+        raise CouldNotStart(f"{out}: no file can be written there: {flaw}")
 
 
 def _told(one: Failed | NotAttempted) -> str:
@@ -252,9 +274,12 @@ def _told(one: Failed | NotAttempted) -> str:
 
 
 def _failure(one: Failed | NotAttempted) -> dict[str, object]:
-    told = (
-        describe(one)
-        if isinstance(one, Failed)
-        else {"error": "NotAttempted", "message": one.reason}
-    )
-    return {"tenant": key_of(one.who), **told}
+    if isinstance(one, NotAttempted):
+        return {"tenant": key_of(one.who), "error": "NotAttempted", "message": one.reason}
+    return {"tenant": key_of(one.who), **describe(one), "message": for_shell(str(one.error))}
+
+
+def _counts(report: RefreshReport | ApplyReport) -> dict[str, object]:
+    """Give a report for JSON, its advice in the words of the command line."""
+    kinds = [evolve(one, next_step=for_shell(one.next_step)) for one in report.kinds]
+    return {**asdict(evolve(report, kinds=tuple(kinds))), "ok": report.ok}

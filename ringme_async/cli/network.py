@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from ringme_async import AiohttpTransport, InvalidRequest
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
+from ringme_async.mirror.errors import words_of
 
 __all__ = ["CA", "PROXY", "Network", "read_network"]
 
@@ -81,7 +82,7 @@ def _trust(asked: str | None, environ: Mapping[str, str]) -> ssl.SSLContext | No
     except ssl.SSLError:
         flaw = "there is no certificate in it that can be read; it has to be in the form PEM"
     except OSError as error:
-        flaw = error.strerror or str(error)
+        flaw = words_of(error)
     else:
         return context
     raise CouldNotStart(f"{where}: {path}: {flaw}")

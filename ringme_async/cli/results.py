@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ringme_async import Conflict, Failed, Plan
 from ringme_async.cli.show import Count
-from ringme_async.cli.text import for_shell
+from ringme_async.cli.spellings import for_shell
 from ringme_async.mirror import ApplyReport, FailureKind, RefreshReport
 from ringme_async.mirror.failures import Kinds
 
@@ -61,7 +61,7 @@ def _failed(count: int, where: str) -> Iterator[Count]:
 def _by_kind(kinds: Sequence[FailureKind], failed: int) -> Iterator[Count]:
     """Tell what the failures were, as what many have in common is mostly one thing to mend."""
     for kind in kinds:
-        remark = "; ".join(filter(None, (kind.example, for_shell(kind.next_step))))
+        remark = "; ".join(filter(None, (for_shell(kind.example), for_shell(kind.next_step))))
         yield f"  {kind.error}", kind.count, remark
     others = failed - sum(kind.count for kind in kinds)
     if others:

@@ -1,43 +1,42 @@
-"""Where to and with which credentials, unless a tenant has its own: the environment or a profile."""
+"""Where to and with which credentials, unless a tenant has its own: options, environment, profile."""
 
 from __future__ import annotations
 
-import os
-import stat
-import sys
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Final, cast
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ringme_async import Auth, ClientCredentials, InvalidRequest, Tenant
-from ringme_async.cli.text import meant
+from ringme_async.cli.profiles import (
+    CONFIG,
+    Profile,
+    check_base_url,
+    config_path,
+    default_profile,
+    is_open_to_others,
+    read_profile,
+)
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 from ringme_async.environment import APP_ID, APP_SECRET, BASE_URL, TOKEN, USERNAME, auth_in
 
 __all__ = ["CONFIG", "Settings", "config_path", "is_open_to_others", "read_settings"]
 
-CONFIG: Final = "RINGME_CONFIG"
-
-_DEFAULT: Final = "default"
-_KEYS: Final = ("base_url", "app_id", "secret", "secret_env")
-
 
 @frozen
 class Settings:
-    """What holds for whoever has nothing of his own.
+    """What holds for a tenant that has nothing of its own.
 
     Attributes:
         base_url: The provider's URL; None if there is none.
         auth: The credentials; None if there are none.
         warning: What the person should know of the profile; empty if there is nothing.
+        withheld: Why credentials that were found are not used; empty if none were withheld.
     """
 
     base_url: str | None = None
     auth: Auth | None = field(default=None, repr=False)
     warning: str = ""
+    withheld: str = field(default="", eq=False)
 
     def require_base_url(self) -> None:
         """See to it that there is a host.
@@ -58,7 +57,8 @@ class Settings:
         """
         if self.auth is None:
             raise CouldNotStart(
-                "there are no credentials: set RINGME_APP_ID and RINGME_APP_SECRET, or name a"
+                self.withheld
+                or "there are no credentials: set RINGME_APP_ID and RINGME_APP_SECRET, or name a"
                 " profile, or a list of tenants that have their own"
             )
 
@@ -68,17 +68,21 @@ def read_settings(
 ) -> Settings:
     """Find the settings.
 
-    They come whole from one place: the profile that is asked for; else the environment, if any of
-    its variables is set; else the profile ``default``, if there is one. So no secret of one place
-    goes to a host of another, unless ``base_url`` says so.
+    There are two: the base URL and the credentials. For each, an option counts before the
+    environment, and the environment before the profile ``default``. A profile that was asked for
+    is an option. An App ID and its App Secret may come from two places.
+
+    A secret is sent to no other host than that of the place that holds it. ``base_url`` alone
+    overrules this, as it names the host for this command.
 
     Args:
-        base_url: What was asked for; it overrules the place.
+        base_url: What was asked for.
         profile: The name of the profile that was asked for.
         environ: The environment variables.
 
     Raises:
-        CouldNotStart: The place is malformed, or there is no such profile.
+        CouldNotStart: A place is malformed, there is no such profile, or half of the credentials is
+            for another host or another App ID.
         WrongUsage: ``base_url`` is malformed.
     """
     if base_url is not None:
@@ -86,113 +90,119 @@ def read_settings(
             Tenant(base_url=base_url)
         except InvalidRequest as error:
             raise WrongUsage(f"--base-url: {error.reason}") from None
-    found = _find(profile, environ)
-    return Settings(base_url or found.base_url, found.auth, found.warning)
-
-
-def config_path(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
-    """Name the file of profiles: ``RINGME_CONFIG``, else where the platform keeps such files."""
-    if environ.get(CONFIG):
-        return Path(environ[CONFIG])
-    home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
-    if platform == "win32":
-        folder = Path(environ.get("APPDATA") or home / "AppData" / "Roaming")
-    elif platform == "darwin":
-        folder = home / "Library" / "Application Support"
-    else:
-        folder = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    return folder / "ringme" / "config.toml"
-
-
-def is_open_to_others(path: str | Path) -> bool:
-    """Whether others than the owner can read a file; never so where there are no such rights."""
-    if os.name == "nt":  # pragma: no cover - no Windows among the machines that run the tests
-        return False
-    return bool(os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH))
-
-
-def _find(profile: str | None, environ: Mapping[str, str]) -> Settings:
     if profile is not None:
-        return _of_profile(profile, config_path(environ), environ)
-    if any(environ.get(name) for name in (BASE_URL, APP_ID, APP_SECRET, TOKEN)):
-        return _of_environment(environ)
-    path = config_path(environ)
-    if environ.get(CONFIG) or path.exists():
-        return _of_profile(_DEFAULT, path, environ)
-    return Settings()
+        return _of_profile(read_profile(profile, environ), base_url, environ)
+    return _of_environment(base_url, environ)
 
 
-def _of_environment(environ: Mapping[str, str]) -> Settings:
+def _of_environment(asked: str | None, environ: Mapping[str, str]) -> Settings:
+    """Take what the environment says, and what it leaves open from the profile ``default``."""
+    own = _own_base_url(environ)
+    host = asked or own
+    is_whole = bool(environ.get(TOKEN) or (environ.get(APP_ID) and environ.get(APP_SECRET)))
+    begun = any(environ.get(name) for name in (APP_ID, APP_SECRET, USERNAME))
+    profile: Profile | None = None
+    if host is None or not is_whole:
+        profile = default_profile(environ, required=not (own or is_whole or begun))
+    base_url = host or (profile.base_url if profile else None)
+    warning = profile.warning if profile else ""
+    if is_whole or (begun and profile is None):
+        return Settings(base_url, _auth_in(environ), warning)
+    if profile is None:
+        return Settings(base_url)
+    kept = None if asked else _conflict(base_url, profile.base_url, profile.where)
+    if begun:
+        return Settings(base_url, _auth_in(_completed(environ, profile, kept)), warning)
+    if kept and profile.has_secret:
+        advice = f"set {APP_ID} and {APP_SECRET}, or choose the profile with --profile"
+        return Settings(base_url, None, warning, f"{kept}; {advice}")
+    return Settings(base_url, _auth_of(profile, environ), warning)
+
+
+def _of_profile(profile: Profile, asked: str | None, environ: Mapping[str, str]) -> Settings:
+    """Take what a profile says that was asked for, and what it leaves open from the environment."""
+    own = _own_base_url(environ)
+    base_url = asked or profile.base_url or own
+    kept = None if asked else _conflict(base_url, own, "the environment")
+    if profile.app_id is not None or profile.has_secret:
+        auth = _with_environment(profile, environ, kept)
+        return Settings(base_url, auth, profile.warning)
+    if not any(environ.get(name) for name in (TOKEN, APP_ID, APP_SECRET, USERNAME)):
+        return Settings(base_url, None, profile.warning)
+    if kept:
+        advice = f"put app_id and secret_env into {profile.where}"
+        return Settings(base_url, None, profile.warning, f"{kept}; {advice}")
+    return Settings(base_url, _auth_in(environ), profile.warning)
+
+
+def _with_environment(
+    profile: Profile, environ: Mapping[str, str], kept: str | None
+) -> ClientCredentials | None:
+    """Take the credentials of a profile, and the half that it lacks from the environment."""
+    if profile.app_id is None and environ.get(APP_ID):
+        profile = evolve(profile, app_id=environ[APP_ID])
+    elif not profile.has_secret and environ.get(APP_SECRET):
+        if kept:
+            raise CouldNotStart(f"{kept}; give the profile a secret_env")
+        if environ.get(APP_ID) not in {None, "", profile.app_id}:
+            raise CouldNotStart(
+                f"{profile.where}: it has no secret, and {APP_SECRET} is for another App ID;"
+                " give the profile a secret_env"
+            )
+        profile = evolve(profile, secret=environ[APP_SECRET])
+    return _auth_of(profile, environ)
+
+
+def _completed(environ: Mapping[str, str], profile: Profile, kept: str | None) -> Mapping[str, str]:
+    """Complete an App ID or an App Secret of the environment by the other half, of the profile."""
+    halves: dict[str, str] = {}
+    if not environ.get(APP_ID) and profile.app_id is not None:
+        halves[APP_ID] = profile.app_id
+    if not environ.get(APP_SECRET) and profile.has_secret:
+        if kept:
+            raise CouldNotStart(f"{kept}; set {APP_SECRET} as well")
+        if environ.get(APP_ID) and profile.app_id not in {None, environ[APP_ID]}:
+            raise CouldNotStart(
+                f"{APP_SECRET} is not set, and the secret of {profile.where} is for another App ID"
+            )
+        halves[APP_SECRET] = profile.secret(environ)
+    return {**environ, **halves}
+
+
+def _conflict(base_url: str | None, bound: str | None, where: str) -> str | None:
+    """Say why a secret of a place is not sent to a host; None if it may be."""
+    if bound is None or Tenant(base_url=base_url).origin == Tenant(base_url=bound).origin:
+        return None
+    return f"the credentials of {where} are for {bound}, and are not sent to {base_url}"
+
+
+def _own_base_url(environ: Mapping[str, str]) -> str | None:
     base_url = environ.get(BASE_URL) or None
-    _check_base_url(base_url, BASE_URL)
-    has_auth = any(environ.get(name) for name in (TOKEN, APP_ID, APP_SECRET, USERNAME))
+    check_base_url(base_url, BASE_URL)
+    return base_url
+
+
+def _auth_in(environ: Mapping[str, str]) -> Auth:
     try:
-        return Settings(base_url, auth_in(environ) if has_auth else None)
+        return auth_in(environ)
     except InvalidRequest as error:
         raise CouldNotStart(error.reason) from None
 
 
-def _of_profile(name: str, path: Path, environ: Mapping[str, str]) -> Settings:
-    where = f"profile {name!r:.60} in {path}"
-    table = _table(name, path)
-    unknown = sorted(set(table) - set(_KEYS))
-    if unknown:
-        known = ", ".join(_KEYS)
-        named = ", ".join(f"{key}{meant(key, _KEYS)}" for key in unknown)
-        raise CouldNotStart(f"{where}: unknown keys: {named}; there are {known}")
-    for key, value in table.items():
-        if not isinstance(value, str) or not value:
-            raise CouldNotStart(f"{where}: {key} is no text")
-    texts = cast("dict[str, str]", table)
-    _check_base_url(texts.get("base_url"), where)
-    warning = ""
-    if "secret" in texts and is_open_to_others(path):
-        warning = f"{path} holds a secret, and others can read it: chmod 600 {path}"
-    return Settings(texts.get("base_url"), _auth(texts, where, environ), warning)
-
-
-def _auth(
-    texts: Mapping[str, str], where: str, environ: Mapping[str, str]
-) -> ClientCredentials | None:
-    given = [key for key in ("secret", "secret_env") if key in texts]
-    if "app_id" not in texts:
-        if given:
-            raise CouldNotStart(f"{where}: it has a secret, and no app_id")
+def _auth_of(profile: Profile, environ: Mapping[str, str]) -> ClientCredentials | None:
+    if profile.app_id is None:
+        if profile.has_secret:
+            raise CouldNotStart(f"{profile.where}: it has a secret, and no app_id")
         return None
-    if len(given) != 1:
-        raise CouldNotStart(f"{where}: an app_id needs either a secret or a secret_env")
-    if given == ["secret_env"] and not environ.get(texts["secret_env"]):
-        # Its name is not shown, in case it is the secret itself that stands there.
-        raise CouldNotStart(f"{where}: the environment variable that secret_env names is not set")
+    if not profile.has_secret:
+        raise CouldNotStart(f"{profile.where}: an app_id needs either a secret or a secret_env")
+    return _client_credentials(profile.app_id, profile.secret(environ), profile.where)
+
+
+def _client_credentials(app_id: str, secret: str, where: str) -> ClientCredentials:
     try:
-        if given == ["secret"]:
-            return ClientCredentials(texts["app_id"], texts["secret"])
-        return ClientCredentials(texts["app_id"], environ[texts["secret_env"]])
+        return ClientCredentials(app_id, secret)
     except InvalidRequest as error:
         flaw = error.reason
+    # Outside the `except`, so that no frame that holds the secret is chained.
     raise CouldNotStart(f"{where}: {flaw}")
-
-
-def _table(name: str, path: Path) -> dict[str, object]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CouldNotStart(f"{path}: {error.strerror or error}") from None
-    try:
-        profiles: dict[str, object] = tomllib.loads(content.decode("utf-8-sig"))
-    except ValueError as error:
-        # Those of tomllib name line and column, and those of decode() no more than a byte.
-        raise CouldNotStart(f"{path}: {error}") from None
-    table = profiles.get(name)
-    if not isinstance(table, dict):
-        raise CouldNotStart(
-            f"{path}: there is no profile {name!r:.60}{meant(name, list(profiles))}"
-        )
-    return cast("dict[str, object]", table)
-
-
-def _check_base_url(base_url: str | None, where: str) -> None:
-    try:
-        Tenant(base_url=base_url)
-    except InvalidRequest as error:
-        raise CouldNotStart(f"{where}: {error.reason}") from None

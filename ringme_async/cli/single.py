@@ -16,8 +16,10 @@ from ringme_async import (
     client_to_json,
 )
 from ringme_async.cli.codes import ExitCode
+from ringme_async.cli.columns import flaw_in_field_name
 from ringme_async.cli.connect import Ready, complain
 from ringme_async.cli.show import show_fields
+from ringme_async.cli.spellings import for_shell
 from ringme_async.cli.text import print_json
 from ringme_async.cli.wishes import any_value, update_of, value_of
 from ringme_async.cli.wrong import WrongUsage
@@ -41,6 +43,13 @@ def update_from(options: Mapping[str, str | None], extra: Sequence[str]) -> Clie
     pairs = [pair.partition("=") for pair in extra]
     if not all(name and equals for name, equals, _ in pairs):
         raise WrongUsage("--extra takes NAME=VALUE")
+    names = [name for name, _, _ in pairs]
+    for name in names:
+        flaw = flaw_in_field_name(name)
+        if flaw is None and names.count(name) > 1:
+            flaw = "it is given twice"
+        if flaw:
+            raise WrongUsage(f"--extra {name!r:.60}: {flaw}")
     try:
         update = update_of(wishes, {name: any_value(text) for name, _, text in pairs})
     except InvalidRequest as error:
@@ -65,7 +74,8 @@ def get_or_set(ready: Ready, name: str, update: ClientUpdate | None, *, as_json:
     except RingMeError as error:
         if as_json:
             failed = Failed(who, 0, error.attempts, error)
-            print_json({"tenant": key_of(who), **describe(failed)})
+            told = describe(failed)
+            print_json({"tenant": key_of(who), **told, "message": for_shell(str(error))})
         complain(f"{who.name}: {error}" if isinstance(who, Tenant) else str(error))
         return ExitCode.SOME_FAILED
     record = client_to_json(client)

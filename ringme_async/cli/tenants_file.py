@@ -9,6 +9,8 @@ from typing import Final
 from attrs import field, frozen
 
 from ringme_async import ClientCredentials, InvalidRequest, Tenant
+from ringme_async.cli.columns import Columns
+from ringme_async.cli.inputs import input_name, is_stdin
 from ringme_async.cli.rows import Row, read_rows
 from ringme_async.cli.settings import Settings, is_open_to_others
 from ringme_async.cli.wrong import CouldNotStart
@@ -43,7 +45,7 @@ class TenantsFile:
 def read_tenants(
     path: str, encoding: str, settings: Settings, environ: Mapping[str, str]
 ) -> TenantsFile:
-    """Read a list of tenants: CSV or JSON lines.
+    """Read a list of tenants: CSV, JSON lines or a JSON array.
 
     The columns are ``name`` (else the tenant goes by its ``client_id``), ``client_id`` (else
     ``@me``), ``app_id``, ``secret`` or ``secret_env``, which is the name of the environment variable
@@ -51,7 +53,7 @@ def read_tenants(
     of the settings, by its ``client_id``.
 
     Args:
-        path: The file.
+        path: The file; ``-`` for standard input.
         encoding: Of its text.
         settings: What holds for tenants that have no credentials or no host of their own.
         environ: The environment variables.
@@ -60,7 +62,7 @@ def read_tenants(
         CouldNotStart: The file cannot be read, or lines are wrong, all of which are named.
         WrongUsage: There is no such encoding.
     """
-    found = read_rows(path, encoding, COLUMNS)
+    found = read_rows(path, encoding, Columns(COLUMNS))
     _require_what_no_line_has(found.rows, settings)
     tenants: list[Tenant] = []
     lines: dict[str, int] = {}
@@ -78,12 +80,12 @@ def read_tenants(
             found.flaws.add(row.line, f"the name {name!r:.100} is on line {known} already")
     found.flaws.refuse()
     if not tenants:
-        raise CouldNotStart(f"{path}: there is no tenant in it")
+        raise CouldNotStart(f"{input_name(path)}: there is no tenant in it")
     has_secrets = any("secret" in row.cells for row in found.rows)
     warning = ""
-    if has_secrets and is_open_to_others(path):
+    if has_secrets and not is_stdin(path) and is_open_to_others(path):
         warning = f"{path} holds secrets, and others can read it: chmod 600 {path}"
-    return TenantsFile(path, tenants, warning)
+    return TenantsFile(input_name(path), tenants, warning)
 
 
 def _require_what_no_line_has(rows: Sequence[Row], settings: Settings) -> None:

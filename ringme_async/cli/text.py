@@ -8,26 +8,9 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
-__all__ = ["for_shell", "meant", "print_json", "printable"]
+__all__ = ["meant", "print_json", "printable"]
 
 _MOST_COMPARED: Final = 2_000
-# What programs are told to write, as the command line has it.
-_SPELLINGS: Final = {
-    ', or pass on_quota="wait"': "",
-    "raise timeout=, or the deadline= of the run,": "try again later, or raise --deadline,",
-    "give the transport that CA (ssl=)": "name that CA with --ca",
-    "any_host=True": "--any-host",
-    "(resume=True, --resume)": "(--resume)",
-    "(overwrite=True, --overwrite)": "(--overwrite)",
-    "is a field of ClientUpdate: name it itself, not in extra": "is named by itself, not in extra",
-}
-
-
-def for_shell(text: str) -> str:
-    """Put advice to programmers into the words of the command line."""
-    for written, spelling in _SPELLINGS.items():
-        text = text.replace(written, spelling)
-    return text
 
 
 def meant(name: str, known: Sequence[str]) -> str:

@@ -9,11 +9,13 @@ from typing import Any, Final
 
 from attrs import fields
 
-from ringme_async import JSON, ClientUpdate, InvalidRequest
+from ringme_async import JSON, Client, ClientUpdate, InvalidRequest
+from ringme_async.cli.spellings import for_shell
 
-__all__ = ["WRITABLE", "any_value", "update_of", "value_of"]
+__all__ = ["LOCKED", "WRITABLE", "any_value", "update_of", "value_of"]
 
 WRITABLE: Final = tuple(one.name for one in fields(ClientUpdate) if one.name != "extra")
+LOCKED: Final = frozenset(one.name for one in fields(Client)) - {"extra", *WRITABLE}
 
 _NUMBERS: Final = frozenset(
     {"dial_rule_id", "sip_network_permission_id", "hold_music", "disk_space_notify_threshold"}
@@ -47,6 +49,5 @@ def update_of(wishes: Mapping[str, JSON], extra: Mapping[str, JSON]) -> ClientUp
     try:
         return ClientUpdate(**named, extra=extra)
     except InvalidRequest as error:
-        # Whoever writes a list or a command has no None.
-        flaw = error.reason.replace("or None to clear it", "or null to clear it")
+        flaw = for_shell(error.reason)
     raise InvalidRequest(flaw)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Final, TypeVar
@@ -12,10 +14,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ringme_async import InvalidRequest, RingMeError
-from ringme_async.mirror.errors import OutputError, OutputInUse
+from ringme_async.mirror.errors import OutputError, OutputInUse, told_of
 from ringme_async.mirror.lock import locked
 
-__all__ = ["connected", "database_url", "told_of_database", "undisturbed"]
+__all__ = ["connected", "database_url", "told_of_database", "undisturbed", "with_driver"]
 
 T = TypeVar("T")
 
@@ -37,7 +39,7 @@ _LONGEST: Final = 300
 
 
 def database_url(given: str) -> URL:
-    """Read a database's URL, and choose the driver if it names none.
+    """Read a database's URL; messages show it as it was given.
 
     Raises:
         InvalidRequest: It is malformed, is of another kind of database, or names no file; neither
@@ -51,13 +53,17 @@ def database_url(given: str) -> URL:
             'a database is given as "sqlite:///clients.db"'
             ' or "postgresql+asyncpg://user:password@host/name"'
         )
-    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
-    kind = url.get_backend_name()
+    kind = with_driver(url).get_backend_name()
     if kind not in {"sqlite", "postgresql"}:
         raise InvalidRequest(f"a mirror is kept in SQLite or PostgreSQL, not in {kind}")
     if kind == "sqlite" and (url.database or ":memory:").startswith((":memory:", "file:")):
         raise InvalidRequest("name the file of the database, as in sqlite:///clients.db")
     return url
+
+
+def with_driver(url: URL) -> URL:
+    """Choose the driver if the URL names none."""
+    return url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
 
 
 def _parsed(given: str) -> URL | None:
@@ -90,6 +96,8 @@ async def connected(url: URL) -> AsyncGenerator[AsyncConnection, None]:
     name = shown_url(url)
     is_file = url.get_backend_name() == "sqlite"
     with locked(str(url.database)) if is_file else nullcontext():
+        if is_file:
+            _check_file(str(url.database))
         connection = _engine_for(url, name).connect()
         try:
             await told_of_database(_begin(connection, None if is_file else name), url)
@@ -97,6 +105,15 @@ async def connected(url: URL) -> AsyncGenerator[AsyncConnection, None]:
         finally:
             if connection.sync_connection is not None:
                 await undisturbed(connection.close())
+
+
+def _check_file(path: str) -> None:
+    """Refuse what SQLite could not open: it does not say why."""
+    with told_of(path):
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, "")
+        if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, "")
 
 
 async def told_of_database(work: Coroutine[Any, Any, T], url: URL) -> T:
@@ -135,6 +152,7 @@ async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _engine_for(url: URL, name: str) -> AsyncEngine:
+    url = with_driver(url)
     driver = url.get_driver_name()
     flaw: RingMeError
     try:

@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 
 from ringme_async import RingMeError
+from ringme_async.wording import told_of_file, words_of
 
-__all__ = ["OutputError", "OutputInUse", "closed_by", "told_of"]
+__all__ = ["OutputError", "OutputInUse", "closed_by", "told_of", "told_of_file", "words_of"]
 
 
 class OutputError(RingMeError):
@@ -28,7 +29,7 @@ def told_of(path: str) -> Generator[None, None, None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path}: {error.strerror or error}") from error
+        raise OutputError(told_of_file(path, error)) from error
 
 
 @asynccontextmanager

@@ -135,7 +135,7 @@ class LineFile:
             return
         self.close()
         beside = f"{self.path}.new"
-        with told_of(beside):
+        with told_of(self.path):
             with open(beside, "wb") as file:
                 file.write(kept)
                 file.flush()

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 
 from ringme_async.mirror.errors import OutputError, OutputInUse, told_of
 from ringme_async.system_lock import grab, let_go
+from ringme_async.wording import told_of_file
 
 __all__ = ["locked"]
 
@@ -32,7 +33,7 @@ def locked(target: str) -> Generator[None, None, None]:
     if not os.path.isdir(folder):
         # Else it would be the lock, of which nobody has heard, that is not there.
         raise OutputError(f"{target}: there is no folder {folder}")
-    with told_of(path):
+    with told_of(target):
         fd = _take(path, target)
     try:
         yield
@@ -46,7 +47,11 @@ def locked(target: str) -> Generator[None, None, None]:
 
 def _take(path: str, target: str) -> int:
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError as error:
+            folder = told_of_file(os.path.dirname(path), error)
+            raise OutputError(f"{target}: a run needs a lock file beside it; {folder}") from error
         held = False
         try:
             if not grab(fd):

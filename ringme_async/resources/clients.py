@@ -19,7 +19,7 @@ from ringme_async.plan_file import load_changes
 from ringme_async.resources.addressing import Addressing
 from ringme_async.resources.calls import ClientCalls, check_update
 from ringme_async.resources.jobs import ApplyJob, CallJob
-from ringme_async.tenant import Tenant, Who
+from ringme_async.tenant import Tenant, Who, same_host
 from ringme_async.wording import shown
 
 # A mapping's type is invariant in its keys: without this, a dict[int, ...] would be refused.
@@ -302,9 +302,10 @@ class Clients:
     def _at_home(self, number: int, change: PlannedChange, *, any_host: bool) -> PlannedChange:
         """Check that a change goes where it was made for."""
         origin = self._addressing.origin_for(change.who)
-        if not any_host and origin is not None and change.origin not in {None, origin}:
+        made_for = change.origin
+        if not (any_host or origin is None or made_for is None or same_host(made_for, origin)):
             raise InvalidRequest(
-                f"change {number} of the plan was made for {shown(change.origin)}, and would go to"
+                f"change {number} of the plan was made for {shown(made_for)}, and would go to"
                 f" {origin}; any_host=True takes it nevertheless"
             )
         return evolve(change, origin=origin)

@@ -20,6 +20,9 @@ from ringme_async.plan import Applied, PlannedChange
 
 T = TypeVar("T")
 
+# What has a bulk run wait for the quota.
+_REMEDY = 'on_quota="park"'
+
 
 @define(eq=False)
 class _Job(ABC, Generic[T]):
@@ -67,6 +70,7 @@ class _Job(ABC, Generic[T]):
             return await self.work()
         except RateLimited as refused:
             if not self.parks:
+                refused.remedy = _REMEDY
                 raise
             return NotBefore(self._parked_for(refused.reset_after))
 
@@ -78,11 +82,12 @@ class _Job(ABC, Generic[T]):
         return asyncio.get_running_loop().time() + wait
 
     def abandon(self) -> RingMeError:
-        error = (
-            RingMeClosed("this RingMe was closed while the call was parked")
-            if self.dispatcher.lifetime.closed
-            else DeadlineExceeded("the deadline of the run passed while it was under way")
-        )
+        error: RingMeError
+        if self.dispatcher.lifetime.closed:
+            error = RingMeClosed("this RingMe was closed while the call was parked")
+        else:
+            error = DeadlineExceeded("the deadline of the run passed while it was under way")
+            error.advice = DeadlineExceeded.advice_on_run
         error.__cause__ = self.account.last_error
         sign(error, self.call, self.account)
         return error

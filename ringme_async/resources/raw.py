@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from ringme_async.auth import TokenKey
 from ringme_async.dispatch import Call, OnQuota
-from ringme_async.errors import InvalidRequest, one_line
+from ringme_async.errors import ApiError, InvalidRequest, NotFound, one_line
 from ringme_async.models import JSON
 from ringme_async.transports import Response
 from ringme_async.wording import shown
@@ -18,6 +18,9 @@ from ringme_async.wording import shown
 _METHOD = re.compile(r"[A-Z]{1,20}", re.ASCII)
 # One makes a tunnel of a proxy; the other has the request come back, with the token in it.
 _NOT_FOR_RESOURCES = frozenset({"CONNECT", "TRACE"})
+# A server sends the browser there that has left out the final slash.
+_REDIRECTS = frozenset({301, 302, 307, 308})
+_PREFIX = re.compile(r"(?:/api)?/ver[0-9.]+(?=/|$)|/api(?=/|$)")
 _PATH = re.compile(r"(/[A-Za-z0-9@._~!$&'()*+,;=:-]*)+", re.ASCII)
 
 
@@ -49,6 +52,22 @@ def raw_call(
         body=b"" if body is None else _encoded(body),
         on_quota=on_quota,
     )
+
+
+def advise_on_path(error: ApiError, path: str) -> None:
+    """Name in an error what is unusual about the path, if that may be why it was refused."""
+    if not (type(error) is NotFound or error.status_code in _REDIRECTS):
+        return
+    prefix = _PREFIX.match(path)
+    rest = path if prefix is None else path[prefix.end() :]
+    flaws: list[str] = []
+    if prefix is not None:
+        flaws.append(f"begins with {prefix.group()}, which request() adds itself")
+    if not path.endswith("/"):
+        flaws.append("does not end with /, as the paths of the API do")
+    if flaws:
+        likely = f"{rest.rstrip('/')}/"
+        error.advice = f"the path {' and '.join(flaws)}: try {shown(likely)}"
 
 
 def _whole(response: Response) -> Response:

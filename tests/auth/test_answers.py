@@ -422,7 +422,7 @@ def test_a_repeated_secret_is_masked_and_the_rest_of_the_sentence_stays() -> Non
 @pytest.mark.parametrize("longer", ["hush-1", "a-hush-b", "zz-hush"])
 def test_of_two_secrets_the_one_that_holds_the_other_is_masked_whole(longer: str) -> None:
     form = LoginForm({"client_secret": "hush", "password": longer})
-    assert form.redact(f"{longer} and hush") == "*** and ***"
+    assert form.redact(f"'{longer}' and 'hush'") == "'***' and '***'"
 
 
 @pytest.mark.parametrize("secret", ["a", "ab", "abc"])
@@ -434,8 +434,16 @@ def test_a_secret_of_a_few_letters_is_masked_where_it_stands_alone(secret: str) 
     assert form.redact(text.format(f"%{ord(secret[0]):02x}{secret[1:]}")) == "***"
 
 
-def test_a_secret_of_four_letters_is_masked_wherever_it_stands() -> None:
-    assert LoginForm({"password": "hush"}).redact("bahushka") == "ba***ka"
+def test_a_secret_of_four_characters_is_masked_wherever_it_stands() -> None:
+    assert LoginForm({"password": "hu5h"}).redact("bahu5hka") == "ba***ka"
+
+
+def test_a_secret_that_is_a_word_leaves_the_words_of_a_refusal() -> None:
+    form = LoginForm({"client_id": "app", "client_secret": "wrong"})
+    body = {"error": "invalid_client", "error_description": "The App Secret is wrong."}
+    error = read_answer(answer(401, body), form, host="pbx.example.com", sent_at=SENT_AT)
+    assert isinstance(error, Refused)
+    assert error.error.reason.endswith("invalid_client: The App Secret is wrong.")
 
 
 def test_what_everybody_may_know_is_not_masked() -> None:

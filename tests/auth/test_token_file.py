@@ -634,7 +634,7 @@ class TestAccidents:
             return real_open(path, flags, mode)
 
         monkeypatch.setattr(os, "open", read_only)
-        with pytest.raises(InvalidRequest, match=r"Permission denied.*tokens\.lock"):
+        with pytest.raises(InvalidRequest, match=r"tokens: Permission denied; check who"):
             machine.store()
 
 

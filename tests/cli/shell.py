@@ -62,19 +62,28 @@ class Shell:
         """Run a command to its end."""
         return await self.end_of(await self.start(*arguments))
 
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+    async def fed(self, stdin: str, *arguments: str) -> Ended:
+        """Run a command to its end, with a text on its standard input."""
+        process = await self.start(*arguments, stdin=asyncio.subprocess.PIPE)
+        return await self.end_of(process, stdin.encode())
+
+    async def start(
+        self, *arguments: str, stdin: int = asyncio.subprocess.DEVNULL
+    ) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *COMMAND,
             *arguments,
             cwd=self.folder,
             env=clean_environment(self.folder) | self.variables,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
 
-    async def end_of(self, process: asyncio.subprocess.Process) -> Ended:
-        out, err = await process.communicate()
+    async def end_of(
+        self, process: asyncio.subprocess.Process, stdin: bytes | None = None
+    ) -> Ended:
+        out, err = await process.communicate(stdin)
         assert b"s3cret" not in out + err
         assert process.returncode is not None
         return Ended(process.returncode, out.decode(), err.decode())

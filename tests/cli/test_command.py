@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ringme_async.cli import main
+from ringme_async import cli
+from ringme_async.cli import app, main
 from ringme_async.cli.codes import ExitCode
 from ringme_async.version import __version__
 
@@ -210,14 +211,30 @@ def test_a_result_that_there_is_no_room_for_is_told_in_one_line(arguments: list[
     )
 
 
-def test_another_error_of_the_system_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Odd(io.StringIO):
-        def flush(self) -> None:
-            raise PermissionError(errno.EPERM, "not permitted")
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            PermissionError(errno.EACCES, "denied", "a.csv"),
+            "a.csv: Permission denied; check who may use it",
+        ),
+        (
+            OSError(errno.EMFILE, "too many"),
+            "Too many open files; raise the limit of open files (ulimit -n)",
+        ),
+        (OSError("odd"), "odd"),
+    ],
+)
+def test_another_error_of_the_system_is_told_in_one_line(
+    error: OSError, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_arguments: list[str]) -> int:
+        raise error
 
-    monkeypatch.setattr(sys, "stdout", Odd())
-    with pytest.raises(PermissionError):
-        run(monkeypatch, "--version")
+    monkeypatch.setattr(app, "run", fail)
+    monkeypatch.setattr(cli, "_write_nothing_more", lambda: None)
+    assert run(monkeypatch, "get", "12") == ExitCode.SOME_FAILED
+    assert capsys.readouterr().err == f"ringme: {told}\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no shell to close a stream with")

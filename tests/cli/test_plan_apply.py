@@ -93,7 +93,7 @@ async def test_where_no_plan_can_be_written_nothing_is_read_for_it(
     shell.write("changes.csv", CHANGES)
     ended = await here("plan", "changes.csv", "--out", out)
     assert (ended.code, ended.out) == (ExitCode.COULD_NOT_START, "")
-    assert ended.err == f"ringme: {out}: no file can be written there\n"
+    assert ended.err.startswith(f"ringme: {out}: no file can be written there: ")
     assert shell.fake.requests.total == 0
 
 

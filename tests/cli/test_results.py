@@ -13,7 +13,7 @@ USED_UP = FailureKind(
     status_code=429,
     count=40,
     example="429 Too Many Requests",
-    next_step='wait for the next hour, or pass on_quota="wait"',
+    next_step='try again in 12 min 5 s, or pass on_quota="park"',
 )
 DOWN = FailureKind(
     error="ServerError", status_code=502, count=2, example="502 Bad Gateway", next_step=""
@@ -37,7 +37,11 @@ def refresh(failed: int, *kinds: FailureKind) -> list[Count]:
 def test_failures_are_told_by_kind_with_an_example_and_what_to_do_next() -> None:
     assert refresh(42, USED_UP, DOWN)[1:] == [
         ("failed", 42, "see clients.failures.jsonl"),
-        ("  RateLimited", 40, "429 Too Many Requests; wait for the next hour"),
+        (
+            "  RateLimited",
+            40,
+            "429 Too Many Requests; try again in 12 min 5 s, or give --on-quota park",
+        ),
         ("  ServerError", 2, "502 Bad Gateway"),
     ]
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ringme_async import BearerToken, ClientCredentials, PasswordCredentials
+from ringme_async import BearerToken, ClientCredentials, PasswordCredentials, Tenant
+from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.settings import Settings, config_path, read_settings
 from ringme_async.cli.wrong import CouldNotStart, WrongUsage
+from tests.cli.shell import Shell
 
 URL = "https://pbx.example.com"
 ENVIRONMENT = {
@@ -184,3 +188,183 @@ def test_a_file_of_profiles_that_is_not_there_is_told_of(tmp_path: Path) -> None
     for profile in (None, "one"):
         said = refusal(profile, RINGME_CONFIG=missing)
         assert said == f"{missing}: No such file or directory"
+
+
+HOSTS = ("https://a.example.com", "https://b.example.com", None)
+
+
+def profile_file(folder: Path, table: dict[str, str]) -> str:
+    path = folder / "config.toml"
+    path.write_text("[default]\n" + "".join(f'{key} = "{table[key]}"\n' for key in table))
+    path.chmod(0o600)
+    return str(path)
+
+
+def secrets_of(settings: Settings) -> set[str]:
+    auth: Any = settings.auth
+    names = ("app_secret", "token", "password")
+    return {getattr(auth, name) for name in names if hasattr(auth, name)}
+
+
+@pytest.mark.parametrize("profile", [None, "default"])
+def test_a_secret_goes_only_to_the_host_of_the_place_that_holds_it(
+    profile: str | None, tmp_path: Path
+) -> None:
+    pairs = ((), ("app_id",), ("secret",), ("app_id", "secret"))
+    used = 0
+    for url, profile_url, mine, theirs in product(HOSTS, HOSTS, pairs, pairs):
+        table = {} if profile_url is None else {"base_url": profile_url}
+        table |= {key: f"profile-{key}" if key == "secret" else "one" for key in theirs}
+        environ = {"RINGME_CONFIG": profile_file(tmp_path, table)}
+        environ |= {} if url is None else {"RINGME_BASE_URL": url}
+        environ |= {"RINGME_APP_ID": "one"} if "app_id" in mine else {}
+        environ |= {"RINGME_APP_SECRET": "environment-secret"} if "secret" in mine else {}
+        try:
+            settings = read_settings(None, profile, environ)
+        except CouldNotStart:
+            continue
+        first, second = (url, profile_url) if profile is None else (profile_url, url)
+        assert settings.base_url == (first or second)
+        if secrets_of(settings) == {"profile-secret"}:
+            assert profile_url in {None, settings.base_url}
+        elif secrets_of(settings):
+            assert secrets_of(settings) == {"environment-secret"}
+            assert url in {None, settings.base_url}
+        used += bool(settings.auth)
+    assert used > 20
+
+
+@pytest.mark.parametrize(
+    ("environ", "app_id", "secret"),
+    [
+        ({"RINGME_BASE_URL": "https://DEFAULT.example.com:443/"}, "default-app", "default-s3cret"),
+        ({"RINGME_APP_SECRET": "newer-s3cret"}, "default-app", "newer-s3cret"),
+        ({"RINGME_APP_ID": "default-app"}, "default-app", "default-s3cret"),
+        ({"RINGME_APP_ID": "app", "RINGME_APP_SECRET": "s3cret"}, "app", "s3cret"),
+    ],
+)
+def test_one_variable_leaves_the_rest_to_the_profile_default(
+    environ: dict[str, str], app_id: str, secret: str, config: str
+) -> None:
+    settings = read_settings(None, None, environ | {"RINGME_CONFIG": config})
+    assert settings.auth == ClientCredentials(app_id, secret)
+    assert Tenant(base_url=settings.base_url).origin == "https://default.example.com"
+
+
+def test_a_profile_may_name_a_variable_of_the_environment_for_its_secret(tmp_path: Path) -> None:
+    table = {"base_url": URL, "app_id": "app", "secret_env": "RINGME_APP_SECRET"}
+    environ = {"RINGME_CONFIG": profile_file(tmp_path, table), "RINGME_APP_SECRET": "s3cret"}
+    for profile in (None, "default"):
+        found = read_settings(None, profile, environ)
+        assert found == Settings(URL, ClientCredentials("app", "s3cret"))
+
+
+def test_a_user_of_the_environment_goes_with_the_application_of_the_profile(config: str) -> None:
+    environ = {"RINGME_CONFIG": config, "RINGME_USERNAME": "user", "RINGME_PASSWORD": "word"}
+    assert read_settings(None, None, environ).auth == PasswordCredentials(
+        "default-app", "default-s3cret", "user", "word"
+    )
+
+
+def test_a_whole_environment_does_not_read_the_profile(tmp_path: Path) -> None:
+    broken = tmp_path / "config.toml"
+    broken.write_text("[")
+    found = read_settings(None, None, ENVIRONMENT | {"RINGME_CONFIG": str(broken)})
+    assert found == Settings(URL, ClientCredentials("app", "s3cret"))
+
+
+def test_a_file_without_the_profile_default_leaves_the_environment_alone(tmp_path: Path) -> None:
+    other = tmp_path / "config.toml"
+    other.write_text("[other]")
+    environ = {"RINGME_CONFIG": str(other), "RINGME_BASE_URL": URL}
+    assert read_settings(None, None, environ) == Settings(URL)
+
+
+def withheld(profile: str | None, environ: dict[str, str]) -> str:
+    settings = read_settings(None, profile, environ)
+    assert settings.auth is None
+    with pytest.raises(CouldNotStart) as caught:
+        settings.require_auth()
+    (sentence,) = caught.value.sentences
+    assert sentence == settings.withheld
+    assert "s3cret" not in sentence
+    return sentence
+
+
+def test_credentials_that_are_for_another_host_are_told_of(config: str) -> None:
+    said = withheld(None, {"RINGME_CONFIG": config, "RINGME_BASE_URL": URL})
+    assert said == (
+        f"the credentials of profile 'default' in {config} are for https://default.example.com, and"
+        f" are not sent to {URL}; set RINGME_APP_ID and RINGME_APP_SECRET, or choose the profile"
+        " with --profile"
+    )
+    said = withheld("host", ENVIRONMENT | {"RINGME_CONFIG": config})
+    assert said.startswith(
+        f"the credentials of the environment are for {URL}, and are not sent to"
+        " https://host.example.com; put app_id and secret_env into profile 'host'"
+    )
+
+
+def test_credentials_without_a_host_go_to_that_of_the_profile(config: str) -> None:
+    environ = {"RINGME_CONFIG": config, "RINGME_TOKEN": "token"}
+    for profile, host in ((None, "default"), ("host", "host")):
+        found = read_settings(None, profile, environ)
+        assert found == Settings(f"https://{host}.example.com", BearerToken("token"))
+
+
+@pytest.mark.parametrize(
+    ("profile", "table", "environ", "said"),
+    [
+        (
+            None,
+            {"base_url": "https://b.example.com", "app_id": "one", "secret": "s3cret"},
+            {"RINGME_BASE_URL": URL, "RINGME_APP_ID": "one"},
+            "are for https://b.example.com, and are not sent to https://pbx.example.com; set",
+        ),
+        (
+            None,
+            {"app_id": "one", "secret": "s3cret"},
+            {"RINGME_APP_ID": "other"},
+            "is for another App ID",
+        ),
+        (
+            "default",
+            {"base_url": "https://b.example.com", "app_id": "one"},
+            {"RINGME_BASE_URL": URL, "RINGME_APP_SECRET": "s3cret"},
+            "not sent to https://b.example.com; give the profile a secret_env",
+        ),
+        (
+            "default",
+            {"app_id": "one"},
+            {"RINGME_APP_ID": "other", "RINGME_APP_SECRET": "s3cret"},
+            "RINGME_APP_SECRET is for another App ID; give the profile a secret_env",
+        ),
+    ],
+)
+def test_halves_that_do_not_belong_together_are_refused(
+    profile: str | None,
+    table: dict[str, str],
+    environ: dict[str, str],
+    said: str,
+    tmp_path: Path,
+) -> None:
+    environ = environ | {"RINGME_CONFIG": profile_file(tmp_path, table)}
+    assert said in refusal(profile, **environ)
+
+
+async def test_the_command_reads_with_one_variable_and_the_profile(shell: Shell) -> None:
+    shell.write("config.toml", f'[default]\nbase_url = "{shell.url}"\napp_id = "dealer"\n')
+    shell.variables["RINGME_CONFIG"] = "config.toml"
+    del shell.variables["RINGME_BASE_URL"], shell.variables["RINGME_APP_ID"]
+    ended = await shell.run("get", "12", "--json")
+    assert (ended.code, ended.json["id"]) == (ExitCode.ALL_WELL, 12)
+    shell.variables["RINGME_BASE_URL"] = "https://other.example.com"
+    del shell.variables["RINGME_APP_SECRET"]
+    shell.write(
+        "config.toml", f'[default]\nbase_url = "{shell.url}"\napp_id = "dealer"\nsecret = "x"'
+    )
+    changes = shell.write("changes.csv", "client_id,timezone\n12,Asia/Omsk\n")
+    for command in (("get", "12"), ("plan", changes)):
+        ended = await shell.run(*command)
+        assert ended.code == ExitCode.COULD_NOT_START
+        assert f"are for {shell.url}, and are not sent to https://other.example.com" in ended.err

@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from ringme_async.mirror.connection import database_url
+from ringme_async.mirror.connection import database_url, with_driver
 
 
 async def ask(url: str, *statements: str, alone: bool = False) -> list[dict[str, Any]]:
     """Run statements, and give the rows of the last one."""
-    engine = create_async_engine(database_url(url), poolclass=NullPool)
+    engine = create_async_engine(with_driver(database_url(url)), poolclass=NullPool)
     rows: list[dict[str, Any]] = []
     async with engine.connect() as connection:
         if alone:

@@ -433,7 +433,9 @@ async def test_work_that_is_left_undisturbed_keeps_its_own_end() -> None:
     ],
 )
 def test_a_url_without_a_driver_gets_one(given: str, driver: str) -> None:
-    assert connection.database_url(given).drivername == driver
+    url = connection.database_url(given)
+    assert connection.with_driver(url).drivername == driver
+    assert connection.shown_url(url) == given
 
 
 @pytest.mark.parametrize(
@@ -484,7 +486,17 @@ async def test_a_driver_that_quotes_the_password_is_quoted_without_it(
 def test_the_password_may_stand_among_the_settings_of_the_url() -> None:
     url = connection.database_url("postgresql://user@host/name?password=a%40b&ssl=require")
     assert (url.password, dict(url.query)) == ("a@b", {"ssl": "require"})
-    assert connection.shown_url(url) == "postgresql+asyncpg://user:***@host/name"
+    assert connection.shown_url(url) == "postgresql://user:***@host/name"
+
+
+@pytest.mark.parametrize("given", ["sqlite:///", "sqlite+aiosqlite:///"])
+async def test_a_database_is_called_in_messages_as_it_was_given(given: str, tmp_path: Path) -> None:
+    path = tmp_path / "clients.db"
+    path.write_bytes(b"no database, but a text of some length" * 50)
+    with pytest.raises(OutputError) as caught:
+        async with Mirror(f"{given}{path}").open(resume=False):
+            pass
+    assert str(caught.value).startswith(f"{given}{path}: ")
 
 
 def test_an_output_that_will_not_do_is_refused_without_telling_its_password() -> None:

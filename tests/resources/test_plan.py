@@ -463,6 +463,38 @@ class TestASavedPlan:
             " https://other.example.com; any_host=True takes it nevertheless"
         )
 
+    @pytest.mark.parametrize(
+        "spelling",
+        [
+            "https://pbx.example.com/",
+            "https://PBX.example.com:443",
+            "HTTPS://pbx.example.com/api/ver1.0/",
+            "https://pbx.example.com.",
+        ],
+    )
+    async def test_is_applied_to_its_host_however_that_is_spelled(
+        self, ringme: RingMe, server: Records, tmp_path: Path, spelling: str
+    ) -> None:
+        path = tmp_path / "plan.json"
+        (await ringme.clients.plan({12: OMSK})).save(path)
+        path.write_text(path.read_text().replace("https://pbx.example.com", spelling))
+
+        await ringme.clients.load_plan(path).apply()
+
+        assert server.puts == [("12", {"timezone": "Asia/Omsk"})]
+        transport = ScriptedTransport([])
+        async with RingMe(spelling, auth=DEALER, transport=transport) as spelled:
+            (change,) = spelled.clients.load_plan(path)
+        assert change.client_id == 12
+
+    async def test_for_what_is_no_host_is_refused(self, ringme: RingMe, tmp_path: Path) -> None:
+        path = tmp_path / "plan.json"
+        (await ringme.clients.plan({12: OMSK})).save(path)
+        path.write_text(path.read_text().replace("https://pbx.example.com", "pbx"))
+
+        with pytest.raises(InvalidRequest, match="change 1 of the plan: base_url needs a scheme"):
+            ringme.clients.load_plan(path)
+
     async def test_is_applied_to_another_host_if_told_so(
         self, ringme: RingMe, server: Records, tmp_path: Path
     ) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from ringme_async import BearerToken, InvalidRequest, RingMe
+from ringme_async import ApiError, BearerToken, InvalidRequest, NotFound, Response, RingMe
 from ringme_async.wording import shown
 from tests.scripted import ScriptedTransport, record
 
@@ -116,3 +117,54 @@ async def test_a_tenant_that_is_none_is_refused(
     with pytest.raises(InvalidRequest, match="tenant is a Tenant, not a str"):
         await ringme.request("GET", PATH, tenant=name)
     assert transport.requests == []
+
+
+NOT_FOUND = Response(404, {}, b'{"status": "not_found", "message": "no"}')
+
+
+BEGINS = "the path begins with {}, which request() adds itself"
+ENDS = "does not end with /, as the paths of the API do"
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("/client/@me/extension", f"the path {ENDS}: try '/client/@me/extension/'"),
+        ("/api/ver1.0/client/", f"{BEGINS.format('/api/ver1.0')}: try '/client/'"),
+        ("/api/ver1.0/client", f"{BEGINS.format('/api/ver1.0')} and {ENDS}: try '/client/'"),
+        ("/ver1.0/client/", f"{BEGINS.format('/ver1.0')}: try '/client/'"),
+        ("/api/client/", f"{BEGINS.format('/api')}: try '/client/'"),
+        ("/api/ver1.0", f"{BEGINS.format('/api/ver1.0')} and {ENDS}: try '/'"),
+        ("/client/@me/nothing/", NotFound.advice),
+        ("/apis/", NotFound.advice),
+    ],
+)
+async def test_a_path_that_is_not_found_is_told_what_is_unusual_about_it(
+    path: str, advice: str
+) -> None:
+    transport = ScriptedTransport([NOT_FOUND])
+    async with RingMe("https://a", auth=BearerToken("token"), transport=transport) as ringme:
+        with pytest.raises(NotFound) as caught:
+            await ringme.request("GET", path)
+    assert caught.value.next_step == advice
+    assert pickle.loads(pickle.dumps(caught.value)).next_step == advice
+    (request,) = transport.requests
+    assert request.url == f"https://a/api/ver1.0{path}"
+
+
+async def test_a_redirect_to_the_path_with_its_slash_is_told_as_well() -> None:
+    transport = ScriptedTransport([Response(301, {"location": "/client/"})])
+    async with RingMe("https://a", auth=BearerToken("token"), transport=transport) as ringme:
+        with pytest.raises(ApiError) as caught:
+            await ringme.request("GET", "/client")
+    assert caught.value.next_step.endswith("try '/client/'")
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+async def test_another_refusal_says_nothing_of_the_path(status: int) -> None:
+    refusal = Response(status, {}, b'{"status": "client_not_found", "message": "no"}')
+    transport = ScriptedTransport([refusal])
+    async with RingMe("https://a", auth=BearerToken("token"), transport=transport) as ringme:
+        with pytest.raises(ApiError) as caught:
+            await ringme.request("GET", "/client/5/extension")
+    assert "path" not in str(caught.value)
