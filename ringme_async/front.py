@@ -55,6 +55,7 @@ from ringme_async.errors import (
     UserAccessTypeDenied,
     UserBlocked,
 )
+from ringme_async.half_made import show_half_made
 from ringme_async.models import JSON, UNSET, Client, ClientType, ClientUpdate, GeoList
 from ringme_async.observe import (
     AttemptEnded,
@@ -168,3 +169,5 @@ __all__ = [
     "client_from_json",
     "client_to_json",
 ]
+
+show_half_made(__all__, globals())
