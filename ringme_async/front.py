@@ -70,7 +70,7 @@ from ringme_async.observe import (
     TokenFetched,
     Woken,
 )
-from ringme_async.plan import Applied, FieldChange, Plan, PlannedChange
+from ringme_async.plan import Applied, FieldChange, Plan, PlannedChange, Written
 from ringme_async.retry import RetryPolicy
 from ringme_async.ringme import RingMe
 from ringme_async.tenant import Tenant, Who
@@ -165,6 +165,7 @@ __all__ = [
     "UserBlocked",
     "Who",
     "Woken",
+    "Written",
     "__version__",
     "client_from_json",
     "client_to_json",
