@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
-from urllib.parse import quote
 
 from ringme_async.errors import (
     AccessDenied,
@@ -24,10 +23,10 @@ from ringme_async.errors import (
     UserBlocked,
     one_line,
 )
+from ringme_async.redaction import MASK, spellings
 from ringme_async.transports import Headers, Response
 
 RESET_UNSTATED = 60.0
-MASK = "***"
 _LONGEST_RESET = 86_400.0
 _SHORTEST_ANYWHERE = 4
 
@@ -145,7 +144,7 @@ def _describe(response: Response, status: str | None, message: str | None) -> st
 def masked(text: str, secrets: tuple[str, ...]) -> str:
     """Take secrets out of a text, in the spellings in which a server may echo them."""
     for secret in secrets:
-        for spelling in _spellings(secret):
+        for spelling in spellings(secret):
             text = without(secret, text, spelling)
     return text
 
@@ -175,12 +174,6 @@ def without(secret: str, text: str, spelling: str | None = None) -> str:
     if len(secret) >= _SHORTEST_ANYWHERE:
         return text.replace(spelling, MASK)
     return re.sub(rf"(?<![^\W_]){re.escape(spelling)}(?![^\W_])", MASK, text)
-
-
-def _spellings(secret: str) -> Iterable[str]:
-    spellings = (secret, secret.replace("/", "\\/"), quote(secret, safe=""), quote(secret))
-    # Once each, since a mask may hold a secret such as "*".
-    return dict.fromkeys(spellings)
 
 
 def _headers_without(headers: Headers, secrets: tuple[str, ...]) -> Mapping[str, str]:

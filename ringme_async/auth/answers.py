@@ -13,7 +13,8 @@ from attrs import field, frozen
 
 from ringme_async.auth.token import Token, flaw_in_token
 from ringme_async.errors import RingMeError, TokenError, one_line
-from ringme_async.judge import MASK, judge, without
+from ringme_async.judge import judge, without
+from ringme_async.redaction import MASK
 from ringme_async.transports import Headers, Response
 
 __all__ = ["LoginForm", "Refused", "read_answer"]
