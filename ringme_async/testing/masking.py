@@ -48,12 +48,14 @@ class Masker:
     Args:
         also: Names of fields and headers that are masked beside the usual ones.
         on: False lets everything through as it is.
+        contacts: False lets e-mail addresses and phone numbers through.
     """
 
-    def __init__(self, also: Iterable[str] = (), *, on: bool = True) -> None:
+    def __init__(self, also: Iterable[str] = (), *, on: bool = True, contacts: bool = True) -> None:
         self._also = frozenset(name.lower() for name in also)
         self._names = "|".join([SECRET, *(re.escape(name) for name in sorted(self._also))])
         self._on = on
+        self._masks_contacts = contacts
         self._found: dict[str, list[str]] = {}
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
@@ -63,7 +65,7 @@ class Masker:
     def pairs(self, text: str) -> JSON:
         """Take a form or a query apart, and mask it by name and by pattern."""
         # A plus that nobody has quoted would part an address when it becomes a space.
-        text = _EMAIL.sub(MASK, text) if self._on else text
+        text = _EMAIL.sub(MASK, text) if self._on and self._masks_contacts else text
         pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
         return [[self._name(name), self._named(name, value, in_form=True)] for name, value in pairs]
 
@@ -78,7 +80,7 @@ class Masker:
                 form = "grant_type" in value
                 return {
                     self._name(key): self.json(
-                        inner, name if _CONTACT_NAME.fullmatch(name) else key, in_form=form
+                        inner, name if self._is_contact(name) else key, in_form=form
                     )
                     for key, inner in value.items()
                 }
@@ -89,14 +91,21 @@ class Masker:
             case None | bool():
                 return value
             case _:
-                hidden = self._is_secret(name, in_form=in_form) or _CONTACT_NAME.fullmatch(name)
+                hidden = self._is_secret(name, in_form=in_form) or self._is_contact(name)
                 return MASK if self._on and hidden else value
 
     def path(self, path: str) -> str:
         """Mask a path, in which long numbers are ids."""
         if not self._on:
             return path
-        return self._known(_PHONE_IN_PATH.sub(MASK, _EMAIL.sub(MASK, path)))
+        if self._masks_contacts:
+            path = _PHONE_IN_PATH.sub(MASK, _EMAIL.sub(MASK, path))
+        return self._known(path)
+
+    def query(self, query: str) -> str:
+        """Mask a query, and leave the rest of it as it is written."""
+        self.pairs(query)
+        return self._patterns(query, hide_pairs)
 
     def text(self, text: str) -> str:
         """Mask what is no JSON and no form, by pattern."""
@@ -110,7 +119,7 @@ class Masker:
         if self._is_secret(name, in_form=in_form):
             self._learn(name, value)
             return MASK
-        if _CONTACT_NAME.fullmatch(name):
+        if self._is_contact(name):
             return MASK
         return self._json_in(value) or self._patterns(value, hide_pairs)
 
@@ -173,7 +182,8 @@ class Masker:
     def _patterns(self, text: str, hide: Callable[..., str]) -> str:
         text = _WITH_SCHEME.sub(self._without_credentials, text)
         text = hide(text, self._names, self._learn_spelled)
-        text = hide(text, _CONTACT)
+        if self._masks_contacts:
+            text = hide(text, _CONTACT)
         return self._known(self._contacts(_JWT.sub(MASK, text)))
 
     def _without_credentials(self, found: re.Match[str]) -> str:
@@ -185,7 +195,12 @@ class Masker:
         # No word of a secret, which may be an everyday word, has to do with the names of fields.
         return self._known(self._contacts(text), words=False) if self._on else text
 
+    def _is_contact(self, name: str) -> bool:
+        return self._masks_contacts and _CONTACT_NAME.fullmatch(name) is not None
+
     def _contacts(self, text: str) -> str:
+        if not self._masks_contacts:
+            return text
         return _PHONE.sub(_phone_or_date, _EMAIL.sub(MASK, text))
 
     def _known(self, text: str, *, words: bool = True) -> str:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ringme_async import Headers, Request, Response
 from ringme_async.redaction import spellings
-from ringme_async.testing import RecordingTransport, ReplayTransport
+from ringme_async.testing import FakeRingMe, RecordingTransport, ReplayTransport
 from ringme_async.testing.masking import Masker, body_shown
 
 FORM = "application/x-www-form-urlencoded"
@@ -387,3 +387,102 @@ def test_a_body_is_masked_in_the_form_it_has() -> None:
     assert body_shown(Masker(), body, "application/json") == {
         "json": {"grant_type": "x", "code": "***", "status": {"code": 5}}
     }
+
+
+def to_login_as_json(secret: str) -> Request:
+    return to_login(json.dumps({"grant_type": "password", "client_secret": secret}), "text/json")
+
+
+def to_login_as_form(secret: str) -> Request:
+    return to_login(urlencode({"client_secret": secret, "code": secret}), FORM)
+
+
+def to_login_as_name(secret: str) -> Request:
+    return to_login(quote(secret, safe=""), FORM)
+
+
+def to_login_with_url(secret: str) -> Request:
+    there = f"https://app.example/cb?access_token={quote(secret, safe='')}"
+    return to_login(urlencode({"redirect_uri": there, "grant_type": "x"}), FORM)
+
+
+def to_login(body: str, kind: str) -> Request:
+    headers = Headers({"content-type": kind, "accept-encoding": "gzip"})
+    return Request("POST", "https://fake.example/oauth/token", headers, body.encode())
+
+
+def to_path(secret: str) -> Request:
+    path = f"/api/ver1.0/{quote(secret, safe='')}/"
+    return asking_fake("GET", path, authorization=f"Bearer {secret}")
+
+
+def to_query(secret: str) -> Request:
+    return asking_fake("GET", f"{READ}?{urlencode({'access_token': secret})}")
+
+
+def to_query_by_value(secret: str) -> Request:
+    there = f"{READ}?{urlencode({'page': secret})}"
+    return asking_fake("GET", there, authorization=f"Bearer {secret}")
+
+
+def to_body(secret: str) -> Request:
+    body = json.dumps({"hold_music": 5, "x": {"tokens": {secret: [secret]}}})
+    return asking_fake("PUT", READ, body)
+
+
+def to_header(secret: str) -> Request:
+    return asking_fake("GET", READ, **{"x-api-key": secret})
+
+
+def to_referer(secret: str) -> Request:
+    there = f"https://app.example/?access_token={quote(secret, safe='')}"
+    return asking_fake("GET", READ, referer=there)
+
+
+READ = "/api/ver1.0/client/1/client/"
+TO_FAKE = [
+    to_login_as_json,
+    to_login_as_form,
+    to_login_as_name,
+    to_login_with_url,
+    to_path,
+    to_query,
+    to_query_by_value,
+    to_body,
+    to_header,
+    to_referer,
+]
+
+
+def asking_fake(method: str, path: str, body: str = "", **headers: str) -> Request:
+    fields = {"accept-encoding": "gzip", "content-type": "application/json", **headers}
+    return Request(method, f"https://fake.example{path}", Headers(fields), body.encode())
+
+
+@pytest.mark.parametrize("ask", TO_FAKE, ids=lambda ask: ask.__name__)
+@settings(max_examples=30, deadline=None)
+@given(secret=secrets())
+def test_no_secret_of_a_request_stands_in_the_journal_of_a_fake(
+    ask: Callable[[str], Request], secret: str
+) -> None:
+    fake = FakeRingMe()
+    fake.add_tenants(1)
+    request = ask(secret)
+    asyncio.run(fake(request))
+    (entry,) = fake.requests
+    whole = json.dumps([entry.path, entry.query, {**entry.sent}, {**entry.headers}])
+    shown = [str(entry), repr(entry), str(fake.requests), repr(request), repr(request.headers)]
+    for spell in SPELLED.values():
+        written = spell(secret).rstrip("=")
+        for one in [*strings_in(json.loads(whole)), *shown[:3], *shown[4:]]:
+            assert written not in one
+
+
+async def test_the_journal_shows_what_is_no_secret_as_it_came() -> None:
+    fake = FakeRingMe()
+    fake.add_tenants(1)
+    fields = {"disk_space_notify_email": "admin@firma.example", "hold_music": 5}
+    request = asking_fake("PUT", f"{READ}?page=2&q=a%20b", json.dumps(fields))
+    await fake(request)
+    (entry,) = fake.requests
+    assert (entry.query, entry.sent) == ("page=2&q=a%20b", fields)
