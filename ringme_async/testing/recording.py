@@ -54,8 +54,9 @@ class RecordingTransport:
 
     What is secret stays out of the file: tokens, App Secrets, passwords, cookies, e-mail addresses
     and phone numbers are masked as ``***``, by the names of headers, form, query and JSON fields,
-    and by what they look like wherever they stand. Look at a recording before you share it: names
-    and addresses of clients, for one, are not masked.
+    and by what they look like wherever they stand. A secret of six characters or more is masked
+    wherever the recording shows it again, in any usual spelling. Look at a recording before you
+    share it: names and addresses of clients, for one, are not masked.
 
     A request that is cancelled is not recorded.
 

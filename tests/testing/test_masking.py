@@ -17,7 +17,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ringme_async import Headers, Request, Response
+from ringme_async import (
+    Auth,
+    BearerToken,
+    ClientCredentials,
+    Headers,
+    InMemoryTransport,
+    Request,
+    Response,
+    RetryPolicy,
+    RingMe,
+    RingMeError,
+)
 from ringme_async.redaction import spellings
 from ringme_async.testing import FakeRingMe, RecordingTransport, ReplayTransport
 from ringme_async.testing.masking import Masker, body_shown
@@ -236,7 +247,7 @@ def check_hidden(secret: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("ask", ASKED, ids=lambda ask: ask.__name__)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(secret=secrets(), echo=st.sampled_from(ECHOES), how=st.sampled_from(sorted(SPELLED)))
 def test_a_secret_of_a_request_stands_nowhere_in_its_recording(
     ask: Callable[[str], Request],
@@ -294,7 +305,7 @@ ISSUED = [
 
 
 @pytest.mark.parametrize("issue", ISSUED, ids=lambda issue: issue.__name__)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(token=tokens, echo=st.sampled_from(ECHOES), how=st.sampled_from(sorted(SPELLED)))
 def test_a_secret_that_an_answer_issues_is_known_to_the_whole_recording(
     issue: Callable[[str], Response],
@@ -460,7 +471,7 @@ def asking_fake(method: str, path: str, body: str = "", **headers: str) -> Reque
 
 
 @pytest.mark.parametrize("ask", TO_FAKE, ids=lambda ask: ask.__name__)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(secret=secrets())
 def test_no_secret_of_a_request_stands_in_the_journal_of_a_fake(
     ask: Callable[[str], Request], secret: str
@@ -486,3 +497,50 @@ async def test_the_journal_shows_what_is_no_secret_as_it_came() -> None:
     await fake(request)
     (entry,) = fake.requests
     assert (entry.query, entry.sent) == ("page=2&q=a%20b", fields)
+
+
+async def failure_told(auth: Auth, answer_to: Callable[[Request], Response]) -> str:
+    async def handle(request: Request) -> Response:
+        return answer_to(request)
+
+    once = RetryPolicy(attempts=1)
+    way = InMemoryTransport(handle)
+    async with RingMe("https://pbx.example.com", auth=auth, transport=way, retry=once) as ringme:
+        with pytest.raises(RingMeError) as caught:
+            await ringme.clients.get(1)
+    error = caught.value
+    return "\n".join([str(error), repr(error), repr(vars(error)), repr(error.args)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    status=st.sampled_from([200, 302, 400, 403, 429, 500]),
+    token=tokens,
+    echo=st.sampled_from(ECHOES),
+    how=st.sampled_from(sorted(SPELLED)),
+)
+def test_no_error_of_a_call_tells_the_token_in_any_spelling(
+    status: int, token: str, echo: Callable[[str], Response], how: str
+) -> None:
+    said = echo(SPELLED[how](token))
+    response = Response(status, said.headers, said.body)
+    told = asyncio.run(failure_told(BearerToken(token), lambda _request: response))
+    for spell in SPELLED.values():
+        assert spell(token).rstrip("=") not in told
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    status=st.sampled_from([200, 302, 400, 401, 500]),
+    secret=secrets(),
+    how=st.sampled_from(sorted(SPELLED)),
+)
+def test_no_error_of_a_login_tells_the_secret_in_any_spelling(
+    status: int, secret: str, how: str
+) -> None:
+    written = SPELLED[how](secret)
+    body = json.dumps({"error": "invalid_client", "error_description": f"not ({written})"})
+    response = Response(status, Headers({"location": f"https://{written}/x"}), body.encode())
+    told = asyncio.run(failure_told(ClientCredentials("app", secret), lambda _request: response))
+    for spell in SPELLED.values():
+        assert spell(secret).rstrip("=") not in told
