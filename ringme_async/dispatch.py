@@ -234,6 +234,9 @@ class _Run(Generic[T]):
                 # Another 3xx or 4xx says that nothing was done; a 5xx, an unreadable 2xx does not.
                 self.suspect()
             self.trace.attempt_ended(None if response is None else response.status, error)
+            if isinstance(error, asyncio.CancelledError):
+                # Frames of the transport hold the request, and a traceback shows their locals.
+                error.__traceback__ = None
             raise
         self.trace.attempt_ended(response.status, None)
         return value

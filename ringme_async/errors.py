@@ -388,7 +388,10 @@ class RingMeClosed(RingMeError):
 
 
 class Conflict(RingMeError):
-    """A plan found a field that somebody else has changed since; nothing was sent."""
+    """A plan found a field that somebody else has changed since; nothing was sent.
+
+    With ``maybe_applied`` it may be the plan's own write, in the server's form.
+    """
 
 
 class NotApplied(RingMeError):

@@ -57,6 +57,7 @@ from ringme_async.errors import (
     UserBlocked,
     WrongRecord,
 )
+from ringme_async.half_made import show_half_made
 from ringme_async.models import JSON, UNSET, Client, ClientType, ClientUpdate, GeoList
 from ringme_async.observe import (
     AttemptEnded,
@@ -71,7 +72,7 @@ from ringme_async.observe import (
     TokenFetched,
     Woken,
 )
-from ringme_async.plan import Applied, FieldChange, Plan, PlannedChange
+from ringme_async.plan import Applied, FieldChange, Plan, PlannedChange, Written
 from ringme_async.retry import RetryPolicy
 from ringme_async.ringme import RingMe
 from ringme_async.tenant import Tenant, Who
@@ -167,8 +168,11 @@ __all__ = [
     "UserBlocked",
     "Who",
     "Woken",
+    "Written",
     "WrongRecord",
     "__version__",
     "client_from_json",
     "client_to_json",
 ]
+
+show_half_made(__all__, globals())

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TypeAlias, cast
 
 from ringme_async.errors import InvalidRequest, one_line
+from ringme_async.half_made import shown_half_made
 from ringme_async.wording import shown
 
 JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
@@ -34,6 +35,7 @@ _SCALARS = frozenset({type(None), bool, int, str})
 _STRINGS: tuple[type, ...] = (str, bytes, bytearray, memoryview)
 
 
+@shown_half_made
 class FrozenJSON(Mapping[str, FrozenValue]):
     """A JSON object that cannot change, however deep one looks into it.
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
-from urllib.parse import quote
 
 from ringme_async.errors import (
     AccessDenied,
@@ -24,10 +23,10 @@ from ringme_async.errors import (
     UserBlocked,
     one_line,
 )
+from ringme_async.redaction import MASK, spellings
 from ringme_async.transports import Headers, Response
 
 RESET_UNSTATED = 60.0
-MASK = "***"
 _LONGEST_RESET = 86_400.0
 _SHORTEST_ANYWHERE = 4
 # What nginx, Go and Apache answer to a plain request on a port that speaks TLS.
@@ -169,7 +168,7 @@ def masked(text: str, secrets: tuple[str, ...]) -> str:
     part of many words, and is taken out where it stands alone.
     """
     for secret in secrets:
-        for spelling in _spellings(secret):
+        for spelling in spellings(secret):
             text = _without_token(secret, text, spelling)
     return text
 
@@ -210,12 +209,6 @@ def _mask_last(found: re.Match[str]) -> str:
     """Keep what stands before the secret."""
     before = next((group for group in found.groups() if group is not None), "")
     return before + MASK
-
-
-def _spellings(secret: str) -> Iterable[str]:
-    spellings = (secret, secret.replace("/", "\\/"), quote(secret, safe=""), quote(secret))
-    # Once each, since a mask may hold a secret such as "*".
-    return dict.fromkeys(spellings)
 
 
 def _headers_without(headers: Headers, secrets: tuple[str, ...]) -> Mapping[str, str]:

@@ -126,7 +126,10 @@ class Lifetime:
         self._deadlines.close()
 
     def __del__(self) -> None:
-        if self._loop is None or self._closed or os.getpid() != self._process:
+        # A constructor that was interrupted leaves no loop.
+        if not hasattr(self, "_process") or self._loop is None:
+            return
+        if self._closed or os.getpid() != self._process:
             return
         filename, line = self._made_at
         try:

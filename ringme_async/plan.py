@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, overload
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ringme_async.bulk import BulkRun, Concurrency, Failed, NotAttempted
 from ringme_async.codec import client_to_json
@@ -17,7 +17,7 @@ from ringme_async.geo import GeoList, is_geo_list
 from ringme_async.models import WRITABLE, Client, ClientUpdate
 from ringme_async.tenant import Tenant, Who
 
-__all__ = ["Applied", "FieldChange", "Plan", "PlannedChange"]
+__all__ = ["Applied", "FieldChange", "Plan", "PlannedChange", "Written"]
 
 FORMAT: Final = "ringme-plan"
 VERSION: Final = 2
@@ -38,6 +38,14 @@ class FieldChange:
     before: JSON
     after: JSON
 
+    def is_made(self, now: JSON) -> bool:
+        """Is the field as wished?"""
+        return _means_the_same(self.field, now, self.after)
+
+    def is_undone(self, now: JSON) -> bool:
+        """Is the field as it was when the plan was made?"""
+        return _means_the_same(self.field, now, self.before)
+
     def __str__(self) -> str:
         return f"{_printed(self.field)}: {_json(self.before)} -> {_json(self.after)}"
 
@@ -49,10 +57,25 @@ class Applied:
     Attributes:
         client: The record as the server has it now.
         sent: The names of the fields that were sent; none if all were as wished already.
+        rewritten: The names of the fields that hold what the server made of an earlier write.
     """
 
     client: Client
     sent: tuple[str, ...]
+    rewritten: tuple[str, ...] = ()
+
+
+@frozen
+class Written:
+    """What a plan has sent for a client so far.
+
+    Attributes:
+        sent: The fields that were sent, in wire form.
+        answered: The fields among them whose answer is known, as the server answered them.
+    """
+
+    sent: Mapping[str, JSON]
+    answered: Mapping[str, JSON]
 
 
 @frozen
@@ -64,12 +87,14 @@ class PlannedChange:
         client_id: Its id, as the server told it.
         fields: What differs from the wish.
         origin: The scheme, host and port that it was read from; None if nobody knows.
+        written: What an earlier attempt has sent; None if it has sent nothing.
     """
 
     who: Who
     client_id: int
     fields: tuple[FieldChange, ...]
     origin: str | None = None
+    written: Written | None = field(default=None, eq=False, repr=False)
 
     @classmethod
     def between(
@@ -96,7 +121,8 @@ class PlannedChange:
             client: The record as it was read a moment ago.
 
         Returns:
-            The fields that are as the plan found them; none of those that are as wished already.
+            The fields that are as the plan found them. A field is left out if it is as wished, or
+            holds what the server made of an earlier write.
 
         Raises:
             Conflict: A field is neither; nothing must be sent.
@@ -105,15 +131,21 @@ class PlannedChange:
         left: dict[str, JSON] = {}
         for change in self.fields:
             now = current.get(change.field)
-            if _means_the_same(change.field, now, change.after):
+            if change.is_made(now) or self._is_own(change, now):
                 continue
-            if not _means_the_same(change.field, now, change.before):
-                raise Conflict(
-                    f"{change.field} was {_told(change.before)} when the plan was made"
-                    f" and is {_told(now)} now; nothing was sent"
-                )
+            if not change.is_undone(now):
+                raise self._conflict(change, now)
             left[change.field] = change.after
         return update_of(left)
+
+    def rewritten(self, client: Client) -> tuple[str, ...]:
+        """Name the fields that hold what the server made of an earlier write."""
+        current = client_to_json(client)
+        return tuple(
+            change.field
+            for change in self.fields
+            if not change.is_made(now := current.get(change.field)) and self._is_own(change, now)
+        )
 
     def check(self, client: Client) -> None:
         """Compare the record that a PUT returned with the wish.
@@ -124,11 +156,57 @@ class PlannedChange:
         current = client_to_json(client)
         for change in self.fields:
             now = current.get(change.field)
-            if not _means_the_same(change.field, now, change.after):
+            if not (change.is_made(now) or self._is_own(change, now)):
+                kept = ", as it was before" if change.is_undone(now) else ""
                 raise NotApplied(
                     f"{change.field} was set to {_told(change.after)}"
-                    f" and the server answered {_told(now)}"
+                    f" and the server answered {_told(now)}{kept}"
                 )
+
+    def before_sending(self, update: ClientUpdate) -> PlannedChange:
+        """Note that an update leaves; its answer is not known yet."""
+        sent = update.changes()
+        earlier = self.written or Written({}, {})
+        known = {name: value for name, value in earlier.answered.items() if name not in sent}
+        return evolve(self, written=Written({**earlier.sent, **sent}, known))
+
+    def after_answer(self, client: Client) -> PlannedChange:
+        """Note how the server answered the fields that were sent."""
+        if self.written is None:
+            return self
+        current = client_to_json(client)
+        answered = {name: current.get(name) for name in self.written.sent}
+        return evolve(
+            self, written=Written(self.written.sent, {**answered, **self.written.answered})
+        )
+
+    def _is_own(self, change: FieldChange, now: JSON) -> bool:
+        """Does a field hold what the server made of an earlier write, the old value apart?"""
+        if self.written is None:
+            return False
+        answered = self.written.answered
+        return (
+            change.field in answered
+            and _means_the_same(change.field, now, answered[change.field])
+            and not change.is_undone(now)
+        )
+
+    def _conflict(self, change: FieldChange, now: JSON) -> Conflict:
+        name = change.field
+        was = f"{name} was {_told(change.before)} when the plan was made and is {_told(now)} now"
+        if self.written is None or name not in self.written.sent:
+            return Conflict(f"{was}; nothing was sent")
+        if name in self.written.answered:
+            answered = _told(self.written.answered[name])
+            return Conflict(
+                f"{name} was set to {_told(change.after)}, the server answered {answered},"
+                f" and it is {_told(now)} now; nothing more was sent"
+            )
+        return Conflict(
+            f"{was}, after {_told(change.after)} was sent without an answer: either the server"
+            " writes it so, or somebody else has changed it; nothing more was sent",
+            maybe_applied=True,
+        )
 
     def __str__(self) -> str:
         title = _title(self.client_id, self.name)
@@ -164,6 +242,7 @@ class Plan(Sequence[PlannedChange]):
         timeout: float | None = None,
         on_quota: Literal["park", "fail"] = "park",
         on_outage: Literal["wait", "fail"] = "wait",
+        on_write: Callable[[PlannedChange], None] | None = None,
     ) -> BulkRun[Applied]:
         """Make the changes, each after one more look at the client.
 
@@ -172,6 +251,11 @@ class Plan(Sequence[PlannedChange]):
         ``Conflict``, and the client is left alone. The record that the PUT returns is compared
         with the wish; a difference is ``NotApplied``. Between that look and the PUT somebody else
         may still change a field, and the plan then overwrites it: the API has no versions.
+
+        A server may write a value in its own form. If the ``written`` of a change says how the
+        server answered an earlier write, a field that still holds that answer is done:
+        ``Applied.rewritten`` names it. If an earlier write had no answer, another value may be
+        the server's form of it: that ``Conflict`` has ``maybe_applied``.
 
         Args:
             concurrency: How many clients may be under way at once, or ``"auto"``; default 64.
@@ -184,6 +268,8 @@ class Plan(Sequence[PlannedChange]):
                 ``"fail"``.
             on_outage: ``"wait"`` for a host that is down and try again what failed by that, for
                 half an hour at most, a minute if it never answered; or let it ``"fail"``.
+            on_write: Called with the change before each PUT, and after one that was refused or
+                answered with another value; ``written`` says what is known of it then.
 
         Returns:
             A run, to be awaited for a ``BulkReport`` or entered with ``async with``.
@@ -201,6 +287,7 @@ class Plan(Sequence[PlannedChange]):
             timeout=timeout,
             on_quota=on_quota,
             on_outage=on_outage,
+            on_write=on_write,
         )
 
     def save(self, path: str | Path) -> None:

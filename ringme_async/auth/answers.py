@@ -13,7 +13,8 @@ from attrs import field, frozen
 
 from ringme_async.auth.token import Token, flaw_in_token
 from ringme_async.errors import RingMeError, TokenError, one_line
-from ringme_async.judge import MASK, judge, without
+from ringme_async.judge import judge, without
+from ringme_async.redaction import MASK, spellings
 from ringme_async.transports import Headers, Response
 
 __all__ = ["LoginForm", "Refused", "read_answer"]
@@ -60,7 +61,12 @@ class LoginForm:
             text = without(secret, text)
         readings = _readings(text)
         encoded = any(without(secret, one) != one for one in readings for secret in secrets)
-        return MASK if encoded else text
+        spelled = any(
+            without(secret, text, spelling) != text
+            for secret in secrets
+            for spelling in spellings(secret)
+        )
+        return MASK if encoded or spelled else text
 
 
 @frozen(eq=False)

@@ -39,13 +39,17 @@ def planned(plan: Plan, out: str | None) -> Iterator[Count]:
 def applied(report: ApplyReport, journal: str, failures: str) -> Iterator[Count]:
     """Tell of a plan that was applied."""
     yield "changed", report.applied, f"listed in {journal}"
+    if report.rewritten:
+        yield "of these rewritten", report.rewritten, "the server writes a value in its own form"
     yield "as wished", report.as_wished, "already"
     yield from _skipped(report.skipped)
     yield from _failed(report.failed, failures)
     if report.conflicts:
         yield "of these conflicts", report.conflicts, "somebody else has changed them; left alone"
+    if report.unclear:
+        yield "of these unclear", report.unclear, "a write had no answer; look, then plan anew"
     others = [kind for kind in report.kinds if kind.error != Conflict.__name__]
-    yield from _by_kind(others, report.failed - report.conflicts)
+    yield from _by_kind(others, report.failed - report.conflicts - report.unclear)
     yield from _not_attempted(report.not_attempted)
 
 

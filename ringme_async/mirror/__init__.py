@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ringme_async.half_made import show_half_made
 from ringme_async.mirror.apply import ApplyReport, apply_plan
 from ringme_async.mirror.errors import OutputError, OutputInUse
 from ringme_async.mirror.failures import FailureKind
@@ -26,3 +27,5 @@ __all__ = [
     "refresh",
     "sink_for",
 ]
+
+show_half_made(__all__, globals())

@@ -10,12 +10,23 @@ from typing import Final, Literal
 
 from attrs import define, evolve, frozen
 
-from ringme_async import JSON, Applied, Conflict, Done, Failed, Plan, PlannedChange
+from ringme_async import (
+    JSON,
+    Applied,
+    Conflict,
+    Done,
+    Failed,
+    Plan,
+    PlannedChange,
+    client_to_json,
+)
 from ringme_async.mirror.drive import Concurrency, Tell, drive
 from ringme_async.mirror.failures import FailureKind
 from ringme_async.mirror.journal import Form, open_journal
 from ringme_async.mirror.keys import add_new, checked_key
+from ringme_async.mirror.lines import LineFile
 from ringme_async.mirror.sink import Clock, now
+from ringme_async.mirror.writes import open_writes, writes_beside
 
 __all__ = ["ApplyReport", "apply_plan"]
 
@@ -29,9 +40,13 @@ class ApplyReport:
     Attributes:
         run: The id of the run, as it stands in the journal.
         applied: How many tenants were changed.
+        rewritten: How many of these hold a value in the server's own form; an earlier part of the
+            run was answered so, and has told of it as ``NotApplied``.
         as_wished: How many were as wished already, so that nothing was sent.
         failed: How many failed; the conflicts are among them.
         conflicts: How many somebody else has changed since the plan was made.
+        unclear: How many failed because a write had no answer and a field now holds a third value:
+            the server's own form of what was sent, or somebody else's change.
         skipped: How many an earlier part of the run had dealt with.
         not_attempted: How many the deadline came before, or whose host was given up.
         kinds: The failures by kind: the three commonest, the most frequent first.
@@ -45,10 +60,12 @@ class ApplyReport:
     skipped: int
     not_attempted: int
     kinds: tuple[FailureKind, ...] = ()
+    rewritten: int = 0
+    unclear: int = 0
 
     @property
     def ok(self) -> bool:
-        """Whether every tenant of the plan is as wished now."""
+        """Whether every tenant of the plan is as wished now, or as the server writes the wish."""
         return self.failed == 0 and self.not_attempted == 0
 
 
@@ -70,6 +87,14 @@ async def apply_plan(
     A line is ``{"run": ..., "tenant": ..., "at": ..., "plan": ..., "client_id": ..., "sent":
     {...}}``: the fields that were sent, none if all were as wished already. Conflicts and other
     failures go to a file of their own, as those of a ``Journal`` do.
+
+    A further file, ``apply.writes.jsonl`` for ``apply.jsonl``, has a line for each change before it
+    is sent. At the end of the run it holds only the writes whose end is open, and mostly it is gone.
+    With it, a run that is resumed tells its own writes from changes by others. If the server
+    writes a value in its own form, the first answer is ``NotApplied``; to resume then takes a field
+    that still holds that answer as done, and its line has it under ``rewritten``. If a write had
+    no answer and a field holds a third value, nobody can say whose it is: the ``Conflict`` has
+    ``maybe_applied`` and counts as ``unclear``.
 
     Each tenant is in the journal at most once; its change may be made more than once, which does
     no harm, as it sets absolute values. A change that was made without leaving a line, because the
@@ -101,16 +126,34 @@ async def apply_plan(
         RingMeClosed: The ``RingMe`` was closed in mid-run.
     """
     changes = _by_key(plan)
-    form = Form(_telling(changes), "sent", {"plan": _fingerprint(plan)}, _FOREIGN)
-    journal = open_journal(os.fspath(path), form, resume=resume, overwrite=overwrite, clock=clock)
+    head: Mapping[str, JSON] = {"plan": _fingerprint(plan)}
+    form = Form(_telling(changes), "sent", head, _FOREIGN)
+    path = os.fspath(path)
+    writes = LineFile(writes_beside(path))
+    journal = open_journal(
+        path, form, resume=resume, overwrite=overwrite, clock=clock, beside=[writes]
+    )
     tally = _Tally()
-    async with journal as session:
-        left = [change for key, change in changes.items() if not session.is_done(key)]
+    async with (
+        journal as session,
+        open_writes(writes, session, head, _FOREIGN, _key, clock) as log,
+    ):
+        left = [log.recall(one) for key, one in changes.items() if not session.is_done(key)]
+
+        def look(outcome: Done[Applied] | Failed) -> None:
+            tally.look(outcome)
+            if isinstance(outcome, Done):
+                log.settle(left[outcome.index])
+
         run = evolve(plan, changes=tuple(left)).apply(
-            concurrency=concurrency, deadline=deadline, on_quota=on_quota, on_outage=on_outage
+            concurrency=concurrency,
+            deadline=deadline,
+            on_quota=on_quota,
+            on_outage=on_outage,
+            on_write=log.note,
         )
         counts = await drive(
-            run, session, lambda outcome: _key(left[outcome.index]), on_progress, tally.look
+            run, session, lambda outcome: _key(left[outcome.index]), on_progress, look
         )
     return ApplyReport(
         run=session.run,
@@ -121,19 +164,27 @@ async def apply_plan(
         skipped=len(changes) - len(left),
         not_attempted=counts.not_attempted,
         kinds=counts.kinds.commonest(),
+        rewritten=tally.rewritten,
+        unclear=tally.unclear,
     )
 
 
 @define
 class _Tally:
     as_wished: int = 0
+    rewritten: int = 0
     conflicts: int = 0
+    unclear: int = 0
 
     def look(self, outcome: Done[Applied] | Failed) -> None:
         if isinstance(outcome, Done):
-            self.as_wished += not outcome.value.sent
-        else:
-            self.conflicts += isinstance(outcome.error, Conflict)
+            applied = outcome.value
+            self.as_wished += not (applied.sent or applied.rewritten)
+            self.rewritten += bool(applied.rewritten)
+        elif isinstance(outcome.error, Conflict):
+            # One that is sure holds no write of this plan.
+            self.unclear += outcome.error.maybe_applied
+            self.conflicts += not outcome.error.maybe_applied
 
 
 def _key(change: PlannedChange) -> str:
@@ -152,8 +203,13 @@ def _telling(
 ) -> Callable[[str, Applied], Mapping[str, JSON]]:
     def tell(key: str, applied: Applied) -> Mapping[str, JSON]:
         change = changes[key]
-        sent = {item.field: item.after for item in change.fields if item.field in applied.sent}
-        return {"client_id": change.client_id, "sent": sent}
+        by_run = {*applied.sent, *applied.rewritten}
+        sent = {item.field: item.after for item in change.fields if item.field in by_run}
+        line: dict[str, JSON] = {"client_id": change.client_id, "sent": sent}
+        if applied.rewritten:
+            current = client_to_json(applied.client)
+            line["rewritten"] = {name: current.get(name) for name in applied.rewritten}
+        return line
 
     return tell
 

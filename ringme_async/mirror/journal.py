@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Generic, TypeVar
 
@@ -208,14 +208,23 @@ class JournalSession(Generic[V]):
 
 @asynccontextmanager
 async def open_journal(
-    path: str, form: Form[V], *, resume: bool, overwrite: bool, clock: Clock
+    path: str,
+    form: Form[V],
+    *,
+    resume: bool,
+    overwrite: bool,
+    clock: Clock,
+    beside: Sequence[LineFile] = (),
 ) -> AsyncGenerator[JournalSession[V], None]:
-    """Take hold of a journal and of the file of failures beside it; see ``Journal.open``."""
+    """Take hold of a journal and of the file of failures beside it; see ``Journal.open``.
+
+    What else is of the same run stands ``beside`` it.
+    """
     if resume and overwrite:
         raise InvalidRequest("a run either goes on with its output or overwrites it")
     output, failures = LineFile(path), LineFile(failures_beside(path))
     with locked(path):
-        full = [file.path for file in (output, failures) if not file.is_empty]
+        full = [file.path for file in (output, failures, *beside) if not file.is_empty]
         if full and not (resume or overwrite):
             raise OutputError(
                 f"{full[0]} is not empty: resume the run that it is of (resume=True, --resume),"
@@ -227,6 +236,8 @@ async def open_journal(
                 await session.go_on()
             else:
                 await session.begin_anew()
+                for file in beside:
+                    file.remove()
             yield session
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeGuard, TypeVar, cast
 
@@ -353,6 +353,7 @@ class Clients:
         timeout: float | None,
         on_quota: OnQuotaInBulk,
         on_outage: OnOutage,
+        on_write: Callable[[PlannedChange], None] | None,
     ) -> BulkRun[Applied]:
         seconds, parks = self._calls.seconds(timeout), on_quota == "park"
 
@@ -364,6 +365,7 @@ class Clients:
                 parks,
                 change,
                 lambda update: self._calls.write(who, update, seconds),
+                on_write,
             )
 
         return BulkRun(

@@ -12,7 +12,7 @@ from attrs import define, field
 from ringme_async.auth import TokenKey
 from ringme_async.bulk import NotBefore
 from ringme_async.dispatch import Account, Call, Dispatcher, sign
-from ringme_async.errors import DeadlineExceeded, RateLimited, RingMeClosed, RingMeError
+from ringme_async.errors import DeadlineExceeded, NotApplied, RateLimited, RingMeClosed, RingMeError
 from ringme_async.judge import masked
 from ringme_async.models import Client, ClientUpdate
 from ringme_async.observe import Parked, Woken
@@ -112,6 +112,7 @@ class ApplyJob(_Job[Applied]):
 
     change: PlannedChange
     write: Callable[[ClientUpdate], Call[Client]]
+    on_write: Callable[[PlannedChange], None] | None = None
     # How many requests had been sent when the first write went out; None before that.
     _sent_before_write: int | None = field(default=None, init=False)
 
@@ -128,24 +129,42 @@ class ApplyJob(_Job[Applied]):
         try:
             left = self.change.left_to_send(client)
             if not left:
-                return Applied(client, ())
+                return Applied(client, (), self.change.rewritten(client))
             answered = await self._send(left)
-            self.change.check(answered)
+            self._check(answered)
         except RingMeError as error:
             self._mask(error)
             sign(error, self.call, self.account)
             raise
-        return Applied(answered, tuple(left.changes()))
+        return Applied(answered, tuple(left.changes()), self.change.rewritten(answered))
 
     async def _send(self, left: ClientUpdate) -> Client:
         if self._sent_before_write is None:
             self._sent_before_write = self.attempts
+        unsent = self.change
+        self._note(unsent.before_sending(left))
         try:
             return await self.dispatcher.run(self.write(left), self.account)
+        except RingMeError:
+            if not self.account.maybe_applied:
+                self._note(unsent)
+            raise
         finally:
             if self.attempts == self._sent_before_write:
                 # Not even sent: the next request may be another look.
                 self._sent_before_write = None
+
+    def _check(self, answered: Client) -> None:
+        try:
+            self.change.check(answered)
+        except NotApplied:
+            self._note(self.change.after_answer(answered))
+            raise
+
+    def _note(self, change: PlannedChange) -> None:
+        self.change = change
+        if self.on_write is not None:
+            self.on_write(change)
 
     def _mask(self, error: RingMeError) -> None:
         """Take the token out of an error's words, should the server echo it in a record."""

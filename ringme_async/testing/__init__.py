@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ringme_async.half_made import show_half_made
 from ringme_async.testing import faults
 from ringme_async.testing.clock import JumpingLoop
 from ringme_async.testing.directory import FakeApplication, FakeTenant, FakeUser
@@ -25,3 +26,5 @@ __all__ = [
     "Violation",
     "faults",
 ]
+
+show_half_made(__all__, globals())

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from attrs import evolve, field, frozen
 
+from ringme_async.half_made import show_half_made
 from ringme_async.testing.visit import BUSY, NO_HEADERS, refusal
 from ringme_async.transports import Headers, Response
 
@@ -341,3 +342,6 @@ def _retry_after(value: float | str | timedelta, scene: Scene) -> str:
 def _spoiled(body: bytes) -> bytes:
     third = len(body) // 3
     return body[:third] + b"\xff\x00" * max(1, third // 2) + body[2 * third :]
+
+
+show_half_made(__all__, globals())

@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeAlias, overload
+from typing import TypeAlias, cast, overload
 
 from attrs import define, field, frozen
 
+from ringme_async.redaction import MASK
 from ringme_async.testing.directory import FakeApplication, FakeTenant
 from ringme_async.testing.faults import Fault
+from ringme_async.testing.masking import Masker
 from ringme_async.testing.schema import JSON
 from ringme_async.testing.visit import Visit, is_api
 from ringme_async.transports import Headers
 
 _MASKED = frozenset({"authorization", "proxy-authorization", "cookie"})
+# Of these nothing has to be looked for.
+_PLAIN = frozenset(
+    {"accept", "accept-encoding", "content-length", "content-type", "host", "user-agent"}
+)
+_PLAIN_OR_MASKED = _PLAIN | _MASKED
 _KEPT_HEADERS = 256
 _KEPT_REMARKS = 1_000
 _SHOWN = 20
@@ -196,33 +203,49 @@ class Log:
 
     def _entry(self, visit: Visit, status: int | None) -> JournalEntry:
         application = visit.application
+        headers = visit.request.headers
+        path, query, sent = visit.path, "", visit.sent
+        masker = Masker(contacts=False)
+        if is_api(path) and (visit.query or sent or visit.route is None):
+            # First the headers: from them it is known what must not be seen elsewhere.
+            masker.headers(headers)
+            query = masker.query(visit.query)
+            masker.json({**sent})
+            path = masker.path(path)
+            sent = cast("Mapping[str, JSON]", masker.json({**sent}))
         return JournalEntry(
             self.total,
             visit.at,
             visit.method,
             visit.host,
-            visit.path,
-            visit.query if is_api(visit.path) else "",
+            path,
+            query,
             visit.tenant_id,
             None if application is None else application.app_id,
             status,
             visit.fault,
-            visit.sent,
+            sent,
             visit.changed,
-            self._masked(visit.request.headers),
+            self._masked(headers, masker),
         )
 
-    def _masked(self, headers: Headers) -> Mapping[str, str]:
+    def _masked(self, headers: Headers, masker: Masker) -> Mapping[str, str]:
+        if not headers.keys() <= _PLAIN_OR_MASKED:
+            masker.headers(headers)
         # Most requests carry the same fields, so that one mapping can serve them all.
-        shown = tuple(
-            [(name, "***" if name in _MASKED else value) for name, value in headers.items()]
-        )
+        shown = tuple([(name, _header(masker, name, value)) for name, value in headers.items()])
         known = self._headers.get(shown)
         if known is None:
             if len(self._headers) >= _KEPT_HEADERS:
                 self._headers.clear()
             known = self._headers[shown] = MappingProxyType(dict(shown))
         return known
+
+
+def _header(masker: Masker, name: str, value: str) -> str:
+    if name in _MASKED:
+        return MASK
+    return value if name in _PLAIN else masker.headers({name: value})[name]
 
 
 def check_updated(writes: Journal, tenant_id: int, wanted: Mapping[str, JSON]) -> None:

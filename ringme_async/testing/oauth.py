@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Mapping
+from typing import cast
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit, urlunsplit
 
 from attrs import frozen
@@ -53,7 +55,7 @@ class OAuthRoom:
 
     def identify(self, visit: Visit) -> None:
         form = _pairs(visit.request.body if visit.method == "POST" else visit.query.encode())
-        visit.sent = dict(masked(form))
+        visit.sent = dict(masked(_in_json(visit.request.body) or form))
         app_id = dict(form).get("client_id")
         if app_id is None:
             visit.application = self._named(_basic(visit.request.headers)[0])
@@ -224,6 +226,17 @@ def _pairs(encoded: bytes) -> list[tuple[str, str]]:
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100)
     except ValueError:
         return []
+
+
+def _in_json(body: bytes) -> list[tuple[str, str]]:
+    """Give the parameters of a request that sends JSON where a form belongs."""
+    try:
+        found: object = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(found, dict):
+        return []
+    return [(str(name), str(value)) for name, value in cast("dict[str, object]", found).items()]
 
 
 def _form(request: Request) -> dict[str, str]:

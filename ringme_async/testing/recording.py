@@ -55,8 +55,9 @@ class RecordingTransport:
 
     What is secret stays out of the file: tokens, App Secrets, passwords, cookies, e-mail addresses
     and phone numbers are masked as ``***``, by the names of headers, form, query and JSON fields,
-    and by what they look like wherever they stand. Look at a recording before you share it: names
-    and addresses of clients, for one, are not masked.
+    and by what they look like wherever they stand. A secret of six characters or more is masked
+    wherever the recording shows it again, in any usual spelling. Look at a recording before you
+    share it: names and addresses of clients, for one, are not masked.
 
     A request that is cancelled is not recorded.
 
@@ -80,9 +81,9 @@ class RecordingTransport:
     ) -> None:
         self._inner = inner
         self._path = Path(path)
-        self._mask = mask
-        self._also = sorted(also)
-        about: _Object = {"ringme_recording": _FORMAT, "masked": mask, "also": [*self._also]}
+        names = sorted(also)
+        self._masker = Masker(names, on=mask)
+        about: _Object = {"ringme_recording": _FORMAT, "masked": mask, "also": [*names]}
         self._write(about, "w")
 
     async def send(self, request: Request) -> Response:
@@ -92,7 +93,7 @@ class RecordingTransport:
             TransportError: As the other transport raises it; that is written down as well.
             OSError: The file cannot be written.
         """
-        masker = Masker(self._also, on=self._mask)
+        masker = self._masker
         exchange: _Object = {"request": cast("JSON", _shown(masker, request))}
         try:
             response = await self._inner.send(request)
@@ -141,7 +142,8 @@ class ReplayTransport:
         self._closed = False
         with self._path.open(encoding="utf-8") as file:
             about, *lines = [*file] or [""]
-        self._mask, self._also = _read_about(self._path, about)
+        on, also = _read_about(self._path, about)
+        self._masker = Masker(also, on=on)
         self._takes: dict[str, _Takes] = {}
         for number, line in enumerate(lines, 2):
             asked, answer = _read_exchange(self._path, number, line)
@@ -158,7 +160,7 @@ class ReplayTransport:
         if self._closed:
             raise refusal_of_closed(self)
         await asyncio.sleep(0)
-        asked = _shown(Masker(self._also, on=self._mask), request)
+        asked = _shown(self._masker, request)
         takes = self._takes.get(_key(asked))
         if takes is None:
             raise NotRecorded(self._not_there(asked))
@@ -236,10 +238,13 @@ def _shown(masker: Masker, request: Request) -> _Object:
 
 def _answer_shown(masker: Masker, response: Response) -> _Object:
     kind = response.headers.get("content-type", "")
+    fields = _lasting(response.headers)
+    # The second time it is known what is secret.
+    masker.headers(fields)
     body_shown(masker, response.body, kind)
     return {
         "status": response.status,
-        "headers": dict[str, JSON](masker.headers(_lasting(response.headers))),
+        "headers": dict[str, JSON](masker.headers(fields)),
         **body_shown(masker, response.body, kind),
     }
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from attrs import define, field
 
+from ringme_async.redaction import MASK, hide_pairs
 from ringme_async.testing.directory import FakeApplication, FakeTenant, FakeUser
 
 ExpiresIn = Literal["number", "string", "absent"]
@@ -209,7 +210,14 @@ class LoginDoor:
 
 def masked(form: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Show the parameters of a token request without what is secret in them."""
-    return {name: value if name in _SHOWN else "***" for name, value in form}
+    return {
+        name if name in _NAMED else MASK: hide_pairs(value) if name in _SHOWN else MASK
+        for name, value in form
+    }
 
 
-_SHOWN = frozenset({"grant_type", "client_id", "username", "scope", "redirect_uri", "state"})
+_SHOWN = frozenset(
+    {"grant_type", "client_id", "username", "scope", "redirect_uri", "state", "response_type"}
+)
+# A name that no token request has may be a secret in the wrong place.
+_NAMED = _SHOWN | {"client_secret", "password", "code", "refresh_token", "code_verifier"}

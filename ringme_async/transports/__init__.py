@@ -13,6 +13,7 @@ from attrs import field, frozen
 from ringme_async.arguments import seconds_above_zero
 from ringme_async.errors import DecodeError
 from ringme_async.frozen import JSON
+from ringme_async.redaction import MASK, hide_pairs, is_secret_name
 
 __all__ = ["Connection", "Headers", "Releasable", "Request", "Response", "Timeouts", "Transport"]
 
@@ -75,7 +76,7 @@ class Headers(Mapping[str, str]):
 
     def __repr__(self) -> str:
         shown = {
-            name: "***" if name in _SECRET_HEADERS else value
+            name: MASK if name in _SECRET_HEADERS or is_secret_name(name) else hide_pairs(value)
             for name, value in self._fields.items()
         }
         return f"Headers({shown})"

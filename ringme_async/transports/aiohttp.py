@@ -22,6 +22,7 @@ from ringme_async.errors import (
     RingMeError,
     TransportTimeout,
 )
+from ringme_async.half_made import shown_half_made
 from ringme_async.transports import Headers, Request, Response
 from ringme_async.transports.arrived import Arrived
 from ringme_async.transports.body import (
@@ -60,6 +61,7 @@ _NOT_THE_SYSTEM: Final = ("Connect call failed", "Can not write")
 _OF_A_LOOP: Final = ("File descriptor", "Invalid file descriptor", "unable to perform operation")
 
 
+@shown_half_made
 class AiohttpTransport:
     """Sends requests with aiohttp.
 

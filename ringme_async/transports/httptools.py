@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 
 from ringme_async.deadlines import Deadlines
 from ringme_async.errors import InvalidRequest, RingMeError, TransportTimeout
+from ringme_async.half_made import shown_half_made
 from ringme_async.transports import Headers, Request, Response
 from ringme_async.transports.body import (
     DEFAULT_MAX_BODY,
@@ -89,6 +90,7 @@ class _Proxy:
     fields: tuple[str, ...] = field(repr=False)
 
 
+@shown_half_made
 class HttptoolsTransport:
     """Sends requests over connections of its own, and parses the answers with httptools.
 

@@ -9,7 +9,9 @@ from collections import Counter
 
 import pytest
 
+from ringme_async.cli import results
 from ringme_async.cli.codes import ExitCode
+from ringme_async.mirror import ApplyReport
 from tests.cli.conftest import Here
 from tests.cli.shell import Shell
 
@@ -148,6 +150,8 @@ async def test_as_json_applying_tells_its_counts(here: Here, shell: Shell) -> No
         "as_wished": 1,
         "failed": 1,
         "conflicts": 1,
+        "rewritten": 0,
+        "unclear": 0,
         "skipped": 0,
         "not_attempted": 0,
         "ok": False,
@@ -287,3 +291,27 @@ async def test_a_plan_that_was_made_for_another_host_is_applied_only_if_told_so(
     ended = await here("apply", "plan.json", "--any-host")
     assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
     assert shell.fake.requests.where(method="PUT")
+
+
+def test_the_summary_tells_own_writes_from_changes_by_others() -> None:
+    report = ApplyReport(
+        run="1",
+        applied=3,
+        as_wished=0,
+        failed=2,
+        conflicts=0,
+        skipped=0,
+        not_attempted=0,
+        rewritten=3,
+        unclear=2,
+    )
+    rows = {name: count for name, count, _remark in results.applied(report, "a", "b")}
+    assert rows == {
+        "changed": 3,
+        "of these rewritten": 3,
+        "as wished": 0,
+        "failed": 2,
+        "of these unclear": 2,
+    }
+    remarks = [remark for _name, _count, remark in results.applied(report, "a", "b")]
+    assert not any("somebody else" in remark for remark in remarks)

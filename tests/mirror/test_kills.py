@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ringme_async import ClientCredentials, ClientUpdate, RingMe
-from ringme_async.mirror import Journal, Mirror, OutputInUse, connection
+from ringme_async.mirror import Journal, Mirror, OutputInUse, apply_plan, connection
 from tests.leaping import HOUR
 from tests.mirror.databases import clients_in, history_in, runs_in
 from tests.mirror.world import by_tenant, lines_of
@@ -41,6 +41,7 @@ def server() -> Iterator[RunningStandIn]:
         "tenants": {"range": [1, 2_000]},
         "blocked": BLOCKED,
         "latency": LATENCY,
+        "stored_as": {"Asia/Calcutta": "Asia/Kolkata"},
         "extra": {"later": {"text": "\u0437\u0432\u0443\u043a \U0001f4de"}},
     }
     with running_standin(config) as server:
@@ -251,6 +252,39 @@ async def test_a_plan_is_applied_whole_without_a_false_conflict(
         else:
             assert bodies
             assert all(body == (rest if tenant == differing else whole) for body in bodies)
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_kills_over_a_server_with_its_own_forms_blame_nobody(
+    zygote: Zygote, server: RunningStandIn, ringme: RingMe, tmp_path: Path, seed: int
+) -> None:
+    first = 1_501 + 100 * seed
+    tenants = range(first, first + 60)
+    behind = first + 7
+    wish = ClientUpdate(timezone="Asia/Calcutta")
+    plan = await ringme.clients.plan(dict.fromkeys(tenants, wish))
+    plan.save(tmp_path / "plan.json")
+    await server.do("change", tenant=behind, fields={"timezone": "Asia/Tomsk"})
+
+    path = tmp_path / "apply.jsonl"
+    await run_with_kills(
+        zygote,
+        server,
+        f"forms {seed}",
+        lambda: whole_lines(path),
+        into=str(path),
+        plan=str(tmp_path / "plan.json"),
+    )
+    report = await apply_plan(plan, path, resume=True)
+
+    failures = by_tenant(tmp_path / "apply.failures.jsonl")
+    sure = [name for name, line in failures.items() if not line["maybe_applied"]]
+    assert (report.conflicts, sure) == (1, [str(behind)])
+    # No more than were under way at a kill.
+    assert report.failed == 1 + report.unclear <= 1 + KILLS * SHARE
+    lines = by_tenant(path)
+    assert sorted({*lines, *failures}) == sorted(map(str, tenants))
+    assert all(line["rewritten"] == {"timezone": "Asia/Kolkata"} for line in lines.values())
 
 
 async def test_a_killed_run_lets_go_of_its_output(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class World:
         held: Tenants whose answer never comes.
         asked: How often each tenant was asked for.
         sent: The bodies of the PUTs.
+        form: Gives what is stored of a value that a PUT sets: of which tenant, field, value.
+        step: Called before and after each PUT is carried out, with the tenant; may raise.
     """
 
     def __init__(self, count: int = 0) -> None:
@@ -46,6 +48,8 @@ class World:
         self.held: set[int] = set()
         self.asked: Counter[int] = Counter()
         self.sent: list[tuple[int, Mapping[str, Any]]] = []
+        self.form: Callable[[int, str, Any], Any] = lambda _tenant, _name, value: value
+        self.step: Callable[[str, int], None] = lambda _moment, _tenant: None
 
     async def __call__(self, request: Request) -> Response:
         number = int(request.url.split("/")[-3])
@@ -61,8 +65,11 @@ class World:
         if request.method == "PUT":
             assert request.body is not None
             fields = json.loads(request.body)
+            self.step("before", number)
             self.sent.append((number, fields))
-            self.records[number].update(fields)
+            for name, value in fields.items():
+                self.records[number][name] = self.form(number, name, value)
+            self.step("after", number)
         return answer(200, self.records[number])
 
 

@@ -201,6 +201,13 @@ class Api:
                 return refuse(400, "wrong_parameter", wrong, headers)
             if name in self.config.unwritable:
                 return refuse(403, "access_denied", f"{name}: not by the client", headers)
-        self.tenants.change(tenant, body)
+        forms = self.config.stored_as
+        self.tenants.change(
+            tenant,
+            {
+                name: forms.get(value, value) if isinstance(value, str) else value
+                for name, value in body.items()
+            },
+        )
         self.books.applied(tenant, application.app_id, body)
         return None

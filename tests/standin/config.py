@@ -187,6 +187,7 @@ class Config:
     blocked: Select = NOBODY
     unwritable: list[str] = field(default_factory=list)
     exclusive_writes: bool = False
+    stored_as: dict[str, JSON] = field(default_factory=dict)  # texts that it writes otherwise
 
     # Applications, tokens, logins.
     applications: list[Application] = field(default_factory=list)

@@ -1,0 +1,50 @@
+"""A ``repr`` for objects whose constructor has refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Final, TypeVar, cast
+
+__all__ = ["show_half_made", "shown_half_made"]
+
+C = TypeVar("C", bound=type)
+
+_MARK: Final = "_shown_half_made"
+
+
+def shown_half_made(cls: C) -> C:
+    """Give a class a ``repr`` that does not raise while attributes are missing.
+
+    A constructor that raises leaves ``self`` in its traceback. CPython 3.11 calls ``repr`` on it
+    for a traceback with locals, and loses the traceback if that raises.
+    """
+    own = cast("Callable[[object], str]", cls.__repr__)
+    if own is not object.__repr__ and not hasattr(own, _MARK):
+        setattr(cls, "__repr__", _lenient(own))  # noqa: B010 - assigning to a method is no typed act
+    return cls
+
+
+def show_half_made(names: Iterable[str], module: dict[str, object]) -> None:
+    """Do this for every class among the public names of a module.
+
+    Args:
+        names: The public names; one that is missing is loaded later.
+        module: What the module holds.
+    """
+    for name in names:
+        value = module.get(name)
+        if isinstance(value, type):
+            shown_half_made(value)
+
+
+def _lenient(own: Callable[[object], str]) -> Callable[[object], str]:
+    @wraps(own)
+    def __repr__(self: object) -> str:  # noqa: N807 - it becomes a method of that name
+        try:
+            return own(self)
+        except AttributeError:
+            return f"<{type(self).__name__}, not fully made>"
+
+    setattr(__repr__, _MARK, True)
+    return __repr__
