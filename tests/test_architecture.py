@@ -36,7 +36,7 @@ LAYERS = (
     {"checks"},
     {"geo", "frozen", "arguments", "display", "lifetime"},
     {"wording"},
-    {"errors", "unset", "version", "deadlines", "system_lock"},
+    {"errors", "unset", "version", "deadlines", "system_lock", "file_kind", "atomic_write"},
 )
 DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}
 BESIDE = {"__main__", "cli", "mirror", "observers", "testing"}

@@ -134,7 +134,7 @@ def refresh(
     resume
         Go on where a run into the same place stopped.
     overwrite
-        Begin anew although there is something in the file.
+        Begin anew although the output of an earlier run is in the file.
     as_json
         Print the counts as one JSON object.
     """
@@ -161,13 +161,14 @@ def plan(
         A list, CSV or JSON lines: tenant (a name in --tenants) or client_id, and the fields to
         change, called like the API's. An empty cell leaves a field alone, "null" clears it.
     out
-        Keep the plan in this file, for "ringme apply".
+        Keep the plan in this file, for "ringme apply". An earlier plan in it is replaced; any
+        other file is left alone.
     as_json
         Print the plan, and what could not be planned, as one JSON object.
     """
     ready = prepare(where)
     wishes = many.changes_of(ready, changes, where.encoding)
-    return many.plan(ready, wishes, out, how, as_json=as_json)
+    return many.plan(ready, wishes, changes, out, how, as_json=as_json)
 
 
 @app.command(name="apply", sort_key=5)
@@ -195,7 +196,7 @@ def apply_(
     resume
         Go on where applying the same plan stopped.
     overwrite
-        Begin anew although there is something in the journal.
+        Begin anew although the journal of an earlier run is in the file.
     any_host
         Apply the plan although it was made for another host.
     as_json

@@ -24,6 +24,7 @@ from ringme_async import (
 from ringme_async.cli.changes_file import Changes, read_changes
 from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.connect import Ready, complain
+from ringme_async.cli.files import files_of_output
 from ringme_async.cli.results import applied, planned, refreshed
 from ringme_async.cli.show import Bars, show_counts
 from ringme_async.cli.text import print_json, printable
@@ -39,6 +40,7 @@ from ringme_async.mirror import (
 )
 from ringme_async.mirror.failures import describe
 from ringme_async.mirror.journal import failures_beside
+from ringme_async.mirror.place import in_full, refuse_for_plan
 
 __all__ = ["Pace", "apply", "changes_of", "plan", "refresh_all"]
 
@@ -90,6 +92,8 @@ def refresh_all(
         raise WrongUsage("--resume goes on with what --overwrite would throw away")
     if not into:
         raise WrongUsage("--into: name a file or a database")
+    into = in_full(into)
+    ready.keep_apart({}, files_of_output("--into", into))
     tenants = ready.tenants.tenants
     sink = sink_for(into, overwrite=overwrite)
     shown, failures = _output(into)
@@ -110,9 +114,21 @@ def refresh_all(
     return ExitCode.ALL_WELL if report.ok else ExitCode.SOME_FAILED
 
 
-def plan(ready: Ready, changes: Changes, out: str | None, pace: Pace, *, as_json: bool) -> int:
-    """Say what would change, and keep it in a file if asked to."""
+def plan(
+    ready: Ready, changes: Changes, path: str, out: str | None, pace: Pace, *, as_json: bool
+) -> int:
+    """Say what would change, and keep it in a file if asked to.
+
+    Args:
+        ready: What to work with.
+        changes: What is wished for.
+        path: The file that the changes are from.
+        out: The file for the plan.
+        pace: How fast, and how long.
+        as_json: Print the plan as JSON.
+    """
     if out is not None:
+        ready.keep_apart({"the list of changes": path}, {"--out": out})
         _check_writable(out)
 
     async def run(bars: Bars) -> Plan:
@@ -155,6 +171,7 @@ def apply(
     if resume and overwrite:
         raise WrongUsage("--resume goes on with what --overwrite would throw away")
     into = f"{os.path.splitext(path)[0]}.journal.jsonl" if journal is None else journal
+    ready.keep_apart({"the plan": path}, files_of_output("--journal", into))
 
     async def run(started: _Started, bars: Bars) -> ApplyReport:
         async with ready.ringme(started) as ringme:
@@ -239,6 +256,10 @@ def _output(into: str) -> tuple[str, str | None]:
 
 def _check_writable(out: str) -> None:
     """See to it that the plan can be written before many tenants are read for it."""
+    try:
+        refuse_for_plan(out)
+    except OutputError as flaw:
+        raise CouldNotStart(str(flaw)) from None
     folder = os.path.dirname(out) or "."
     if os.path.isdir(out) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise CouldNotStart(f"{out}: no file can be written there")

@@ -13,6 +13,7 @@ from attrs import field, frozen
 from ringme_async import Client, InvalidRequest
 from ringme_async.mirror.errors import OutputError
 from ringme_async.mirror.journal import Journal
+from ringme_async.mirror.place import in_full
 from ringme_async.mirror.sink import Clock, Session, Sink, now
 
 __all__ = ["Mirror", "sink_for"]
@@ -105,14 +106,16 @@ def sink_for(into: str | os.PathLike[str], *, overwrite: bool = False) -> Sink:
     """Give the output that a path or a URL stands for.
 
     Args:
-        into: A path such as ``"clients.jsonl"``, or a URL such as ``"sqlite:///clients.db"``.
-        overwrite: Begin anew although there is something in the file.
+        into: A path such as ``"clients.jsonl"``, or a URL such as ``"sqlite:///clients.db"``. The
+            path of a file that is a SQLite database stands for that database.
+        overwrite: Begin anew although an earlier run's output is in the file.
 
     Raises:
-        InvalidRequest: A database is to be overwritten.
+        InvalidRequest: A database is to be overwritten, or its URL is misspelt.
     """
-    if not (isinstance(into, str) and _URL.match(into)):
-        return Journal(os.fspath(into), overwrite=overwrite)
+    into = in_full(os.fspath(into))
+    if not _URL.match(into):
+        return Journal(into, overwrite=overwrite)
     if overwrite:
         # The frame of this call would show the password.
         del into
