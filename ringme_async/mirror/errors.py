@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 from ringme_async import RingMeError
 
-__all__ = ["OutputError", "OutputInUse", "closed_by", "told_of"]
+__all__ = ["OutputError", "OutputInUse", "TransientOutputError", "closed_by", "told_of"]
 
 
 class OutputError(RingMeError):
@@ -16,6 +16,10 @@ class OutputError(RingMeError):
 
 class OutputInUse(OutputError):
     """Another run is writing this output right now."""
+
+
+class TransientOutputError(OutputError):
+    """A connection was lost, or a lock is held: the same work may succeed later."""
 
 
 @contextmanager

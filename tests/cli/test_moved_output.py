@@ -87,3 +87,22 @@ async def test_the_file_of_failures_is_looked_after_as_well(shell: Shell) -> Non
     ended = await disturbed(shell, remove, "c.failures.jsonl", *arguments)
     assert ended.code == ExitCode.SOME_FAILED
     assert ended.err.startswith("ringme: c.failures.jsonl was removed during the run")
+
+
+@pytest.mark.parametrize("disturb", [remove, rename, replace, empty])
+async def test_a_refresh_tells_that_its_database_was_disturbed(
+    disturb: Callable[[Path], None], shell: Shell
+) -> None:
+    shell.write_tenants(range(1, 21))
+    shell.fake.latency = 0.1
+    shell.fake.faults.next(faults.Stall(), times=1, on="GET")
+    arguments = ("refresh", "--tenants", "tenants.csv", "--into", "sqlite:///c.db")
+    process = await shell.start(*arguments, "--deadline", "2")
+    while shell.fake.requests.total < 20:
+        assert process.returncode is None, "it ended before its time"
+        await asyncio.sleep(0.005)
+    disturb(shell.folder / "c.db")
+    ended = await shell.end_of(process)
+    assert (ended.code, ended.out) == (ExitCode.SOME_FAILED, "")
+    assert "c.db" in ended.err
+    assert ended.err.count("\n") == 1
