@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Final, TypeAlias
 
@@ -10,7 +9,7 @@ from attrs import fields
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
 
 from ringme_async import Client, InvalidRequest, RingMeError
-from ringme_async.cli import many, single
+from ringme_async.cli import interruption, many, single
 from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.connect import Connection, complain, prepare
 from ringme_async.cli.demo import run_demo
@@ -229,7 +228,7 @@ def demo(*, as_json: AsJSON = False) -> int:
     """
     with Bars() as bars:
         try:
-            report = asyncio.run(run_demo(bars.follow))
+            report = interruption.run(run_demo(bars.follow))
         except OSError as error:
             raise CouldNotStart(f"the demo's server did not start: {error}") from None
     show_demo(report, as_json=as_json)
@@ -244,7 +243,8 @@ def fake_(
 ) -> int:
     """Serve a RingMe on this machine, for curl and for programs in other languages.
 
-    It prints an App ID and Secret, which open nothing else, and ends with Ctrl-C or SIGTERM.
+    It prints an App ID and Secret, which open nothing else, and ends with Ctrl-C, SIGTERM or
+    SIGHUP.
 
     Parameters
     ----------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Generator
@@ -21,6 +20,7 @@ from ringme_async import (
     RingMe,
     Tenant,
 )
+from ringme_async.cli import interruption
 from ringme_async.cli.changes_file import Changes, read_changes
 from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.connect import Ready, complain
@@ -106,7 +106,7 @@ def refresh_all(
                 )
 
     with _resumable(shown) as started, Bars() as bars:
-        report = asyncio.run(run(started, bars))
+        report = interruption.run(run(started, bars))
     if as_json:
         print_json({**asdict(report), "ok": report.ok, "into": shown, "failures": failures})
     else:
@@ -137,7 +137,7 @@ def plan(
                 return await ringme.clients.plan(changes, **asdict(pace))
 
     with Bars() as bars:
-        made = asyncio.run(run(bars))
+        made = interruption.run(run(bars))
     if out is not None:
         try:
             made.save(out)
@@ -187,7 +187,7 @@ def apply(
                 )
 
     with _resumable(into) as started, Bars() as bars:
-        report = asyncio.run(run(started, bars))
+        report = interruption.run(run(started, bars))
     failures = failures_beside(into)
     if as_json:
         print_json({**asdict(report), "ok": report.ok, "journal": into, "failures": failures})

@@ -36,6 +36,9 @@ class Mirror:
       again while it is gone on with), and how many were ``read``, ``failed`` and found ``changed``.
     - ``mirror_version``: the version of all this; a newer one than this package knows is refused.
 
+    A NUL in a text, or half of a surrogate pair, is escaped in the columns of JSON, so that each row
+    can be queried; ``decode_json`` gives it back.
+
     Times are UTC. The promise is exactly once in each run, at least once at the server: outcomes
     are committed in batches, and one counts as done once it is committed, so that ``kill -9`` loses
     at most the last batch, whose tenants are read again when the run is resumed.

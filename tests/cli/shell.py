@@ -67,8 +67,10 @@ class Shell:
         *arguments: str,
         stdin: int | IO[bytes] = asyncio.subprocess.DEVNULL,
         stdout: int | IO[bytes] = asyncio.subprocess.PIPE,
+        before: tuple[str, ...] = (),
     ) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
+            *before,
             *COMMAND,
             *arguments,
             cwd=self.folder,
