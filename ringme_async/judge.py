@@ -169,7 +169,7 @@ def masked(text: str, secrets: tuple[str, ...]) -> str:
     """
     for secret in secrets:
         for spelling in spellings(secret):
-            text = _without_token(secret, text, spelling)
+            text = without_token(secret, text, spelling)
     return text
 
 
@@ -194,12 +194,13 @@ def without(secret: str, text: str) -> str:
         text: Where it may stand.
     """
     if _WORD.fullmatch(secret) is None:
-        return _without_token(secret, text, secret)
+        return without_token(secret, text, secret)
     expected = "|".join(place.replace("SECRET", re.escape(secret)) for place in _EXPECTED)
     return re.sub(expected, _mask_last, text)
 
 
-def _without_token(token: str, text: str, spelling: str) -> str:
+def without_token(token: str, text: str, spelling: str) -> str:
+    """Take one spelling of a token out of a text; a short one only where it stands alone."""
     if len(token) >= _SHORTEST_ANYWHERE:
         return text.replace(spelling, MASK)
     return re.sub(rf"(?<![^\W_]){re.escape(spelling)}(?![^\W_])", MASK, text)

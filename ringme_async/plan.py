@@ -9,9 +9,11 @@ from typing import Any, Final, Literal, overload
 
 from attrs import evolve, field, frozen
 
+from ringme_async.atomic_write import write_atomically
 from ringme_async.bulk import BulkRun, Concurrency, Failed, NotAttempted
 from ringme_async.codec import client_to_json
 from ringme_async.errors import Conflict, InvalidRequest, NotApplied, one_line
+from ringme_async.file_kind import FileKind, foreign_file
 from ringme_async.frozen import JSON, same_json
 from ringme_async.geo import GeoList, is_geo_list
 from ringme_async.models import WRITABLE, Client, ClientUpdate
@@ -293,11 +295,19 @@ class Plan(Sequence[PlannedChange]):
     def save(self, path: str | Path) -> None:
         """Write the plan as JSON, with resolved ids and hosts, and without any credentials.
 
-        Clients that could not be read are not in it.
+        Clients that could not be read are not in it. An earlier plan in the file is replaced, in
+        one step; any other file is left alone.
+
+        Raises:
+            InvalidRequest: The file is there and is not a plan.
+            OSError: It cannot be written.
         """
-        Path(path).write_text(
-            json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-        )
+        flaw = foreign_file(path, FileKind.PLAN)
+        if flaw is not None:
+            raise InvalidRequest(flaw)
+        text = json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n"
+        # Half of a surrogate pair has no UTF-8; escaped, it comes through.
+        write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
     def to_json(self) -> dict[str, JSON]:
         """Give what ``save`` writes."""

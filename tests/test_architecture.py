@@ -36,7 +36,8 @@ LAYERS = (
     {"checks", "lenient_json"},
     {"geo", "frozen", "arguments", "display", "lifetime"},
     {"wording"},
-    {"errors", "unset", "version", "deadlines", "system_lock", "half_made", "redaction"},
+    {"errors", "unset", "version", "deadlines", "system_lock", "half_made", "redaction"}
+    | {"file_kind", "atomic_write"},
 )
 DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}
 BESIDE = {"__main__", "cli", "mirror", "observers", "testing"}

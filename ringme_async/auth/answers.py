@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from ringme_async.auth.token import Token, flaw_in_token
 from ringme_async.errors import RingMeError, TokenError, one_line
-from ringme_async.judge import judge, without
+from ringme_async.judge import judge, without, without_token
 from ringme_async.redaction import MASK, spellings
 from ringme_async.transports import Headers, Response
 
@@ -62,9 +62,10 @@ class LoginForm:
         readings = _readings(text)
         encoded = any(without(secret, one) != one for one in readings for secret in secrets)
         spelled = any(
-            without(secret, text, spelling) != text
+            without_token(secret, text, spelling) != text
             for secret in secrets
             for spelling in spellings(secret)
+            if spelling != secret
         )
         return MASK if encoded or spelled else text
 

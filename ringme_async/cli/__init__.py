@@ -7,14 +7,21 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from ringme_async.cli.codes import ExitCode
 from ringme_async.version import __version__
 
-__all__ = ["main"]
+__all__ = ["handle_signals", "ignore", "main"]
 
+_Handler: TypeAlias = Callable[[int, FrameType | None], None]
+
+# Windows has no SIGHUP.
+_ENDING: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
@@ -23,9 +30,10 @@ def main() -> int:
 
     Returns:
         0: all well. 1: some tenants failed, or the run broke off. 2: the command line is wrong.
-        3: it could not start, and nothing was sent. 130: it was interrupted, by Ctrl-C or SIGTERM.
+        3: it could not start, and nothing was sent. 130: it was interrupted, by Ctrl-C, SIGTERM or
+        SIGHUP, however many of them came.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    handle_signals(_interrupt)
     _stand_in_for_what_is_closed()
     try:
         for stream in (sys.stdout, sys.stderr):
@@ -45,6 +53,10 @@ def main() -> int:
         print(f"ringme: {_told(error)}", file=sys.stderr)
         _write_nothing_more()
         return ExitCode.SOME_FAILED
+    finally:
+        has_come = any(signal.getsignal(number) is ignore for number in _ENDING)
+        # The interpreter resets handlers of its own before its end, but not SIG_IGN.
+        handle_signals(signal.SIG_IGN if has_come else ignore)
     return code
 
 
@@ -77,9 +89,30 @@ def _write_nothing_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def handle_signals(handler: _Handler | signal.Handlers) -> dict[int, Any]:
+    """Install a handler for the signals that end a run.
+
+    A signal that the caller has ignored, as ``nohup`` does, stays ignored.
+
+    Returns:
+        The handlers that were there.
+    """
+    before: dict[int, Any] = {}
+    for number in _ENDING:
+        was = signal.getsignal(number)
+        if was is not signal.SIG_IGN:
+            before[number] = was
+            signal.signal(number, handler)
+    return before
+
+
+def ignore(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: the end has begun."""
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Take what a service manager sends for what Ctrl-C sends."""
-    signal.raise_signal(signal.SIGINT)
+    handle_signals(ignore)
+    raise KeyboardInterrupt
 
 
 def _run(arguments: list[str]) -> int:

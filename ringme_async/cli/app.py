@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Final, TypeAlias
 
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
 
 from ringme_async import InvalidRequest, RingMeError
-from ringme_async.cli import many, single
+from ringme_async.cli import interruption, many, single
 from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.connect import Connection, complain, prepare
 from ringme_async.cli.demo import run_demo
@@ -137,7 +136,7 @@ def refresh(
     resume
         Go on where a run into the same place stopped.
     overwrite
-        Begin anew although there is something in the file.
+        Begin anew although the output of an earlier run is in the file.
     as_json
         Print the counts as one JSON object.
     """
@@ -165,7 +164,8 @@ def plan(
         fields to change, called like the API's. An empty cell leaves a field alone, "null" clears
         it. "-" reads standard input.
     out
-        Keep the plan in this file, for "ringme apply".
+        Keep the plan in this file, for "ringme apply". An earlier plan in it is replaced; any
+        other file is left alone.
     as_json
         Print the plan, and what could not be planned, as one JSON object.
     """
@@ -173,7 +173,7 @@ def plan(
     ready = prepare(where)
     wishes = many.changes_of(ready, changes, where.encoding)
     warn_of_zones(update for _, update in wishes)
-    return many.plan(ready, wishes, out, how, as_json=as_json)
+    return many.plan(ready, wishes, changes, out, how, as_json=as_json)
 
 
 @app.command(name="apply", sort_key=5)
@@ -201,7 +201,7 @@ def apply_(
     resume
         Go on where applying the same plan stopped.
     overwrite
-        Begin anew although there is something in the journal.
+        Begin anew although the journal of an earlier run is in the file.
     any_host
         Apply the plan although it was made for another host.
     as_json
@@ -234,7 +234,7 @@ def demo(*, as_json: AsJSON = False) -> int:
     """
     with Bars() as bars:
         try:
-            report = asyncio.run(run_demo(bars.follow))
+            report = interruption.run(run_demo(bars.follow))
         except OSError as error:
             raise CouldNotStart(f"the demo's server did not start: {words_of(error)}") from None
     show_demo(report, as_json=as_json)
@@ -249,7 +249,8 @@ def fake_(
 ) -> int:
     """Serve a RingMe on this machine, for curl and for programs in other languages.
 
-    It prints an App ID and Secret, which open nothing else, and ends with Ctrl-C or SIGTERM.
+    It prints an App ID and Secret, which open nothing else, and ends with Ctrl-C, SIGTERM or
+    SIGHUP.
 
     Parameters
     ----------

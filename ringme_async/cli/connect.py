@@ -10,6 +10,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from ringme_async import InvalidRequest, Observer, RingMe, Tenant, TokenStore, Who
+from ringme_async.cli.files import Named, keep_apart
 from ringme_async.cli.inputs import refuse_stream
 from ringme_async.cli.network import read_network
 from ringme_async.cli.settings import Settings, read_settings
@@ -66,11 +67,27 @@ class Ready:
     Attributes:
         settings: What holds for whoever has nothing of his own.
         tenants: The list of tenants; None if none was asked for.
+        inputs: The files that were read.
+        outputs: The files that will be written.
     """
 
     settings: Settings
     tenants: TenantsFile | None
     _make: Callable[[Sequence[Observer]], RingMe] = field(repr=False)
+    inputs: Named = field(factory=dict[str, str], kw_only=True)
+    outputs: Named = field(factory=dict[str, str], kw_only=True)
+
+    def keep_apart(self, inputs: Named, outputs: Named) -> None:
+        """See to it that no file of the command is written that is used for something else.
+
+        Args:
+            inputs: The files that are read beside those that every command has.
+            outputs: The files that are written beside those.
+
+        Raises:
+            WrongUsage: There is such a file.
+        """
+        keep_apart({**self.inputs, **inputs}, {**self.outputs, **outputs})
 
     def ringme(self, *observers: Observer) -> RingMe:
         """Make what sends the requests.
@@ -141,13 +158,26 @@ def prepare(connection: Connection) -> Ready:
             observers=observers,
         )
 
-    return Ready(settings, tenants, make)
+    inputs = {"--tenants": connection.tenants, "--ca": network.ca}
+    ready = Ready(
+        settings,
+        tenants,
+        make,
+        inputs={option: path for option, path in inputs.items() if path is not None},
+        outputs=_token_files(connection.tokens),
+    )
+    ready.keep_apart({}, {})
+    return ready
 
 
 def complain(*sentences: str) -> None:
     """Tell the person something beside the result."""
     for sentence in sentences:
         print(f"ringme: {for_shell(sentence)}", file=sys.stderr)
+
+
+def _token_files(path: str | None) -> Named:
+    return {} if path is None else {"--tokens": path, "the lock of --tokens": f"{path}.lock"}
 
 
 def _token_store(path: str | None) -> TokenStore:

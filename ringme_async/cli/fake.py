@@ -7,13 +7,14 @@ import errno
 import os
 import signal
 import sys
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import Annotated, Final
 
 from attrs import frozen
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from ringme_async.cli import interruption
 from ringme_async.cli.text import print_json
 from ringme_async.cli.wrong import CouldNotStart
 from ringme_async.testing import FakeApplication, FakeRingMe
@@ -51,14 +52,17 @@ def serve_fake(place: Place, *, as_json: bool) -> None:
         CouldNotStart: The port is taken, or is not ours to have.
         KeyboardInterrupt: Somebody has pressed Ctrl-C.
     """
-    asyncio.run(_serve(place, as_json=as_json))
+    try:
+        interruption.run(_serve(place, as_json=as_json))
+    except interruption.Interrupted as ended:
+        if ended.by == signal.SIGINT:
+            raise
 
 
 async def _serve(place: Place, *, as_json: bool) -> None:
     fake = FakeRingMe()
     fake.add_tenants(place.tenants)
     dealer = fake.add_dealer()
-    ended = asyncio.Event()
     async with AsyncExitStack() as stack:
         try:
             server = fake.serve(host=place.host, port=place.port)
@@ -67,11 +71,8 @@ async def _serve(place: Place, *, as_json: bool) -> None:
             raise CouldNotStart(_reason(place, error)) from None
         for everywhere, here in _EVERYWHERE.items():
             url = url.replace(everywhere, here)
-        # Windows ends a program without asking it.
-        with suppress(NotImplementedError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
         _show(url, dealer, place, as_json=as_json)
-        await ended.wait()
+        await asyncio.Event().wait()
 
 
 def _reason(place: Place, error: OSError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Generator
@@ -21,9 +20,11 @@ from ringme_async import (
     RingMe,
     Tenant,
 )
+from ringme_async.cli import interruption
 from ringme_async.cli.changes_file import Changes, read_changes
 from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.connect import Ready, complain
+from ringme_async.cli.files import files_of_output
 from ringme_async.cli.inputs import refuse_stream
 from ringme_async.cli.results import applied, planned, refreshed
 from ringme_async.cli.show import Bars, show_counts
@@ -42,6 +43,8 @@ from ringme_async.mirror import (
 from ringme_async.mirror.errors import told_of_file
 from ringme_async.mirror.failures import describe
 from ringme_async.mirror.journal import failures_beside
+from ringme_async.mirror.place import in_full, refuse_for_plan
+from ringme_async.mirror.writes import writes_beside
 
 __all__ = ["Pace", "apply", "changes_of", "plan", "refresh_all"]
 
@@ -96,6 +99,8 @@ def refresh_all(
     refuse_stream(
         "--into", into, "name a file, such as clients.jsonl, which --resume can go on with"
     )
+    into = in_full(into)
+    ready.keep_apart({}, files_of_output("--into", into))
     tenants = ready.tenants.tenants
     sink = sink_for(into, overwrite=overwrite)
     shown, failures = _output(into)
@@ -108,7 +113,7 @@ def refresh_all(
                 )
 
     with _resumable(shown) as started, Bars() as bars:
-        report = asyncio.run(run(started, bars))
+        report = interruption.run(run(started, bars))
     if as_json:
         print_json({**_counts(report), "into": shown, "failures": failures})
     else:
@@ -116,10 +121,22 @@ def refresh_all(
     return ExitCode.ALL_WELL if report.ok else ExitCode.SOME_FAILED
 
 
-def plan(ready: Ready, changes: Changes, out: str | None, pace: Pace, *, as_json: bool) -> int:
-    """Say what would change, and keep it in a file if asked to."""
+def plan(
+    ready: Ready, changes: Changes, path: str, out: str | None, pace: Pace, *, as_json: bool
+) -> int:
+    """Say what would change, and keep it in a file if asked to.
+
+    Args:
+        ready: What to work with.
+        changes: What is wished for.
+        path: The file that the changes are from.
+        out: The file for the plan.
+        pace: How fast, and how long.
+        as_json: Print the plan as JSON.
+    """
     if out is not None:
         refuse_stream("--out", out, "name a file, or print the plan with --json")
+        ready.keep_apart({"the list of changes": path}, {"--out": out})
         _check_writable(out)
 
     async def run(bars: Bars) -> Plan:
@@ -128,7 +145,7 @@ def plan(ready: Ready, changes: Changes, out: str | None, pace: Pace, *, as_json
                 return await ringme.clients.plan(changes, **asdict(pace))
 
     with Bars() as bars:
-        made = asyncio.run(run(bars))
+        made = interruption.run(run(bars))
     if out is not None:
         try:
             made.save(out)
@@ -164,6 +181,8 @@ def apply(
     refuse_stream("PLAN", path, "name the file of the plan, which --resume reads again")
     refuse_stream("--journal", journal, "name a file, which --resume can go on with")
     into = f"{os.path.splitext(path)[0]}.journal.jsonl" if journal is None else journal
+    log = {"the open writes of --journal": writes_beside(into)}
+    ready.keep_apart({"the plan": path}, {**files_of_output("--journal", into), **log})
 
     async def run(started: _Started, bars: Bars) -> ApplyReport:
         async with ready.ringme(started) as ringme:
@@ -179,7 +198,7 @@ def apply(
                 )
 
     with _resumable(into) as started, Bars() as bars:
-        report = asyncio.run(run(started, bars))
+        report = interruption.run(run(started, bars))
     failures = failures_beside(into)
     if as_json:
         print_json({**_counts(report), "journal": into, "failures": failures})
@@ -254,6 +273,10 @@ def _output(into: str) -> tuple[str, str | None]:
 
 def _check_writable(out: str) -> None:
     """See to it that the plan can be written before many tenants are read for it."""
+    try:
+        refuse_for_plan(out)
+    except OutputError as refusal:
+        raise CouldNotStart(str(refusal)) from None
     folder = os.path.dirname(out) or "."
     flaw = ""
     if os.path.isdir(out):

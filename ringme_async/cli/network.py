@@ -26,10 +26,12 @@ class Network:
     Attributes:
         proxy: The URL of an HTTP proxy, which may hold a password; None for none.
         trust: What servers are verified with; None for the system's CAs.
+        ca: The file that this trust is from.
     """
 
     proxy: str | None = field(default=None, repr=False)
     trust: ssl.SSLContext | None = None
+    ca: str | None = None
 
     def transport(self) -> AiohttpTransport:
         """Make what sends requests that way.
@@ -53,7 +55,8 @@ def read_network(proxy: str | None, ca: str | None, environ: Mapping[str, str]) 
         CouldNotStart: That of the environment is malformed, or there are no certificates in the
             file.
     """
-    return Network(_proxy(proxy, environ), _trust(ca, environ))
+    path = environ.get(CA) or None if ca is None else ca
+    return Network(_proxy(proxy, environ), _trust(path, asked=ca is not None), path)
 
 
 def _proxy(asked: str | None, environ: Mapping[str, str]) -> str | None:
@@ -71,11 +74,10 @@ def _proxy(asked: str | None, environ: Mapping[str, str]) -> str | None:
     raise WrongUsage(f"--proxy: {flaw}")
 
 
-def _trust(asked: str | None, environ: Mapping[str, str]) -> ssl.SSLContext | None:
-    path = environ.get(CA) or None if asked is None else asked
+def _trust(path: str | None, *, asked: bool) -> ssl.SSLContext | None:
     if path is None:
         return None
-    where = CA if asked is None else "--ca"
+    where = "--ca" if asked else CA
     context = ssl.create_default_context()
     try:
         context.load_verify_locations(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from ringme_async import (
@@ -15,6 +14,7 @@ from ringme_async import (
     Who,
     client_to_json,
 )
+from ringme_async.cli import interruption
 from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.columns import flaw_in_field_name
 from ringme_async.cli.connect import Ready, complain
@@ -70,7 +70,7 @@ def get_or_set(ready: Ready, name: str, update: ClientUpdate | None, *, as_json:
     """
     who = ready.who(name)
     try:
-        client = asyncio.run(_call(ready, who, update))
+        client = interruption.run(_call(ready, who, update))
     except RingMeError as error:
         if as_json:
             failed = Failed(who, 0, error.attempts, error)

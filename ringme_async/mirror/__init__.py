@@ -7,6 +7,7 @@ from ringme_async.mirror.apply import ApplyReport, apply_plan
 from ringme_async.mirror.errors import OutputError, OutputInUse
 from ringme_async.mirror.failures import FailureKind
 from ringme_async.mirror.journal import Journal
+from ringme_async.mirror.json_column import decode_json
 from ringme_async.mirror.keys import key_of
 from ringme_async.mirror.mirror import Mirror, sink_for
 from ringme_async.mirror.refresh import RefreshReport, refresh
@@ -23,6 +24,7 @@ __all__ = [
     "Session",
     "Sink",
     "apply_plan",
+    "decode_json",
     "key_of",
     "refresh",
     "sink_for",

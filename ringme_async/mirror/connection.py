@@ -5,19 +5,34 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sqlite3
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Final, TypeVar
 
+from attrs import define, field
 from sqlalchemy import URL, Integer, NullPool, func, literal, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ringme_async import InvalidRequest, RingMeError
-from ringme_async.mirror.errors import OutputError, OutputInUse, told_of
+from ringme_async.mirror.errors import (
+    OutputError,
+    OutputInUse,
+    TransientOutputError,
+    told_of,
+)
 from ringme_async.mirror.lock import locked
 
-__all__ = ["connected", "database_url", "told_of_database", "undisturbed", "with_driver"]
+__all__ = [
+    "Link",
+    "connected",
+    "database_url",
+    "shown_url",
+    "told_of_database",
+    "undisturbed",
+    "with_driver",
+]
 
 T = TypeVar("T")
 
@@ -27,11 +42,14 @@ _DRIVERS: Final = {
     "postgres": "postgresql+asyncpg",
 }
 _SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    # Whoever reads the mirror holds up a commit for a moment.
-    "aiosqlite": {"timeout": 30.0},
+    # Short, as nothing can be cancelled meanwhile: a session tries again.
+    "aiosqlite": {"timeout": 1.0},
     # What cannot be cancelled has to end by itself.
     "asyncpg": {"timeout": 10.0, "command_timeout": 60.0},
 }
+# Of PostgreSQL: lost connection, serialization failure and deadlock, too many connections, lock not
+# available, and shutting down or starting up.
+_TRANSIENT: Final = ("08", "40", "53300", "55P03", "57P")
 _LOCK: Final = 0x52_4D_4D_49
 _LOOKS: Final = 30
 _BETWEEN_LOOKS: Final = 0.1
@@ -85,26 +103,68 @@ def shown_url(url: URL) -> str:
     return url.set(query={}).render_as_string(hide_password=True)
 
 
+@define(eq=False)
+class Link:
+    """The one connection of a run, with nobody else writing; it can be made anew."""
+
+    url: URL
+    _engine: AsyncEngine
+    connection: AsyncConnection = field(init=False)
+
+    async def begin(self) -> None:
+        """Connect, and exclude other runs; those on a file have been excluded before.
+
+        Raises:
+            OutputInUse: Another run writes into the database.
+        """
+        self.connection = self._engine.connect()
+        await undisturbed(_start(self.connection))
+        if not _is_file(self.url):
+            await _exclude_others(self.connection, shown_url(self.url))
+
+    async def renew(self) -> None:
+        """Connect anew after a failure; what was not committed is rolled back.
+
+        Raises:
+            OutputInUse: Another run writes into the database.
+        """
+        await self.close(broken=True)
+        await self.begin()
+
+    async def close(self, *, broken: bool = False) -> None:
+        """Close the connection, if there is one.
+
+        Args:
+            broken: Do not say goodbye to the server.
+        """
+        if self.connection.sync_connection is None:
+            return
+        if broken and not self.connection.invalidated:
+            await undisturbed(self.connection.invalidate())
+        await undisturbed(self.connection.close())
+
+
 @asynccontextmanager
-async def connected(url: URL) -> AsyncGenerator[AsyncConnection, None]:
+async def connected(url: URL) -> AsyncGenerator[Link, None]:
     """Hold the one connection of a run, with nobody else writing.
 
     Raises:
         OutputInUse: Another run writes into the database.
         OutputError: It cannot be reached, or its driver is missing.
     """
-    name = shown_url(url)
-    is_file = url.get_backend_name() == "sqlite"
-    with locked(str(url.database)) if is_file else nullcontext():
-        if is_file:
+    with locked(str(url.database)) if _is_file(url) else nullcontext():
+        if _is_file(url):
             _check_file(str(url.database))
-        connection = _engine_for(url, name).connect()
+        link = Link(url, _engine_for(url, shown_url(url)))
         try:
-            await told_of_database(_begin(connection, None if is_file else name), url)
-            yield connection
+            await told_of_database(link.begin(), url)
+            yield link
         finally:
-            if connection.sync_connection is not None:
-                await undisturbed(connection.close())
+            await link.close()
+
+
+def _is_file(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
 
 
 def _check_file(path: str) -> None:
@@ -120,7 +180,8 @@ async def told_of_database(work: Coroutine[Any, Any, T], url: URL) -> T:
     """Turn whatever a driver raises into an error that names the database, without its password.
 
     Raises:
-        OutputError: The work raised something.
+        TransientOutputError: The work may succeed later, over a new connection.
+        OutputError: The work raised something else.
     """
     try:
         return await work
@@ -128,8 +189,31 @@ async def told_of_database(work: Coroutine[Any, Any, T], url: URL) -> T:
         raise
     except Exception as error:  # noqa: BLE001 - each driver has errors of its own
         words = _in_words(error, url)
+        kind = TransientOutputError if _may_pass(error) else OutputError
     # Raised here, so that nothing is chained, not even unseen: drivers' frames hold the password.
-    raise OutputError(f"{shown_url(url)}: {words}")
+    raise kind(f"{shown_url(url)}: {words}")
+
+
+def _may_pass(error: Exception) -> bool:
+    """Tell whether a failure is of the connection or of a lock, and not of the work."""
+    if isinstance(error, OSError):
+        return True
+    if not isinstance(error, DBAPIError):
+        # A driver raises its own class if the server does not take the connection yet.
+        return _has_transient_state(error)
+    if error.connection_invalidated:
+        return True
+    origin = error.orig
+    code = getattr(origin, "sqlite_errorcode", None)
+    if code is not None:
+        # The low byte is the primary code.
+        return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+    return _has_transient_state(origin)
+
+
+def _has_transient_state(error: object) -> bool:
+    state = getattr(error, "sqlstate", None)
+    return isinstance(state, str) and state.startswith(_TRANSIENT)
 
 
 async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
@@ -175,13 +259,6 @@ def _engine_for(url: URL, name: str) -> AsyncEngine:
 
 def _as_is(value: str) -> str:
     return value
-
-
-async def _begin(connection: AsyncConnection, shared: str | None) -> None:
-    """Connect; ``shared`` is the name of a database that others may be connected to as well."""
-    await undisturbed(_start(connection))
-    if shared is not None:
-        await _exclude_others(connection, shared)
 
 
 async def _start(connection: AsyncConnection) -> None:

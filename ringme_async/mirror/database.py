@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field
-from sqlalchemy import URL, ColumnElement, Select, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringme_async import Client, Done, Failed
-from ringme_async.mirror.connection import connected, database_url, told_of_database, undisturbed
-from ringme_async.mirror.errors import OutputError, closed_by
+from ringme_async.mirror.connection import (
+    Link,
+    connected,
+    database_url,
+    shown_url,
+    told_of_database,
+    undisturbed,
+)
+from ringme_async.mirror.errors import OutputError, OutputInUse, TransientOutputError, closed_by
 from ringme_async.mirror.mirror import Mirror
+from ringme_async.mirror.place import refuse_moved
 from ringme_async.mirror.rows import Taken, rows_of
 from ringme_async.mirror.schema import clients, history, prepare, runs
 from ringme_async.mirror.sink import new_run_id
 
 __all__ = ["DatabaseSession", "open_database"]
 
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+_LAST_PATIENCE: Final = 10.0
+
 
 @asynccontextmanager
 async def open_database(mirror: Mirror, *, resume: bool) -> AsyncGenerator[DatabaseSession, None]:
     """Take hold of a mirror's database for a run; see ``Mirror.open``."""
     url = database_url(mirror.url)
-    async with connected(url) as connection:
-        session = DatabaseSession(connection, url, mirror)
+    async with connected(url) as link:
+        session = DatabaseSession(link, mirror)
         await session.begin(resume=resume)
         async with closed_by(session.close):
             yield session
@@ -38,8 +51,7 @@ async def open_database(mirror: Mirror, *, resume: bool) -> AsyncGenerator[Datab
 class DatabaseSession:
     """One run's hold on a database."""
 
-    _connection: AsyncConnection
-    _url: URL
+    _link: Link
     _mirror: Mirror
     run: str = field(factory=new_run_id, init=False)
     _done: set[str] = field(factory=set[str], init=False)
@@ -48,6 +60,13 @@ class DatabaseSession:
     _changed: int = field(default=0, init=False)
     _finished: bool = field(default=False, init=False)
     _flaw: OutputError | None = field(default=None, init=False)
+    _has_begun: bool = field(default=False, init=False)
+    _is_lost: bool = field(default=False, init=False)
+    _file: os.stat_result | None = field(default=None, init=False)
+
+    @property
+    def _connection(self) -> AsyncConnection:
+        return self._link.connection
 
     def is_done(self, key: str) -> bool:
         """Whether an earlier part of the run has read a tenant."""
@@ -83,6 +102,7 @@ class DatabaseSession:
             OutputError: The tables are no mirror's, or cannot be used.
         """
         await self._do(self._go_on if resume else self._begin_run)
+        self._has_begun = True
 
     async def finish(self, *, complete: bool) -> int:
         """Commit what is left, and close the books of the run.
@@ -106,31 +126,85 @@ class DatabaseSession:
         if self._flaw is not None:
             raise self._flaw
         if self._batch or not self._finished:
-            await self._do(self._close_books)
+            # Whoever has ended the run does not wait long for what can be read again.
+            await self._do(self._close_books, min(self._mirror.retry_for, _LAST_PATIENCE))
 
-    async def _do(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        async def committed() -> None:
-            await work()
-            await self._connection.commit()
+    async def _do(
+        self, work: Callable[[], Coroutine[Any, Any, None]], patience: float | None = None
+    ) -> None:
+        """Do work that does no harm when it is done twice, until it is committed.
 
-        async def transaction() -> None:
+        Whether a commit whose connection was lost has taken place, nobody knows.
+        """
+        clock = asyncio.get_running_loop().time
+        patience = self._mirror.retry_for if patience is None else patience
+        until: float | None = None
+        pause = _FIRST_PAUSE
+        while True:
             try:
-                await told_of_database(committed(), self._url)
+                attempt = told_of_database(self._attempt(work), self._link.url)
+                await undisturbed(attempt)
+            except (TransientOutputError, OutputInUse) as flaw:
+                self._is_lost = True
+                until = clock() + patience if until is None else until
+                left = until - clock()
+                if left <= 0:
+                    kind = OutputInUse if isinstance(flaw, OutputInUse) else OutputError
+                    tried = f"; it was tried for {patience:g} seconds" if patience else ""
+                    self._flaw = kind(f"{flaw}{tried}")
+                    raise self._flaw from None
             except OutputError as flaw:
                 self._flaw = flaw
                 raise
+            else:
+                return
+            await asyncio.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
-        await undisturbed(transaction())
+    async def _attempt(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._refuse_moved()
+        if self._is_lost:
+            await self._link.renew()
+            self._is_lost = False
+            if self._has_begun:
+                await self._refuse_overtaken()
+        await work()
+        await self._connection.commit()
+        self._refuse_moved()
+
+    def _refuse_moved(self) -> None:
+        """See to it that the file of the database, if it is one, is where it was."""
+        path = self._link.url.database
+        if path is None or self._link.url.get_backend_name() != "sqlite":
+            return
+        if self._file is not None:
+            refuse_moved(path, self._file)
+        elif os.path.exists(path):
+            self._file = os.stat(path)
+
+    async def _refuse_overtaken(self) -> None:
+        """See to it that no other run has used the time in which nothing excluded it."""
+        if await self._latest_run() != self.run:
+            raise OutputError(
+                f"{shown_url(self._link.url)}: another run began while the connection was lost"
+            )
+
+    async def _latest_run(self) -> str | None:
+        latest = select(runs.c.id).order_by(runs.c.number.desc()).limit(1)
+        found: str | None = await self._connection.scalar(latest)
+        return found
 
     async def _begin_run(self) -> None:
         await prepare(self._connection)
+        if await self._latest_run() == self.run:
+            # An attempt before was committed, and its connection lost.
+            return
         row = {"id": self.run, "started": self._now(), "read": 0, "failed": 0, "changed": 0}
         await self._connection.execute(insert(runs), row)
 
     async def _go_on(self) -> None:
         await prepare(self._connection)
-        latest = select(runs.c.id).order_by(runs.c.number.desc()).limit(1)
-        run = await self._connection.scalar(latest)
+        run = await self._latest_run()
         if run is None:
             await self._begin_run()
             return

@@ -8,7 +8,15 @@ from contextlib import asynccontextmanager, contextmanager
 from ringme_async import RingMeError
 from ringme_async.wording import told_of_file, words_of
 
-__all__ = ["OutputError", "OutputInUse", "closed_by", "told_of", "told_of_file", "words_of"]
+__all__ = [
+    "OutputError",
+    "OutputInUse",
+    "TransientOutputError",
+    "closed_by",
+    "told_of",
+    "told_of_file",
+    "words_of",
+]
 
 
 class OutputError(RingMeError):
@@ -17,6 +25,10 @@ class OutputError(RingMeError):
 
 class OutputInUse(OutputError):
     """Another run is writing this output right now."""
+
+
+class TransientOutputError(OutputError):
+    """A connection was lost, or a lock is held: the same work may succeed later."""
 
 
 @contextmanager

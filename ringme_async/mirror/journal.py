@@ -10,10 +10,12 @@ from typing import Final, Generic, TypeVar
 from attrs import define, field, frozen
 
 from ringme_async import JSON, Client, Done, Failed, InvalidRequest, client_to_json
-from ringme_async.mirror.errors import OutputError, closed_by
+from ringme_async.file_kind import FILES_OF_LINES, FileKind, foreign_file
+from ringme_async.mirror.errors import OutputError, closed_by, told_of
 from ringme_async.mirror.failures import describe
 from ringme_async.mirror.lines import Entry, LineFile
 from ringme_async.mirror.lock import locked
+from ringme_async.mirror.place import refuse_database_url
 from ringme_async.mirror.sink import Clock, new_run_id, now
 
 __all__ = ["Journal", "JournalSession", "open_journal"]
@@ -21,6 +23,11 @@ __all__ = ["Journal", "JournalSession", "open_journal"]
 V = TypeVar("V")
 
 _NOTHING: Final[Mapping[str, JSON]] = {}
+# Of an output by what its lines hold: its own kind, and that of the failures beside it.
+_KINDS: Final = {
+    "client": (FileKind.RECORDS, FileKind.FAILURES),
+    "sent": (FileKind.JOURNAL, FileKind.APPLY_FAILURES),
+}
 
 
 def _as_path(path: str | os.PathLike[str]) -> str:
@@ -47,7 +54,8 @@ class Journal:
 
     Args:
         path: The file; it is made if it is missing.
-        overwrite: Begin anew although there is something in the file, which is lost.
+        overwrite: Begin anew although an earlier run's output is in the file, which is lost. A file
+            that no such run has written is left alone.
         clock: Tells the time of day.
     """
 
@@ -110,6 +118,7 @@ class JournalSession(Generic[V]):
     # Whom an earlier part of the run has failed for, and who has a newer outcome since.
     _failed_before: set[str] = field(factory=set[str], init=False)
     _overtaken: set[str] = field(factory=set[str], init=False)
+    _flaw: OutputError | None = field(default=None, init=False)
 
     def is_done(self, key: str) -> bool:
         """Whether the output had a line of this tenant at the start."""
@@ -137,7 +146,12 @@ class JournalSession(Generic[V]):
                 self._done.add(key)
 
     async def tick(self) -> None:
-        """Do nothing: all is written."""
+        """Look after the files: all is written.
+
+        Raises:
+            OutputError: Somebody else has moved or changed them.
+        """
+        self._refuse_changed()
 
     async def finish(self, *, complete: bool) -> int:
         """Do nothing more than the end of the block does; nobody knows what has changed."""
@@ -156,8 +170,13 @@ class JournalSession(Generic[V]):
         await self._tidy_failures()
 
     async def close(self) -> None:
-        """Leave one line for each failure that still is one, and put all onto the disk."""
+        """Leave one line for each failure that still is one, and put all onto the disk.
+
+        Raises:
+            OutputError: It could not be done, or somebody else has moved or changed the files.
+        """
         try:
+            self._refuse_changed()
             if self._overtaken:
                 await self._tidy_failures()
             self._output.sync()
@@ -165,6 +184,16 @@ class JournalSession(Generic[V]):
         finally:
             self._output.close()
             self._failures.close()
+
+    def _refuse_changed(self) -> None:
+        if self._flaw is None:
+            try:
+                self._output.refuse_changed()
+                self._failures.refuse_changed()
+            except OutputError as flaw:
+                self._flaw = flaw
+        if self._flaw is not None:
+            raise self._flaw
 
     def _take_done(self, number: int, entry: Entry, _line: bytes) -> None:
         key = self._key_in(self._output, number, entry)
@@ -218,12 +247,15 @@ async def open_journal(
 ) -> AsyncGenerator[JournalSession[V], None]:
     """Take hold of a journal and of the file of failures beside it; see ``Journal.open``.
 
-    What else is of the same run stands ``beside`` it.
+    The log of open writes of the same run is the file ``beside`` it.
     """
+    refuse_database_url(path)
     if resume and overwrite:
         raise InvalidRequest("a run either goes on with its output or overwrites it")
     output, failures = LineFile(path), LineFile(failures_beside(path))
     with locked(path):
+        kinds = zip((output, failures), _KINDS[form.payload], strict=True)
+        _refuse_foreign([*kinds, *((file, FileKind.WRITES) for file in beside)], resume=resume)
         full = [file.path for file in (output, failures, *beside) if not file.is_empty]
         if full and not (resume or overwrite):
             raise OutputError(
@@ -239,6 +271,22 @@ async def open_journal(
                 for file in beside:
                     file.remove()
             yield session
+
+
+def _refuse_foreign(files: Sequence[tuple[LineFile, FileKind]], *, resume: bool) -> None:
+    """See to it that neither emptying the files nor cutting off half a line destroys anything.
+
+    Raises:
+        OutputError: One of them is no output of such a run.
+    """
+    # Resuming reads every line before it cuts anything, and names a line that is not of the run.
+    also = FILES_OF_LINES if resume else {FileKind.HALF_A_LINE}
+    for file, kind in files:
+        if not file.is_empty:
+            with told_of(file.path):
+                flaw = foreign_file(file.path, kind, *also)
+            if flaw is not None:
+                raise OutputError(flaw)
 
 
 def failures_beside(path: str) -> str:

@@ -13,7 +13,9 @@ from typing import Final, cast
 from attrs import define, field
 
 from ringme_async import JSON
+from ringme_async.atomic_write import write_atomically
 from ringme_async.mirror.errors import OutputError, told_of
+from ringme_async.mirror.place import refuse_moved
 
 __all__ = ["Entry", "LineFile", "json_text"]
 
@@ -134,13 +136,28 @@ class LineFile:
             self.remove()
             return
         self.close()
-        beside = f"{self.path}.new"
         with told_of(self.path):
-            with open(beside, "wb") as file:
-                file.write(kept)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, self.path)
+            write_atomically(self.path, kept)
+
+    def refuse_changed(self) -> None:
+        """See to it that the file, if it is open, is where it was, with all that was written.
+
+        Raises:
+            OutputError: Somebody else has moved or changed it; the message says what is lost.
+        """
+        if self._fd is None:
+            return
+        ours = os.fstat(self._fd)
+        refuse_moved(self.path, ours)
+        if ours.st_size < self._size:
+            raise OutputError(
+                f"{self.path} was cut during the run: {self._size} bytes were written, and"
+                f" {ours.st_size} are left; begin the run anew"
+            )
+        if ours.st_size > self._size:
+            raise OutputError(
+                f"{self.path} was written to by another program during the run; look through it"
+            )
 
     def sync(self) -> None:
         """Have the system put what was written onto the disk."""

@@ -25,7 +25,7 @@ def locked(target: str) -> Generator[None, None, None]:
 
     Raises:
         OutputInUse: Another run holds it.
-        OutputError: The file beside the output cannot be made.
+        OutputError: The file beside the output cannot be made, or is a file of somebody else.
     """
     # A database may be a path's end or a link to it; what counts is the file itself.
     path = os.path.realpath(target) + ".lock"
@@ -54,6 +54,9 @@ def _take(path: str, target: str) -> int:
             raise OutputError(f"{target}: a run needs a lock file beside it; {folder}") from error
         held = False
         try:
+            if os.fstat(fd).st_size:
+                # A lock is always empty; the end of the run would remove this file.
+                raise OutputError(f"{path} is not empty, so it is no lock; it is left alone")
             if not grab(fd):
                 raise OutputInUse(f"{target} is being written by another run; wait for its end")
             held = _is_at(path, fd)

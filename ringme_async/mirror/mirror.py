@@ -13,6 +13,7 @@ from attrs import field, frozen
 from ringme_async import Client, InvalidRequest
 from ringme_async.mirror.errors import OutputError
 from ringme_async.mirror.journal import Journal
+from ringme_async.mirror.place import in_full
 from ringme_async.mirror.sink import Clock, Session, Sink, now
 
 __all__ = ["Mirror", "sink_for"]
@@ -35,6 +36,9 @@ class Mirror:
       again while it is gone on with), and how many were ``read``, ``failed`` and found ``changed``.
     - ``mirror_version``: the version of all this; a newer one than this package knows is refused.
 
+    A NUL in a text, or half of a surrogate pair, is escaped in the columns of JSON, so that each row
+    can be queried; ``decode_json`` gives it back.
+
     Times are UTC. The promise is exactly once in each run, at least once at the server: outcomes
     are committed in batches, and one counts as done once it is committed, so that ``kill -9`` loses
     at most the last batch, whose tenants are read again when the run is resumed.
@@ -53,27 +57,41 @@ class Mirror:
             password is never shown, and may be left to ``PGPASSWORD`` or ``~/.pgpass``.
         batch: How many outcomes are committed at once, at the most.
         every: Seconds that an outcome waits for others to be committed with, at the most.
+        retry_for: Seconds for which a run connects anew to a database that has ended the
+            connection, and waits for one that another program has locked; 0: not at all. Nothing is
+            lost or written twice by that. After a cancellation it is 10 seconds at most.
         clock: Tells the time of day.
 
     Raises:
-        InvalidRequest: ``batch`` is out of its range.
+        InvalidRequest: ``batch`` or ``retry_for`` is out of its range.
     """
 
     url: str = field(repr=False)
     batch: int
     every: float
+    retry_for: float
     clock: Clock = field(repr=False)
 
     def __init__(
-        self, url: str, *, batch: int = 200, every: float = 1.0, clock: Clock = now
+        self,
+        url: str,
+        *,
+        batch: int = 200,
+        every: float = 1.0,
+        retry_for: float = 120.0,
+        clock: Clock = now,
     ) -> None:
         if not _is_count(batch):
             # A traceback may show this frame's locals, and there is no self to show yet.
             del self, url
             raise InvalidRequest(f"batch is a number of tenants from 1 up, not {batch!r}")
+        if not retry_for >= 0:
+            del self, url
+            raise InvalidRequest(f"retry_for is a number of seconds from 0 up, not {retry_for!r}")
         object.__setattr__(self, "url", url)
         object.__setattr__(self, "batch", batch)
         object.__setattr__(self, "every", every)
+        object.__setattr__(self, "retry_for", retry_for)
         object.__setattr__(self, "clock", clock)
 
     @asynccontextmanager
@@ -105,14 +123,16 @@ def sink_for(into: str | os.PathLike[str], *, overwrite: bool = False) -> Sink:
     """Give the output that a path or a URL stands for.
 
     Args:
-        into: A path such as ``"clients.jsonl"``, or a URL such as ``"sqlite:///clients.db"``.
-        overwrite: Begin anew although there is something in the file.
+        into: A path such as ``"clients.jsonl"``, or a URL such as ``"sqlite:///clients.db"``. The
+            path of a file that is a SQLite database stands for that database.
+        overwrite: Begin anew although an earlier run's output is in the file.
 
     Raises:
-        InvalidRequest: A database is to be overwritten.
+        InvalidRequest: A database is to be overwritten, or its URL is misspelt.
     """
-    if not (isinstance(into, str) and _URL.match(into)):
-        return Journal(os.fspath(into), overwrite=overwrite)
+    into = in_full(os.fspath(into))
+    if not _URL.match(into):
+        return Journal(into, overwrite=overwrite)
     if overwrite:
         # The frame of this call would show the password.
         del into

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ringme_async.mirror.errors import OutputError
+from ringme_async.mirror.json_column import escaped, unescaped
 
 __all__ = ["VERSION", "clients", "history", "prepare", "runs"]
 
@@ -31,7 +32,8 @@ VERSION: Final = 1
 class JSONText(TypeDecorator[str]):
     """JSON as text: what was written is what is read, to the last digit.
 
-    PostgreSQL gets its own type ``json``, which keeps the text as well and can be queried.
+    PostgreSQL gets its own type ``json``, which keeps the text as well and can be queried. What
+    queries do not take is escaped.
     """
 
     impl: TypeEngine[Any] | type[TypeEngine[Any]] = Text
@@ -41,6 +43,12 @@ class JSONText(TypeDecorator[str]):
         if dialect.name == "postgresql":
             return dialect.type_descriptor(postgresql.JSON())
         return dialect.type_descriptor(Text())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else escaped(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else unescaped(value)
 
 
 _metadata = MetaData()

@@ -7,10 +7,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from attrs import define, field
 
@@ -68,15 +68,20 @@ class Shell:
         return await self.end_of(process, stdin.encode())
 
     async def start(
-        self, *arguments: str, stdin: int = asyncio.subprocess.DEVNULL
+        self,
+        *arguments: str,
+        stdin: int | IO[bytes] = asyncio.subprocess.DEVNULL,
+        stdout: int | IO[bytes] = asyncio.subprocess.PIPE,
+        before: tuple[str, ...] = (),
     ) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
+            *before,
             *COMMAND,
             *arguments,
             cwd=self.folder,
             env=clean_environment(self.folder) | self.variables,
             stdin=stdin,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
         )
 
@@ -116,7 +121,7 @@ class Shell:
         )
 
 
-def clean_environment(home: Path) -> Mapping[str, str]:
+def clean_environment(home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RINGME_")}
     kept.pop("XDG_CONFIG_HOME", None)
     kept.pop("FORCE_COLOR", None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,15 @@ from ringme_async.cli.codes import ExitCode
 from ringme_async.version import __version__
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _same_handlers_as_before() -> Iterator[None]:
+    """A command ends with its process, and leaves the handlers of signals as they are."""
+    before = cli.handle_signals(signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from ringme_async.mirror import decode_json
 from ringme_async.mirror.connection import database_url, with_driver
 
 
@@ -34,7 +34,7 @@ async def clients_in(url: str) -> dict[str, dict[str, Any]]:
         " last_error, last_error_at, error_run FROM clients",
     )
     for row in rows:
-        row["record"] = None if row["record"] is None else json.loads(row["record"])
+        row["record"] = None if row["record"] is None else decode_json(row["record"])
     return {row["tenant"]: row for row in rows}
 
 
@@ -46,7 +46,7 @@ async def history_in(url: str) -> list[dict[str, Any]]:
         " at, run FROM history ORDER BY number",
     )
     return [
-        {**row, "before": json.loads(row["before"]), "after": json.loads(row["after"])}
+        {**row, "before": decode_json(row["before"]), "after": decode_json(row["after"])}
         for row in rows
     ]
 

@@ -298,6 +298,7 @@ async def test_the_error_of_the_block_gets_out_with_a_note_of_what_came_after(
     assert caught.value.__notes__ == [
         f"after that: {failures}, line 1: this is no line of such a run; mend it or remove it"
     ]
+    failures.unlink()
     async with journal_at(path, overwrite=True).open(resume=False):
         pass
 

@@ -296,6 +296,7 @@ async def test_what_no_column_takes_is_escaped_and_records_are_kept_whole(url: s
         await session.write("2", Failed(2, 1, 1, error))
     rows = await clients_in(url)
     assert rows["1"]["client_id"] == 1
+    assert rows["1"]["record"]["text"] == "\0"
     assert rows["2"]["last_error"] == "ResponseLost: what\\u0000 is \\udfff"
     changes = {row["field"]: (row["before"], row["after"]) for row in await history_in(url)}
     assert changes == {
@@ -540,9 +541,11 @@ async def test_a_wrong_password_is_not_told(postgres_url: str) -> None:
     assert_keeps(told_by(caught.value), "hush-hush")
 
 
-async def test_a_postgres_that_hangs_up_ends_the_run_with_what_it_says(postgres_url: str) -> None:
+async def test_a_postgres_that_hangs_up_ends_a_run_that_is_not_to_try_again(
+    postgres_url: str,
+) -> None:
     with pytest.raises(OutputError, match=r"clos|terminat"):
-        async with Mirror(postgres_url, batch=1).open(resume=False) as session:
+        async with Mirror(postgres_url, batch=1, retry_for=0).open(resume=False) as session:
             others = "pg_stat_activity WHERE datname = current_database()"
             others += " AND pid <> pg_backend_pid()"
             await ask(postgres_url, f"SELECT pg_terminate_backend(pid) FROM {others}")

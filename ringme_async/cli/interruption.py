@@ -1,0 +1,73 @@
+"""Signals end what runs in an event loop in order: the first one does, later ones do nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Coroutine
+from types import FrameType
+from typing import Any, TypeVar
+
+from ringme_async.cli import handle_signals, ignore
+
+__all__ = ["Interrupted", "run"]
+
+T = TypeVar("T")
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal has ended a run, whose outputs are closed.
+
+    Args:
+        by: The number of the signal.
+    """
+
+    def __init__(self, by: int) -> None:
+        super().__init__(by)
+        self.by = by
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run work to its end, as ``asyncio.run`` does.
+
+    Service managers send SIGHUP right after SIGTERM, and wrappers send Ctrl-C a second time: a
+    second signal that broke into the closing of the outputs would lose what is being written.
+
+    Raises:
+        Interrupted: A signal came, and the work has ended because of it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        # Signals go to the main thread.
+        return asyncio.run(work)
+    by: list[int] = []
+    task: asyncio.Task[T] | None = None
+
+    async def cancellable() -> T:
+        nonlocal task
+        task = asyncio.current_task()
+        if by:
+            raise asyncio.CancelledError
+        return await work
+
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+
+        def come(number: int, _frame: FrameType | None) -> None:
+            by.append(number)
+            handle_signals(ignore)
+            if task is not None:
+                loop.call_soon_threadsafe(task.cancel)
+
+        before = handle_signals(come)
+        try:
+            return runner.run(cancellable())
+        except asyncio.CancelledError:
+            if not by:
+                raise
+            raise Interrupted(by[0])  # noqa: B904 - its context has the notes of the outputs
+        finally:
+            work.close()
+            if not by:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
