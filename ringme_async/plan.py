@@ -174,13 +174,10 @@ class PlannedChange:
 
     def after_answer(self, client: Client) -> PlannedChange:
         """Note how the server answered the fields that were sent."""
-        if self.written is None:
-            return self
+        earlier = self.written or Written({}, {})
         current = client_to_json(client)
-        answered = {name: current.get(name) for name in self.written.sent}
-        return evolve(
-            self, written=Written(self.written.sent, {**answered, **self.written.answered})
-        )
+        answered = {name: current.get(name) for name in earlier.sent}
+        return evolve(self, written=Written(earlier.sent, {**answered, **earlier.answered}))
 
     def _is_own(self, change: FieldChange, now: JSON) -> bool:
         """Does a field hold what the server made of an earlier write, the old value apart?"""

@@ -45,6 +45,7 @@ from ringme_async import (
     Tenant,
     Timeouts,
     Token,
+    Written,
     client_from_json,
 )
 from ringme_async.mirror import ApplyReport, FailureKind, Journal, Mirror, RefreshReport
@@ -106,6 +107,7 @@ SAMPLES: list[object] = [
     BulkSummary(COUNTS, (FAILED,), 1, 1, False),
     filled(Progress),
     Applied(CLIENT, ("timezone",)),
+    Written({"timezone": "Asia/Calcutta"}, {"timezone": "Asia/Kolkata"}),
     FieldChange("timezone", "Europe/Moscow", "Asia/Omsk"),
     CHANGE,
     Plan((CHANGE,), 1, (FAILED,), lambda: None),

@@ -450,9 +450,14 @@ def to_referer(secret: str) -> Request:
     return asking_fake("GET", READ, referer=there)
 
 
+def to_login_as_list(secret: str) -> Request:
+    return to_login(json.dumps([secret]), "application/json")
+
+
 READ = "/api/ver1.0/client/1/client/"
 TO_FAKE = [
     to_login_as_json,
+    to_login_as_list,
     to_login_as_form,
     to_login_as_name,
     to_login_with_url,
