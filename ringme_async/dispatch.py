@@ -149,40 +149,46 @@ class _Run(Generic[T]):
         tries = 0
         renewals = found_dead = 0
         spent: int | None = None
-        while True:
-            now = self.loop.time()
-            token = rooms.tokens.ready(call.key, now)
-            reservation = None if token is None else quota.try_reserve(now)
-            if token is None or reservation is None:
-                # The quota first: no login is wasted on a call that cannot be sent.
-                await self.pass_quota(quota)
-                token = rooms.tokens.ready(call.key, self.loop.time()) or await self.log_in()
-                reservation = await quota.reserve()
-                if reservation is None:
+        unsent = 0
+        try:
+            while True:
+                now = self.loop.time()
+                token = rooms.tokens.ready(call.key, now)
+                reservation = None if token is None else quota.try_reserve(now)
+                if token is None or reservation is None:
+                    # The quota first: no login is wasted on a call that cannot be sent.
+                    await self.pass_quota(quota)
+                    token = rooms.tokens.ready(call.key, self.loop.time()) or await self.log_in()
+                    reservation = await quota.reserve()
+                    if reservation is None:
+                        continue
+                unsent = 0
+                try:
+                    value = await self.attempt(token, reservation)
+                except RingMeError as failure:
+                    error = self.account.last_error = failure
+                else:
+                    if not token.accepted:
+                        token.accepted = True
+                    budget.succeeded(spent)
+                    return value
+                if isinstance(error, RateLimited) and call.on_quota == "wait":
                     continue
-            try:
-                value = await self.attempt(token, reservation)
-            except RingMeError as failure:
-                error = self.account.last_error = failure
-            else:
-                if not token.accepted:
-                    token.accepted = True
-                budget.succeeded(spent)
-                return value
-            if isinstance(error, RateLimited) and call.on_quota == "wait":
-                continue
-            if isinstance(error, Unauthorized) and call.key.auth.renewable:
-                renewals += 1
-                found_dead += rooms.tokens.drop(call.key, token)
-                if renewals > 1 and not self.died_with_others(token, found_dead):
+                if isinstance(error, Unauthorized) and call.key.auth.renewable:
+                    renewals += 1
+                    found_dead += rooms.tokens.drop(call.key, token)
+                    if renewals > 1 and not self.died_with_others(token, found_dead):
+                        raise error
+                    if renewals <= _MOST_RENEWALS:
+                        continue
+                elif not rooms.retry.retryable(error, idempotent=call.idempotent):
                     raise error
-                if renewals <= _MOST_RENEWALS:
-                    continue
-            elif not rooms.retry.retryable(error, idempotent=call.idempotent):
-                raise error
-            tries += 1
-            spent = self.withdraw(budget, error, tries)
-            await self.back_off(error, tries)
+                tries += 1
+                spent = unsent = self.withdraw(budget, error, tries)
+                await self.back_off(error, tries)
+        finally:
+            # A deadline, a used-up quota or a failed login may come before the retry.
+            budget.give_back(unsent)
 
     @staticmethod
     def died_with_others(token: Token, found_dead: int) -> bool:

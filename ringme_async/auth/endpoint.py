@@ -114,21 +114,28 @@ class TokenEndpoint:
     async def _post(self, origin: str, form: LoginForm, on_delay: OnDelay) -> Token:
         budget = self._budgets.of(origin)
         spent: int | None = None
+        unsent = 0
         attempts = 0
-        while True:
-            async with self._gates.of(origin):
-                outcome = await self._attempt(origin, form)
-            if isinstance(outcome, Token):
-                budget.succeeded(spent)
-                return outcome
-            attempts += 1
-            outcome.error.attempts = attempts
-            pause = self._pause_after(attempts, outcome)
-            spent = None if pause is None else _price(budget, outcome.error)
-            if pause is None or spent is None:
-                raise outcome.error
-            on_delay(outcome.error, pause)
-            await asyncio.sleep(pause)
+        try:
+            while True:
+                async with self._gates.of(origin):
+                    unsent = 0
+                    outcome = await self._attempt(origin, form)
+                if isinstance(outcome, Token):
+                    budget.succeeded(spent)
+                    return outcome
+                attempts += 1
+                outcome.error.attempts = attempts
+                pause = self._pause_after(attempts, outcome)
+                spent = None if pause is None else _price(budget, outcome.error)
+                if pause is None or spent is None:
+                    raise outcome.error
+                unsent = spent
+                on_delay(outcome.error, pause)
+                await asyncio.sleep(pause)
+        finally:
+            # The login may be cancelled in the pause or in the queue of its limit.
+            budget.give_back(unsent)
 
     async def _attempt(self, origin: str, form: LoginForm) -> Token | Refused:
         loop = asyncio.get_running_loop()
