@@ -76,6 +76,7 @@ class Engine(Generic[V]):
         if self.accompany is not None:
             self._part = self.accompany(self.call_off)
         limit.call_on_rise(self._stir)
+        self.stock.schedule.call_on_free(self._stir)
         now = self._loop.time()
         self.stock.pace.start(now)
         if self.deadline is not None:
@@ -95,6 +96,7 @@ class Engine(Generic[V]):
         if self._part is not None:
             self._part()
         self._crew.stop()
+        self.stock.schedule.end_holds()
         try:
             await self._crew.join()
         finally:
