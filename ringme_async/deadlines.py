@@ -62,6 +62,11 @@ class Deadline:
         is_its_own = task.uncancel() <= self._cancelled_before
         return is_its_own and isinstance(error, asyncio.CancelledError)
 
+    def reschedule(self, when: float) -> None:
+        """Move the deadline of the block that is under way."""
+        self.when = when
+        self._among.begin(self)
+
     def expire(self, now: float) -> None:
         """End the block; once only, as it may take its time to clean up."""
         if self._task is not None and self.ended_at is None:

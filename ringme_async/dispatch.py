@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 from attrs import define, field, frozen
 
@@ -72,13 +73,30 @@ class Call(Generic[T]):
 
 @define(eq=False)
 class Account:
-    """What has become of a call so far; it outlives a cancelled call and a parked call's runs."""
+    """What has become of a call so far; it outlives a cancelled call and a parked call's runs.
+
+    Attributes:
+        claim: The request that was reserved before the call got its slot, if it was.
+        stops_clock: Whether a wait for quota moves the deadline.
+    """
 
     attempts: int = 0
     maybe_applied: bool = False
     waiting_for_login: bool = False
     last_error: RingMeError | None = None
     sent_at: float | None = None
+    claim: Reservation | None = None
+    stops_clock: ClassVar[bool] = False
+
+
+@define(eq=False)
+class BulkAccount(Account):
+    """The account of a job: it waits for quota before it gets its slot.
+
+    Only a retry or a second request may have to wait within.
+    """
+
+    stops_clock: ClassVar[bool] = True
 
 
 @frozen(eq=False)
@@ -114,7 +132,7 @@ class Dispatcher:
         trace.call_started()
         try:
             with self.lifetime.until(deadline, loop) as until:
-                value = await _Run(self, call, account, trace, deadline, loop).until_done()
+                value = await _Run(self, call, account, trace, until, loop).until_done()
                 trace.call_ended(None)
                 return value
             raise _ended_early(call, until) from account.last_error
@@ -141,7 +159,7 @@ class _Run(Generic[T]):
     call: Call[T]
     account: Account
     trace: Trace
-    deadline: float
+    deadline: Deadline
     loop: asyncio.AbstractEventLoop
 
     async def until_done(self) -> T:
@@ -151,40 +169,44 @@ class _Run(Generic[T]):
         tries = 0
         renewals = found_dead = 0
         spent: int | None = None
-        while True:
-            now = self.loop.time()
-            token = rooms.tokens.ready(call.key, now)
-            reservation = None if token is None else quota.try_reserve(now)
-            if token is None or reservation is None:
-                # The quota first: no login is wasted on a call that cannot be sent.
-                await self.pass_quota(quota)
-                token = rooms.tokens.ready(call.key, self.loop.time()) or await self.log_in()
-                reservation = await quota.reserve()
-                if reservation is None:
+        unsent = 0
+        claim, self.account.claim = self.account.claim, None
+        try:
+            while True:
+                now = self.loop.time()
+                token = rooms.tokens.ready(call.key, now)
+                reservation = None if token is None else claim or quota.try_reserve(now)
+                if token is None or reservation is None:
+                    token, reservation = await self.wait_for_both(quota, claim)
+                claim = None
+                unsent = 0
+                try:
+                    value = await self.attempt(token, reservation)
+                except RingMeError as failure:
+                    error = self.account.last_error = failure
+                else:
+                    if not token.accepted:
+                        token.accepted = True
+                    budget.succeeded(spent)
+                    return value
+                if isinstance(error, RateLimited) and call.on_quota == "wait":
                     continue
-            try:
-                value = await self.attempt(token, reservation)
-            except RingMeError as failure:
-                error = self.account.last_error = failure
-            else:
-                if not token.accepted:
-                    token.accepted = True
-                budget.succeeded(spent)
-                return value
-            if isinstance(error, RateLimited) and call.on_quota == "wait":
-                continue
-            if isinstance(error, Unauthorized) and call.key.auth.renewable:
-                renewals += 1
-                found_dead += rooms.tokens.drop(call.key, token)
-                if renewals > 1 and not self.died_with_others(token, found_dead):
+                if isinstance(error, Unauthorized) and call.key.auth.renewable:
+                    renewals += 1
+                    found_dead += rooms.tokens.drop(call.key, token)
+                    if renewals > 1 and not self.died_with_others(token, found_dead):
+                        raise error
+                    if renewals <= _MOST_RENEWALS:
+                        continue
+                elif not rooms.retry.retryable(error, idempotent=call.idempotent):
                     raise error
-                if renewals <= _MOST_RENEWALS:
-                    continue
-            elif not rooms.retry.retryable(error, idempotent=call.idempotent):
-                raise error
-            tries += 1
-            spent = self.withdraw(budget, error, tries)
-            await self.back_off(error, tries)
+                tries += 1
+                spent = unsent = self.withdraw(budget, error, tries)
+                await self.back_off(error, tries)
+        except BaseException:
+            # A deadline, a used-up quota or a failed login may come before the retry.
+            budget.give_back(unsent)
+            raise
 
     @staticmethod
     def died_with_others(token: Token, found_dead: int) -> bool:
@@ -194,6 +216,21 @@ class _Run(Generic[T]):
         have come up. It is this call's own if it was the first to find out, both times.
         """
         return token.accepted or (token.trusted and found_dead <= 1)
+
+    async def wait_for_both(
+        self, quota: Quota, claim: Reservation | None
+    ) -> tuple[Token, Reservation]:
+        """Wait for a token and for a request of the quota."""
+        tokens, key = self.rooms.tokens, self.call.key
+        while True:
+            # The quota first: no login is wasted on a call that cannot be sent.
+            await self.pass_quota(quota)
+            token = tokens.ready(key, self.loop.time()) or await self.log_in()
+            if claim is not None and claim.renew():
+                return token, claim
+            reservation = await self.reserve(quota)
+            if reservation is not None:
+                return token, reservation
 
     async def pass_quota(self, quota: Quota) -> None:
         while (wait := quota.exhausted_for()) is not None:
@@ -210,8 +247,19 @@ class _Run(Generic[T]):
             await asyncio.sleep(wait)
             self.trace.woken()
 
+    async def reserve(self, quota: Quota) -> Reservation | None:
+        if not self.account.stops_clock:
+            return await quota.reserve()
+        began, when = self.loop.time(), self.deadline.when
+        # Others in flight, not this call, decide how long that takes.
+        self.deadline.reschedule(math.inf)
+        try:
+            return await quota.reserve()
+        finally:
+            self.deadline.reschedule(when + self.loop.time() - began)
+
     async def log_in(self) -> Token:
-        patience = Patience(self.deadline, self.call.timeout)
+        patience = Patience(self.deadline.when, self.call.timeout)
         self.account.waiting_for_login = True
         try:
             return await self.rooms.tokens.get(self.call.key, self.rooms.endpoint, patience)
@@ -332,7 +380,7 @@ class _Run(Generic[T]):
         await asyncio.sleep(delay)
 
     def refuse_a_wait_beyond_deadline(self, wait: float, until: str, error: RingMeError) -> None:
-        if self.loop.time() + wait > self.deadline:
+        if self.loop.time() + wait > self.deadline.when:
             raise _too_late(
                 self.call, f"{until}, in {wait:.1f} s, is beyond the deadline"
             ) from error

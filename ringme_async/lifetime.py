@@ -14,6 +14,8 @@ from ringme_async.errors import InvalidRequest, RingMeClosed
 __all__ = ["WHEN_CLOSED", "Lifetime"]
 
 WHEN_CLOSED = "the RingMe was closed"
+# Seconds for calls that were cancelled to end.
+_GRACE = 10.0
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -119,11 +121,23 @@ class Lifetime:
                 end(WHEN_CLOSED)
 
     async def ended(self) -> None:
-        """Wait, after ``close``, until nothing is under way any more."""
+        """Wait, after ``close``, until nothing is under way any more; some seconds at most.
+
+        A ``RuntimeWarning`` says how many calls go on although they were cancelled.
+        """
         if self._loop is not asyncio.get_running_loop():
             return
-        await self._deadlines.idle()
-        self._deadlines.close()
+        try:
+            async with asyncio.timeout(_GRACE):
+                await self._deadlines.idle()
+        except TimeoutError:
+            warnings.warn(
+                f"{self._name} was closed without calls that hang: {self._deadlines.count}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        finally:
+            self._deadlines.close()
 
     def __del__(self) -> None:
         # A constructor that was interrupted leaves no loop.

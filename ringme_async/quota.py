@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
 from itertools import islice
 from operator import itemgetter
@@ -59,6 +59,19 @@ class Reservation:
     sent_at: float
     spent_before: int
     _settled: bool = False
+
+    def renew(self) -> bool:
+        """Move the moment of sending to now: a login came between.
+
+        Returns:
+            Whether the request may still go. If not, it is given back.
+        """
+        moment = self._quota.renewed(self.window)
+        if moment is None:
+            self.give_back()
+            return False
+        self.sent_at, self.spent_before = moment
+        return True
 
     def learn(self, headers: Mapping[str, str], now: float | None = None) -> None:
         """Tell that an answer arrived.
@@ -148,6 +161,8 @@ class Quota:
     _waiters: OrderedDict[asyncio.Future[Reservation | None], None] | None = field(
         default=None, init=False, repr=False
     )
+    # What else wants to hear of a free request, without a place in line.
+    _listeners: dict[Callable[[], None], None] | None = field(default=None, init=False, repr=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False, repr=False)
 
     def exhausted_for(self) -> float | None:
@@ -195,10 +210,30 @@ class Quota:
             self._leave(waiter)
             raise
 
+    def call_when_free(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call ``wake`` once, when a request is free or the window is used up.
+
+        A bulk run waits like this: its jobs keep their slots for others meanwhile.
+
+        Returns:
+            What takes that back.
+        """
+        listeners = self._listeners
+        if listeners is None:
+            listeners = self._listeners = {}
+        listeners[wake] = None
+        self._set_timer()
+
+        def forget() -> None:
+            listeners.pop(wake, None)
+            self._set_timer()
+
+        return forget
+
     @property
     def in_use(self) -> bool:
-        """Whether anything is in flight or waits in line."""
-        return bool(self._in_flight or self._in_flight_older or self._waiters)
+        """Whether anything is in flight, waits in line or listens."""
+        return bool(self._in_flight or self._in_flight_older or self._waiters or self._listeners)
 
     def worth(self, now: float) -> int:
         """Say what forgetting it would cost: 0 nothing, 1 a probe, 2 a probe that is refused."""
@@ -208,6 +243,14 @@ class Quota:
         return 2 if self._is_used_up() else 1
 
     # What reservations report: ``land`` first, then one of the others.
+
+    def renewed(self, window: int) -> tuple[float, int] | None:
+        """Date a request of ``window`` anew that is not sent yet; None if it must not be sent."""
+        now = self._look()
+        taken = self._in_flight + self._in_flight_older
+        if window != self._window or (self._known is not None and self._known < taken):
+            return None
+        return now, self._spent_unseen
 
     def land(self, window: int, now: float | None) -> float:
         """Count a request that was sent in ``window`` as no longer in flight; give the time."""
@@ -244,7 +287,7 @@ class Quota:
             elif ends_by < self._turns_at:
                 # Each estimate is late by its answer's latency: the earliest is the nearest.
                 self._turns_at = ends_by
-        if self._waiters:
+        if self._waiters or self._listeners:
             self.serve()
 
     def _learn_next(self, left: float, ends_by: float) -> None:
@@ -278,13 +321,18 @@ class Quota:
 
     def serve(self) -> None:
         """Hand out what is free, first come, first served; if it is used up, send all away."""
-        if not self._waiters:
+        if not (self._waiters or self._listeners):
             return
         now = self._look()
         while self._waiters and (self._is_used_up() or self._is_free(now)):
             waiter, _ = self._waiters.popitem(last=False)
             if not waiter.done():
                 waiter.set_result(None if self._is_used_up() else self._take(now))
+        if self._listeners and (self._is_used_up() or self._is_free(now)):
+            listeners = list(self._listeners)
+            self._listeners.clear()
+            for wake in listeners:
+                wake()
         self._set_timer()
 
     # The window.
@@ -347,7 +395,7 @@ class Quota:
 
     def _set_timer(self) -> None:
         """Look again when the window turns, or when a probe has had its time."""
-        if not self._waiters:
+        if not (self._waiters or self._listeners):
             when = math.inf
         elif self._known is not None:
             when = self._due()

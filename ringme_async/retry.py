@@ -156,7 +156,8 @@ class RetryPolicy:
 class RetryBudget:
     """Keeps the retries against one origin from amplifying its brown-out.
 
-    A purse, full at first, that every retry is paid from. While most calls succeed it stays
+    A purse, full at first, that every retry is paid from. A retry is paid for before its pause, so
+    that a purse never promises more than it holds. One that is not sent is given back. While most calls succeed it stays
     full; once too many fail it is empty, and calls fail with the error they have. The rules and
     numbers are those of the standard retry mode of AWS's SDKs.
 
@@ -194,6 +195,10 @@ class RetryBudget:
             return None
         self.available -= price
         return price
+
+    def give_back(self, price: int) -> None:
+        """Put back what ``withdraw`` took for a retry that was not sent."""
+        self.available = min(self.capacity, self.available + price)
 
     def succeeded(self, spent: int | None) -> None:
         """Put something back because a call succeeded.

@@ -1,6 +1,7 @@
 """Deadlines: as ``asyncio.timeout_at``, with one timer of the loop for all of them."""
 
 import asyncio
+import math
 from contextlib import ExitStack
 
 import pytest
@@ -41,6 +42,17 @@ async def test_what_is_under_way_at_its_deadline_is_ended() -> None:
     with pytest.raises(TimeoutError):
         await wait_within(deadlines, began + 10, 11)
     assert now() == pytest.approx(began + 10)
+
+
+async def test_a_deadline_can_be_moved_while_it_runs() -> None:
+    deadlines = Deadlines()
+    with deadlines.until(now() + 10) as deadline:
+        deadline.reschedule(math.inf)
+        await asyncio.sleep(100)
+        deadline.reschedule(now() + 5)
+        await asyncio.sleep(10)
+        raise AssertionError("the deadline did not end the block")
+    assert now() == pytest.approx(105)
 
 
 async def test_each_of_many_has_its_own_deadline_in_whatever_order_they_came() -> None:

@@ -138,6 +138,20 @@ class TestWithdraw:
         assert budget.withdraw(ConnectError("refused")) is None
 
 
+class TestGiveBack:
+    def test_undoes_a_withdrawal(self) -> None:
+        budget = RetryBudget()
+        budget.give_back(budget.withdraw(TransportTimeout("too slow")) or 0)
+        assert budget.available == budget.capacity
+
+    def test_never_overfills(self) -> None:
+        budget = RetryBudget(capacity=10)
+        price = budget.withdraw(ConnectError("refused")) or 0
+        budget.succeeded(7)
+        budget.give_back(price)
+        assert budget.available == 10
+
+
 class TestSucceeded:
     def test_at_first_try_puts_in_one(self) -> None:
         budget = RetryBudget()

@@ -131,28 +131,29 @@ class TokenEndpoint:
     ) -> Token:
         budget = self._budgets.of(origin)
         spent: int | None = None
-        failure: RingMeError | None = None
+        unsent = 0
         attempts = 0
-        while True:
-            async with self._gates.of(origin):
-                if failure is not None:
-                    # Not before the pause: a retry that nobody waits for is not made.
-                    spent = _pay(budget, failure)
-                    if spent is None:
-                        raise failure
-                on_send()
-                outcome = await self._attempt(origin, form)
-            if isinstance(outcome, Token):
-                budget.succeeded(spent)
-                return outcome
-            attempts += 1
-            failure = outcome.error
-            failure.attempts = attempts
-            pause = self._pause_after(attempts, outcome)
-            if pause is None or not _can_pay(budget, failure):
-                raise failure
-            on_delay(failure, pause)
-            await asyncio.sleep(pause)
+        try:
+            while True:
+                async with self._gates.of(origin):
+                    unsent = 0
+                    on_send()
+                    outcome = await self._attempt(origin, form)
+                if isinstance(outcome, Token):
+                    budget.succeeded(spent)
+                    return outcome
+                attempts += 1
+                outcome.error.attempts = attempts
+                pause = self._pause_after(attempts, outcome)
+                spent = None if pause is None else _price(budget, outcome.error)
+                if pause is None or spent is None:
+                    raise outcome.error
+                unsent = spent
+                on_delay(outcome.error, pause)
+                await asyncio.sleep(pause)
+        finally:
+            # The login may be cancelled in the pause or in the queue of its limit.
+            budget.give_back(unsent)
 
     async def _attempt(self, origin: str, form: LoginForm) -> Token | Refused:
         loop = asyncio.get_running_loop()
@@ -212,16 +213,9 @@ class TokenHost:
         return self._endpoint.post(self.origin, form, self._on_delay, self._on_send)
 
 
-def _pay(budget: RetryBudget, error: RingMeError) -> int | None:
+def _price(budget: RetryBudget, error: RingMeError) -> int | None:
     """Pay for a retry; where logins are too many at once, it is free."""
     return 0 if isinstance(error, Busy) else budget.withdraw(error)
-
-
-def _can_pay(budget: RetryBudget, error: RingMeError) -> bool:
-    before = budget.available
-    can_pay = _pay(budget, error) is not None
-    budget.available = before
-    return can_pay
 
 
 def _host(origin: str) -> str:

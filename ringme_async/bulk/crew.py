@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field
 
 from ringme_async.bulk.limit import Limit
 
-__all__ = ["Crew"]
+__all__ = ["GRACE", "Crew"]
+
+# Seconds for a task that was cancelled to end: an input may have a connection to close.
+GRACE: Final = 5.0
+# Seconds for a task that was cancelled once more, in the midst of that.
+_LAST_GRACE: Final = 1.0
 
 
 @define(eq=False)
@@ -84,9 +91,17 @@ class Crew:
         await resting
         self._is_stirring = False
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Begin a task."""
-        task = asyncio.get_running_loop().create_task(work, context=self._context.copy())
+    def spawn(
+        self, work: Coroutine[Any, Any, None], name: str = "ringme job"
+    ) -> asyncio.Task[None]:
+        """Begin a task.
+
+        Args:
+            work: What it does.
+            name: What a warning calls it if it hangs.
+        """
+        context = self._context.copy()
+        task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._take_leave)
         return task
@@ -98,18 +113,38 @@ class Crew:
             task.cancel()
 
     async def join(self) -> None:
-        """Wait until all tasks have ended.
+        """Wait until all tasks have ended, for a few seconds at most.
 
-        A cancellation in the meantime is raised after that, so that nothing is left behind.
+        A cancellation in the meantime cancels the tasks once more, and is raised at the end. A
+        ``RuntimeWarning`` names the tasks that hang.
         """
+        loop = asyncio.get_running_loop()
         interrupted: asyncio.CancelledError | None = None
+        hung: Counter[str] = Counter()
+        until, is_last = loop.time() + GRACE, False
         while self._tasks:
             try:
-                await asyncio.wait(self._tasks)
+                await asyncio.wait(self._tasks, timeout=until - loop.time())
+                if loop.time() < until:
+                    continue
+                hung = Counter(task.get_name() for task in self._tasks)
+                if is_last:
+                    break
             except asyncio.CancelledError as cancelled:
                 interrupted = cancelled
-        if interrupted is not None:
-            raise interrupted
+            if not is_last:
+                until, is_last = loop.time() + _LAST_GRACE, True
+            self.stop()
+        if self._tasks:
+            self._tasks.clear()
+            self.on_leave()
+        try:
+            if hung:
+                warn_of_hanging(hung)
+        finally:
+            # Where warnings are errors, a cancellation goes before them.
+            if interrupted is not None:
+                raise interrupted
 
     def _take_leave(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -126,3 +161,10 @@ class Crew:
         if self.error is None:
             self.error = error
         self.stop()
+
+
+def warn_of_hanging(names: Counter[str]) -> None:
+    """Warn that a run does not wait any longer for some tasks."""
+    listed = ", ".join(f"{name} ({count})" for name, count in sorted(names.items()))
+    text = f"a bulk run was to end, and does not wait any longer for tasks that hang: {listed}"
+    warnings.warn(text, RuntimeWarning, stacklevel=2)

@@ -11,13 +11,15 @@ consumer's code, so that the error that gets out of an ``async with`` is the con
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from attrs import define, field
 
 from ringme_async.bulk.alarms import Alarms
-from ringme_async.bulk.crew import Crew
+from ringme_async.bulk.crew import GRACE, Crew, warn_of_hanging
 from ringme_async.bulk.intake import forget_traceback
 from ringme_async.bulk.job import Job, NotBefore
 from ringme_async.bulk.outcome import Done, Failed, Outcome
@@ -59,6 +61,9 @@ class Engine(Generic[V]):
     _alarms: Alarms = field(factory=Alarms, init=False)
     _feeder: asyncio.Task[None] | None = field(default=None, init=False)
     _resting_feeder: asyncio.Future[None] | None = field(default=None, init=False)
+    # How many steps the feeder has made, and whether it hangs in one.
+    _fed: int = field(default=0, init=False)
+    _is_input_abandoned: bool = field(default=False, init=False)
     _is_being_read: bool = field(default=False, init=False)
     # Until there is something to read.
     _waiting_reader: asyncio.Future[None] | None = field(default=None, init=False)
@@ -76,12 +81,13 @@ class Engine(Generic[V]):
         if self.accompany is not None:
             self._part = self.accompany(self.call_off)
         limit.call_on_rise(self._stir)
+        self.stock.schedule.call_on_free(self._stir)
         now = self._loop.time()
         self.stock.pace.start(now)
         if self.deadline is not None:
             self._alarms.set("deadline", now + self.deadline, self._expire)
         if self.stock.intake.is_async:
-            self._feeder = self._crew.spawn(self._feed())
+            self._feeder = self._crew.spawn(self._feed(), "ringme input")
         else:
             self._stir()
 
@@ -95,6 +101,7 @@ class Engine(Generic[V]):
         if self._part is not None:
             self._part()
         self._crew.stop()
+        self.stock.schedule.end_holds()
         try:
             await self._crew.join()
         finally:
@@ -106,6 +113,7 @@ class Engine(Generic[V]):
         """Pull and start nothing more; what is in flight goes on to its own end."""
         self.stock.give_up(reason)
         self.stock.intake.leave()
+        self._watch_input()
         self._stir()
 
     async def next(self) -> Outcome[V]:
@@ -225,10 +233,13 @@ class Engine(Generic[V]):
             else:
                 outcome = Done(ticket.who, ticket.index, job.attempts, result, retries=job.retries)
         finally:
-            del self.stock.running[ticket]
+            is_lost = self.stock.running.pop(ticket, None) is None
             if ticket.abandoned:
                 self._was_abandoned(ticket, task)
         now = self.now()
+        if is_lost:
+            # It has its outcome: it went on for too long after it was cancelled.
+            return now
         if isinstance(outcome, NotBefore):
             self.stock.park(ticket, outcome.at, now)
         else:
@@ -264,7 +275,6 @@ class Engine(Generic[V]):
     async def _feed(self) -> None:
         """Pull, one element at a time, when somebody could start it."""
         stock, intake = self.stock, self.stock.intake
-        in_a_row = 0
         try:
             while not intake.ended:
                 if not (stock.wants_more() and self._crew.can_stir):
@@ -272,23 +282,46 @@ class Engine(Generic[V]):
                     self._resting_feeder = asyncio.get_running_loop().create_future()
                     await self._resting_feeder
                     continue
-                stock.file(await intake.fetch())
+                pulled = await intake.fetch()
+                if self._is_input_abandoned:
+                    return
+                stock.file(pulled)
                 if stock.is_ready:
                     self._crew.stir()
-                in_a_row += 1
-                if in_a_row % PULLS_IN_A_ROW == 0:
+                self._fed += 1
+                if self._fed % PULLS_IN_A_ROW == 0:
                     await asyncio.sleep(0)
         finally:
             await self._close_feed()
 
     async def _close_feed(self) -> None:
         intake = self.stock.intake
+        if not self._crew.is_stopping:
+            self._fed += 1
+            self._watch_input()
         try:
             await intake.aclose()
         except Exception as error:
             if self._crew.is_stopping:
                 raise
             intake.error = intake.error or error
+
+    def _watch_input(self) -> None:
+        """Look whether the input, which has to end, goes on doing so."""
+        if self._feeder is not None and not self._feeder.done():
+            see = partial(self._see_to_input, self._fed)
+            self._alarms.set("input", self.now() + GRACE, see)
+
+    def _see_to_input(self, fed_before: int) -> None:
+        resting = self._resting_feeder
+        if self._fed > fed_before or (resting is not None and not resting.done()):
+            self._watch_input()
+        elif self._feeder is not None and not self._feeder.done():
+            self._is_input_abandoned = True
+            self.stock.intake.leave()
+            self._stir()
+            self._tell()
+            warn_of_hanging(Counter({"ringme input": 1}))
 
     # The end.
 
@@ -297,13 +330,31 @@ class Engine(Generic[V]):
         for ticket, task in self.stock.running.items():
             ticket.abandoned = True
             task.cancel()
+        if self.stock.running:
+            self._alarms.set("jobs", self.now() + GRACE, self._abandon_jobs)
         self.stock.intake.hurry()
+        self._watch_input()
         self._stir()
+
+    def _abandon_jobs(self) -> None:
+        """Give jobs their outcome that go on in spite of their cancellation."""
+        stock, now = self.stock, self.now()
+        lost = [ticket for ticket in stock.running if ticket.abandoned]
+        for ticket in lost:
+            job = ticket.job
+            del stock.running[ticket]
+            error = forget_traceback(job.abandon())
+            outcome = Failed(ticket.who, ticket.index, job.attempts, error, retries=job.retries)
+            stock.finish(ticket, outcome, Verdict.MUTE, now, now, slow=False)
+        self._stir()
+        self._tell()
+        if lost:
+            warn_of_hanging(Counter({"ringme job": len(lost)}))
 
     def _is_over(self) -> bool:
         if self._crew.is_stopping:
             return self._crew.is_gone
-        if self._feeder is not None and not self._feeder.done():
+        if self._feeder is not None and not (self._feeder.done() or self._is_input_abandoned):
             return False
         return self.stock.is_spent
 

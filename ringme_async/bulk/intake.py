@@ -139,7 +139,8 @@ class Intake(Generic[T, V]):
             await aclose()
 
     def _await_until(self, when: float) -> None:
-        if self._fetching is not None:
+        # An input that takes its time to be cancelled cannot be cancelled by its timeout again.
+        if self._fetching is not None and not self._fetching.expired():
             self._fetching.reschedule(when)
 
     async def _fetch_with_patience(self) -> T | _End:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Protocol, TypeVar
 
 from attrs import frozen
@@ -63,7 +63,20 @@ class Job(Protocol[V_co]):
         ...
 
     def not_before(self) -> float | None:
-        """Tell the loop time before which its quota would refuse it; None if it may run."""
+        """Take a request of its quota, for the run that follows at once.
+
+        Returns:
+            None if it may run. The loop time before which its quota would refuse it. Infinity if it
+            depends on others of its quota key that are in flight: see ``call_when_free``.
+        """
+        ...
+
+    def call_when_free(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call ``wake`` once, when ``not_before`` may tell something other than infinity.
+
+        Returns:
+            What takes that back.
+        """
         ...
 
     async def run(self) -> V_co | NotBefore:

@@ -26,6 +26,7 @@ def progress_of(stock: Stock[Any], now: float) -> Progress:
         parked=schedule.parked,
         parked_until=parked_until,
         waiting=stock.held - schedule.parked,
+        waiting_for_quota=schedule.waiting_for_quota,
         in_flight=len(running),
         waiting_for_login=sum(ticket.job.waiting_for_login for ticket in running),
         retried=tally.retried + sum(ticket.job.retries for ticket in running),

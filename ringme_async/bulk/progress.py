@@ -32,6 +32,7 @@ class Progress:
         parked_until: When the first of these can go on, in the loop's time; None if none is parked.
         waiting: How many were pulled and wait for others of their tenant or credential, or for
             their host.
+        waiting_for_quota: How many of those wait for an answer that tells what is left of the hour.
         in_flight: How many are under way.
         waiting_for_login: How many of those wait for a token.
         retried: How many requests repeated one that had been sent before.
@@ -53,6 +54,7 @@ class Progress:
     parked: int
     parked_until: float | None
     waiting: int
+    waiting_for_quota: int = 0
     in_flight: int
     waiting_for_login: int
     retried: int
@@ -85,7 +87,7 @@ class Progress:
             return "logins"
         if is_full:
             return "concurrency"
-        if self.parked > self.waiting:
+        if self.parked + 2 * self.waiting_for_quota > self.waiting:
             return "quota"
         return "fairness" if self.waiting else "input"
 

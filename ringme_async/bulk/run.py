@@ -59,7 +59,8 @@ class BulkRun(Generic[V]):
     It is used once, in one of two ways. Awaited, it gives a ``BulkReport`` with all outcomes in
     input order. Entered with ``async with``, it is iterated and gives each outcome as it comes;
     ``progress`` and ``report`` can be looked at all the while. However the block is left, what is
-    in flight is cancelled and awaited, and the error that gets out is the block's own.
+    in flight is cancelled and awaited, and the error that gets out is the block's own. A job or an
+    input that goes on for some seconds after that is left, with a ``RuntimeWarning``.
 
     Elements are pulled only when there is a free slot and nothing in hand that could start. At any
     time there are no more than ``concurrency`` jobs in flight, twice as many in flight or finished

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from attrs import define, field
@@ -32,6 +33,10 @@ _SHORTEST_PARK: Final = 0.05
 _TIMER_SLACK: Final = 0.0001
 
 
+def _nothing() -> None:
+    pass
+
+
 @define(eq=False)
 class Schedule(Generic[V]):
     """The jobs in hand.
@@ -40,7 +45,7 @@ class Schedule(Generic[V]):
         limit: How many may be in flight in all.
         per_tenant: How many of one tenant; None: an eighth of the slots.
         host_of: Which host a quota key belongs to.
-        heeds_quota: Whether jobs are asked for their ``not_before``.
+        heeds_quota: Whether a used-up quota parks jobs; if not, they run and fail.
 
     Attributes:
         held: How many jobs are in hand and not in flight.
@@ -59,6 +64,11 @@ class Schedule(Generic[V]):
         factory=list[tuple[float, int, KeyShare[V]]], init=False
     )
     _times_parked: int = field(default=0, init=False)
+    # Credentials on hold, and what takes back the wait of each.
+    _holds: dict[KeyShare[V], Callable[[], None]] = field(
+        factory=dict[KeyShare[V], Callable[[], None]], init=False
+    )
+    _on_free: Callable[[], None] = field(default=_nothing, init=False, repr=False)
     _down: list[HostShare[V]] = field(factory=list[HostShare[V]], init=False)
     _last_wake: float = field(default=-math.inf, init=False)
 
@@ -91,6 +101,21 @@ class Schedule(Generic[V]):
         """Whether ``next_wake`` may be something."""
         return bool(self._parking or self._down)
 
+    @property
+    def waiting_for_quota(self) -> int:
+        """How many jobs wait for an answer that tells whether a request is left for them."""
+        return sum(key.waiting for key in self._holds)
+
+    def call_on_free(self, wake: Callable[[], None]) -> None:
+        """Have ``wake`` called whenever a credential has a free request again."""
+        self._on_free = wake
+
+    def end_holds(self) -> None:
+        """Wait for no free requests any more."""
+        for key, forget in list(self._holds.items()):
+            forget()
+            self._end_hold(key)
+
     def admit(self, ticket: Ticket[V], now: float) -> bool:
         """Take a new job in hand, and start it at once if it may.
 
@@ -103,6 +128,7 @@ class Schedule(Generic[V]):
             tenant.first is None
             and tenant.in_flight < tenant.allowance
             and key.parked_until is None
+            and not key.is_on_hold
             and key.has_room()
             and host.down_until is None
             and host.has_room()
@@ -225,6 +251,7 @@ class Schedule(Generic[V]):
     def flush(self) -> list[Ticket[V]]:
         """Let go of everything that is not in flight, in input order."""
         flushed: list[Ticket[V]] = []
+        self.end_holds()
         while self._down:
             self.rouse(self._down[-1])
         for tenant in self._roster.tenants():
@@ -277,15 +304,29 @@ class Schedule(Generic[V]):
         self._update(tenant)
 
     def _may_run(self, ticket: Ticket[V], now: float) -> bool:
-        if not self.heeds_quota:
-            return True
         until = ticket.job.not_before()
         if until is None or until <= now + _TIMER_SLACK:
             return True
         key = ticket.tenant.owner
-        self._park(key, until)
+        if until == math.inf:
+            # In a slot, the timeout of the job would run, and others would lack the slot.
+            self._holds[key] = ticket.job.call_when_free(partial(self._set_free, key))
+            key.is_on_hold = True
+        elif self.heeds_quota:
+            self._park(key, until)
+        else:
+            return True
         self._update_key(key)
         return False
+
+    def _set_free(self, key: KeyShare[V]) -> None:
+        self._end_hold(key)
+        self._on_free()
+
+    def _end_hold(self, key: KeyShare[V]) -> None:
+        key.is_on_hold = False
+        del self._holds[key]
+        self._update_key(key)
 
     def _start(self, ticket: Ticket[V]) -> None:
         """Start the first of its tenant's jobs, and let all three stand at the end of their lines."""

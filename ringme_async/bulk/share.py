@@ -167,6 +167,7 @@ class KeyShare(_SharedOut[TenantShare[V]]):
         tenants: Those of its tenants that have jobs in hand; without any it is idle.
         waiting: How many of its jobs are parked or waiting.
         parked_until: The moment before which none of them can run, if there is one.
+        is_on_hold: Whether its next job depends on others of it that are in flight.
     """
 
     host: HostShare[V]
@@ -175,14 +176,20 @@ class KeyShare(_SharedOut[TenantShare[V]]):
     )
     waiting: int = field(default=0, init=False)
     parked_until: float | None = field(default=None, init=False)
+    is_on_hold: bool = field(default=False, init=False)
 
     def is_alone(self) -> bool:
         """Whether it is the only credential in hand on its host."""
         return self.host.members == 1
 
     def can_start(self) -> bool:
-        """Whether one of its tenants can start a job, it is not parked, and it has room."""
-        return self.first is not None and self.parked_until is None and self.has_room()
+        """Whether one of its tenants can start a job, and its quota and its share allow it."""
+        return (
+            self.first is not None
+            and self.parked_until is None
+            and not self.is_on_hold
+            and self.has_room()
+        )
 
 
 @define(eq=False)

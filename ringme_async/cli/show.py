@@ -129,6 +129,7 @@ def _note(progress: Progress) -> str:
         "failed": progress.failed,
         "retried": progress.retried,
         "parked": progress.parked,
+        "waiting for quota": progress.waiting_for_quota,
         "waiting for a login": progress.waiting_for_login,
     }
     notes = [f"{count:,} {what}" for what, count in counts.items() if count]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -11,7 +12,7 @@ from attrs import define, field
 
 from ringme_async.auth import TokenKey
 from ringme_async.bulk import NotBefore
-from ringme_async.dispatch import Account, Call, Dispatcher, sign
+from ringme_async.dispatch import Account, BulkAccount, Call, Dispatcher, sign
 from ringme_async.errors import DeadlineExceeded, NotApplied, RateLimited, RingMeClosed, RingMeError
 from ringme_async.judge import masked
 from ringme_async.models import Client, ClientUpdate
@@ -31,7 +32,7 @@ class _Job(ABC, Generic[T]):
     dispatcher: Dispatcher
     call: Call[Client]
     parks: bool
-    account: Account = field(factory=Account, kw_only=True)
+    account: Account = field(factory=BulkAccount, kw_only=True)
     _told_parked: bool = field(default=False, init=False)
 
     @property
@@ -59,20 +60,36 @@ class _Job(ABC, Generic[T]):
         return self.account.sent_at
 
     def not_before(self) -> float | None:
-        wait = self.dispatcher.quotas.of(self.call.key).exhausted_for()
-        return None if wait is None else self._parked_for(wait)
+        quota = self.dispatcher.quotas.of(self.call.key)
+        claim = self.account.claim = quota.try_reserve()
+        if claim is not None:
+            return None
+        wait = quota.exhausted_for()
+        if wait is None:
+            return math.inf
+        # Where nothing is parked, the run fails by itself.
+        return self._parked_for(wait) if self.parks else None
+
+    def call_when_free(self, wake: Callable[[], None]) -> Callable[[], None]:
+        return self.dispatcher.quotas.of(self.call.key).call_when_free(wake)
 
     async def run(self) -> T | NotBefore:
         if self._told_parked:
             self._told_parked = False
             self.dispatcher.observers(Woken(self.call.client_id))
+        claim = self.account.claim
         try:
             return await self.work()
-        except RateLimited as refused:
-            if not self.parks:
-                refused.remedy = _REMEDY
+        except BaseException as error:
+            if claim is not None:
+                # This has no effect on a request that was sent.
+                claim.give_back()
+            if not isinstance(error, RateLimited):
                 raise
-            return NotBefore(self._parked_for(refused.reset_after))
+            if self.parks:
+                return NotBefore(self._parked_for(error.reset_after))
+            error.remedy = _REMEDY
+            raise
 
     def _parked_for(self, wait: float) -> float:
         """Tell of the wait, once however often it is asked for; give the moment of its end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
@@ -23,6 +24,15 @@ class World:
     peak: int = 0
     cancelled: int = 0
     parked_until: dict[Hashable, float] = field(factory=dict)
+    on_hold: set[Hashable] = field(factory=set)
+    listeners: list[Callable[[], None]] = field(factory=list)
+
+    def set_free(self, key: Hashable) -> None:
+        """End the hold of a credential, and tell everybody."""
+        self.on_hold.discard(key)
+        listeners, self.listeners = self.listeners, []
+        for wake in listeners:
+            wake()
 
 
 @define(eq=False)
@@ -44,8 +54,14 @@ class ScriptedJob:
         return max(0, self.attempts - 1)
 
     def not_before(self) -> float | None:
+        if self.quota_key in self.world.on_hold:
+            return math.inf
         until = self.world.parked_until.get(self.quota_key)
         return until if until is not None and until > now() else None
+
+    def call_when_free(self, wake: Callable[[], None]) -> Callable[[], None]:
+        self.world.listeners.append(wake)
+        return lambda: self.world.listeners.remove(wake)
 
     async def run(self) -> Any:
         world = self.world

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextvars import ContextVar
 
 import pytest
@@ -170,17 +171,73 @@ async def test_one_that_rests_is_stirred_before_another_is_hired() -> None:
 
 
 async def test_whoever_waits_for_the_last_is_cancelled_after_that() -> None:
+    async def leave_slowly() -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await place.go.wait()
+
     place = Workplace()
     crew = place.hire(4)
-    crew.stir()
-    waiting = asyncio.ensure_future(crew.join())
+    crew.spawn(leave_slowly())
     await settle()
-
-    waiting.cancel()
+    crew.stop()
+    waiting = asyncio.ensure_future(crew.join())
     await settle()
     assert not waiting.done()
 
     place.go.set()
+    waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert crew.is_gone
+
+
+async def test_a_cancellation_of_the_wait_for_the_last_reaches_them_again() -> None:
+    steps: list[str] = []
+
+    async def leave_slowly() -> None:
+        for step in ("work", "clean up", "clean up more"):
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                steps.append(step)
+
+    place = Workplace()
+    crew = place.hire(4)
+    crew.spawn(leave_slowly())
+    await settle()
+    crew.stop()
+    waiting = asyncio.ensure_future(crew.join())
+    for _ in range(2):
+        await settle()
+        waiting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert steps == ["work", "clean up", "clean up more"]
+    assert crew.is_gone
+
+
+@pytest.mark.jumping
+async def test_a_cancellation_goes_before_a_warning_that_is_an_error() -> None:
+    async def hang() -> None:
+        while not over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await over.wait()
+
+    over = asyncio.Event()
+    place = Workplace()
+    crew = place.hire(4)
+    task = crew.spawn(hang())
+    await settle()
+    crew.stop()
+    waiting = asyncio.ensure_future(crew.join())
+    await settle()
+
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert crew.is_gone
+    over.set()
+    await task

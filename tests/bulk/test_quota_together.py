@@ -85,6 +85,9 @@ class Read:
         wait = self.quotas.of(self.quota_key).exhausted_for()
         return None if wait is None else now() + wait
 
+    def call_when_free(self, wake: Callable[[], None]) -> Callable[[], None]:
+        return self.quotas.of(self.quota_key).call_when_free(wake)
+
     async def run(self) -> str | NotBefore:
         quota = self.quotas.of(self.quota_key)
         while True:
