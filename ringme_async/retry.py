@@ -156,10 +156,10 @@ class RetryPolicy:
 class RetryBudget:
     """Keeps the retries against one origin from amplifying its brown-out.
 
-    A purse, full at first, that every retry is paid from. A retry is paid for before its pause, so
-    that a purse never promises more than it holds. One that is not sent is given back. While most calls succeed it stays
-    full; once too many fail it is empty, and calls fail with the error they have. The rules and
-    numbers are those of the standard retry mode of AWS's SDKs.
+    A purse, full at first, pays for every retry. It pays before the pause, so that it never
+    promises more than it holds, and gets the price back if the retry is not sent. While most calls
+    succeed it stays full. Once too many fail it is empty, and calls fail with the error they have.
+    The rules and numbers are those of the standard retry mode of AWS's SDKs.
 
     Args:
         capacity: The most the purse holds. Default 500.
