@@ -71,8 +71,9 @@ class AiohttpTransport:
     Args:
         session: A session to send with. It stays the caller's, who closes it; its connector and
             proxy are used, its default headers, cookies, auth, time-outs, middlewares and
-            ``raise_for_status`` are not. Default one of its own, made with the first request and
-            closed by ``aclose``.
+            ``raise_for_status`` are not. Its connections have no guard: a stray answer that comes
+            between two calls is found out only if it is the record of another client. Default one
+            of its own, made with the first request and closed by ``aclose``.
         max_body: The cap on a body after decompression, in bytes. Default 8 MiB.
         ssl: What to verify servers with, for a company's own CA. Default the system's CAs.
         proxy: URL of an HTTP proxy, with its user and password if it needs them.
