@@ -8,7 +8,7 @@ import re
 import stat
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final
+from typing import Final, cast
 
 __all__ = ["FILES_OF_LINES", "FileKind", "file_kind", "foreign_file"]
 
@@ -99,11 +99,12 @@ def foreign_file(path: str | os.PathLike[str], *own: FileKind) -> str | None:
 def _kind_of_line(line: bytes) -> FileKind | None:
     """Tell what a file is by its first line; None: it is no file of JSON lines."""
     try:
-        entry: Any = json.loads(line)
+        value: object = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(entry, dict) or _PLAN.match(line):
+    if not isinstance(value, dict) or _PLAN.match(line):
         return None
+    entry = cast("Mapping[str, object]", value)
     if _is_text(entry, "run") and _is_text(entry, "tenant"):
         if _is_text(entry, "error"):
             return FileKind.APPLY_FAILURES if "plan" in entry else FileKind.FAILURES
