@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _LONGEST_QUOTE = 200
@@ -14,6 +14,9 @@ _REFUSALS = frozenset({None, 400, 401, 403})
 
 # What OpenSSL calls an answer that is no TLS, the older and the newer versions of it.
 _PLAIN_PORT = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+
+
+ConnectFailure = Literal["unresolved", "refused"]
 
 
 def one_line(text: str, limit: int = _LONGEST_QUOTE) -> str:
@@ -103,7 +106,12 @@ class TransportError(RingMeError):
 
 
 class ConnectError(TransportError):
-    """No connection came about: name, route, port, TLS or proxy. Nothing was sent."""
+    """No connection came about: name, route, port, TLS or proxy. Nothing was sent.
+
+    Attributes:
+        kind: ``"unresolved"`` if the host's name is unknown, ``"refused"`` if its port takes no
+            connections; None for any other reason, also where a proxy stands in between.
+    """
 
     advice = "check the base URL, the network and the server's certificate"
     advice_on_plain_port = "the port may speak http, not https: check the base URL"
@@ -113,6 +121,7 @@ class ConnectError(TransportError):
         message: str,
         *,
         sent: bool = False,
+        kind: ConnectFailure | None = None,
         client_id: str | None = None,
         attempts: int = 0,
         maybe_applied: bool = False,
@@ -124,6 +133,7 @@ class ConnectError(TransportError):
             attempts=attempts,
             maybe_applied=maybe_applied,
         )
+        self.kind = kind
 
     @property
     def next_step(self) -> str:

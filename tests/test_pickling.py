@@ -133,6 +133,7 @@ PARTS: dict[str, object] = {
     "attempts": 3,
     "maybe_applied": True,
     "sent": True,
+    "kind": "refused",
     "field": "timezone",
     "value": {"a": [1]},
     "body": b"{}",

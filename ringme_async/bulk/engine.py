@@ -183,7 +183,7 @@ class Engine(Generic[V]):
             ticket = stock.take(now)
             if self._waiting_reader is not None and stock.outbox.readable:
                 self._tell()
-            if stock.schedule.has_sleepers:
+            if stock.sleepers.has_any:
                 self._set_wake()
             if ticket is not None:
                 stock.running[ticket] = task
@@ -225,7 +225,7 @@ class Engine(Generic[V]):
         except asyncio.CancelledError:
             if not self._was_abandoned(ticket, task):
                 raise
-            error = forget_traceback(job.abandon())
+            error = forget_traceback(job.abandon(self.stock.intake.why_not or _DEADLINE_PASSED))
             outcome = Failed(ticket.who, ticket.index, job.attempts, error, retries=job.retries)
         else:
             if isinstance(result, NotBefore):
@@ -343,7 +343,7 @@ class Engine(Generic[V]):
         for ticket in lost:
             job = ticket.job
             del stock.running[ticket]
-            error = forget_traceback(job.abandon())
+            error = forget_traceback(job.abandon(stock.intake.why_not or _DEADLINE_PASSED))
             outcome = Failed(ticket.who, ticket.index, job.attempts, error, retries=job.retries)
             stock.finish(ticket, outcome, Verdict.MUTE, now, now, slow=False)
         self._stir()
@@ -386,12 +386,12 @@ class Engine(Generic[V]):
             reader.set_result(None)
 
     def _set_wake(self) -> None:
-        due = self.stock.schedule.next_wake
+        due = self.stock.sleepers.next_wake
         if due is not None:
             self._alarms.set("wake", due, self._wake)
 
     def _wake(self) -> None:
-        self.stock.schedule.wake(self.now())
+        self.stock.sleepers.wake(self.now())
         self._set_wake()
         self._stir()
 
@@ -406,5 +406,5 @@ class Engine(Generic[V]):
             self._stir()
 
     def _look(self) -> None:
-        self.stock.schedule.relax()
+        self.stock.sleepers.relax()
         self._stir()

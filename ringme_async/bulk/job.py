@@ -87,6 +87,10 @@ class Job(Protocol[V_co]):
         """
         ...
 
-    def abandon(self) -> RingMeError:
-        """Make the error of a run that was cut short by the deadline of the whole."""
+    def abandon(self, reason: str) -> RingMeError:
+        """Make the error of a job that was cut short.
+
+        Args:
+            reason: What cut it short, such as the run's deadline or a host that was given up.
+        """
         ...

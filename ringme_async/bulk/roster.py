@@ -7,10 +7,11 @@ is about.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from attrs import define, field
 
+from ringme_async.bulk.circuit_breaker import CircuitBreaker, FailureRow
 from ringme_async.bulk.limit import Limit
 from ringme_async.bulk.share import Hosts, HostShare, KeyShare, TenantShare
 from ringme_async.bulk.ticket import Ticket
@@ -18,6 +19,8 @@ from ringme_async.bulk.ticket import Ticket
 __all__ = ["Roster"]
 
 V = TypeVar("V")
+
+_MOST_BREAKERS: Final = 4096
 
 
 @define(eq=False)
@@ -31,12 +34,18 @@ class Roster(Generic[V]):
 
     Attributes:
         line: The hosts that can start a job.
+        network: The failures in a row of all hosts.
     """
 
     limit: Limit
     per_tenant: int | None
     host_of: Callable[[Hashable], Hashable]
     line: Hosts[V] = field(factory=Hosts[V], init=False)
+    network: FailureRow = field(factory=FailureRow, init=False)
+    # A host that comes again is known: it has answered, or it is down.
+    _breakers: dict[Hashable, CircuitBreaker[V]] = field(
+        factory=dict[Hashable, CircuitBreaker[V]], init=False
+    )
     _hosts: dict[Hashable, HostShare[V]] = field(factory=dict[Hashable, HostShare[V]], init=False)
     _keys: dict[Hashable, KeyShare[V]] = field(factory=dict[Hashable, KeyShare[V]], init=False)
     # Looked at first: in most runs it is always the same.
@@ -64,7 +73,7 @@ class Roster(Generic[V]):
         tenant = key.tenants.get(tenant_key)
         if tenant is None:
             if not key.tenants:
-                self._count_in(key.host)
+                self._count_in(key)
             most = self.per_tenant or self.limit.for_one_tenant
             tenant = key.tenants[tenant_key] = TenantShare(tenant_key, key, most)
         ticket.tenant = tenant
@@ -79,15 +88,19 @@ class Roster(Generic[V]):
         key = tenant.owner
         del key.tenants[tenant.key]
         if not key.tenants:
-            self._count_out(key.host)
+            self._count_out(key)
             self._let_idle(key)
 
-    def _count_in(self, host: HostShare[V]) -> None:
+    def _count_in(self, key: KeyShare[V]) -> None:
+        host = key.host
         if not host.members:
             self.line.members += 1
         host.members += 1
+        host.credentials[key] = None
 
-    def _count_out(self, host: HostShare[V]) -> None:
+    def _count_out(self, key: KeyShare[V]) -> None:
+        host = key.host
+        del host.credentials[key]
         host.members -= 1
         if not host.members:
             self.line.members -= 1
@@ -101,10 +114,22 @@ class Roster(Generic[V]):
             host_name = self.host_of(name)
             host = self._hosts.get(host_name)
             if host is None:
-                host = self._hosts[host_name] = HostShare(host_name, self.limit, self.line)
+                breaker = self._breaker(host_name)
+                host = HostShare(host_name, self.limit, self.line, breaker)
+                self._hosts[host_name] = host
             key = self._keys[name] = KeyShare(name, self.limit, host)
         self._latest = key
         return key
+
+    def _breaker(self, host_name: Hashable) -> CircuitBreaker[V]:
+        breaker = self._breakers.pop(host_name, None)
+        if breaker is None:
+            breaker = CircuitBreaker[V](self.network)
+            if len(self._breakers) >= _MOST_BREAKERS:
+                oldest = next(iter(self._breakers))
+                del self._breakers[oldest]
+        self._breakers[host_name] = breaker
+        return breaker
 
     def _let_idle(self, key: KeyShare[V]) -> None:
         """Forget the credential that was idle before this one, if it still is, and so its host."""

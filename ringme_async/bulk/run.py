@@ -26,6 +26,7 @@ from ringme_async.bulk.look import progress_of
 from ringme_async.bulk.outbox import Outbox
 from ringme_async.bulk.outcome import Outcome
 from ringme_async.bulk.pilot import FIRST_LEVEL, Pilot
+from ringme_async.bulk.probing import ProbeOf
 from ringme_async.bulk.progress import Progress
 from ringme_async.bulk.report import BulkReport, BulkSummary
 from ringme_async.bulk.schedule import Schedule
@@ -99,6 +100,9 @@ class BulkRun(Generic[V]):
             without; gives what takes that back. A run that was called off pulls nothing more, and
             what has not begun ends as ``NotAttempted``. A job that ends in a ``RingMeClosed`` calls
             it off, too. Default nobody.
+        probe_of: Gives a job that changes nothing, for the tenant of a job that was done. It is run
+            to find out whether a host is down, and has no outcome. Default none: only tenants that
+            have not been tried are asked.
 
     Raises:
         InvalidRequest: An argument is out of bounds, or the input is a text or no iterable.
@@ -123,6 +127,7 @@ class BulkRun(Generic[V]):
         on_outage: Literal["wait", "fail"] = "fail",
         host_of: Callable[[Any], Hashable] = _one_for_all,
         accompany: Accompany | None = None,
+        probe_of: ProbeOf | None = None,
     ) -> None:
         limit, pilot = _limit(concurrency, max_concurrency)
         one_of("on_quota", on_quota, _ON_QUOTA)
@@ -139,6 +144,7 @@ class BulkRun(Generic[V]):
             Outbox[V](bool(ordered)),
             whole_number("max_waiting", max_waiting, least=1),
             on_outage == "wait",
+            probe_of,
         )
         self._engine = Engine(
             self._stock, None if deadline is None else _seconds(deadline), pilot, accompany

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, field
 
+from ringme_async.bulk.circuit_breaker import FailureRow
+from ringme_async.bulk.job import Job
 from ringme_async.bulk.limit import Limit
 from ringme_async.bulk.roster import Roster
 from ringme_async.bulk.share import HostShare, KeyShare, TenantShare, line_up
 from ringme_async.bulk.ticket import Ticket
 from ringme_async.bulk.verdict import Verdict
 
-__all__ = ["Schedule"]
+__all__ = ["TIMER_SLACK", "Schedule"]
 
 V = TypeVar("V")
 
@@ -30,7 +32,7 @@ _BETWEEN_WAKES: Final = 0.001
 # A job that is told the moment it asks in as its "not before" must not be asked without end.
 _SHORTEST_PARK: Final = 0.05
 # A loop may fire a timer a hair early; whoever comes then must not be sent away again.
-_TIMER_SLACK: Final = 0.0001
+TIMER_SLACK: Final = 0.0001
 
 
 def _nothing() -> None:
@@ -69,7 +71,6 @@ class Schedule(Generic[V]):
         factory=dict[KeyShare[V], Callable[[], None]], init=False
     )
     _on_free: Callable[[], None] = field(default=_nothing, init=False, repr=False)
-    _down: list[HostShare[V]] = field(factory=list[HostShare[V]], init=False)
     _last_wake: float = field(default=-math.inf, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -91,15 +92,20 @@ class Schedule(Generic[V]):
         return None
 
     @property
-    def next_wake(self) -> float | None:
-        """When to call ``wake``; None if nothing is parked and no host is down."""
-        due = min([self._next_parked(), *(host.down_until or 0.0 for host in self._down)])
-        return None if due == math.inf else due
+    def next_wake(self) -> float:
+        """When to call ``wake``; never, if nothing is parked."""
+        until = self.parked_until
+        return math.inf if until is None else max(until, self._last_wake + _BETWEEN_WAKES)
 
     @property
     def has_sleepers(self) -> bool:
         """Whether ``next_wake`` may be something."""
-        return bool(self._parking or self._down)
+        return bool(self._parking)
+
+    @property
+    def network(self) -> FailureRow:
+        """The failures in a row of all hosts."""
+        return self._roster.network
 
     @property
     def waiting_for_quota(self) -> int:
@@ -130,7 +136,7 @@ class Schedule(Generic[V]):
             and key.parked_until is None
             and not key.is_on_hold
             and key.has_room()
-            and host.down_until is None
+            and not host.breaker.is_stopping
             and host.has_room()
             and self._may_run(ticket, now)
         ):
@@ -202,19 +208,49 @@ class Schedule(Generic[V]):
         self._count_in(tenant.owner)
         self._update(tenant)
 
-    def rest(self, host: HostShare[V], until: float) -> None:
-        """Start nothing before then of a host that is down, and does not rest already."""
-        self._down.append(host)
-        host.down_until = until
+    def update_host(self, host: HostShare[V]) -> None:
+        """Stop a host, or let it go on, as its circuit breaker says."""
         line_up(self._roster.line, host)
 
-    def rouse(self, host: HostShare[V]) -> None:
-        """Let a host go on; one job first, if it was down."""
-        if host.down_until is not None:
-            host.down_until = None
-            self._down.remove(host)
-            host.allowance = 1
-            line_up(self._roster.line, host)
+    def untried(
+        self, host: HostShare[V], has_failed: Callable[[Hashable], bool]
+    ) -> list[Ticket[V]]:
+        """Give the next job of each tenant of a host that could run, and has not failed."""
+        return [ticket for ticket in self._next_ones(host) if not has_failed(ticket.tenant.name)]
+
+    def first_of(self, host: HostShare[V]) -> Ticket[V] | None:
+        """Give the job of a host whose turn it is, whether or not the host is stopped."""
+        key = host.first
+        tenant = None if key is None else key.first
+        return None if tenant is None else tenant.first
+
+    def start_probe(self, ticket: Ticket[V], now: float) -> bool:
+        """Start the first job of a tenant though its host is stopped, unless its quota is used up."""
+        if not self._may_run(ticket, now):
+            return False
+        tenant = ticket.tenant
+        key = tenant.owner
+        host = key.host
+        tenant.remove(ticket)
+        self.held -= 1
+        key.waiting -= 1
+        tenant.in_flight += 1
+        key.in_flight += 1
+        host.in_flight += 1
+        # Both stand at the end of their lines, so that the next probe is another's.
+        if tenant.is_queued:
+            key.remove(tenant)
+            tenant.is_queued = False
+        if key.is_queued:
+            host.remove(key)
+            key.is_queued = False
+        self._update(tenant)
+        return True
+
+    def is_refused(self, job: Job[Any], now: float) -> bool:
+        """Whether a job's quota would refuse it."""
+        until = job.not_before() if self.heeds_quota else None
+        return until is not None and until > now + TIMER_SLACK
 
     def put_back(self, ticket: Ticket[V], until: float, now: float) -> None:
         """Park a job that was in flight, and with it all of its credential."""
@@ -226,7 +262,7 @@ class Schedule(Generic[V]):
 
     def wake(self, now: float) -> None:
         """Let the credentials go on whose time has come, one in each millisecond."""
-        while self._next_parked() <= now + _TIMER_SLACK:
+        while self.next_wake <= now + TIMER_SLACK:
             _, _, key = heapq.heappop(self._parking)
             self._last_wake = now
             key.parked_until = None
@@ -234,9 +270,6 @@ class Schedule(Generic[V]):
             key.allowance = 1
             self.parked -= key.waiting
             self._update_key(key)
-        for host in list(self._down):
-            if (host.down_until or 0.0) <= now + _TIMER_SLACK:
-                self.rouse(host)
 
     def relax(self) -> None:
         """Let those go on from whom nothing came back since the last look; once a second."""
@@ -252,8 +285,6 @@ class Schedule(Generic[V]):
         """Let go of everything that is not in flight, in input order."""
         flushed: list[Ticket[V]] = []
         self.end_holds()
-        while self._down:
-            self.rouse(self._down[-1])
         for tenant in self._roster.tenants():
             key = tenant.owner
             while (ticket := tenant.first) is not None:
@@ -268,25 +299,37 @@ class Schedule(Generic[V]):
         flushed.sort(key=lambda ticket: ticket.index)
         return flushed
 
-    def clear_out(self, host: HostShare[V]) -> list[Ticket[V]]:
-        """Let go of all that waits for a host; what is parked stays."""
+    def clear_out(self, host: HostShare[V], *, all_of_it: bool) -> list[Ticket[V]]:
+        """Let go of what waits for a host and has failed, or of all; what is parked stays."""
         cleared: list[Ticket[V]] = []
-        for tenant in self._roster.tenants():
-            key = tenant.owner
-            if key.host is not host or key.parked_until is not None:
+        for key in list(host.credentials):
+            if key.parked_until is not None:
                 continue
-            while (ticket := tenant.first) is not None:
+            for tenant in list(key.tenants.values()):
+                cleared += self._clear_out(tenant, all_of_it)
+        return cleared
+
+    def _clear_out(self, tenant: TenantShare[V], all_of_it: bool) -> list[Ticket[V]]:
+        cleared: list[Ticket[V]] = []
+        ticket = tenant.first
+        while ticket is not None:
+            following = ticket.behind
+            if all_of_it or ticket.failure is not None:
                 tenant.remove(ticket)
                 cleared.append(ticket)
                 self.held -= 1
-                key.waiting -= 1
+                tenant.owner.waiting -= 1
                 self._roster.leave(tenant)
-            self._update(tenant)
+            ticket = following
+        self._update(tenant)
         return cleared
 
-    def _next_parked(self) -> float:
-        until = self.parked_until
-        return math.inf if until is None else max(until, self._last_wake + _BETWEEN_WAKES)
+    def _next_ones(self, host: HostShare[V]) -> Iterator[Ticket[V]]:
+        for key in host.credentials:
+            if key.parked_until is None:
+                for tenant in key.tenants.values():
+                    if tenant.can_start() and tenant.first is not None:
+                        yield tenant.first
 
     def _land(self, tenant: TenantShare[V], verdict: Verdict, *, slow: bool) -> None:
         key = tenant.owner
@@ -305,7 +348,7 @@ class Schedule(Generic[V]):
 
     def _may_run(self, ticket: Ticket[V], now: float) -> bool:
         until = ticket.job.not_before()
-        if until is None or until <= now + _TIMER_SLACK:
+        if until is None or until <= now + TIMER_SLACK:
             return True
         key = ticket.tenant.owner
         if until == math.inf:

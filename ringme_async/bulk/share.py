@@ -13,13 +13,13 @@ its neighbours.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import Any, Final, TypeVar
 
 from attrs import define, field
 
+from ringme_async.bulk.circuit_breaker import CircuitBreaker
 from ringme_async.bulk.limit import Limit
 from ringme_async.bulk.line import Line, Linked
 from ringme_async.bulk.ticket import Ticket
@@ -84,6 +84,11 @@ class TenantShare(Share[Ticket[V]]):
     in_hand: int = field(default=0, init=False)
     # Nothing is lost by waiting for a tenant's first answer: there are others.
     allowance: int = field(default=1, init=False)
+
+    @property
+    def name(self) -> Hashable:
+        """What tells it from the other tenants of its host; two credentials may have one key."""
+        return (self.owner.key, self.key)
 
     def can_start(self) -> bool:
         """Whether a job waits, and fewer are in flight than may be."""
@@ -198,16 +203,16 @@ class HostShare(_SharedOut[KeyShare[V]]):
 
     Attributes:
         members: How many of its credentials have jobs in hand; at 0 it is idle.
-        down_until: The moment before which it is not asked, if it is down and not being asked.
-        answered_at: When it last answered.
-        back_at: When it last answered after it had been down.
+        credentials: These credentials.
+        breaker: Whether it is down; it outlives this share.
     """
 
     hosts: Hosts[V]
+    breaker: CircuitBreaker[V] = field(factory=CircuitBreaker[V])
     members: int = field(default=0, init=False)
-    down_until: float | None = field(default=None, init=False)
-    answered_at: float = field(default=-math.inf, init=False)
-    back_at: float = field(default=-math.inf, init=False)
+    credentials: dict[KeyShare[V], None] = field(
+        factory=dict["KeyShare[V]", None], init=False, repr=False
+    )
 
     def is_alone(self) -> bool:
         """Whether it is the only host in hand."""
@@ -215,7 +220,7 @@ class HostShare(_SharedOut[KeyShare[V]]):
 
     def can_start(self) -> bool:
         """Whether one of its credentials can start a job, it is not down, and it has room."""
-        return self.first is not None and self.down_until is None and self.has_room()
+        return self.first is not None and not self.breaker.is_stopping and self.has_room()
 
 
 @define(eq=False)

@@ -6,9 +6,8 @@ It says what is next, and keeps the books; it knows no tasks and no clock.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, field
@@ -16,11 +15,13 @@ from attrs import define, field
 from ringme_async.bulk.intake import Intake, forget_traceback
 from ringme_async.bulk.outbox import Outbox
 from ringme_async.bulk.outcome import Done, Failed, NotAttempted, Outcome
+from ringme_async.bulk.probing import ProbeOf, Probing
 from ringme_async.bulk.progress import Pace
-from ringme_async.bulk.pulse import Pulse, sign_of
 from ringme_async.bulk.report import Tally
 from ringme_async.bulk.schedule import Schedule
 from ringme_async.bulk.share import HostShare
+from ringme_async.bulk.sleepers import Sleepers
+from ringme_async.bulk.suspects import Suspects
 from ringme_async.bulk.ticket import Ticket
 from ringme_async.bulk.verdict import Verdict
 
@@ -44,9 +45,13 @@ class Stock(Generic[V]):
         outbox: The outcomes that are finished and not read.
         max_waiting: How many jobs may be in hand and not in flight.
         outwaits: Whether what fails while its host is down comes again.
+        probe_of: Makes a probe for the tenant of a job that was done; None: no such probes.
 
     Attributes:
         running: The jobs in flight, and by which tasks.
+        probing: The hosts that are asked whether they are there.
+        suspects: The failures that may be their hosts'.
+        sleepers: What goes on at a known moment.
         tally: The counts.
         pace: How fast it goes.
         needs_reader: Whether something could go on if an outcome were read.
@@ -60,6 +65,10 @@ class Stock(Generic[V]):
     outbox: Outbox[V]
     max_waiting: int
     outwaits: bool = False
+    probe_of: ProbeOf | None = None
+    probing: Probing[V] = field(init=False)
+    suspects: Suspects[V] = field(init=False)
+    sleepers: Sleepers[V] = field(init=False)
     running: dict[Ticket[V], asyncio.Task[None]] = field(
         factory=dict[Ticket[V], asyncio.Task[None]], init=False
     )
@@ -67,25 +76,30 @@ class Stock(Generic[V]):
     pace: Pace = field(factory=Pace, init=False)
     needs_reader: bool = field(default=False, init=False)
     reach: int = field(default=_FIRST_REACH, init=False)
-    # Outcomes of what is malformed or will not be started any more, until there is room for them.
+    # Outcomes of what is malformed, failed by itself or will not be started any more, until there is
+    # room for them.
     _foregone: deque[Failed | NotAttempted] = field(
         factory=deque[Failed | NotAttempted], init=False
     )
-    # Of the hosts from which nothing but failures has come of late.
-    _pulses: dict[Hashable, Pulse[V]] = field(factory=dict[Hashable, Pulse[V]], init=False)
-    _suspected: int = field(default=0, init=False)
     # By place in the input; kept only if outcomes are to be ordered.
     _in_hand: dict[int, Ticket[V]] = field(factory=dict[int, Ticket[V]], init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.probing = Probing(self.schedule, self.probe_of)
+        self.sleepers = Sleepers(self.schedule, self.probing)
+        self.suspects = Suspects(
+            self.schedule, self.probing, self._let_come_again, self._report, self._drop
+        )
 
     @property
     def held(self) -> int:
         """How many elements were pulled and are neither in flight nor finished."""
-        return self.schedule.held + len(self._foregone) + self._suspected
+        return self.schedule.held + len(self._foregone) + self.suspects.held
 
     @property
-    def hosts_down(self) -> int:
-        """How many hosts are taken to be down."""
-        return sum(pulse.is_down for pulse in self._pulses.values())
+    def in_flight(self) -> int:
+        """How many elements are in flight; probes of witnesses are none."""
+        return len(self.running) - len(self.probing.under_way)
 
     @property
     def is_blocked(self) -> bool:
@@ -95,7 +109,7 @@ class Stock(Generic[V]):
     @property
     def is_spent(self) -> bool:
         """Whether nothing is to come any more but what is in the outbox."""
-        return self.intake.ended and not self.running and not self.held
+        return self.intake.ended and not self.in_flight and not self.held
 
     @property
     def is_complete(self) -> bool:
@@ -111,9 +125,14 @@ class Stock(Generic[V]):
             return None
         if self._foregone:
             self._release_foregone(now)
+        if self.probing.asking and (probe := self._start_probe(now)) is not None:
+            return probe
         ticket = self._start_held(now) if self.schedule.held else None
         if ticket is None and not self.intake.is_async:
             ticket = self._start_new(now)
+        if ticket is None and self.probing.asking:
+            # Fresh tenants were looked for in the input first.
+            ticket = self._start_probe(now)
         return ticket
 
     def may_start_more(self) -> bool:
@@ -146,8 +165,14 @@ class Stock(Generic[V]):
 
     @property
     def is_at_its_reach(self) -> bool:
-        """Whether nothing more is pulled because as many as are looked at wait."""
-        return self.schedule.held - self.schedule.parked >= self.reach
+        """Whether nothing more is pulled because as many as are looked at wait.
+
+        A fresh tenant to ask is looked for in all that may be held: the first thousands may be one
+        block of broken tenants.
+        """
+        if self.schedule.held - self.schedule.parked < self.reach:
+            return False
+        return not any(host.breaker.needs_fresh for host in self.probing.asking)
 
     def reach_further(self) -> None:
         """Look at twice as many, as none of these has been able to go on."""
@@ -163,6 +188,7 @@ class Stock(Generic[V]):
             self._foregone.append(pulled)
         else:
             self.schedule.add(pulled)
+            pulled.tenant.owner.host.breaker.is_starved = False
             if self.outbox.ordered:
                 self._in_hand[pulled.index] = pulled
 
@@ -186,22 +212,16 @@ class Stock(Generic[V]):
         slow: bool,
     ) -> None:
         """Take in how a job ended, and let it be read unless its host may be down."""
+        is_held = False
         if self.outwaits and self.intake.why_not is None:
-            if isinstance(outcome, Failed):
-                sign = sign_of(outcome.error)
-                if sign is False:
-                    self.schedule.hold_back(ticket, verdict, slow=slow)
-                    self._suspect(ticket, outcome, started, now)
-                    return
-            else:
-                sign = True
-            if sign:
-                host = ticket.tenant.owner.host
-                host.answered_at = now
-                if self._pulses:
-                    self._hear_again_of(host, now)
-        self.schedule.finish(ticket, verdict, slow=slow)
-        self.hand_over(outcome, now)
+            is_held = self.suspects.take_in(ticket, outcome, verdict, started, now, slow=slow)
+        if ticket.is_probe:
+            self.probing.end(ticket)
+        elif not is_held:
+            self.schedule.finish(ticket, verdict, slow=slow)
+            self.hand_over(outcome, now)
+        if self._foregone:
+            self._release_foregone(now)
 
     @property
     def is_in_doubt(self) -> bool:
@@ -209,19 +229,25 @@ class Stock(Generic[V]):
 
         What is read makes room for more to come.
         """
-        return self._suspected > 0 and not self.running and not self.outbox.readable
+        if not self.suspects.held or self.outbox.readable:
+            return False
+        return not self.in_flight and not (self.running and self.probing.asking)
 
     def end_doubt(self, now: float) -> None:
         """Let these failures be read."""
-        for pulse in self._pulses.values():
-            self._release(pulse, now)
+        self.suspects.end_doubt()
+        self._release_foregone(now)
 
     def park(self, ticket: Ticket[V], until: float, now: float) -> None:
         """Take back a job that was in flight and whose quota is used up."""
+        if ticket.is_probe:
+            self.probing.end(ticket).breaker.drop_probe(ticket)
+            return
         if self.intake.why_not is not None:
             self.schedule.finish(ticket, Verdict.MUTE, slow=False)
             self.hand_over(self._forgo(ticket, self.intake.why_not), now)
             return
+        ticket.tenant.owner.host.breaker.drop_probe(ticket)
         self.schedule.put_back(ticket, until, now)
         if self.outbox.ordered:
             self._in_hand[ticket.index] = ticket
@@ -230,67 +256,40 @@ class Stock(Generic[V]):
         """Start nothing more: what is held ends as not attempted."""
         reason = self.intake.why_not = self.intake.why_not or reason
         self._in_hand.clear()
-        for pulse in self._pulses.values():
-            for ticket, outcome in self._cleared(pulse):
-                self.schedule.let_go(ticket)
-                self._foregone.append(outcome)
-        self._pulses.clear()
-        self._forgo_all(self.schedule.flush(), reason)
+        self.suspects.end()
+        self._report([self._forgo(ticket, reason) for ticket in self.schedule.flush()])
 
     # Hosts that may be down.
 
-    def _suspect(self, ticket: Ticket[V], outcome: Failed, started: float, now: float) -> None:
-        host = ticket.tenant.owner.host
-        if started < host.back_at:
-            self._let_come_again(ticket)
-            return
-        pulse = self._pulses.get(host.key)
-        if pulse is None:
-            pulse = self._pulses[host.key] = Pulse(now, host.answered_at > -math.inf)
-        pulse.suspects.append((ticket, outcome))
-        self._suspected += 1
-        if started >= host.answered_at:
-            pulse.miss((ticket.tenant.owner.key, ticket.tenant.key))
-        if pulse.is_given_up(now):
-            self._release(pulse, now)
-            if pulse.fail_for_good():
-                # Each of them would have its retries and time-outs, one after the other.
-                waiting = self.schedule.clear_out(host)
-                for one in waiting:
-                    self._in_hand.pop(one.index, None)
-                self._forgo_all(waiting, f"its host does not answer: {outcome.error.reason}")
-        elif pulse.is_down or pulse.looks_down:
-            if host.down_until is None:
-                self.schedule.rest(host, now + pulse.next_pause())
-            for suspect, _ in self._cleared(pulse):
-                self._let_come_again(suspect)
-        elif not pulse.is_undecided:
-            self._release(pulse, now)
+    def _start_probe(self, now: float) -> Ticket[V] | None:
+        for host in list(self.probing.asking):
+            breaker = host.breaker
+            if breaker.wants_probe:
+                if breaker.needs_fresh and self.may_pull():
+                    continue
+                ticket = self._probe(host, now)
+                if ticket is not None:
+                    return ticket
+                if self.outbox.readable and not self._has_room_for(None):
+                    self.needs_reader = True
+                    continue
+                breaker.is_starved = True
+            self.suspects.open(host, now)
+        return None
 
-    def _hear_again_of(self, host: HostShare[V], now: float) -> None:
-        """Take in that a host has answered that may have been silent."""
-        pulse = self._pulses.pop(host.key, None)
-        if pulse is not None:
-            if pulse.is_down:
-                host.back_at = now
-            self._release(pulse, now)
-            self.schedule.rouse(host)
-
-    def _release(self, pulse: Pulse[V], now: float) -> None:
-        """Let failures be read that are not their host's."""
-        for ticket, outcome in self._cleared(pulse):
-            self.schedule.let_go(ticket)
-            self.hand_over(outcome, now)
+    def _probe(self, host: HostShare[V], now: float) -> Ticket[V] | None:
+        head = self._in_hand.get(self.outbox.head)
+        if head is not None and not self._has_room_for(head.index):
+            head = None
+        ticket = self.probing.start(host, now, has_room=self._has_room_for(None), head=head)
+        if ticket is not None and not ticket.is_probe and self.outbox.ordered:
+            del self._in_hand[ticket.index]
+        return ticket
 
     def _let_come_again(self, ticket: Ticket[V]) -> None:
         self.schedule.take_back(ticket)
         if self.outbox.ordered:
             self._in_hand[ticket.index] = ticket
-
-    def _cleared(self, pulse: Pulse[V]) -> list[tuple[Ticket[V], Failed]]:
-        suspects, pulse.suspects = pulse.suspects, []
-        self._suspected -= len(suspects)
-        return suspects
 
     # Within.
 
@@ -304,6 +303,7 @@ class Stock(Generic[V]):
             return None
         if self.schedule.admit(pulled, now):
             return pulled
+        pulled.tenant.owner.host.breaker.is_starved = False
         if self.outbox.ordered:
             self._in_hand[pulled.index] = pulled
         return None
@@ -348,21 +348,28 @@ class Stock(Generic[V]):
         can make room. None stands for any other.
         """
         outbox = self.outbox
-        room = 2 * self.schedule.limit.value - len(self.running) - outbox.unread - self._suspected
+        room = 2 * self.schedule.limit.value - self.in_flight - outbox.unread
         if not outbox.ordered:
             return room > 0
         if index != outbox.head:
             return room > 1
         return room > 0 or not outbox.readable
 
-    def _forgo_all(self, tickets: list[Ticket[V]], reason: str) -> None:
-        forgone = [self._forgo(ticket, reason) for ticket in tickets]
-        self._foregone = deque(sorted([*self._foregone, *forgone], key=lambda one: one.index))
+    def _drop(self, tickets: Sequence[Ticket[V]], reason: str) -> None:
+        """Let jobs end that waited for a host: as they failed, or not attempted."""
+        for ticket in tickets:
+            self._in_hand.pop(ticket.index, None)
+        self._report([ticket.failure or self._forgo(ticket, reason) for ticket in tickets])
+
+    def _report(self, outcomes: Sequence[Failed | NotAttempted]) -> None:
+        """Let outcomes be read once there is room for them."""
+        if outcomes:
+            self._foregone = deque(sorted([*self._foregone, *outcomes], key=lambda one: one.index))
 
     def _forgo(self, ticket: Ticket[V], reason: str) -> Failed | NotAttempted:
         job = ticket.job
         if job.attempts:
-            error = job.abandon()
+            error = job.abandon(reason)
             if error.maybe_applied:
                 return Failed(
                     ticket.who,

@@ -8,6 +8,7 @@ from attrs import define, field
 
 from ringme_async.bulk.job import Job
 from ringme_async.bulk.line import Linked
+from ringme_async.bulk.outcome import Failed
 from ringme_async.tenant import Who
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class Ticket(Linked, Generic[V]):
 
     Attributes:
         tenant: The share that it is counted in; set when it is scheduled.
+        is_probe: Whether it only asks if a host is there, and has no outcome.
+        failure: How it failed when its host seemed to be down.
         abandoned: Whether its job was cancelled at the run's deadline.
     """
 
@@ -31,4 +34,6 @@ class Ticket(Linked, Generic[V]):
     who: Who
     job: Job[V]
     tenant: TenantShare[V] = field(init=False, repr=False)
+    is_probe: bool = field(default=False, kw_only=True)
+    failure: Failed | None = field(default=None, init=False, repr=False)
     abandoned: bool = field(default=False, init=False)

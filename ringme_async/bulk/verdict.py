@@ -8,14 +8,16 @@ from attrs import define, field
 
 from ringme_async.errors import (
     Busy,
+    CertificateError,
     DeadlineExceeded,
     InvalidRequest,
+    ResponseTooLarge,
     RingMeError,
     ServerError,
     TransportError,
 )
 
-__all__ = ["Tempo", "Verdict", "verdict_on"]
+__all__ = ["Sign", "Tempo", "Verdict", "sign_of", "verdict_on"]
 
 _SLOW_FROM = 1.0
 _SLOW_FACTOR = 8.0
@@ -37,6 +39,22 @@ def verdict_on(error: RingMeError) -> Verdict:
     if isinstance(error, ServerError | Busy | InvalidRequest):
         return Verdict.MUTE
     return Verdict.SOUND
+
+
+Sign = bool | None
+"""Whether a host is there; None if nothing can be said."""
+
+
+def sign_of(error: RingMeError | None) -> Sign:
+    """Tell by how a job ended whether its host is there."""
+    if isinstance(error, DeadlineExceeded):
+        cause = error.__cause__
+        if cause is None:
+            return False if error.attempts else None
+        return False if isinstance(cause, TransportError | ServerError) else None
+    if isinstance(error, TransportError | ServerError):
+        return isinstance(error, ResponseTooLarge | CertificateError)
+    return None if isinstance(error, InvalidRequest) else True
 
 
 @define(eq=False)

@@ -18,7 +18,7 @@ from ringme_async.plan import Applied, Plan, PlannedChange, resolved
 from ringme_async.plan_file import load_changes
 from ringme_async.resources.addressing import Addressing
 from ringme_async.resources.calls import ClientCalls, check_update
-from ringme_async.resources.jobs import ApplyJob, CallJob
+from ringme_async.resources.jobs import ApplyJob, CallJob, probe_of
 from ringme_async.tenant import Tenant, Who, same_host
 from ringme_async.wording import shown
 
@@ -159,6 +159,7 @@ class Clients:
             on_outage=on_outage,
             host_of=_host_of,
             accompany=self._dispatcher.lifetime.accompany,
+            probe_of=probe_of,
         )
 
     def update_many(
@@ -221,6 +222,7 @@ class Clients:
             on_outage=on_outage,
             host_of=_host_of,
             accompany=self._dispatcher.lifetime.accompany,
+            probe_of=probe_of,
         )
 
     async def plan(
@@ -274,6 +276,7 @@ class Clients:
             on_outage=on_outage,
             host_of=_host_of,
             accompany=self._dispatcher.lifetime.accompany,
+            probe_of=probe_of,
         )
         return self._planned(pairs, report)
 
@@ -382,6 +385,7 @@ class Clients:
             on_outage=on_outage,
             host_of=_host_of,
             accompany=self._dispatcher.lifetime.accompany,
+            probe_of=probe_of,
         )
 
 

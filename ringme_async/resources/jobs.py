@@ -98,12 +98,12 @@ class _Job(ABC, Generic[T]):
             self.dispatcher.observers(Parked(self.call.client_id, wait))
         return asyncio.get_running_loop().time() + wait
 
-    def abandon(self) -> RingMeError:
+    def abandon(self, reason: str) -> RingMeError:
         error: RingMeError
         if self.dispatcher.lifetime.closed:
             error = RingMeClosed("this RingMe was closed while the call was parked")
         else:
-            error = DeadlineExceeded("the deadline of the run passed while it was under way")
+            error = DeadlineExceeded(f"{reason}, and the call was not over")
             error.advice = DeadlineExceeded.advice_on_run
         error.__cause__ = self.account.last_error
         sign(error, self.call, self.account)
@@ -121,6 +121,31 @@ class CallJob(_Job[Client]):
     def work(self) -> Awaitable[Client]:
         """Make the call."""
         return self.dispatcher.run(self.call, self.account)
+
+
+@define(eq=False)
+class ProbeJob(CallJob):
+    """A look at a client, to find out whether its host is there; nobody waits for the client."""
+
+    def _parked_for(self, wait: float) -> float:
+        """Give the moment; a probe is not parked, but left out."""
+        return asyncio.get_running_loop().time() + wait
+
+
+def probe_of(job: CallJob | ApplyJob) -> ProbeJob:
+    """Make the probe that asks for the client of a job that was done."""
+    call = job.call
+    read = Call(
+        "GET",
+        call.path,
+        call.key,
+        call.decode,
+        call.client_id,
+        idempotent=True,
+        timeout=call.timeout,
+        on_quota=call.on_quota,
+    )
+    return ProbeJob(job.dispatcher, read, parks=True)
 
 
 @define(eq=False)

@@ -131,7 +131,7 @@ class FakeRingMe(SetUp):
             TransportError: A fault leaves no usable answer.
         """
         if self.engine.is_down:
-            raise ConnectError("no connection: the fake is down")
+            raise ConnectError("no connection: the fake is down", kind="refused")
         outages = self.engine.outages
         visit = self.engine.receive(request)
         try:

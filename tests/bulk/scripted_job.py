@@ -84,7 +84,7 @@ class ScriptedJob:
             world.running -= 1
         return self.name
 
-    def abandon(self) -> RingMeError:
+    def abandon(self, reason: str) -> RingMeError:
         return DeadlineExceeded(
             "cut short", attempts=self.attempts, maybe_applied=self.maybe_applied
         )

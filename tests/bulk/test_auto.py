@@ -79,7 +79,7 @@ class Read:
         self.sent_at = now()
         await self.server.answer()
 
-    def abandon(self) -> RingMeError:
+    def abandon(self, reason: str) -> RingMeError:
         return DeadlineExceeded("cut short")
 
 

@@ -218,7 +218,7 @@ class Job:
             return NotBefore(now() + (500.0 if way == "park long" else 0.7))
         return self.index
 
-    def abandon(self) -> RingMeError:
+    def abandon(self, reason: str) -> RingMeError:
         return DeadlineExceeded("cut short", maybe_applied=self.index % 2 == 0)
 
 

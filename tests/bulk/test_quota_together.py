@@ -104,7 +104,7 @@ class Read:
         reservation.learn(headers)
         return self.quota_key
 
-    def abandon(self) -> RingMeError:
+    def abandon(self, reason: str) -> RingMeError:
         return DeadlineExceeded("cut short")
 
 

@@ -262,7 +262,7 @@ class TestAHost:
         assert not host.can_start()
         host.push(key)
         assert host.can_start()
-        host.down_until = 5.0
+        host.breaker.open(0.0)
         assert not host.can_start()
 
 

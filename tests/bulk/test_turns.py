@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+from ringme_async.bulk.outcome import Failed
 from ringme_async.bulk.verdict import Verdict
+from ringme_async.errors import ConnectError
 from tests.bulk.desk import Desk
 
 pytestmark = pytest.mark.jumping
@@ -95,49 +97,66 @@ class TestSlowAnswers:
 
 
 class TestAHostThatIsDown:
-    async def test_is_asked_by_one_job_when_it_is_roused(self) -> None:
+    async def test_starts_nothing_until_its_breaker_is_closed(self) -> None:
         desk = Desk(16)
-        ticket = desk.start("a1")
-        desk.schedule.rest(ticket.tenant.owner.host, 5.0)
-        desk.add("a2", "a3", "a4")
-        desk.finish(ticket, Verdict.MUTE)
+        host = desk.start("a1").tenant.owner.host
+        host.breaker.open(0.0)
+        desk.schedule.update_host(host)
+        desk.add("a2", "a3")
 
-        desk.schedule.wake(5.0)
-
+        assert desk.names_of_next() == []
+        host.breaker.close()
+        desk.schedule.update_host(host)
         assert desk.names_of_next() == ["a2"]
 
-    async def test_goes_on_resting_when_another_has_rested(self) -> None:
+    async def test_is_probed_by_one_tenant_after_the_other(self) -> None:
         desk = Desk(16)
-        for key, until in (("a1", 100.0), ("b1", 50.0)):
-            ticket = desk.start(key)
-            desk.schedule.rest(ticket.tenant.owner.host, until)
-            desk.add(key)
-            desk.finish(ticket, Verdict.MUTE)
+        host = desk.start("a1").tenant.owner.host
+        host.breaker.open(0.0)
+        desk.schedule.update_host(host)
+        desk.add("a2", "a2", "a3")
 
-        desk.schedule.wake(50.0)
+        asked: list[object] = []
+        while (ticket := desk.schedule.first_of(host)) is not None:
+            assert desk.schedule.start_probe(ticket, 0.0)
+            asked.append(ticket.who)
 
-        assert desk.names_of_next() == ["b1"]
-        assert desk.schedule.next_wake == 100.0
+        assert asked == ["a2", "a3", "a2"]
 
     async def test_is_cleared_of_what_waits_for_it_whoever_came_before(self) -> None:
         desk = Desk(16)
-        host = desk.start("a1").tenant.owner.host
-        desk.schedule.rest(host, 100.0)
+        desk.start("a1").tenant.owner.host.breaker.open(0.0)
         first = desk.start("b1").tenant.owner.host
-        desk.schedule.rest(first, 100.0)
+        first.breaker.open(0.0)
         desk.add("a1", "b1", "b1")
 
-        assert [ticket.who for ticket in desk.schedule.clear_out(first)] == ["b1", "b1"]
+        cleared = desk.schedule.clear_out(first, all_of_it=True)
+
+        assert [ticket.who for ticket in cleared] == ["b1", "b1"]
         assert desk.schedule.held == 1
+
+    async def test_is_cleared_of_what_has_failed_alone(self) -> None:
+        desk = Desk(16)
+        host = desk.start("a1").tenant.owner.host
+        host.breaker.open(0.0)
+        tickets = [desk.ticket("a1", "tenant") for _ in range(3)]
+        for ticket in tickets:
+            desk.schedule.add(ticket)
+        tickets[1].failure = Failed("a1", 1, 1, ConnectError("refused"))
+
+        assert desk.schedule.clear_out(host, all_of_it=False) == [tickets[1]]
+        assert desk.schedule.held == 2
 
     async def test_has_nothing_counted_twice_that_it_was_cleared_of(self) -> None:
         desk = Desk(16)
         ticket = desk.start("a1")
         host = ticket.tenant.owner.host
-        desk.schedule.rest(host, 100.0)
+        host.breaker.open(0.0)
+        desk.schedule.update_host(host)
         desk.add("a1", "a1", "a1")
-        desk.schedule.clear_out(host)
-        desk.schedule.rouse(host)
+        desk.schedule.clear_out(host, all_of_it=True)
+        host.breaker.close()
+        desk.schedule.update_host(host)
 
         desk.add("a1", "a1")
         desk.finish(ticket)

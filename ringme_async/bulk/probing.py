@@ -1,0 +1,187 @@
+"""Probes: which tenants are asked whether a host that fails others is there.
+
+The circuit breaker says when to ask. This says whom: witnesses, whose probes change nothing, and
+fresh tenants from everywhere in the line. In line order, a block of broken tenants would look like
+a host that is down.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final, Generic, TypeVar
+
+from attrs import define, field
+
+from ringme_async.bulk.circuit_breaker import CircuitBreaker, State
+from ringme_async.bulk.job import Job
+from ringme_async.bulk.schedule import TIMER_SLACK, Schedule
+from ringme_async.bulk.share import HostShare
+from ringme_async.bulk.ticket import Ticket
+
+__all__ = ["ProbeOf", "Probing"]
+
+V = TypeVar("V")
+
+ProbeOf = Callable[[Any], Job[Any]]
+"""Gives a job that changes nothing, for the tenant of a job that was done."""
+
+_SEED: Final = 0
+
+
+@define(eq=False)
+class Probing(Generic[V]):
+    """The hosts of a run that are asked, or rest until they are asked again.
+
+    Args:
+        schedule: The jobs in hand.
+        probe_of: Makes a witness's probe; None: there are no witnesses.
+
+    Attributes:
+        asking: The hosts that may be asked now.
+        under_way: The probes of witnesses in flight, and of which host.
+    """
+
+    schedule: Schedule[V]
+    probe_of: ProbeOf | None
+    asking: dict[HostShare[V], None] = field(factory=dict[HostShare[V], None], init=False)
+    under_way: dict[Ticket[V], HostShare[V]] = field(
+        factory=dict[Ticket[V], HostShare[V]], init=False
+    )
+    _rests: list[tuple[float, int, HostShare[V]]] = field(
+        factory=list[tuple[float, int, HostShare[V]]], init=False
+    )
+    _times_rested: int = field(default=0, init=False)
+    _random: Random = field(factory=lambda: Random(_SEED), init=False)
+
+    @property
+    def next_wake(self) -> float:
+        """When to call ``wake``; never, if no host rests."""
+        while self._rests:
+            until, _, host = self._rests[0]
+            if _rests_until(host.breaker) == until:
+                return until
+            heapq.heappop(self._rests)
+        return math.inf
+
+    @property
+    def has_sleepers(self) -> bool:
+        """Whether ``next_wake`` may be something."""
+        return bool(self._rests)
+
+    def follow(self, host: HostShare[V]) -> None:
+        """Take in that a host's breaker has changed its state."""
+        breaker = host.breaker
+        if breaker.is_asking:
+            self.asking[host] = None
+        else:
+            self.asking.pop(host, None)
+        if breaker.state is State.OPEN:
+            self._times_rested += 1
+            heapq.heappush(self._rests, (breaker.rests_until, self._times_rested, host))
+        self.schedule.update_host(host)
+
+    def wake(self, now: float) -> None:
+        """Ask the hosts again whose rest is over."""
+        while self.next_wake <= now + TIMER_SLACK:
+            _, _, host = heapq.heappop(self._rests)
+            host.breaker.half_open(now)
+            self.follow(host)
+        self.feed()
+
+    def relax(self) -> None:
+        """Once a second, send one more probe where those under way are silent."""
+        for host in self.asking:
+            host.breaker.relax()
+
+    def feed(self) -> None:
+        """Look again for somebody to ask."""
+        for host in self.asking:
+            host.breaker.is_starved = False
+
+    def start(
+        self, host: HostShare[V], now: float, *, has_room: bool, head: Ticket[V] | None = None
+    ) -> Ticket[V] | None:
+        """Start a probe of a host; None: there is nobody to ask.
+
+        Args:
+            host: The host.
+            now: The moment.
+            has_room: Whether one more outcome may come about; a witness's probe has none.
+            head: The job that has to be read next in an ordered run, and has the last room.
+        """
+        breaker = host.breaker
+        ticket: Ticket[V] | None = None
+        if breaker.prefers_witness:
+            ticket = self._witness(host, now)
+        if ticket is None and has_room:
+            ticket = self._fresh(host, now)
+        if ticket is None:
+            ticket = self._witness(host, now)
+        if ticket is None and has_room and breaker.state is State.HALF_OPEN:
+            ticket = self._one_that_failed(host, now)
+        if ticket is None and not has_room:
+            ticket = self._head(head, host, now)
+        if ticket is not None:
+            breaker.add_probe(ticket)
+        return ticket
+
+    def end(self, ticket: Ticket[V]) -> HostShare[V]:
+        """Let go of a witness's probe; give its host."""
+        return self.under_way.pop(ticket)
+
+    def _witness(self, host: HostShare[V], now: float) -> Ticket[V] | None:
+        while (witness := host.breaker.next_witness()) is not None:
+            if self.probe_of is None:
+                continue
+            job = self.probe_of(witness.job)
+            if self.schedule.is_refused(job, now):
+                continue
+            ticket = Ticket(witness.index, witness.who, job, is_probe=True)
+            ticket.tenant = witness.tenant
+            self.under_way[ticket] = host
+            return ticket
+        return None
+
+    def _fresh(self, host: HostShare[V], now: float) -> Ticket[V] | None:
+        while untried := self.schedule.untried(host, host.breaker.has_failed):
+            ticket = self._spread(untried, host.breaker.probes_sent)
+            if self.schedule.start_probe(ticket, now):
+                return ticket
+        return None
+
+    def _spread(self, untried: list[Ticket[V]], turn: int) -> Ticket[V]:
+        """Choose from everywhere: in turn halfway between those asked before, and at random.
+
+        Halving finds what is healthy beside any large block. Chance finds it in any pattern.
+        """
+        if turn % 2:
+            return self._random.choice(untried)
+        return untried[-1 - int(_halving(turn // 2) * len(untried))]
+
+    def _head(self, head: Ticket[V] | None, host: HostShare[V], now: float) -> Ticket[V] | None:
+        if head is None or head.tenant.owner.host is not host or head.tenant.first is not head:
+            return None
+        return head if self.schedule.start_probe(head, now) else None
+
+    def _one_that_failed(self, host: HostShare[V], now: float) -> Ticket[V] | None:
+        while (ticket := self.schedule.first_of(host)) is not None:
+            if self.schedule.start_probe(ticket, now):
+                return ticket
+        return None
+
+
+def _rests_until(breaker: CircuitBreaker[V]) -> float | None:
+    return breaker.rests_until if breaker.state is State.OPEN else None
+
+
+def _halving(number: int) -> float:
+    """Give 0, 1/2, 1/4, 3/4, 1/8 and so on (van der Corput's sequence)."""
+    place, part = 0.0, 0.5
+    while number:
+        place += part * (number & 1)
+        number >>= 1
+        part /= 2
+    return place

@@ -1,0 +1,44 @@
+"""What a run waits for by the clock: credentials that are parked, and hosts that rest."""
+
+from __future__ import annotations
+
+import math
+from typing import Generic, TypeVar
+
+from attrs import frozen
+
+from ringme_async.bulk.probing import Probing
+from ringme_async.bulk.schedule import Schedule
+
+__all__ = ["Sleepers"]
+
+V = TypeVar("V")
+
+
+@frozen(eq=False)
+class Sleepers(Generic[V]):
+    """The credentials and hosts of a run that go on at a known moment."""
+
+    schedule: Schedule[V]
+    probing: Probing[V]
+
+    @property
+    def next_wake(self) -> float | None:
+        """When to call ``wake``; None if nothing is parked and no host rests."""
+        due = min(self.schedule.next_wake, self.probing.next_wake)
+        return None if due == math.inf else due
+
+    @property
+    def has_any(self) -> bool:
+        """Whether ``next_wake`` may be something."""
+        return self.schedule.has_sleepers or self.probing.has_sleepers
+
+    def wake(self, now: float) -> None:
+        """Let the credentials and the hosts go on whose time has come."""
+        self.schedule.wake(now)
+        self.probing.wake(now)
+
+    def relax(self) -> None:
+        """Once a second, let one more job go where those in flight are silent."""
+        self.schedule.relax()
+        self.probing.relax()

@@ -1,0 +1,159 @@
+"""Failures that may be their hosts', held until the circuit breakers say what they were.
+
+A held failure takes no slot and no room of the reader's, however many hosts fail at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from attrs import define, field
+
+from ringme_async.bulk.circuit_breaker import Action, State
+from ringme_async.bulk.outcome import Done, Failed
+from ringme_async.bulk.probing import Probing
+from ringme_async.bulk.schedule import Schedule
+from ringme_async.bulk.share import HostShare
+from ringme_async.bulk.ticket import Ticket
+from ringme_async.bulk.verdict import Verdict, sign_of
+
+__all__ = ["Suspects"]
+
+V = TypeVar("V")
+
+
+@define(eq=False)
+class Suspects(Generic[V]):
+    """The hosts of a run from which nothing but failures has come of late.
+
+    Args:
+        schedule: The jobs in hand.
+        probing: The hosts that are asked whether they are there.
+        retry: Lets a job wait again that failed.
+        report: Lets failures be read.
+        drop: Lets jobs end that were waiting, for a reason: as they failed, or not attempted.
+
+    Attributes:
+        held: How many failures are held.
+    """
+
+    schedule: Schedule[V]
+    probing: Probing[V]
+    retry: Callable[[Ticket[V]], None]
+    report: Callable[[Sequence[Failed]], None]
+    drop: Callable[[Sequence[Ticket[V]], str], None]
+    held: int = field(default=0, init=False)
+    _hosts: dict[HostShare[V], None] = field(factory=dict[HostShare[V], None], init=False)
+
+    @property
+    def hosts_down(self) -> int:
+        """How many hosts are down, and are waited for."""
+        return sum(host.breaker.is_down for host in self._hosts)
+
+    def take_in(
+        self,
+        ticket: Ticket[V],
+        outcome: Done[V] | Failed,
+        verdict: Verdict,
+        started: float,
+        now: float,
+        *,
+        slow: bool,
+    ) -> bool:
+        """Learn from the end of a job whether its host is there.
+
+        Returns:
+            Whether its failure is held.
+        """
+        host = self.probing.under_way[ticket] if ticket.is_probe else ticket.tenant.owner.host
+        breaker = host.breaker
+        if not isinstance(outcome, Failed) or (sign := sign_of(outcome.error)):
+            if breaker.record_answer(ticket, now):
+                self._clear(host, now)
+            return False
+        if sign is None:
+            breaker.drop_probe(ticket)
+            return False
+        if ticket.is_probe:
+            breaker.record_witness_failure(ticket, outcome.error, started)
+        else:
+            self.schedule.hold_back(ticket, verdict, slow=slow)
+            if started < breaker.back_at:
+                self.retry(ticket)
+                return True
+            self._hosts[host] = None
+            self.held += 1
+            breaker.record_failure(ticket, outcome, started)
+        self._apply(breaker.judge(ticket, started, now), host)
+        self._suspect_others()
+        return True
+
+    def open(self, host: HostShare[V], now: float) -> None:
+        """Take a host for down if nobody is left to ask, and no probe is under way."""
+        breaker = host.breaker
+        if breaker.state is State.SUSPECTED and not breaker.is_probing:
+            self._apply(breaker.open(now), host)
+
+    def end_doubt(self) -> None:
+        """Report what is held: nothing will come that could tell more."""
+        for host in self._hosts:
+            self._release(host)
+            if not host.breaker.is_down:
+                host.breaker.close()
+                self.probing.follow(host)
+
+    def end(self) -> None:
+        """Report what is held, and let all hosts go on: the run starts nothing more."""
+        for host in self._hosts:
+            self._release(host)
+            host.breaker.close()
+            self.probing.follow(host)
+        self._hosts.clear()
+
+    def _clear(self, host: HostShare[V], now: float) -> None:
+        """Take in that a host has answered that may have been silent."""
+        self._hosts.pop(host, None)
+        if host.breaker.back_at == now:
+            host.allowance = 1
+        self._release(host)
+        self.probing.follow(host)
+
+    def _suspect_others(self) -> None:
+        """Suspect all hosts that fail while none answers, however few their failures are."""
+        if self.schedule.network.is_enough:
+            for host in self._hosts:
+                if host.breaker.suspect_with_network():
+                    self.probing.follow(host)
+
+    def _apply(self, action: Action, host: HostShare[V]) -> None:
+        """Do with the suspects of a host what its breaker says."""
+        self.probing.follow(host)
+        match action:
+            case Action.HOLD:
+                pass
+            case Action.RELEASE:
+                self._release(host)
+            case Action.RETRY:
+                for suspect in self._take(host):
+                    self.retry(suspect)
+            case Action.GIVE_UP | Action.CLEAR_OUT:
+                self._give_up(host, all_of_it=action is Action.CLEAR_OUT)
+
+    def _release(self, host: HostShare[V]) -> None:
+        """Report failures that are not their host's, or that nothing is done about any more."""
+        suspects = self._take(host)
+        for suspect in suspects:
+            self.schedule.let_go(suspect)
+        self.report([suspect.failure for suspect in suspects if suspect.failure is not None])
+
+    def _give_up(self, host: HostShare[V], *, all_of_it: bool) -> None:
+        """Report what failed; drop what waits, too, if no tenant of the host can be served."""
+        self._release(host)
+        waiting = self.schedule.clear_out(host, all_of_it=all_of_it)
+        self.drop(waiting, f"its host does not answer: {host.breaker.why}")
+
+    def _take(self, host: HostShare[V]) -> list[Ticket[V]]:
+        suspects = host.breaker.take_suspects()
+        self.held -= len(suspects)
+        return suspects
