@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
@@ -29,7 +30,7 @@ class TestTheSchedule:
 
         assert desk.names_of_next() == ["a2", "b1"]
         assert (desk.schedule.held, desk.schedule.waiting_for_quota) == (2, 2)
-        assert (desk.schedule.parked, desk.schedule.next_wake) == (0, None)
+        assert (desk.schedule.parked, desk.schedule.next_wake) == (0, math.inf)
 
     async def test_does_not_start_a_new_job_of_it(self) -> None:
         desk = Desk(8)
