@@ -365,6 +365,10 @@ class _Way:
                 return ResponseLost(f"the connection to {peer} broke: {_words(error)}")
             case ValueError() | aiohttp.NonHttpUrlClientError():
                 return InvalidRequest("the method, the URL or a header holds what HTTP forbids")
+            case aiohttp.ClientResponseError() if not sent:
+                return ConnectError(
+                    f"the proxy gives no way to {peer}: what it answered is not HTTP"
+                )
             case aiohttp.ClientResponseError():
                 return not_http(self.request.url)
             case aiohttp.ClientPayloadError():
