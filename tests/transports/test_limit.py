@@ -95,3 +95,22 @@ async def test_what_waits_when_the_transport_is_closed_was_not_sent() -> None:
 
     assert [(type(error), error.sent) for error in waited] == [(ConnectError, False)] * 3
     assert {"the session was closed" in str(error) for error in waited} == {True}
+
+
+async def test_what_waits_when_a_given_session_is_closed_was_not_sent() -> None:
+    async def keep_silent(peer: Peer) -> None:
+        await peer.until_closed()
+
+    async with serving(keep_silent) as server:
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
+        transport = AiohttpTransport(session)
+        asked = request(server.url(), timeouts=TIMEOUTS)
+        sends = [asyncio.create_task(failure_of(transport, asked)) for _ in range(2)]
+        while not server.connections:
+            await asyncio.sleep(0)
+        await session.close()
+        _, error = [await send for send in sends]
+
+    assert type(error) is ConnectError
+    assert not error.sent
+    assert "the session was closed" in str(error)
