@@ -17,6 +17,7 @@ from yarl import URL
 
 from ringme_async.deadlines import Deadlines
 from ringme_async.errors import (
+    ConnectError,
     InvalidRequest,
     ResponseLost,
     RingMeError,
@@ -72,13 +73,16 @@ class AiohttpTransport:
         session: A session to send with. It stays the caller's, who closes it; its connector and
             proxy are used, its default headers, cookies, auth, time-outs, middlewares and
             ``raise_for_status`` are not. Its connections have no guard: a stray answer that comes
-            between two calls is found out only if it is the record of another client. Default one
-            of its own, made with the first request and closed by ``aclose``.
+            between two calls is found out only if it is the record of another client. Where its
+            connector has a limit, ``timeouts.connect`` bounds TCP and TLS, and ``timeouts.attempt``
+            everything before them. Default one of its own, made with the first request and closed
+            by ``aclose``.
         max_body: The cap on a body after decompression, in bytes. Default 8 MiB.
         ssl: What to verify servers with, for a company's own CA. Default the system's CAs.
         proxy: URL of an HTTP proxy, with its user and password if it needs them.
-        limit: How many connections its own session may hold at once. Default 0, no limit: how
-            many calls run at once is decided above.
+        limit: How many connections of its own session may be in use at once. Default 0, no limit:
+            how many calls run at once is decided above. To wait for a free one is no part of
+            connecting: ``timeouts.attempt`` bounds it.
 
     Raises:
         InvalidRequest: An argument is malformed.
@@ -88,12 +92,12 @@ class AiohttpTransport:
         "_closed",
         "_deadlines",
         "_fields",
-        "_limit",
         "_loop",
         "_max_body",
         "_owned",
         "_proxy",
         "_session",
+        "_slots",
         "_ssl",
     )
 
@@ -111,7 +115,9 @@ class AiohttpTransport:
         self._max_body = whole_number("max_body", max_body, least=1)
         self._ssl = _checked_context(ssl)
         self._proxy = None if proxy is None else _checked_proxy(proxy)
-        self._limit = whole_number("limit", limit, least=0)
+        # aiohttp would count the time in its queue as time to connect.
+        slots = whole_number("limit", limit, least=0)
+        self._slots = asyncio.Semaphore(slots) if slots and session is None else None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._deadlines = Deadlines()
         self._fields = _Fields()
@@ -141,15 +147,17 @@ class AiohttpTransport:
         # headers, and of the frames that hold bodies.
         try:
             with self._deadlines.until(deadline, loop):
-                return await self._converse(session, way)
+                if self._slots is None:
+                    return await self._converse(session, way)
+                return await self._in_turn(session, way, self._slots)
             if way.cut_short is not None:
                 return way.cut_short
-            failure = way.too_late()
+            failure = way.too_late(request.timeouts.attempt)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not session.closed or task is None or task.cancelling():
                 raise
-            failure = no_connection(way.way, "the session was closed")
+            failure = way.closed()
         except _NotAgain as end:
             failure = way.explain(end.error)
         except (aiohttp.ClientError, OSError, ValueError, RingMeError) as error:
@@ -168,12 +176,13 @@ class AiohttpTransport:
             InvalidRequest: It belongs to another event loop, which still runs.
         """
         self._closed = True
-        self._deadlines.close()
         session = self._session
-        if session is None or not self._owned:
-            return
-        self._check_loop(asyncio.get_running_loop())
-        await session.close()
+        if session is not None and self._owned:
+            self._check_loop(asyncio.get_running_loop())
+            await session.close()
+        # Requests over a given session go on, and have to end in their time.
+        if self._deadlines.is_idle:
+            self._deadlines.close()
 
     def let_go(self) -> None:
         """Let go of its own session at once, when nobody is left to await ``aclose``.
@@ -205,7 +214,7 @@ class AiohttpTransport:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=_GuardedConnector(
-                    limit=self._limit, socket_factory=thrifty_sockets(Departures(self._deadlines))
+                    limit=0, socket_factory=thrifty_sockets(Departures(self._deadlines))
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
@@ -230,6 +239,16 @@ class AiohttpTransport:
             return
         raise refusal_on_other_loop(self)
 
+    async def _in_turn(
+        self, session: aiohttp.ClientSession, way: _Way, slots: asyncio.Semaphore
+    ) -> Response:
+        way.waits = True
+        async with slots:
+            way.waits = False
+            if session.closed:
+                raise way.closed()
+            return await self._converse(session, way)
+
     async def _converse(self, session: aiohttp.ClientSession, way: _Way) -> Response:
         request = way.request
         answer = await session.request(
@@ -238,7 +257,9 @@ class AiohttpTransport:
             headers=way.fields(session),
             data=way.content(),
             skip_auto_headers=way.unwanted(),
-            timeout=_patience(request.timeouts.connect),
+            timeout=_patience(
+                request.timeouts.connect, queues=not self._owned and _queues(session)
+            ),
             ssl=self._ssl,
             proxy=self._proxy,
             allow_redirects=False,
@@ -356,7 +377,7 @@ class _NotAgain(aiohttp.ClientError):
 class _Way:
     """One request on its way through aiohttp."""
 
-    __slots__ = ("_alone", "_fields", "_proxy", "_wire", "cut_short", "request")
+    __slots__ = ("_alone", "_fields", "_proxy", "_wire", "cut_short", "request", "waits")
 
     def __init__(
         self, request: Request, fields: CIMultiDict[str], proxy: URL | None, *, alone: bool
@@ -366,6 +387,8 @@ class _Way:
         self._fields = fields
         self._alone = alone
         self._wire: aiohttp.ClientRequest | None = None
+        # Does it wait for its turn?
+        self.waits: bool = False
         # The answer of an error, as far as it had come when it was cancelled.
         self.cut_short: Response | None = None
 
@@ -399,7 +422,9 @@ class _Way:
     @property
     def sent(self) -> bool:
         """May a byte have left? Only a request that has no response object yet surely has not."""
-        return self._wire is None or getattr(self._wire, "response", self) is not None
+        if self._wire is None:
+            return not self.waits
+        return getattr(self._wire, "response", self) is not None
 
     def fields(self, session: aiohttp.ClientSession) -> CIMultiDict[str]:
         """Give the header fields, without the one that aiohttp refuses beside its own auth."""
@@ -420,13 +445,16 @@ class _Way:
             return _ONLY_CONTENT_TYPE
         return None
 
-    def too_late(self) -> TransportTimeout:
-        """Make the error of an attempt that took too long."""
-        peer, timeouts = self.peer, self.request.timeouts
+    def too_late(self, seconds: float) -> TransportTimeout:
+        """Make the error of what took longer than these seconds."""
         if self.sent:
-            return TransportTimeout(f"no whole answer from {peer} within {timeouts.attempt:g} s")
-        seconds = min(timeouts.connect, timeouts.attempt)
-        return TransportTimeout(f"no connection to {self.way} within {seconds:g} s", sent=False)
+            return TransportTimeout(f"no whole answer from {self.peer} within {seconds:g} s")
+        what = "free connection" if self.waits else "connection"
+        return TransportTimeout(f"no {what} to {self.way} within {seconds:g} s", sent=False)
+
+    def closed(self) -> ConnectError:
+        """Make the error of a request that was not sent before its session was closed."""
+        return no_connection(self.way, "the session was closed")
 
     def explain(self, error: Exception) -> RingMeError:
         """Make the transport's error of another one, of which nothing secret is kept."""
@@ -445,7 +473,9 @@ class _Way:
             case aiohttp.ClientHttpProxyError():
                 return no_way_through(self._proxy, peer, f"status {error.status}")
             case TimeoutError():
-                return self.too_late()
+                return self.too_late(
+                    min(self.request.timeouts.connect, self.request.timeouts.attempt)
+                )
             case aiohttp.ClientConnectionError() | OSError() if not sent:
                 return no_connection(self.way, _words(error))
             case OSError():
@@ -453,7 +483,9 @@ class _Way:
             case ValueError() | aiohttp.NonHttpUrlClientError():
                 return InvalidRequest("the method, the URL or a header holds what HTTP forbids")
             case aiohttp.ClientResponseError():
-                return not_http(self.request.url)
+                if sent:
+                    return not_http(self.request.url)
+                return no_way_through(self._proxy, peer, "what it answered is not HTTP")
             case aiohttp.ClientPayloadError():
                 return ResponseLost(f"the answer of {peer} broke off")
             case _:
@@ -497,9 +529,18 @@ def _origin(url: str) -> URL:
 
 
 @lru_cache(maxsize=64)
-def _patience(connect: float) -> aiohttp.ClientTimeout:
+def _patience(connect: float, *, queues: bool) -> aiohttp.ClientTimeout:
     # The attempt as a whole has a timer of its own; rounding up to whole seconds would overrun it.
-    return aiohttp.ClientTimeout(total=None, connect=connect, ceil_threshold=float("inf"))
+    never = float("inf")
+    if queues:
+        return aiohttp.ClientTimeout(total=None, sock_connect=connect, ceil_threshold=never)
+    return aiohttp.ClientTimeout(total=None, connect=connect, ceil_threshold=never)
+
+
+def _queues(session: aiohttp.ClientSession) -> bool:
+    """Tell whether requests may wait for a connection that is free."""
+    connector = session.connector
+    return connector is not None and (connector.limit > 0 or connector.limit_per_host > 0)
 
 
 @lru_cache(maxsize=256)

@@ -81,8 +81,7 @@ class Answers:
         Args:
             waiter: What is told when it has come to its end, or has failed.
             url: Where it comes from, for messages.
-            bodiless: Does it end with its head, whatever that announces? So do those to HEAD and
-                CONNECT.
+            bodiless: Does it end with its head, whatever that announces? So do those to HEAD.
         """
         if self._bodiless:
             # The parser still waits for the body that the last one announced.
@@ -194,8 +193,7 @@ class Answers:
             self._headers = headers
             self._unread = b""
             if self._bodiless:
-                # The parser would have it that a tunnel ends with the connection.
-                self.done, self.reusable = True, headers.get("connection", "").lower() != "close"
+                self.done, self.reusable = True, self._parser.should_keep_alive()
 
     def on_message_complete(self) -> None:
         """Take note of the end, unless it is that of an interim answer."""

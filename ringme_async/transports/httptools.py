@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import socket
 import ssl as tls
-from base64 import b64encode
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote, urlsplit
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from ringme_async.deadlines import Deadlines
-from ringme_async.errors import InvalidRequest, RingMeError, TransportTimeout
+from ringme_async.errors import InvalidRequest, RingMeError
 from ringme_async.half_made import shown_half_made
-from ringme_async.transports import Headers, Request, Response
+from ringme_async.transports import Request, Response
 from ringme_async.transports.body import (
     DEFAULT_MAX_BODY,
     refusal_of_closed,
@@ -25,15 +20,19 @@ from ringme_async.transports.body import (
     whole_number,
 )
 from ringme_async.transports.departures import Departures
-from ringme_async.transports.failures import no_connection, no_way_through, way_to
 from ringme_async.transports.head import Heads
+from ringme_async.transports.origins import Peer, Proxy, checked_proxy, parts_of, peer_at
+from ringme_async.transports.pool import Pool
+from ringme_async.transports.spelling import Spelling, lines
 
 if TYPE_CHECKING:
-    from ringme_async.transports.answers import Answers, words_of
+    from ringme_async.transports.answers import Answers
+    from ringme_async.transports.connecting import Connector
     from ringme_async.transports.wire import Wire
 else:
     try:
-        from ringme_async.transports.answers import Answers, words_of
+        from ringme_async.transports.answers import Answers
+        from ringme_async.transports.connecting import Connector
         from ringme_async.transports.wire import Wire
     except ModuleNotFoundError as missing:
         if missing.name != "httptools":
@@ -45,49 +44,19 @@ else:
 
 __all__ = ["HttptoolsTransport"]
 
-# How long a connection is kept that nobody uses, in seconds: less than servers usually do.
-_KEPT: Final = 15.0
-_BODY_METHODS: Final = frozenset({"PATCH", "POST", "PUT"})
-# What only the transport can say of a request.
-_OURS: Final = frozenset({"content-length", "host", "transfer-encoding"})
-_NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
-_URL: Final = re.compile(
-    r"(https?://[!-\"$-.0->@-~]+)(/[!-\"$-~]*|\?[!-\"$-~]*)?(?:#.*)?", re.ASCII
-)
 _TARGET: Final = re.compile(r"/[!-\"$-~]*", re.ASCII)
-_FORBIDDEN: Final = "the method, the URL or a header holds what HTTP forbids"
-
-
-@frozen
-class _Peer:
-    """A host to connect to, and whether in TLS."""
-
-    host: str
-    port: int
-    secure: bool
-    # As it stands in the URL, and so in the header.
-    shown: str
 
 
 @define(eq=False)
 class _Site:
     """What URLs begin with: who answers there, what requests to it have in common, its rest."""
 
-    peer: _Peer
+    peer: Peer
     # What stands before and after the part of the URL that differs.
     before: str
     after: str = field(repr=False)
     # The connections that nobody uses.
     idle: list[Wire]
-
-
-@frozen
-class _Proxy:
-    """A proxy, and the header lines that open it."""
-
-    peer: _Peer
-    fields: tuple[str, ...] = field(repr=False)
 
 
 @shown_half_made
@@ -113,18 +82,16 @@ class HttptoolsTransport:
 
     __slots__ = (
         "_closed",
-        "_connecting",
+        "_connector",
         "_deadlines",
         "_departures",
-        "_fields",
-        "_headers",
         "_heads",
         "_loop",
         "_max_body",
+        "_pool",
         "_proxy",
         "_sites",
-        "_ssl",
-        "_wires",
+        "_spelling",
     )
 
     def __init__(
@@ -135,15 +102,12 @@ class HttptoolsTransport:
         proxy: str | None = None,
     ) -> None:
         self._max_body = whole_number("max_body", max_body, least=1)
-        self._ssl = _checked_context(ssl)
-        self._proxy = None if proxy is None else _checked_proxy(proxy)
+        self._proxy: Proxy | None = None if proxy is None else checked_proxy(proxy)
         self._sites: dict[str, _Site] = {}
-        # The headers sent last, which are those of the next request in most cases, as spelled.
-        self._headers: Headers | None = None
-        self._fields = ""
+        self._spelling = Spelling()
         self._heads = Heads()
-        self._connecting: set[asyncio.Timeout] = set()
-        self._wires: set[Wire] = set()
+        self._pool = Pool()
+        self._connector = Connector(self._new_wire, _checked_context(ssl), self._proxy)
         self._deadlines = Deadlines()
         self._departures = Departures(self._deadlines)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -183,13 +147,22 @@ class HttptoolsTransport:
         if self._loop is None or self._loop.is_closed():
             return
         self._check_loop(loop)
+        await self._connector.aclose()
+        await asyncio.gather(*self._pool.close())
         self._deadlines.close()
-        wires = list(self._wires)
-        for timer in self._connecting:
-            timer.reschedule(loop.time())
-        for wire in wires:
-            wire.abort()
-        await asyncio.gather(*(wire.gone for wire in wires))
+
+    def let_go(self) -> None:
+        """Close the connections at once, when nobody is left to await ``aclose``.
+
+        On its event loop only, or when that has ended.
+        """
+        self._closed = True
+        if self._loop is not None and self._loop.is_closed():
+            self._pool.forsake()
+        elif self._loop is not None:
+            self._connector.close()
+            self._pool.close()
+            self._deadlines.close()
 
     def __repr__(self) -> str:
         return f"<HttptoolsTransport: {'closed' if self._closed else 'open'}>"
@@ -206,9 +179,11 @@ class HttptoolsTransport:
 
     async def _converse(self, loop: asyncio.AbstractEventLoop, request: Request) -> Response:
         site, target = self._way(request.url)
-        data = self._spelled(request, site, target)
+        data = self._spelling.of(request, target, site.after)
         now, seconds = loop.time(), request.timeouts.attempt
-        wire = self._kept(site, now) or await self._connected(site.peer, request)
+        wire = self._pool.take(site.idle, now)
+        if wire is None:
+            wire = await self._connector.connect(site.peer, request.timeouts)
         patience = wire.patience
         patience.when, patience.seconds = now + seconds, seconds
         self._deadlines.begin(patience)
@@ -217,210 +192,35 @@ class HttptoolsTransport:
         finally:
             self._deadlines.end(patience)
             if wire.settle():
-                wire.rest(site.idle)
+                self._pool.put(wire, site.idle, loop.time())
         return wire.answers.response().over(wire)
 
     def _way(self, url: str) -> tuple[_Site, str]:
-        """Tell whom a URL leads to, and what is to be asked for there."""
+        """Tell whom a URL leads to, and the target that is asked for there."""
         start = url.find("/", len("https://"))
         site = self._sites.get(url[:start])
         if site is not None:
             target = url[start:]
             if _TARGET.fullmatch(target):
-                return site, target
-        parts = _URL.fullmatch(url)
-        if parts is None:
-            raise InvalidRequest(_FORBIDDEN)
-        target = parts[2] or "/"
-        site = self._sites.get(parts[1])
+                return site, f"{site.before}{target}"
+        origin, target = parts_of(url)
+        site = self._sites.get(origin)
         if site is None:
-            site = self._sites[parts[1]] = self._new_site(parts[1])
-        return site, f"/{target}" if target[0] == "?" else target
+            site = self._sites[origin] = self._new_site(origin)
+        return site, f"{site.before}{target}"
 
     def _new_site(self, origin: str) -> _Site:
-        peer, proxy = _peer(origin), self._proxy
+        peer, proxy = peer_at(origin), self._proxy
         before, fields = ("", ()) if proxy is None or peer.secure else (origin, proxy.fields)
-        return _Site(peer, before, _lines(" HTTP/1.1", f"Host: {peer.shown}", *fields), [])
+        return _Site(peer, before, lines(" HTTP/1.1", f"Host: {peer.shown}", *fields), [])
 
-    def _spelled(self, request: Request, site: _Site, target: str) -> bytes:
-        """Spell a request as it goes over the wire."""
-        if request.headers is not self._headers:
-            self._fields = _fields(request.headers)
-            self._headers = request.headers
-        method, body = _checked_method(request.method), request.body
-        framing = f"Content-Length: {len(body)}\r\n" if body or method in _BODY_METHODS else ""
-        head = f"{method} {site.before}{target}{site.after}{self._fields}{framing}\r\n"
-        return head.encode() + body
-
-    def _kept(self, site: _Site, now: float) -> Wire | None:
-        """Take a connection that is open and unused, the one used last."""
-        while site.idle:
-            wire = site.idle.pop()
-            if wire.idle_since + _KEPT > now and not wire.transport.is_closing():
-                return wire
-            wire.abort()
-        return None
-
-    async def _connected(self, peer: _Peer, request: Request) -> Wire:
-        seconds = min(request.timeouts.connect, request.timeouts.attempt)
-        timer = asyncio.timeout(seconds)
-        first = peer if self._proxy is None else self._proxy.peer
-        self._connecting.add(timer)
-        try:
-            async with timer:
-                wire = await self._connect(first)
-                if first is not peer and peer.secure:
-                    await self._tunnel(wire, peer)
-        except (OSError, UnicodeError, RuntimeError) as error:
-            # uvloop raises a RuntimeError for a socket that ended at the moment of its use.
-            cause, why = error, _words(error)
-        else:
-            return wire
-        finally:
-            self._connecting.discard(timer)
-        way = way_to(request.url, None if first is peer else f"{first.host}:{first.port}")
-        if self._closed:
-            raise no_connection(way, "the transport was closed")
-        if timer.expired():
-            raise TransportTimeout(f"no connection to {way} within {seconds:g} s", sent=False)
-        raise no_connection(way, why, cause)
-
-    async def _connect(self, peer: _Peer) -> Wire:
+    def _new_wire(self) -> Wire:
         loop = asyncio.get_running_loop()
-        context = self._context() if peer.secure else None
-        wire = self._new_wire(loop)
-        try:
-            await loop.create_connection(lambda: wire, peer.host, peer.port, ssl=context)
-        except BaseException:
-            # uvloop does not tell a protocol that its connection ended as it came about.
-            wire.connection_lost(None)
-            raise
-        return wire
-
-    def _new_wire(self, loop: asyncio.AbstractEventLoop) -> Wire:
         answers = Answers(self._heads, self._max_body)
-        return Wire(loop, self._wires, answers, self._deadlines, self._departures)
-
-    async def _tunnel(self, wire: Wire, peer: _Peer) -> None:
-        """Have the proxy open a way to a server, and start TLS with that."""
-        proxy, loop = self._proxy, asyncio.get_running_loop()
-        target = f"{f'[{peer.host}]' if ':' in peer.host else peer.host}:{peer.port}"
-        fields = () if proxy is None else proxy.fields
-        through = None if proxy is None else f"{proxy.peer.host}:{proxy.peer.port}"
-        head = _lines(f"CONNECT {target} HTTP/1.1", f"Host: {target}", *fields)
-        refused: RingMeError | None = None
-        try:
-            try:
-                await wire.ask(f"{head}\r\n".encode(), f"https://{target}", bodiless=True)
-            finally:
-                wire.settle()
-            status = wire.answers.response().status
-            if status != 200:
-                refused = no_way_through(through, target, f"status {status}")
-            else:
-                secured = await loop.start_tls(
-                    wire.transport, wire, self._context(), server_hostname=peer.host
-                )
-                # asyncio gives None where the connection ended at the same moment.
-                wire.connection_made(secured or wire.transport)
-        except RingMeError as error:
-            refused = no_way_through(through, target, str(error))
-        except BaseException:
-            # asyncio does not tell a protocol that its TLS never came about.
-            wire.abort()
-            wire.connection_lost(None)
-            raise
-        if refused is not None:
-            wire.abort()
-            raise refused
-
-    def _context(self) -> tls.SSLContext:
-        if self._ssl is None:
-            self._ssl = tls.create_default_context()
-            self._ssl.set_alpn_protocols(["http/1.1"])
-        return self._ssl
-
-
-def _fields(headers: Headers) -> str:
-    """Spell the header fields of a request, but for those that are the transport's own.
-
-    ``Accept-Encoding: gzip`` is mandatory on every request (API page, section 3).
-    """
-    lines = [f"{_title(name)}: {value}" for name, value in headers.items() if name not in _OURS]
-    if "accept-encoding" not in headers:
-        lines.append("Accept-Encoding: gzip")
-    return _lines(*lines)
-
-
-def _lines(*lines: str) -> str:
-    """Put lines one below the other, unless one of them would be more than a line."""
-    text = "\r\n".join((*lines, ""))
-    if text.count("\n") == text.count("\r") == len(lines) and "\0" not in text:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            pass
-        else:
-            return text
-    raise InvalidRequest(_FORBIDDEN)
-
-
-@lru_cache(maxsize=64)
-def _checked_method(method: str) -> str:
-    if _TOKEN.fullmatch(method) is None:
-        raise InvalidRequest(_FORBIDDEN)
-    return method
-
-
-@lru_cache(maxsize=256)
-def _title(name: str) -> str:
-    if _TOKEN.fullmatch(name) is None:
-        raise InvalidRequest(_FORBIDDEN)
-    return name.title()
-
-
-def _peer(origin: str) -> _Peer:
-    scheme, _, netloc = origin.partition("://")
-    try:
-        parts = urlsplit(origin)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host or "@" in netloc:
-        raise InvalidRequest(_FORBIDDEN)
-    secure = scheme == "https"
-    return _Peer(host, port or (443 if secure else 80), secure, netloc)
-
-
-def _words(error: Exception) -> str:
-    """Give what the system says of a connection that did not come about."""
-    if isinstance(error, OSError) and not isinstance(error, tls.SSLError | socket.gaierror):
-        # asyncio's words hold the addresses; of several, the first one's number is enough.
-        found = _NUMBER.search(str(error))
-        if found is not None:
-            return os.strerror(int(found[1]))
-    return words_of(error)
+        return Wire(loop, self._pool, answers, self._deadlines, self._departures)
 
 
 def _checked_context(context: object) -> tls.SSLContext | None:
     if context is not None and not isinstance(context, tls.SSLContext):
         raise InvalidRequest("ssl must be an ssl.SSLContext; verification cannot be turned off")
     return context
-
-
-def _checked_proxy(proxy: str) -> _Proxy:
-    try:
-        parts = urlsplit(proxy)
-        peer = _peer(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
-        if parts.scheme in {"http", "https"}:
-            return _Proxy(peer, _opening(parts.username, parts.password))
-    except (ValueError, InvalidRequest):
-        pass
-    raise InvalidRequest('proxy must be a URL such as "http://proxy.example.com:3128"')
-
-
-def _opening(username: str | None, password: str | None) -> tuple[str, ...]:
-    if username is None:
-        return ()
-    secrets = f"{unquote(username)}:{unquote(password or '')}"
-    return (f"Proxy-Authorization: Basic {b64encode(secrets.encode()).decode()}",)

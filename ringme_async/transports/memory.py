@@ -69,7 +69,9 @@ class InMemoryTransport:
     async def aclose(self) -> None:
         """Refuse further requests; further calls do nothing."""
         self._closed = True
-        self._deadlines.close()
+        # What is under way goes on, and has to end in its time.
+        if self._deadlines.is_idle:
+            self._deadlines.close()
 
     def _open(self) -> asyncio.AbstractEventLoop:
         if self._closed:

@@ -11,7 +11,7 @@ from ringme_async.transports.departures import Departures
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["ThriftySocket", "thrifty_sockets"]
+__all__ = ["Address", "ThriftySocket", "thrifty_sockets"]
 
 Address: TypeAlias = tuple[
     int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]

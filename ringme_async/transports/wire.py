@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 from typing import Final, cast
 
 from ringme_async.deadlines import Deadline, Deadlines
 from ringme_async.transports.answers import Answers
 from ringme_async.transports.departures import Departures
+from ringme_async.transports.pool import Pool
 
 __all__ = ["Patience", "Wire"]
 
@@ -41,34 +43,37 @@ class Wire(asyncio.BufferedProtocol):
 
     Args:
         loop: The event loop.
-        wires: Where all that are open are kept.
+        pool: Where all that are open are kept.
         answers: What reads the answers.
         deadlines: What ends the wait for them.
         departures: When the requests leave.
     """
 
     __slots__ = (
+        "_beneath",
         "_buffer",
         "_departures",
         "_discarded",
+        "_layers",
         "_loop",
-        "_resting",
+        "_pool",
         "_unsent",
-        "_wires",
         "answers",
         "gone",
         "idle_since",
         "patience",
+        "sock",
         "transport",
     )
 
-    # What asyncio moves the bytes with; it is there once the connection is.
+    # What moves the bytes, and what they go over; both are there once the connection is.
     transport: asyncio.Transport
+    sock: socket.socket
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        wires: set[Wire],
+        pool: Pool,
         answers: Answers,
         deadlines: Deadlines,
         departures: Departures,
@@ -78,13 +83,15 @@ class Wire(asyncio.BufferedProtocol):
         self._discarded = False
         # The request that has not left yet.
         self._unsent = b""
-        self._wires = wires
+        self._pool = pool
         self._buffer = memoryview(bytearray(_BUFFER))
+        # TLS and what it goes over have a buffer each, and count only what is in their own.
+        self._layers: tuple[asyncio.Transport, ...] = ()
+        self._beneath: tuple[asyncio.Transport, ...] = ()
         self.answers: Answers = answers
         self.patience: Patience = Patience(deadlines, answers)
         self.gone: asyncio.Future[None] = loop.create_future()
         self.idle_since: float = 0.0
-        self._resting: list[Wire] | None = None
 
     def ask(self, data: bytes, url: str, *, bodiless: bool) -> asyncio.Future[None]:
         """Send a request.
@@ -110,20 +117,22 @@ class Wire(asyncio.BufferedProtocol):
             self.answers.reusable
             and not self._discarded
             and not self.transport.get_write_buffer_size()
+            and not (
+                self._beneath and any(layer.get_write_buffer_size() for layer in self._beneath)
+            )
         ):
             return True
         self.abort()
         return False
 
-    def rest(self, among: list[Wire]) -> None:
-        """Lie among the unused ones, until the connection is taken from them or ends."""
-        self.idle_since = self._loop.time()
-        self._resting = among
-        among.append(self)
-
     def abort(self) -> None:
-        """End the connection at once."""
-        self.transport.abort()
+        """End the connection at once, if it has come about."""
+        if self._layers:
+            self.transport.abort()
+
+    def forsake(self) -> None:
+        """Close the socket, where the loop has ended and closes nothing any more."""
+        self.sock.close()
 
     def discard(self) -> None:
         """End the connection; if another exchange has begun on it, with that."""
@@ -134,7 +143,8 @@ class Wire(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or the TLS that has been started on it."""
         self.transport = cast("asyncio.Transport", transport)
-        self._wires.add(self)
+        self._beneath, self._layers = self._layers, (*self._layers, self.transport)
+        self._pool.add(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Say where to put what comes in."""
@@ -152,9 +162,7 @@ class Wire(asyncio.BufferedProtocol):
         self.answers.end(exc)
         if not self.gone.done():
             self.gone.set_result(None)
-        self._wires.discard(self)
-        if self._resting is not None and self in self._resting:
-            self._resting.remove(self)
+        self._pool.discard(self)
 
     def _leave(self) -> None:
         data, self._unsent = self._unsent, b""

@@ -31,7 +31,6 @@ pytestmark = pytest.mark.usefixtures("each_transport")
 
 SLOW_TO_CONNECT = Timeouts(connect=MINUTE, attempt=10 * MINUTE)
 SLOW_ATTEMPT = Timeouts(connect=10 * MINUTE, attempt=MINUTE)
-IN_NO_TIME = Timeouts(connect=0.1, attempt=MINUTE)
 
 
 @pytest.fixture
@@ -100,20 +99,6 @@ async def test_a_handshake_that_stalls_times_out_as_not_sent(timeouts: Timeouts)
     assert type(error) is TransportTimeout
     assert not error.sent
     assert "within 60 s" in str(error)
-
-
-async def test_waiting_for_a_connection_of_a_full_pool_times_out_as_not_sent() -> None:
-    async with serving(keep_silent) as server, opened(limit=1) as transport:
-        first = asyncio.create_task(transport.send(request(server.url())))
-        while not server.connections:
-            await asyncio.sleep(0)
-        error = await failure_of(transport, request(server.url(), timeouts=IN_NO_TIME))
-        first.cancel()
-        await asyncio.wait([first])
-
-    assert type(error) is TransportTimeout
-    assert not error.sent
-    assert server.connections == 1
 
 
 async def test_without_a_limit_no_request_waits_for_another() -> None:

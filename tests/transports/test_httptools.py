@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +21,7 @@ from ringme_async.errors import (
     ResponseTooLarge,
     TransportTimeout,
 )
-from ringme_async.transports import Headers, Request, Timeouts, httptools
+from ringme_async.transports import Headers, Request, Timeouts
 from ringme_async.transports.answers import Answers
 from ringme_async.transports.departures import Departures
 from ringme_async.transports.head import Heads
@@ -97,19 +98,6 @@ def test_a_transport_keeps_to_the_loop_that_it_was_used_on() -> None:
     with pytest.raises(InvalidRequest, match="belongs to another event loop"):
         asyncio.run(use(transport))
     asyncio.run(transport.aclose())
-
-
-async def test_a_connection_that_lay_unused_for_long_is_not_trusted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with serving(answer(b"hello")) as server, fast() as transport:
-        await transport.send(request(server.url()))
-        monkeypatch.setattr(httptools, "_KEPT", -1.0)
-        await transport.send(request(server.url()))
-        while server.open_connections > 1:
-            await asyncio.sleep(0)
-
-    assert server.connections == 2
 
 
 async def test_bytes_that_nobody_asked_for_end_an_unused_connection() -> None:
@@ -330,11 +318,9 @@ async def test_closing_does_not_wait_for_a_connection_whose_end_the_loop_does_no
     loop = asyncio.get_running_loop()
     connect = loop.create_connection
 
-    async def connect_and_forget(
-        factory: Callable[[], Wire], host: str, port: int, **_: object
-    ) -> NoReturn:
+    async def connect_and_forget(factory: Callable[[], Wire], sock: socket.socket) -> NoReturn:
         # As uvloop does when the wait for a connection is cancelled as it comes about.
-        made, _protocol = await connect(asyncio.Protocol, host, port)
+        made, _protocol = await connect(asyncio.Protocol, sock=sock)
         factory().connection_made(made)
         made.close()
         raise asyncio.CancelledError

@@ -132,3 +132,18 @@ def test_a_cap_that_is_none_is_refused(value: int) -> None:
 
     with pytest.raises(InvalidRequest, match="max_body"):
         InMemoryTransport(fail, max_body=value)
+
+
+@pytest.mark.jumping
+async def test_what_runs_ends_in_its_time_after_closing() -> None:
+    async def never(request: Request) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    transport = InMemoryTransport(never)
+    sending = asyncio.create_task(transport.send(ASKED))
+    await asyncio.sleep(0)
+    await transport.aclose()
+
+    with pytest.raises(TransportTimeout):
+        await sending

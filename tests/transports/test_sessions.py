@@ -11,10 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ringme_async.errors import ConnectError, InvalidRequest, RingMeError
+from ringme_async.errors import ConnectError, InvalidRequest, RingMeError, TransportTimeout
 from ringme_async.transports import Headers, Request, Timeouts
 from ringme_async.transports.aiohttp import AiohttpTransport
-from tests.leaping import MINUTE
+from tests.leaping import MINUTE, leap
 from tests.transports import certificates
 from tests.transports.sending import failure_of, opened, request
 from tests.wire import Peer, answer, serving
@@ -277,3 +277,22 @@ async def test_a_given_session_is_not_let_go_of() -> None:
         assert not session.closed
         with pytest.raises(InvalidRequest, match="is closed"):
             await transport.send(request("http://127.0.0.1:1"))
+
+
+async def test_what_runs_over_a_given_session_ends_in_its_time_after_closing() -> None:
+    asked = asyncio.Event()
+
+    async def keep_silent(peer: Peer) -> None:
+        await peer.request()
+        asked.set()
+        await peer.until_closed()
+
+    async with aiohttp.ClientSession() as session, serving(keep_silent) as server:
+        transport = AiohttpTransport(session)
+        sending = asyncio.create_task(failure_of(transport, request(server.url())))
+        await asked.wait()
+        await transport.aclose()
+        leap(2 * MINUTE)
+        error = await sending
+
+    assert type(error) is TransportTimeout

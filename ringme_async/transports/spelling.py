@@ -1,0 +1,92 @@
+"""How a request is spelled on the wire, and what HTTP forbids in it."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from ringme_async.errors import InvalidRequest
+from ringme_async.transports import Headers, Request
+
+__all__ = ["Spelling", "forbidden", "lines"]
+
+_BODY_METHODS: Final = frozenset({"PATCH", "POST", "PUT"})
+# What only the transport can say of a request.
+_OURS: Final = frozenset({"content-length", "host", "transfer-encoding"})
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+
+
+class Spelling:
+    """Spells requests; the headers sent last are kept, as most requests have the same ones."""
+
+    __slots__ = ("_fields", "_headers")
+
+    def __init__(self) -> None:
+        self._headers: Headers | None = None
+        self._fields = ""
+
+    def of(self, request: Request, target: str, after: str) -> bytes:
+        """Spell a request.
+
+        Args:
+            request: The request.
+            target: What it asks for, as it stands in the request line.
+            after: The rest of that line, and the lines that all requests to an origin share.
+
+        Raises:
+            InvalidRequest: The method or a header holds what HTTP forbids.
+        """
+        if request.headers is not self._headers:
+            self._fields = _fields(request.headers)
+            self._headers = request.headers
+        method, body = _checked_method(request.method), request.body
+        framing = f"Content-Length: {len(body)}\r\n" if body or method in _BODY_METHODS else ""
+        return f"{method} {target}{after}{self._fields}{framing}\r\n".encode() + body
+
+
+def lines(*texts: str) -> str:
+    """Put lines one below the other, unless one of them would be more than a line.
+
+    Raises:
+        InvalidRequest: It would.
+    """
+    text = "\r\n".join((*texts, ""))
+    if text.count("\n") == text.count("\r") == len(texts) and "\0" not in text:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            pass
+        else:
+            return text
+    raise forbidden()
+
+
+def forbidden() -> InvalidRequest:
+    """Make the error of a request that HTTP cannot carry."""
+    return InvalidRequest("the method, the URL or a header holds what HTTP forbids")
+
+
+def _fields(headers: Headers) -> str:
+    """Spell the header fields of a request, but for those that are the transport's own.
+
+    ``Accept-Encoding: gzip`` is mandatory on every request (API page, section 3).
+    """
+    fields = [f"{_title(name)}: {value}" for name, value in headers.items() if name not in _OURS]
+    if "accept-encoding" not in headers:
+        fields.append("Accept-Encoding: gzip")
+    return lines(*fields)
+
+
+@lru_cache(maxsize=64)
+def _checked_method(method: str) -> str:
+    if _TOKEN.fullmatch(method) is None:
+        raise forbidden()
+    return method
+
+
+@lru_cache(maxsize=256)
+def _title(name: str) -> str:
+    if _TOKEN.fullmatch(name) is None:
+        raise forbidden()
+    return name.title()
