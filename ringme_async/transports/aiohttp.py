@@ -27,6 +27,7 @@ from ringme_async.transports.arrived import Arrived
 from ringme_async.transports.body import (
     DEFAULT_MAX_BODY,
     Body,
+    kind_of,
     not_http,
     peer_of,
     refusal_of_closed,
@@ -354,7 +355,9 @@ class _Way:
             case RingMeError():
                 return error
             case aiohttp.ClientConnectorError():
-                return ConnectError(f"no connection to {error.host}:{error.port}: {_words(error)}")
+                where = f"{error.host}:{error.port}"
+                kind = kind_of(error.os_error) if where == peer else None
+                return ConnectError(f"no connection to {where}: {_words(error)}", kind=kind)
             case aiohttp.ClientHttpProxyError():
                 return ConnectError(f"the proxy gives no way to {peer}: status {error.status}")
             case TimeoutError():

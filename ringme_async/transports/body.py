@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import socket
 import zlib
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import attrs
 
-from ringme_async.errors import InvalidRequest, ResponseLost, ResponseTooLarge, one_line
+from ringme_async.errors import (
+    ConnectFailure,
+    InvalidRequest,
+    ResponseLost,
+    ResponseTooLarge,
+    one_line,
+)
 from ringme_async.transports import Headers, Request, Response
 
 DEFAULT_MAX_BODY: Final = 8 * 2**20
@@ -22,6 +30,12 @@ _MOST_MEMBERS: Final = 1_000
 _OF_THE_WIRE: Final = ("content-encoding", "content-length")
 # Where in Python's own source an error of TLS was noticed.
 _PLACE: Final = re.compile(r" \(_ssl\.c:\d+\)")
+
+_NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
+# Not EAI_AGAIN: the resolver may know the name later. Some systems have no EAI_NODATA.
+_UNKNOWN_NAMES: Final = frozenset(
+    {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+)
 
 
 class _Inflater(Protocol):
@@ -77,6 +91,17 @@ def peer_of(url: str) -> str:
 def words_of_system(said: str) -> str:
     """Fold what the system says of a connection into one line, of what concerns its user."""
     return one_line(_PLACE.sub("", said))
+
+
+def kind_of(error: BaseException) -> ConnectFailure | None:
+    """Tell a host whose name is unknown, or whose port refuses, from one that may be there."""
+    if isinstance(error, socket.gaierror):
+        return "unresolved" if error.errno in _UNKNOWN_NAMES else None
+    if not isinstance(error, OSError):
+        return None
+    # asyncio puts the errors of several addresses into the words of one.
+    numbers = {error.errno} if error.errno else set(map(int, _NUMBER.findall(str(error))))
+    return "refused" if numbers == {errno.ECONNREFUSED} else None
 
 
 def not_http(url: str) -> ResponseLost:

@@ -19,6 +19,7 @@ from ringme_async.errors import ConnectError, InvalidRequest, RingMeError, Trans
 from ringme_async.transports import Headers, Request, Response
 from ringme_async.transports.body import (
     DEFAULT_MAX_BODY,
+    kind_of,
     peer_of,
     refusal_of_closed,
     refusal_on_other_loop,
@@ -270,7 +271,7 @@ class HttptoolsTransport:
                 if first is not peer and peer.secure:
                     await self._tunnel(wire, peer)
         except (OSError, UnicodeError) as error:
-            where, why = f"{first.host}:{first.port}", _words(error)
+            where, why, failure = f"{first.host}:{first.port}", _words(error), error
         else:
             return wire
         finally:
@@ -280,7 +281,8 @@ class HttptoolsTransport:
         if timer.expired():
             where = peer_of(request.url)
             raise TransportTimeout(f"no connection to {where} within {seconds:g} s", sent=False)
-        raise ConnectError(f"no connection to {where}: {why}")
+        kind = None if self._proxy is not None else kind_of(failure)
+        raise ConnectError(f"no connection to {where}: {why}", kind=kind)
 
     async def _connect(self, peer: _Peer) -> Wire:
         loop = asyncio.get_running_loop()
