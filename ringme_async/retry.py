@@ -18,6 +18,7 @@ from ringme_async.errors import (
     ApiError,
     Busy,
     CertificateError,
+    ConnectError,
     DecodeError,
     InvalidRequest,
     ResponseTooLarge,
@@ -169,6 +170,7 @@ class RetryBudget:
 
     Attributes:
         available: What the purse holds now.
+        has_answered: Whether a call or a login at this origin has succeeded.
 
     Raises:
         InvalidRequest: An argument is out of its range; the message names it.
@@ -179,6 +181,7 @@ class RetryBudget:
     timeout_cost: int = field(default=10, validator=_Whole(0), on_setattr=attrs.setters.frozen)
     first_try_reward: int = field(default=1, validator=_Whole(0), on_setattr=attrs.setters.frozen)
     available: int = field(init=False)
+    has_answered: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.available = self.capacity
@@ -188,8 +191,11 @@ class RetryBudget:
 
         Returns:
             What it cost, to be handed to ``succeeded``; None if the purse does not hold that
-            much, nothing was taken and the retry must not be made.
+            much, or the host's name is unknown and always was. Nothing was taken then, and the
+            retry must not be made.
         """
+        if isinstance(error, ConnectError) and error.kind == "unresolved" and not self.has_answered:
+            return None
         price = self.timeout_cost if isinstance(error, TransportTimeout) else self.cost
         if price > self.available:
             return None
@@ -206,6 +212,7 @@ class RetryBudget:
         Args:
             spent: What the call's last retry cost; None if there was no retry.
         """
+        self.has_answered = True
         if self.available < self.capacity:
             earned = self.first_try_reward if spent is None else spent
             self.available = min(self.capacity, self.available + earned)

@@ -137,6 +137,17 @@ class TestWithdraw:
         assert budget.withdraw(ConnectError("refused")) == 5
         assert budget.withdraw(ConnectError("refused")) is None
 
+    def test_pays_for_no_retry_at_a_host_whose_name_is_unknown_and_always_was(self) -> None:
+        budget = RetryBudget()
+        unresolved = ConnectError("no such host", kind="unresolved")
+
+        assert budget.withdraw(unresolved) is None
+        assert budget.available == 500
+        assert budget.withdraw(ConnectError("no", kind="refused")) == 5
+
+        budget.succeeded(None)
+        assert budget.withdraw(unresolved) == 5
+
 
 class TestGiveBack:
     def test_undoes_a_withdrawal(self) -> None:

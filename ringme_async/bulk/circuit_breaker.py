@@ -25,22 +25,19 @@ from typing import Final, Generic, TypeVar
 
 from attrs import define, field
 
+from ringme_async.bulk.failure_row import FailureRow
 from ringme_async.bulk.outcome import Failed
 from ringme_async.bulk.ticket import Ticket
 from ringme_async.errors import ConnectError, DeadlineExceeded, RingMeError, TransportError
 
-__all__ = ["Action", "CircuitBreaker", "FailureRow", "State"]
+__all__ = ["Action", "CircuitBreaker", "State"]
 
 V = TypeVar("V")
 
-_FAILURES_OF_AN_OUTAGE: Final = 10
-_TENANTS_OF_AN_OUTAGE: Final = 5
 _WITNESSES: Final = 3
 _PROBES_BEFORE_OPENING: Final = 5
 # Without witnesses, a broken nine tenths of the tenants must not pass for the host.
 _PROBES_OF_A_NEW_HOST: Final = 20
-# A host that has never answered, and whose name is unknown or whose port refuses.
-_REFUSALS_OF_A_NEW_HOST: Final = 2
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 _PATIENCE: Final = 1800.0
@@ -66,45 +63,6 @@ class Action(Enum):
     RETRY = "run them again: the host failed them"
     GIVE_UP = "report them, and all that waits to be run again"
     CLEAR_OUT = "as GIVE_UP; what waits untried is not attempted"
-
-
-@define(eq=False)
-class FailureRow:
-    """Failures in a row, with no answer in between.
-
-    Attributes:
-        answered_at: When the last answer came.
-        failures: How many failures have come since.
-    """
-
-    answered_at: float = -math.inf
-    failures: int = 0
-    _tenants: set[Hashable] = field(factory=set[Hashable], init=False)
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether there are enough failures, of enough tenants, for an outage."""
-        return (
-            self.failures >= _FAILURES_OF_AN_OUTAGE and len(self._tenants) >= _TENANTS_OF_AN_OUTAGE
-        )
-
-    @property
-    def is_long(self) -> bool:
-        """Whether there are enough failures, of however few tenants."""
-        return self.failures >= _FAILURES_OF_AN_OUTAGE
-
-    def add(self, tenant: Hashable, started: float) -> None:
-        """Count a failure, unless the host has answered since its job started."""
-        if started < self.answered_at:
-            return
-        self.failures += 1
-        if len(self._tenants) < _TENANTS_OF_AN_OUTAGE:
-            self._tenants.add(tenant)
-
-    def clear(self) -> None:
-        """Begin a new row."""
-        self.failures = 0
-        self._tenants.clear()
 
 
 @define(eq=False)
@@ -136,6 +94,8 @@ class CircuitBreaker(Generic[V]):
     probes_sent: int = field(default=0, init=False)
     why: str = field(default="", init=False)
     _is_quiet: bool = field(default=True, init=False)
+    # When the first of the suspects started.
+    _suspects_since: float = field(default=math.inf, init=False)
     _row: FailureRow = field(factory=FailureRow, init=False)
     _failed: set[Hashable] = field(factory=set[Hashable], init=False)
     _witnesses: deque[Ticket[V]] = field(
@@ -166,24 +126,19 @@ class CircuitBreaker(Generic[V]):
         return self.state is State.SUSPECTED or self.state is State.HALF_OPEN
 
     @property
-    def is_probing(self) -> bool:
-        """Whether a probe is under way."""
-        return bool(self._probes)
-
-    @property
     def wants_probe(self) -> bool:
         """Whether a probe should be sent now."""
         return (
             self.is_asking
             and not self.is_starved
             and len(self._probes) < self._most_probes
-            and not self.has_asked_enough
+            and (self.state is State.HALF_OPEN or self.probes_sent < self._most_asked)
         )
 
     @property
-    def has_asked_enough(self) -> bool:
-        """Whether so many were asked that it opens if none of them answers."""
-        return self.state is State.SUSPECTED and self.probes_sent >= self._most_asked
+    def should_open(self) -> bool:
+        """Whether nobody is left to ask who might answer."""
+        return self.state is State.SUSPECTED and not self._probes
 
     @property
     def prefers_witness(self) -> bool:
@@ -195,40 +150,44 @@ class CircuitBreaker(Generic[V]):
         """Whether nobody but a fresh tenant can be asked."""
         return self.is_asking and not self._unasked and not self._probes
 
+    def began_in_outage(self, started: float) -> bool:
+        """Whether a job may have failed because this host, or all, were down, and are no more."""
+        back_at = self.back_at if self.is_down else max(self.back_at, self.network.back_at)
+        return started < back_at
+
     def has_failed(self, tenant: Hashable) -> bool:
         """Whether a tenant has failed since the last answer."""
         return tenant in self._failed
 
     # What comes back.
 
-    def record_answer(self, ticket: Ticket[V], now: float) -> bool:
-        """Take in that the host has answered.
-
-        Returns:
-            Whether that ends a suspicion or an outage: the suspects are to be released.
-        """
+    def record_answer(self, ticket: Ticket[V], now: float) -> Action | None:
+        """Take in that the host has answered; None: nothing was the matter."""
         self.network.answered_at = self._row.answered_at = now
         if self.network.failures:
-            self.network.clear()
+            self.network.end(now)
         if not ticket.is_probe:
             self._remember(ticket)
         if self._is_quiet:
-            return False
+            return None
         if self.is_down:
             self.back_at = now
         self._set(State.CLOSED)
         self._is_quiet = True
-        self._row.clear()
+        self._row.end(now)
         self._failed.clear()
         self._probes.clear()
         self._pause = self._waited = 0.0
         self._all_unsent = self._all_refused = True
         self._witness_failed = False
-        return True
+        # Failures of several hosts at once were the network's, and not the elements' own.
+        return Action.RETRY if self._suspects_since < self.network.back_at else Action.RELEASE
 
     def record_failure(self, ticket: Ticket[V], failure: Failed, started: float) -> None:
         """Take in a failure that may be the host's; ``judge`` says what follows."""
         ticket.failure = failure
+        if not self.suspects:
+            self._suspects_since = started
         self.suspects.append(ticket)
         self._count(ticket, failure.error, started)
 
@@ -340,8 +299,7 @@ class CircuitBreaker(Generic[V]):
     @property
     def _does_not_exist(self) -> bool:
         """Whether nothing listens there, and nothing has: waiting would not help."""
-        enough = self._row.failures >= _REFUSALS_OF_A_NEW_HOST
-        return enough and self._all_refused and not self._has_answered
+        return self._all_refused and not self._has_answered
 
     @property
     def _is_certain(self) -> bool:
@@ -353,8 +311,8 @@ class CircuitBreaker(Generic[V]):
         self.why = error.reason
         tenant = ticket.tenant.name
         self._failed.add(tenant)
-        self._row.add(tenant, started)
-        self.network.add(tenant, started)
+        self._row.add(tenant, started, self)
+        self.network.add(tenant, started, self)
         cause = error.__cause__ if isinstance(error, DeadlineExceeded) else error
         # Before a connection, no tenant is known to the host.
         self._all_unsent &= isinstance(cause, TransportError) and not cause.sent
@@ -382,7 +340,7 @@ class CircuitBreaker(Generic[V]):
         self._counted_until = now
         if self._waited >= (_PATIENCE if self._has_answered else _PATIENCE_AT_START):
             return self._give_up()
-        if self._looks_down:
+        if self._looks_down or started < self.network.back_at:
             return self.open(now)
         # Other hosts answer by now, and this one has too few failures of its own.
         self._set(State.CLOSED)

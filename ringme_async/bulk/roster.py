@@ -11,7 +11,8 @@ from typing import Final, Generic, TypeVar
 
 from attrs import define, field
 
-from ringme_async.bulk.circuit_breaker import CircuitBreaker, FailureRow
+from ringme_async.bulk.circuit_breaker import CircuitBreaker
+from ringme_async.bulk.failure_row import FailureRow
 from ringme_async.bulk.limit import Limit
 from ringme_async.bulk.share import Hosts, HostShare, KeyShare, TenantShare
 from ringme_async.bulk.ticket import Ticket

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, field
 
-from ringme_async.bulk.circuit_breaker import FailureRow
+from ringme_async.bulk.failure_row import FailureRow
 from ringme_async.bulk.job import Job
 from ringme_async.bulk.limit import Limit
 from ringme_async.bulk.roster import Roster

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from attrs import define, field
 
-from ringme_async.bulk.circuit_breaker import Action, State
+from ringme_async.bulk.circuit_breaker import Action
 from ringme_async.bulk.outcome import Done, Failed
 from ringme_async.bulk.probing import Probing
 from ringme_async.bulk.schedule import Schedule
@@ -69,8 +69,9 @@ class Suspects(Generic[V]):
         host = self.probing.under_way[ticket] if ticket.is_probe else ticket.tenant.owner.host
         breaker = host.breaker
         if not isinstance(outcome, Failed) or (sign := sign_of(outcome.error)):
-            if breaker.record_answer(ticket, now):
-                self._clear(host, now)
+            action = breaker.record_answer(ticket, now)
+            if action is not None:
+                self._clear(action, host, now)
             return False
         if sign is None:
             breaker.drop_probe(ticket)
@@ -79,7 +80,7 @@ class Suspects(Generic[V]):
             breaker.record_witness_failure(ticket, outcome.error, started)
         else:
             self.schedule.hold_back(ticket, verdict, slow=slow)
-            if started < breaker.back_at:
+            if breaker.began_in_outage(started):
                 self.retry(ticket)
                 return True
             self._hosts[host] = None
@@ -91,9 +92,8 @@ class Suspects(Generic[V]):
 
     def open(self, host: HostShare[V], now: float) -> None:
         """Take a host for down if nobody is left to ask, and no probe is under way."""
-        breaker = host.breaker
-        if breaker.state is State.SUSPECTED and not breaker.is_probing:
-            self._apply(breaker.open(now), host)
+        if host.breaker.should_open:
+            self._apply(host.breaker.open(now), host)
 
     def end_doubt(self) -> None:
         """Report what is held: nothing will come that could tell more."""
@@ -111,13 +111,12 @@ class Suspects(Generic[V]):
             self.probing.follow(host)
         self._hosts.clear()
 
-    def _clear(self, host: HostShare[V], now: float) -> None:
+    def _clear(self, action: Action, host: HostShare[V], now: float) -> None:
         """Take in that a host has answered that may have been silent."""
         self._hosts.pop(host, None)
         if host.breaker.back_at == now:
             host.allowance = 1
-        self._release(host)
-        self.probing.follow(host)
+        self._apply(action, host)
 
     def _suspect_others(self) -> None:
         """Suspect all hosts that fail while none answers, however few their failures are."""

@@ -465,11 +465,8 @@ class _Way:
         match error:
             case RingMeError():
                 return error
-            case aiohttp.ClientProxyConnectionError():
-                way = way_to(self.request.url, f"{error.host}:{error.port}")
-                return no_connection(way, _words(error), error.os_error)
             case aiohttp.ClientConnectorError():
-                return no_connection(self.way, _words(error), error.os_error)
+                return self._unconnected(error)
             case aiohttp.ClientHttpProxyError():
                 return no_way_through(self._proxy, peer, f"status {error.status}")
             case TimeoutError():
@@ -490,6 +487,12 @@ class _Way:
                 return ResponseLost(f"the answer of {peer} broke off")
             case _:
                 return no_answer(self.request.url, None)
+
+    def _unconnected(self, error: aiohttp.ClientConnectorError) -> ConnectError:
+        where, way = f"{error.host}:{error.port}", self.way
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            way = way_to(self.request.url, where)
+        return no_connection(way, _words(error), error.os_error, direct=where == self.peer)
 
     def _write_own_fields(self, wire: aiohttp.ClientRequest) -> None:
         wire.headers.clear()

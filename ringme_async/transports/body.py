@@ -9,7 +9,12 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from ringme_async.errors import InvalidRequest, ResponseLost, ResponseTooLarge, one_line
+from ringme_async.errors import (
+    InvalidRequest,
+    ResponseLost,
+    ResponseTooLarge,
+    one_line,
+)
 from ringme_async.transports import Headers, Request, Response
 
 DEFAULT_MAX_BODY: Final = 8 * 2**20

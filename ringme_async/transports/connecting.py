@@ -73,7 +73,7 @@ class Connector:
             failure = no_way_through(f"{first}", f"{peer}", str(error))
         except (OSError, UnicodeError, RuntimeError) as error:
             # uvloop raises a RuntimeError for a socket that ended at the moment of its use.
-            failure = no_connection(way, _words(error), error)
+            failure = no_connection(way, _words(error), error, direct=first is peer)
         else:
             if not self._closed:
                 raise TransportTimeout(f"no connection to {way} within {seconds:g} s", sent=False)

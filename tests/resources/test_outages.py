@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from ringme_async import (
+    BearerToken,
     ClientCredentials,
     ClientUpdate,
     ConnectError,
     InMemoryTransport,
+    NotAttempted,
     Request,
     Response,
+    RetryPolicy,
     RingMe,
     Tenant,
 )
@@ -158,3 +162,68 @@ async def test_an_outage_fails_what_it_meets_when_asked_to() -> None:
 
     assert report.failed == 500
     assert now() < 600
+
+
+@pytest.mark.parametrize("way", ["read", "update", "apply"])
+async def test_broken_tenants_of_a_healthy_host_harm_nobody_and_no_change_is_sent_twice(
+    way: str,
+) -> None:
+    fake = FakeRingMe(latency=0.1, journal=10_000)
+    fake.add_tenants(600)
+    wishes = {who: ClientUpdate(hold_music=who) for who in range(1, 601)}
+    async with dealing(fake) as ringme:
+        plan = await ringme.clients.plan(wishes)
+        for who in range(500, 560):
+            fake.faults.always(faults.ServerError(), tenant=who)
+        started = now()
+        if way == "read":
+            report = await ringme.clients.get_many(range(1, 601))
+        elif way == "update":
+            report = await ringme.clients.update_many(wishes)
+        else:
+            report = await plan.apply()
+
+    assert {failure.who for failure in report.failures} == set(range(500, 560))
+    assert report.counts["not_attempted"] == 0
+    assert now() - started < 30
+    puts = [one.tenant for one in fake.requests if one.method == "PUT" and one.status == 200]
+    assert len(puts) == len(set(puts)) == (0 if way == "read" else 540)
+
+
+async def test_a_change_of_a_host_that_is_given_up_says_so_and_names_no_deadline() -> None:
+    fake = FakeRingMe(latency=0.1)
+    fake.add_tenants(300)
+    fake.faults.during(faults.Stall(1e9), start=0.35, seconds=1e9)
+    async with dealing(fake) as ringme:
+        report = await ringme.clients.update_many(
+            {who: ClientUpdate(hold_music=who) for who in range(1, 301)}
+        )
+
+    assert report.failures
+    for failure in report.failures:
+        words = failure.reason if isinstance(failure, NotAttempted) else str(failure.error)
+        assert "deadline of the run" not in words
+        if isinstance(failure, NotAttempted):
+            assert words.startswith("its host does not answer: ")
+
+
+@pytest.mark.parametrize("kind", ["unresolved", "refused"])
+async def test_a_wrong_host_name_costs_thirty_tenants_what_it_costs_one(kind: Any) -> None:
+    async def nowhere(_: Request) -> Response:
+        await asyncio.sleep(0.1)
+        raise ConnectError("no such host", kind=kind)
+
+    auth = BearerToken("token")
+    retry = RetryPolicy(random=lambda: 1.0)
+    async with RingMe(
+        "https://x.example", auth=auth, transport=InMemoryTransport(nowhere), retry=retry
+    ) as one:
+        with pytest.raises(ConnectError):
+            await one.clients.get(1)
+        for_one = now()
+        report = await one.clients.get_many(range(1, 31))
+
+    assert report.counts["ConnectError"] + report.counts["not_attempted"] == 30
+    # Two calls are in flight at the start, and one of them waits for the quota of the other.
+    assert now() - for_one <= 2.5 * for_one
+    assert (kind == "unresolved") is (for_one < 0.2)

@@ -1,0 +1,57 @@
+"""Which failures to connect show that nothing can listen at an address."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import pytest
+
+from ringme_async import AiohttpTransport, ConnectError, Request, Transport
+from ringme_async.transports.failures import no_connection
+from ringme_async.transports.httptools import HttptoolsTransport
+
+_SEVERAL = "Multiple exceptions: [Errno {}] Connect call failed, [Errno {}] Connect call failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "unknown"), "unresolved"),
+        (socket.gaierror(socket.EAI_AGAIN, "later"), None),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "refused"),
+        (OSError(errno.ENETUNREACH, "unreachable"), None),
+        (OSError(_SEVERAL.format(errno.ECONNREFUSED, errno.ECONNREFUSED)), "refused"),
+        (OSError(_SEVERAL.format(errno.ECONNREFUSED, errno.ENETUNREACH)), None),
+        (OSError("it was closed"), None),
+        (UnicodeError("a label is too long"), None),
+    ],
+    ids=repr,
+)
+def test_only_what_is_certain_has_a_kind(error: BaseException, kind: str | None) -> None:
+    assert no_connection("a.example:443", "no", error, direct=True).kind == kind
+    assert no_connection("a.example:443", "no", error).kind is None
+
+
+def a_port_that_refuses() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("make", [AiohttpTransport, HttptoolsTransport])
+async def test_a_port_that_refuses_is_told_from_a_proxy_that_does(
+    make: type[AiohttpTransport | HttptoolsTransport],
+) -> None:
+    url = f"http://127.0.0.1:{a_port_that_refuses()}"
+
+    assert await kind_at(make(), f"{url}/") == "refused"
+    assert await kind_at(make(proxy=url), "http://127.0.0.1:9/") is None
+
+
+async def kind_at(transport: Transport, url: str) -> str | None:
+    try:
+        with pytest.raises(ConnectError) as caught:
+            await transport.send(Request("GET", url))
+    finally:
+        await transport.aclose()
+    return caught.value.kind
