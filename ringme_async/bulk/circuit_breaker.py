@@ -21,18 +21,16 @@ import math
 from collections import deque
 from collections.abc import Hashable
 from enum import Enum
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from attrs import define, field
 
 from ringme_async.bulk.failure_row import FailureRow
 from ringme_async.bulk.outcome import Failed
-from ringme_async.bulk.ticket import Ticket
 from ringme_async.errors import ConnectError, DeadlineExceeded, RingMeError, TransportError
 
 __all__ = ["Action", "CircuitBreaker", "State"]
 
-V = TypeVar("V")
 
 _WITNESSES: Final = 3
 _PROBES_BEFORE_OPENING: Final = 5
@@ -43,6 +41,21 @@ _LONGEST_PAUSE: Final = 60.0
 _PATIENCE: Final = 1800.0
 # A host that has never answered may have a misspelt name.
 _PATIENCE_AT_START: Final = 60.0
+
+
+class Candidate(Protocol):
+    """What the breaker has to know of a job."""
+
+    is_probe: bool
+    failure: Failed | None
+
+    @property
+    def tenant_name(self) -> Hashable:
+        """Names the tenant, among those of all hosts."""
+        ...
+
+
+C = TypeVar("C", bound=Candidate)
 
 
 class State(Enum):
@@ -66,7 +79,7 @@ class Action(Enum):
 
 
 @define(eq=False)
-class CircuitBreaker(Generic[V]):
+class CircuitBreaker(Generic[C]):
     """The breaker of one host.
 
     Args:
@@ -87,7 +100,7 @@ class CircuitBreaker(Generic[V]):
     network: FailureRow = field(factory=FailureRow)
     state: State = field(default=State.CLOSED, init=False)
     is_stopping: bool = field(default=False, init=False)
-    suspects: list[Ticket[V]] = field(factory=list[Ticket[V]], init=False)
+    suspects: list[C] = field(factory=list[C], init=False)
     rests_until: float = field(default=math.inf, init=False)
     back_at: float = field(default=-math.inf, init=False)
     is_starved: bool = field(default=False, init=False)
@@ -98,12 +111,10 @@ class CircuitBreaker(Generic[V]):
     _suspects_since: float = field(default=math.inf, init=False)
     _row: FailureRow = field(factory=FailureRow, init=False)
     _failed: set[Hashable] = field(factory=set[Hashable], init=False)
-    _witnesses: deque[Ticket[V]] = field(
-        factory=lambda: deque[Ticket[V]](maxlen=_WITNESSES), init=False
-    )
+    _witnesses: deque[C] = field(factory=lambda: deque[C](maxlen=_WITNESSES), init=False)
     # Of the witnesses, those that can still be asked before the next pause.
-    _unasked: list[Ticket[V]] = field(factory=list[Ticket[V]], init=False)
-    _probes: set[Ticket[V]] = field(factory=set[Ticket[V]], init=False)
+    _unasked: list[C] = field(factory=list[C], init=False)
+    _probes: set[C] = field(factory=set[C], init=False)
     _most_probes: int = field(default=1, init=False)
     _silent_looks: int = field(default=0, init=False)
     _pause: float = field(default=0.0, init=False)
@@ -161,7 +172,7 @@ class CircuitBreaker(Generic[V]):
 
     # What comes back.
 
-    def record_answer(self, ticket: Ticket[V], now: float) -> Action | None:
+    def record_answer(self, ticket: C, now: float) -> Action | None:
         """Take in that the host has answered; None: nothing was the matter."""
         self.network.answered_at = self._row.answered_at = now
         if self.network.failures:
@@ -183,7 +194,7 @@ class CircuitBreaker(Generic[V]):
         # Failures of several hosts at once were the network's, and not the elements' own.
         return Action.RETRY if self._suspects_since < self.network.back_at else Action.RELEASE
 
-    def record_failure(self, ticket: Ticket[V], failure: Failed, started: float) -> None:
+    def record_failure(self, ticket: C, failure: Failed, started: float) -> None:
         """Take in a failure that may be the host's; ``judge`` says what follows."""
         ticket.failure = failure
         if not self.suspects:
@@ -191,13 +202,13 @@ class CircuitBreaker(Generic[V]):
         self.suspects.append(ticket)
         self._count(ticket, failure.error, started)
 
-    def record_witness_failure(self, ticket: Ticket[V], error: RingMeError, started: float) -> None:
+    def record_witness_failure(self, ticket: C, error: RingMeError, started: float) -> None:
         """Take in that a witness was not answered."""
         if ticket in self._probes:
             self._witness_failed = True
             self._count(ticket, error, started)
 
-    def judge(self, ticket: Ticket[V], started: float, now: float) -> Action:
+    def judge(self, ticket: C, started: float, now: float) -> Action:
         """Decide what follows from a failure that was recorded."""
         was_probe = self.drop_probe(ticket)
         match self.state:
@@ -225,23 +236,23 @@ class CircuitBreaker(Generic[V]):
         self._suspect()
         return True
 
-    def take_suspects(self) -> list[Ticket[V]]:
+    def take_suspects(self) -> list[C]:
         """Give the suspects, and hold them no longer."""
         suspects, self.suspects = self.suspects, []
         return suspects
 
     # Probes.
 
-    def next_witness(self) -> Ticket[V] | None:
+    def next_witness(self) -> C | None:
         """Give a witness that can be asked now."""
         return self._unasked.pop() if self._unasked else None
 
-    def add_probe(self, ticket: Ticket[V]) -> None:
+    def add_probe(self, ticket: C) -> None:
         """Take note that a job is under way as a probe."""
         self._probes.add(ticket)
         self.probes_sent += 1
 
-    def drop_probe(self, ticket: Ticket[V]) -> bool:
+    def drop_probe(self, ticket: C) -> bool:
         """Take note that a job has ended; tell whether it was a probe."""
         if ticket not in self._probes:
             return False
@@ -306,10 +317,10 @@ class CircuitBreaker(Generic[V]):
         """Whether the evidence holds for tenants that were not tried, too."""
         return self._all_unsent or self._witness_failed
 
-    def _count(self, ticket: Ticket[V], error: RingMeError, started: float) -> None:
+    def _count(self, ticket: C, error: RingMeError, started: float) -> None:
         self._is_quiet = False
         self.why = error.reason
-        tenant = ticket.tenant.name
+        tenant = ticket.tenant_name
         self._failed.add(tenant)
         self._row.add(tenant, started, self)
         self.network.add(tenant, started, self)
@@ -318,19 +329,19 @@ class CircuitBreaker(Generic[V]):
         self._all_unsent &= isinstance(cause, TransportError) and not cause.sent
         self._all_refused &= isinstance(cause, ConnectError) and cause.kind is not None
 
-    def _remember(self, ticket: Ticket[V]) -> None:
+    def _remember(self, ticket: C) -> None:
         witnesses = self._witnesses
-        if not witnesses or witnesses[-1].tenant.name != ticket.tenant.name:
+        if not witnesses or witnesses[-1].tenant_name != ticket.tenant_name:
             witnesses.append(ticket)
 
-    def _known_witnesses(self) -> list[Ticket[V]]:
+    def _known_witnesses(self) -> list[C]:
         """Give one job of each, the latest last."""
-        return list({ticket.tenant.name: ticket for ticket in self._witnesses}.values())
+        return list({ticket.tenant_name: ticket for ticket in self._witnesses}.values())
 
     def _suspect(self) -> None:
         self.probes_sent = 0
         self._unasked = [
-            ticket for ticket in self._known_witnesses() if not self.has_failed(ticket.tenant.name)
+            ticket for ticket in self._known_witnesses() if not self.has_failed(ticket.tenant_name)
         ]
         self._most_probes = 1 if self._unasked else 2
         self._set(State.SUSPECTED)

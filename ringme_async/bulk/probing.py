@@ -173,7 +173,7 @@ class Probing(Generic[V]):
         return None
 
 
-def _rests_until(breaker: CircuitBreaker[V]) -> float | None:
+def _rests_until(breaker: CircuitBreaker[Ticket[V]]) -> float | None:
     return breaker.rests_until if breaker.state is State.OPEN else None
 
 

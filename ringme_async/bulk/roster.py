@@ -44,8 +44,8 @@ class Roster(Generic[V]):
     line: Hosts[V] = field(factory=Hosts[V], init=False)
     network: FailureRow = field(factory=FailureRow, init=False)
     # A host that comes again is known: it has answered, or it is down.
-    _breakers: dict[Hashable, CircuitBreaker[V]] = field(
-        factory=dict[Hashable, CircuitBreaker[V]], init=False
+    _breakers: dict[Hashable, CircuitBreaker[Ticket[V]]] = field(
+        factory=dict[Hashable, CircuitBreaker[Ticket[V]]], init=False
     )
     _hosts: dict[Hashable, HostShare[V]] = field(factory=dict[Hashable, HostShare[V]], init=False)
     _keys: dict[Hashable, KeyShare[V]] = field(factory=dict[Hashable, KeyShare[V]], init=False)
@@ -122,10 +122,10 @@ class Roster(Generic[V]):
         self._latest = key
         return key
 
-    def _breaker(self, host_name: Hashable) -> CircuitBreaker[V]:
+    def _breaker(self, host_name: Hashable) -> CircuitBreaker[Ticket[V]]:
         breaker = self._breakers.pop(host_name, None)
         if breaker is None:
-            breaker = CircuitBreaker[V](self.network)
+            breaker = CircuitBreaker[Ticket[V]](self.network)
             if len(self._breakers) >= _MOST_BREAKERS:
                 oldest = next(iter(self._breakers))
                 del self._breakers[oldest]

@@ -208,7 +208,7 @@ class HostShare(_SharedOut[KeyShare[V]]):
     """
 
     hosts: Hosts[V]
-    breaker: CircuitBreaker[V] = field(factory=CircuitBreaker[V])
+    breaker: CircuitBreaker[Ticket[V]] = field(factory=CircuitBreaker[Ticket[V]])
     members: int = field(default=0, init=False)
     credentials: dict[KeyShare[V], None] = field(
         factory=dict["KeyShare[V]", None], init=False, repr=False

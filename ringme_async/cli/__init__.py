@@ -7,21 +7,15 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 from ringme_async.cli.codes import ExitCode
+from ringme_async.cli.signals import ENDING, handle_signals, ignore
 from ringme_async.version import __version__
 
-__all__ = ["handle_signals", "ignore", "main"]
+__all__ = ["main"]
 
-_Handler: TypeAlias = Callable[[int, FrameType | None], None]
-
-# Windows has no SIGHUP.
-_ENDING: Final = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
@@ -54,7 +48,7 @@ def main() -> int:
         _write_nothing_more()
         return ExitCode.SOME_FAILED
     finally:
-        has_come = any(signal.getsignal(number) is ignore for number in _ENDING)
+        has_come = any(signal.getsignal(number) is ignore for number in ENDING)
         # The interpreter resets handlers of its own before its end, but not SIG_IGN.
         handle_signals(signal.SIG_IGN if has_come else ignore)
     return code
@@ -87,27 +81,6 @@ def _stand_in_for_what_is_closed() -> None:
 def _write_nothing_more() -> None:
     """Keep the interpreter from trying, at its end, to write the rest of the result."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def handle_signals(handler: _Handler | signal.Handlers) -> dict[int, Any]:
-    """Install a handler for the signals that end a run.
-
-    A signal that the caller has ignored, as ``nohup`` does, stays ignored.
-
-    Returns:
-        The handlers that were there.
-    """
-    before: dict[int, Any] = {}
-    for number in _ENDING:
-        was = signal.getsignal(number)
-        if was is not signal.SIG_IGN:
-            before[number] = was
-            signal.signal(number, handler)
-    return before
-
-
-def ignore(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the end has begun."""
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

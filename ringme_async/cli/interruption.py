@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from types import FrameType
 from typing import Any, TypeVar
 
-from ringme_async.cli import handle_signals, ignore
+from ringme_async.cli.signals import handle_signals, ignore
 
 __all__ = ["Interrupted", "run"]
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import define, field
 from sqlalchemy import ColumnElement, Select, bindparam, func, insert, select, update
@@ -23,11 +23,10 @@ from ringme_async.mirror.connection import (
     undisturbed,
 )
 from ringme_async.mirror.errors import OutputError, OutputInUse, TransientOutputError, closed_by
-from ringme_async.mirror.mirror import Mirror
 from ringme_async.mirror.place import refuse_moved
 from ringme_async.mirror.rows import Taken, rows_of
 from ringme_async.mirror.schema import clients, history, prepare, runs
-from ringme_async.mirror.sink import new_run_id
+from ringme_async.mirror.sink import Clock, new_run_id
 
 __all__ = ["DatabaseSession", "open_database"]
 
@@ -36,8 +35,23 @@ _LONGEST_PAUSE: Final = 5.0
 _LAST_PATIENCE: Final = 10.0
 
 
+class Settings(Protocol):
+    """What a run has to know of its database; see ``Mirror``."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def every(self) -> float: ...
+    @property
+    def retry_for(self) -> float: ...
+    @property
+    def clock(self) -> Clock: ...
+
+
 @asynccontextmanager
-async def open_database(mirror: Mirror, *, resume: bool) -> AsyncGenerator[DatabaseSession, None]:
+async def open_database(mirror: Settings, *, resume: bool) -> AsyncGenerator[DatabaseSession, None]:
     """Take hold of a mirror's database for a run; see ``Mirror.open``."""
     url = database_url(mirror.url)
     async with connected(url) as link:
@@ -52,7 +66,7 @@ class DatabaseSession:
     """One run's hold on a database."""
 
     _link: Link
-    _mirror: Mirror
+    _mirror: Settings
     run: str = field(factory=new_run_id, init=False)
     _done: set[str] = field(factory=set[str], init=False)
     _batch: dict[str, Taken] = field(factory=dict[str, Taken], init=False)

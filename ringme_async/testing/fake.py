@@ -155,7 +155,9 @@ class FakeRingMe(SetUp):
         # Imported here, so that a fake that stays in memory needs no HTTP server.
         from ringme_async.testing.loopback import LoopbackServer  # noqa: PLC0415
 
-        return LoopbackServer(self, host=host, port=port, ssl_context=ssl_context)
+        return LoopbackServer(
+            self.engine, self.openapi, host=host, port=port, ssl_context=ssl_context
+        )
 
     def openapi(self, base_url: str = base_url) -> Mapping[str, JSON]:
         """Describe the API, as the fake's settings have it, in OpenAPI 3.1.

@@ -8,19 +8,16 @@ import struct
 from collections.abc import Iterator
 from functools import lru_cache
 from ssl import SSLContext
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from aiohttp import web
 
 from ringme_async.testing import faults
 from ringme_async.testing.engine import Engine, accepts_gzip
 from ringme_async.testing.packing import garbled, packed, zeros
-from ringme_async.testing.pages import page_at
+from ringme_async.testing.pages import Describe, page_at
 from ringme_async.testing.visit import Visit
 from ringme_async.transports import Headers, Request
-
-if TYPE_CHECKING:
-    from ringme_async.testing.fake import FakeRingMe
 
 _BODILESS = frozenset({204, 304})
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -35,12 +32,13 @@ _WIRE_NAMES = {
 class LoopbackServer:
     """Serves a fake on a socket of this machine, in the running loop.
 
-    Use it as ``async with LoopbackServer(fake) as url``. What it stops in mid-answer is cut off.
+    Use it as ``async with fake.serve() as url``. What it stops in mid-answer is cut off.
     Beside the API it has the fake's OpenAPI description, ``/openapi.json``, and a page to try calls
     on, ``/docs``.
 
     Args:
-        fake: What to serve.
+        engine: What carries requests out.
+        describe: Gives the OpenAPI description of the API at a base URL.
         host: The address to listen on.
         port: The port; 0 for a free one.
         ssl_context: For https; default plain http.
@@ -51,15 +49,16 @@ class LoopbackServer:
 
     def __init__(
         self,
-        fake: FakeRingMe,
+        engine: Engine,
+        describe: Describe,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
         ssl_context: SSLContext | None = None,
     ) -> None:
         self.url: str = ""
-        self._fake = fake
-        self._engine: Engine = fake.engine
+        self._engine = engine
+        self._describe = describe
         self._host = host
         self._port = port
         self._ssl = ssl_context
@@ -98,7 +97,7 @@ class LoopbackServer:
         await self._server.wait_closed()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        page = page_at(request, self._fake)
+        page = page_at(request, self._describe)
         if page is not None:
             return page
         visit = self._engine.receive(await _plain(request))

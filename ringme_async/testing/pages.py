@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiohttp import web
 
-if TYPE_CHECKING:
-    from ringme_async.testing.fake import FakeRingMe
+from ringme_async.testing.schema import JSON
+
+Describe = Callable[[str], Mapping[str, JSON]]
+"""Gives the OpenAPI description of the API at a base URL."""
 
 _ASSETS: Final = {
     "swagger-ui.css": "text/css",
@@ -60,7 +63,7 @@ _HEADERS: Final = {
 }
 
 
-def page_at(request: web.BaseRequest, fake: FakeRingMe) -> web.Response | None:
+def page_at(request: web.BaseRequest, describe: Describe) -> web.Response | None:
     """Answer a request for a page; None if it is not for one, but for the API.
 
     The pages are not part of RingMe: no limit holds here, no fault strikes, nothing is written
@@ -69,7 +72,7 @@ def page_at(request: web.BaseRequest, fake: FakeRingMe) -> web.Response | None:
     if request.method not in {"GET", "HEAD"}:
         return None
     if request.path == "/openapi.json":
-        described = fake.openapi(f"{request.scheme}://{request.host}")
+        described = describe(f"{request.scheme}://{request.host}")
         return _answer(json.dumps(described, indent=1), "application/json")
     if request.path == "/docs" or request.path.startswith("/docs/"):
         return _page(request.path.removeprefix("/docs").removeprefix("/"))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from attrs import define, field
 
-if TYPE_CHECKING:
-    from ringme_async.transports.wire import Wire
+from ringme_async.transports.wire import Wire
 
 __all__ = ["Pool"]
 
@@ -26,11 +25,9 @@ class Pool:
     of the loop closes them.
     """
 
-    _open: set[Wire] = field(factory=set["Wire"], init=False, repr=False)
+    _open: set[Wire] = field(factory=set[Wire], init=False, repr=False)
     # Where each idle one lies, among those of its origin; the least recently used is the first.
-    _idle: dict[Wire, list[Wire]] = field(
-        factory=dict["Wire", list["Wire"]], init=False, repr=False
-    )
+    _idle: dict[Wire, list[Wire]] = field(factory=dict[Wire, list[Wire]], init=False, repr=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False, repr=False)
 
     def take(self, origin: list[Wire], now: float) -> Wire | None:

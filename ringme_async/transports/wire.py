@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from ringme_async.deadlines import Deadline, Deadlines
 from ringme_async.transports.answers import Answers
 from ringme_async.transports.departures import Departures
-from ringme_async.transports.pool import Pool
 
-__all__ = ["Patience", "Wire"]
+__all__ = ["Keeper", "Patience", "Wire"]
 
 _BUFFER: Final = 2**15
 
@@ -33,6 +32,18 @@ class Patience(Deadline):
     def expire(self, now: float) -> None:
         """Give the answer up."""
         self._answers.give_up(self.seconds)
+
+
+class Keeper(Protocol):
+    """Where the open connections are known."""
+
+    def add(self, wire: Wire) -> None:
+        """Take note of a connection."""
+        ...
+
+    def discard(self, wire: Wire) -> None:
+        """Forget a connection that has ended."""
+        ...
 
 
 class Wire(asyncio.BufferedProtocol):
@@ -73,7 +84,7 @@ class Wire(asyncio.BufferedProtocol):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        pool: Pool,
+        pool: Keeper,
         answers: Answers,
         deadlines: Deadlines,
         departures: Departures,

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ringme_async import cli
-from ringme_async.cli import app, main
+from ringme_async.cli import app, main, signals
 from ringme_async.cli.codes import ExitCode
 from ringme_async.version import __version__
 
@@ -25,7 +24,7 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.fixture(autouse=True)
 def _same_handlers_as_before() -> Iterator[None]:
     """A command ends with its process, and leaves the handlers of signals as they are."""
-    before = cli.handle_signals(signal.default_int_handler)
+    before = signals.handle_signals(signal.default_int_handler)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -72,6 +71,7 @@ def test_telling_the_version_loads_nothing_that_it_does_not_need() -> None:
     assert [name for name in loaded if name.startswith("ringme_async")] == [
         "ringme_async",
         "ringme_async.cli.codes",
+        "ringme_async.cli.signals",
         "ringme_async.version",
         "ringme_async.cli",
     ]

@@ -13,7 +13,6 @@ import trustme
 
 from ringme_async.errors import ResponseLost
 from ringme_async.testing import FakeRingMe, faults
-from ringme_async.testing.loopback import LoopbackServer
 from ringme_async.transports import Headers, Request, Response
 from ringme_async.transports.aiohttp import AiohttpTransport
 from ringme_async.transports.memory import InMemoryTransport
@@ -147,7 +146,7 @@ async def test_a_fault_befalls_nobody_who_has_gone(
 async def test_an_answer_to_a_connection_that_is_just_being_lost_is_dropped(
     fake: FakeRingMe, token: str, caplog: pytest.LogCaptureFixture, base: type[faults.Fault]
 ) -> None:
-    server = LoopbackServer(fake)
+    server = fake.serve()
 
     def lose_all() -> None:
         for connection in server._web.connections:
@@ -190,7 +189,7 @@ async def test_the_port_and_the_host_can_be_chosen(fake: FakeRingMe) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    async with LoopbackServer(fake, host="127.0.0.1", port=port) as url:
+    async with fake.serve(host="127.0.0.1", port=port) as url:
         assert url == f"http://127.0.0.1:{port}"
 
 
