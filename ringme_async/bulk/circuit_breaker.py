@@ -31,7 +31,6 @@ from ringme_async.errors import ConnectError, DeadlineExceeded, RingMeError, Tra
 
 __all__ = ["Action", "CircuitBreaker", "State"]
 
-
 _WITNESSES: Final = 3
 _PROBES_BEFORE_OPENING: Final = 5
 # Without witnesses, a broken nine tenths of the tenants must not pass for the host.
@@ -43,19 +42,42 @@ _PATIENCE: Final = 1800.0
 _PATIENCE_AT_START: Final = 60.0
 
 
-class Candidate(Protocol):
-    """What the breaker has to know of a job."""
-
-    is_probe: bool
-    failure: Failed | None
+class CandidateTenant(Protocol):
+    """What the breaker has to know of a tenant."""
 
     @property
-    def tenant_name(self) -> Hashable:
-        """Names the tenant, among those of all hosts."""
+    def key(self) -> Hashable:
+        """Names it among those of its owner."""
+        ...
+
+    @property
+    def owner(self) -> object:
+        """The credential that it is counted in."""
+        ...
+
+    @property
+    def name(self) -> Hashable:
+        """Names it among those of all hosts."""
         ...
 
 
-C = TypeVar("C", bound=Candidate)
+class Candidate(Protocol):
+    """What the breaker has to know of a job."""
+
+    failure: Failed | None
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it only asks if the host is there."""
+        ...
+
+    @property
+    def tenant(self) -> CandidateTenant:
+        """Whom it is for."""
+        ...
+
+
+J = TypeVar("J", bound=Candidate)
 
 
 class State(Enum):
@@ -79,7 +101,7 @@ class Action(Enum):
 
 
 @define(eq=False)
-class CircuitBreaker(Generic[C]):
+class CircuitBreaker(Generic[J]):
     """The breaker of one host.
 
     Args:
@@ -100,7 +122,7 @@ class CircuitBreaker(Generic[C]):
     network: FailureRow = field(factory=FailureRow)
     state: State = field(default=State.CLOSED, init=False)
     is_stopping: bool = field(default=False, init=False)
-    suspects: list[C] = field(factory=list[C], init=False)
+    suspects: list[J] = field(factory=list[J], init=False)
     rests_until: float = field(default=math.inf, init=False)
     back_at: float = field(default=-math.inf, init=False)
     is_starved: bool = field(default=False, init=False)
@@ -111,10 +133,11 @@ class CircuitBreaker(Generic[C]):
     _suspects_since: float = field(default=math.inf, init=False)
     _row: FailureRow = field(factory=FailureRow, init=False)
     _failed: set[Hashable] = field(factory=set[Hashable], init=False)
-    _witnesses: deque[C] = field(factory=lambda: deque[C](maxlen=_WITNESSES), init=False)
+    _witnesses: deque[J] = field(factory=lambda: deque[J](maxlen=_WITNESSES), init=False)
+    _latest: CandidateTenant | None = field(default=None, init=False)
     # Of the witnesses, those that can still be asked before the next pause.
-    _unasked: list[C] = field(factory=list[C], init=False)
-    _probes: set[C] = field(factory=set[C], init=False)
+    _unasked: list[J] = field(factory=list[J], init=False)
+    _probes: set[J] = field(factory=set[J], init=False)
     _most_probes: int = field(default=1, init=False)
     _silent_looks: int = field(default=0, init=False)
     _pause: float = field(default=0.0, init=False)
@@ -172,13 +195,17 @@ class CircuitBreaker(Generic[C]):
 
     # What comes back.
 
-    def record_answer(self, ticket: C, now: float) -> Action | None:
+    def record_answer(self, ticket: J, now: float) -> Action | None:
         """Take in that the host has answered; None: nothing was the matter."""
         self.network.answered_at = self._row.answered_at = now
         if self.network.failures:
             self.network.end(now)
-        if not ticket.is_probe:
-            self._remember(ticket)
+        tenant, latest = ticket.tenant, self._latest
+        if tenant is not latest and not ticket.is_probe:
+            self._latest = tenant
+            # One tenant with many elements is one witness.
+            if latest is None or tenant.key != latest.key or tenant.owner is not latest.owner:
+                self._witnesses.append(ticket)
         if self._is_quiet:
             return None
         if self.is_down:
@@ -194,7 +221,7 @@ class CircuitBreaker(Generic[C]):
         # Failures of several hosts at once were the network's, and not the elements' own.
         return Action.RETRY if self._suspects_since < self.network.back_at else Action.RELEASE
 
-    def record_failure(self, ticket: C, failure: Failed, started: float) -> None:
+    def record_failure(self, ticket: J, failure: Failed, started: float) -> None:
         """Take in a failure that may be the host's; ``judge`` says what follows."""
         ticket.failure = failure
         if not self.suspects:
@@ -202,13 +229,13 @@ class CircuitBreaker(Generic[C]):
         self.suspects.append(ticket)
         self._count(ticket, failure.error, started)
 
-    def record_witness_failure(self, ticket: C, error: RingMeError, started: float) -> None:
+    def record_witness_failure(self, ticket: J, error: RingMeError, started: float) -> None:
         """Take in that a witness was not answered."""
         if ticket in self._probes:
             self._witness_failed = True
             self._count(ticket, error, started)
 
-    def judge(self, ticket: C, started: float, now: float) -> Action:
+    def judge(self, ticket: J, started: float, now: float) -> Action:
         """Decide what follows from a failure that was recorded."""
         was_probe = self.drop_probe(ticket)
         match self.state:
@@ -236,23 +263,23 @@ class CircuitBreaker(Generic[C]):
         self._suspect()
         return True
 
-    def take_suspects(self) -> list[C]:
+    def take_suspects(self) -> list[J]:
         """Give the suspects, and hold them no longer."""
         suspects, self.suspects = self.suspects, []
         return suspects
 
     # Probes.
 
-    def next_witness(self) -> C | None:
+    def next_witness(self) -> J | None:
         """Give a witness that can be asked now."""
         return self._unasked.pop() if self._unasked else None
 
-    def add_probe(self, ticket: C) -> None:
+    def add_probe(self, ticket: J) -> None:
         """Take note that a job is under way as a probe."""
         self._probes.add(ticket)
         self.probes_sent += 1
 
-    def drop_probe(self, ticket: C) -> bool:
+    def drop_probe(self, ticket: J) -> bool:
         """Take note that a job has ended; tell whether it was a probe."""
         if ticket not in self._probes:
             return False
@@ -317,10 +344,10 @@ class CircuitBreaker(Generic[C]):
         """Whether the evidence holds for tenants that were not tried, too."""
         return self._all_unsent or self._witness_failed
 
-    def _count(self, ticket: C, error: RingMeError, started: float) -> None:
+    def _count(self, ticket: J, error: RingMeError, started: float) -> None:
         self._is_quiet = False
         self.why = error.reason
-        tenant = ticket.tenant_name
+        tenant = ticket.tenant.name
         self._failed.add(tenant)
         self._row.add(tenant, started, self)
         self.network.add(tenant, started, self)
@@ -329,19 +356,14 @@ class CircuitBreaker(Generic[C]):
         self._all_unsent &= isinstance(cause, TransportError) and not cause.sent
         self._all_refused &= isinstance(cause, ConnectError) and cause.kind is not None
 
-    def _remember(self, ticket: C) -> None:
-        witnesses = self._witnesses
-        if not witnesses or witnesses[-1].tenant_name != ticket.tenant_name:
-            witnesses.append(ticket)
-
-    def _known_witnesses(self) -> list[C]:
+    def _known_witnesses(self) -> list[J]:
         """Give one job of each, the latest last."""
-        return list({ticket.tenant_name: ticket for ticket in self._witnesses}.values())
+        return list({ticket.tenant.name: ticket for ticket in self._witnesses}.values())
 
     def _suspect(self) -> None:
         self.probes_sent = 0
         self._unasked = [
-            ticket for ticket in self._known_witnesses() if not self.has_failed(ticket.tenant_name)
+            ticket for ticket in self._known_witnesses() if not self.has_failed(ticket.tenant.name)
         ]
         self._most_probes = 1 if self._unasked else 2
         self._set(State.SUSPECTED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import define, field
@@ -38,8 +37,3 @@ class Ticket(Linked, Generic[V]):
     is_probe: bool = field(default=False, kw_only=True)
     failure: Failed | None = field(default=None, init=False, repr=False)
     abandoned: bool = field(default=False, init=False)
-
-    @property
-    def tenant_name(self) -> Hashable:
-        """The name of its tenant, among those of all hosts."""
-        return self.tenant.name

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ringme_async import cli
 from ringme_async.cli import app, main, signals
 from ringme_async.cli.codes import ExitCode
 from ringme_async.version import __version__
