@@ -22,17 +22,18 @@ from ringme_async.transports.body import (
 from ringme_async.transports.departures import Departures
 from ringme_async.transports.head import Heads
 from ringme_async.transports.origins import Peer, Proxy, checked_proxy, parts_of, peer_at
-from ringme_async.transports.pool import Pool
 from ringme_async.transports.spelling import Spelling, lines
 
 if TYPE_CHECKING:
     from ringme_async.transports.answers import Answers
     from ringme_async.transports.connecting import Connector
+    from ringme_async.transports.pool import Pool
     from ringme_async.transports.wire import Wire
 else:
     try:
         from ringme_async.transports.answers import Answers
         from ringme_async.transports.connecting import Connector
+        from ringme_async.transports.pool import Pool
         from ringme_async.transports.wire import Wire
     except ModuleNotFoundError as missing:
         if missing.name != "httptools":
