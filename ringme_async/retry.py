@@ -203,7 +203,8 @@ class RetryBudget:
         Args:
             spent: What the call's last retry cost; None if there was no retry.
         """
-        self.has_answered = True
+        if not self.has_answered:
+            self.has_answered = True
         if self.available < self.capacity:
             earned = self.first_try_reward if spent is None else spent
             self.available = min(self.capacity, self.available + earned)

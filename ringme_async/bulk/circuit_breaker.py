@@ -21,7 +21,7 @@ import math
 from collections import deque
 from collections.abc import Hashable
 from enum import Enum
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from attrs import define, field
 
@@ -29,6 +29,9 @@ from ringme_async.bulk.failure_row import FailureRow
 from ringme_async.bulk.outcome import Failed
 from ringme_async.bulk.ticket import Ticket
 from ringme_async.errors import ConnectError, DeadlineExceeded, RingMeError, TransportError
+
+if TYPE_CHECKING:
+    from ringme_async.bulk.share import TenantShare
 
 __all__ = ["Action", "CircuitBreaker", "State"]
 
@@ -101,6 +104,7 @@ class CircuitBreaker(Generic[V]):
     _witnesses: deque[Ticket[V]] = field(
         factory=lambda: deque[Ticket[V]](maxlen=_WITNESSES), init=False
     )
+    _latest: TenantShare[V] | None = field(default=None, init=False)
     # Of the witnesses, those that can still be asked before the next pause.
     _unasked: list[Ticket[V]] = field(factory=list[Ticket[V]], init=False)
     _probes: set[Ticket[V]] = field(factory=set[Ticket[V]], init=False)
@@ -166,8 +170,12 @@ class CircuitBreaker(Generic[V]):
         self.network.answered_at = self._row.answered_at = now
         if self.network.failures:
             self.network.end(now)
-        if not ticket.is_probe:
-            self._remember(ticket)
+        tenant, latest = ticket.tenant, self._latest
+        if tenant is not latest and not ticket.is_probe:
+            self._latest = tenant
+            # One tenant with many elements is one witness.
+            if latest is None or tenant.key != latest.key or tenant.owner is not latest.owner:
+                self._witnesses.append(ticket)
         if self._is_quiet:
             return None
         if self.is_down:
@@ -317,11 +325,6 @@ class CircuitBreaker(Generic[V]):
         # Before a connection, no tenant is known to the host.
         self._all_unsent &= isinstance(cause, TransportError) and not cause.sent
         self._all_refused &= isinstance(cause, ConnectError) and cause.kind is not None
-
-    def _remember(self, ticket: Ticket[V]) -> None:
-        witnesses = self._witnesses
-        if not witnesses or witnesses[-1].tenant.name != ticket.tenant.name:
-            witnesses.append(ticket)
 
     def _known_witnesses(self) -> list[Ticket[V]]:
         """Give one job of each, the latest last."""

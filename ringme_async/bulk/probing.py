@@ -42,6 +42,7 @@ class Probing(Generic[V]):
     Attributes:
         asking: The hosts that may be asked now.
         under_way: The probes of witnesses in flight, and of which host.
+        rests: Until when which host rests, the earliest first.
     """
 
     schedule: Schedule[V]
@@ -50,7 +51,7 @@ class Probing(Generic[V]):
     under_way: dict[Ticket[V], HostShare[V]] = field(
         factory=dict[Ticket[V], HostShare[V]], init=False
     )
-    _rests: list[tuple[float, int, HostShare[V]]] = field(
+    rests: list[tuple[float, int, HostShare[V]]] = field(
         factory=list[tuple[float, int, HostShare[V]]], init=False
     )
     _times_rested: int = field(default=0, init=False)
@@ -59,17 +60,12 @@ class Probing(Generic[V]):
     @property
     def next_wake(self) -> float:
         """When to call ``wake``; never, if no host rests."""
-        while self._rests:
-            until, _, host = self._rests[0]
+        while self.rests:
+            until, _, host = self.rests[0]
             if _rests_until(host.breaker) == until:
                 return until
-            heapq.heappop(self._rests)
+            heapq.heappop(self.rests)
         return math.inf
-
-    @property
-    def has_sleepers(self) -> bool:
-        """Whether ``next_wake`` may be something."""
-        return bool(self._rests)
 
     def follow(self, host: HostShare[V]) -> None:
         """Take in that a host's breaker has changed its state."""
@@ -80,13 +76,13 @@ class Probing(Generic[V]):
             self.asking.pop(host, None)
         if breaker.state is State.OPEN:
             self._times_rested += 1
-            heapq.heappush(self._rests, (breaker.rests_until, self._times_rested, host))
+            heapq.heappush(self.rests, (breaker.rests_until, self._times_rested, host))
         self.schedule.update_host(host)
 
     def wake(self, now: float) -> None:
         """Ask the hosts again whose rest is over."""
         while self.next_wake <= now + TIMER_SLACK:
-            _, _, host = heapq.heappop(self._rests)
+            _, _, host = heapq.heappop(self.rests)
             host.breaker.half_open(now)
             self.follow(host)
         self.feed()

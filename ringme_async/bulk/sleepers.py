@@ -31,7 +31,7 @@ class Sleepers(Generic[V]):
     @property
     def has_any(self) -> bool:
         """Whether ``next_wake`` may be something."""
-        return self.schedule.has_sleepers or self.probing.has_sleepers
+        return self.schedule.has_sleepers or bool(self.probing.rests)
 
     def wake(self, now: float) -> None:
         """Let the credentials and the hosts go on whose time has come."""

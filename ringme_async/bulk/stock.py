@@ -188,7 +188,7 @@ class Stock(Generic[V]):
             self._foregone.append(pulled)
         else:
             self.schedule.add(pulled)
-            pulled.tenant.owner.host.breaker.is_starved = False
+            self.probing.feed()
             if self.outbox.ordered:
                 self._in_hand[pulled.index] = pulled
 
@@ -303,7 +303,8 @@ class Stock(Generic[V]):
             return None
         if self.schedule.admit(pulled, now):
             return pulled
-        pulled.tenant.owner.host.breaker.is_starved = False
+        if self.probing.asking:
+            self.probing.feed()
         if self.outbox.ordered:
             self._in_hand[pulled.index] = pulled
         return None
@@ -348,7 +349,8 @@ class Stock(Generic[V]):
         can make room. None stands for any other.
         """
         outbox = self.outbox
-        room = 2 * self.schedule.limit.value - self.in_flight - outbox.unread
+        in_flight = len(self.running) - len(self.probing.under_way)
+        room = 2 * self.schedule.limit.value - in_flight - outbox.unread
         if not outbox.ordered:
             return room > 0
         if index != outbox.head:

@@ -132,7 +132,8 @@ class Clients:
             on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
                 ``"fail"``.
             on_outage: ``"wait"`` for a host that is down and try again what failed by that, for
-                half an hour at most, a minute if it never answered; or let it ``"fail"``.
+                half an hour at most, a minute if it never answered; or let it ``"fail"``. Probes of
+                tenants that were answered tell a host that is down from broken tenants.
 
         Returns:
             A run, to be awaited for a ``BulkReport`` or entered with ``async with``.
@@ -194,7 +195,8 @@ class Clients:
             on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
                 ``"fail"``.
             on_outage: ``"wait"`` for a host that is down and try again what failed by that, for
-                half an hour at most, a minute if it never answered; or let it ``"fail"``.
+                half an hour at most, a minute if it never answered; or let it ``"fail"``. Probes of
+                tenants that were answered tell a host that is down from broken tenants.
 
         Returns:
             A run, to be awaited for a ``BulkReport`` or entered with ``async with``.
@@ -248,7 +250,8 @@ class Clients:
             on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
                 ``"fail"``.
             on_outage: ``"wait"`` for a host that is down and try again what failed by that, for
-                half an hour at most, a minute if it never answered; or let it ``"fail"``.
+                half an hour at most, a minute if it never answered; or let it ``"fail"``. Probes of
+                tenants that were answered tell a host that is down from broken tenants.
 
         Returns:
             The plan; nothing has been changed. Whoever could not be read, and whoever turns out

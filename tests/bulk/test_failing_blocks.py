@@ -105,7 +105,7 @@ def cases() -> st.SearchStrategy[Case]:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases())
 @example(Case(1_000, block(465, 70)))
 @example(Case(5_000, block(0, 300)))
