@@ -158,7 +158,10 @@ class Probing(Generic[V]):
         return untried[-1 - int(_halving(turn // 2) * len(untried))]
 
     def _head(self, head: Ticket[V] | None, host: HostShare[V], now: float) -> Ticket[V] | None:
-        if head is None or head.tenant.owner.host is not host or head.tenant.first is not head:
+        if head is None or head.tenant.first is not head:
+            return None
+        key = head.tenant.owner
+        if key.host is not host or key.parked_until is not None:
             return None
         return head if self.schedule.start_probe(head, now) else None
 

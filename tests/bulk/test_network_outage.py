@@ -177,3 +177,30 @@ async def test_a_parked_witness_is_left_out_and_one_that_becomes_parked_says_not
 
     assert report.ok
     assert asked
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 8])
+@pytest.mark.parametrize("probes", [None, probe_of])
+async def test_an_ordered_run_asks_a_host_that_is_down_by_what_has_to_be_read_next(
+    concurrency: int, probes: Any
+) -> None:
+    ill, well = Host("ill", down=(0.12, 100.0)), Host("well")
+    run = visiting(ill, well, ordered=True, concurrency=concurrency, probe_of=probes)
+
+    report = await run(range(400))
+
+    # Outcomes of the other host fill the reader's room before there are ten failures.
+    assert sum(not outcome.ok for outcome in report) < 10
+    assert [outcome.index for outcome in report] == list(range(400))
+
+
+async def test_a_reader_that_is_slow_keeps_no_suspected_host_from_being_asked() -> None:
+    host = Host(down=(0.32, 30.0))
+    outcomes: list[Any] = []
+    async with visiting(host, concurrency=16)(range(300)) as run:
+        async for outcome in run:
+            outcomes.append(outcome)
+            await asyncio.sleep(0.3)
+
+    assert all(outcome.ok for outcome in outcomes)
+    assert len(outcomes) == 300

@@ -155,3 +155,19 @@ def test_one_that_is_known_is_found_again_after_others_and_shares_the_slots() ->
     assert roster.enter(ticket("a1")) is tenant
     assert tenant.owner.limit is tenant.owner.host.limit is roster.limit
     assert tenant.owner.host.hosts is roster.line
+
+
+def test_of_very_many_hosts_those_that_came_last_are_known() -> None:
+    roster = Roster[Any](Limit(4), None, lambda name: name)
+
+    def visit(host: int) -> object:
+        ticket = Ticket[Any](host, host, ScriptedJob(World(), host, [1.0], quota_key=host))
+        tenant = roster.enter(ticket)
+        roster.leave(tenant)
+        return tenant.owner.host.breaker
+
+    breakers = [visit(host) for host in range(5_000)]
+
+    assert visit(4_999) is breakers[4_999]
+    assert visit(2_000) is breakers[2_000]
+    assert visit(0) is not breakers[0]

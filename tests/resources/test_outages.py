@@ -20,7 +20,9 @@ from ringme_async import (
     RingMe,
     Tenant,
 )
+from ringme_async.observe import Parked
 from ringme_async.testing import FakeRingMe, faults
+from tests.scripted import record
 
 pytestmark = pytest.mark.jumping
 
@@ -227,3 +229,32 @@ async def test_a_wrong_host_name_costs_thirty_tenants_what_it_costs_one(kind: An
     # Two calls are in flight at the start, and one of them waits for the quota of the other.
     assert now() - for_one <= 2.5 * for_one
     assert (kind == "unresolved") is (for_one < 0.2)
+
+
+async def test_a_witness_without_quota_is_neither_asked_nor_parked() -> None:
+    asked: list[str] = []
+    events: list[object] = []
+
+    async def one_request_each(request: Request) -> Response:
+        await asyncio.sleep(0.1)
+        who = request.url.split("/")[-3]
+        asked.append(who)
+        if 20 <= int(who) < 50:
+            return Response(500, {"content-type": "application/json"}, b"{}")
+        limits = {"limit": "1", "remaining": "0", "reset": "3000"}
+        headers = {f"x-ratelimit-{name}": value for name, value in limits.items()}
+        body = record().body.replace(b'"id": 12,', f'"id": {who},'.encode())
+        return Response(200, {"content-type": "application/json", **headers}, body)
+
+    tenants = [Tenant(number, auth=BearerToken(f"token {number}")) for number in range(1, 101)]
+    async with RingMe(
+        "https://x.example",
+        transport=InMemoryTransport(one_request_each),
+        retry=RetryPolicy(attempts=1),
+        observers=[events.append],
+    ) as ringme:
+        report = await ringme.clients.get_many(tenants, concurrency=8)
+
+    assert report.counts["done"] == 70
+    assert len(asked) == len(set(asked)) == 100
+    assert not [event for event in events if isinstance(event, Parked)]
