@@ -17,8 +17,8 @@ from attrs import frozen
 from benchmarks.inside import HOST, QUOTA, READY, opened, ready
 from benchmarks.work import RECORD
 from ringme_async import ClientUpdate, InMemoryTransport, Request
-from ringme_async.codec import client_to_json, decode_client, encode_update
-from ringme_async.quota import QuotaBook
+from ringme_async.policies.quota_book import QuotaBook
+from ringme_async.resources.clients.codec import client_to_json, decode_client, encode_update
 from ringme_async.transports import Headers
 
 ROUNDS = 7

@@ -70,7 +70,7 @@ SHOWN_ONLY = {
 def find_public_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes.TextElement
 ) -> nodes.Node | None:
-    """Lead ``ringme_async.models.Client`` to ``ringme_async.Client``, where it is described."""
+    """Lead a private module's ``Client`` to ``ringme_async.Client``, where it is described."""
     if node.get("refdomain") != "py":
         return None
     target: str = node["reftarget"]

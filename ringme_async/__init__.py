@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ringme_async.front import *  # noqa: F403 - each of its names is public here
+    from ringme_async._public import *  # noqa: F403 - each of its names is public here
 else:
 
     def __getattr__(name: str) -> object:
@@ -17,7 +17,7 @@ else:
         if name.startswith("__") and name not in {"__all__", "__version__"}:
             raise AttributeError(_missing(name))
         # Not `from ringme_async import front`, which would ask for a name again.
-        front = import_module("ringme_async.front")
+        front = import_module("ringme_async._public")
         # Not what is there already: a test may have put something else in its place.
         for public in front.__all__:
             if public in vars(front):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ringme_async.arguments import refusing
+from ringme_async._internal.validation import refusing
 from ringme_async.auth import Auth, BearerToken, ClientCredentials, PasswordCredentials
 from ringme_async.errors import InvalidRequest
 

@@ -7,20 +7,22 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self, TypedDict, Unpack, cast
 
-from ringme_async.arguments import instance_of, kind_of, refusing
+from ringme_async._internal.frozen_json import JSON
+from ringme_async._internal.validation import instance_of, kind_of, refusing
 from ringme_async.auth import Auth, LoginLimit, TokenEndpoint, TokenStore
-from ringme_async.dispatch import Dispatcher, OnQuota
+from ringme_async.calls.call import OnQuota
+from ringme_async.calls.dispatcher import Dispatcher
+from ringme_async.calls.lifetime import Lifetime
 from ringme_async.environment import auth_in, base_url_in
 from ringme_async.errors import ApiError, InvalidRequest
-from ringme_async.lifetime import Lifetime
-from ringme_async.models import JSON
-from ringme_async.observe import Observer, Observers
-from ringme_async.quota import QuotaBook
-from ringme_async.resources.addressing import Addressing, UrlForm
-from ringme_async.resources.calls import checked_on_quota, checked_timeout
-from ringme_async.resources.clients import Clients
+from ringme_async.events import Observer, Observers
+from ringme_async.policies.quota_book import QuotaBook
+from ringme_async.policies.retry import RetryPolicy
+from ringme_async.policies.retry_budget import RetryBudgets
+from ringme_async.resources.clients.resource import Clients
+from ringme_async.resources.operation import checked_on_quota, checked_timeout
 from ringme_async.resources.raw import advise_on_path, raw_call
-from ringme_async.retry import RetryBudgets, RetryPolicy
+from ringme_async.resources.target import Addressing, UrlForm
 from ringme_async.tenant import Tenant, origin_of
 from ringme_async.transports import Releasable, Response, Timeouts, Transport
 from ringme_async.version import USER_AGENT

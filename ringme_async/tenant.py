@@ -8,7 +8,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from attrs import field, frozen
 
-from ringme_async.arguments import kind_of, refusing
+from ringme_async._internal.text import shown
+from ringme_async._internal.validation import kind_of, refusing
 from ringme_async.auth import (
     Auth,
     BearerToken,
@@ -17,7 +18,6 @@ from ringme_async.auth import (
     RefreshToken,
 )
 from ringme_async.errors import InvalidRequest
-from ringme_async.wording import shown
 
 ME = "@me"
 _TOO_LARGE = 10**20

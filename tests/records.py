@@ -8,7 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ringme_async.models import FIELDS, JSON
+from ringme_async._internal.frozen_json import JSON
+from ringme_async.resources.clients.model import FIELDS
 
 SAMPLES = Path(__file__).parent / "samples"
 EXAMPLE = (SAMPLES / "client.example.json").read_bytes()

@@ -29,7 +29,7 @@ from ringme_async import (
     TokenHost,
     TokenStore,
 )
-from ringme_async.arguments import instance_of, kind_of, refusing, whole_number
+from ringme_async._internal.validation import instance_of, kind_of, refusing, whole_number
 from ringme_async.ringme import RingMeOptions
 from tests.scripted import ScriptedTransport, record
 

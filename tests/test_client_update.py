@@ -11,17 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringme_async.codec import client_from_json, client_to_json
+from ringme_async._internal.frozen_json import FrozenJSON
 from ringme_async.errors import DecodeError, InvalidRequest
-from ringme_async.models import (
-    FIELDS,
-    UNSET,
-    WRITABLE,
-    Client,
-    ClientUpdate,
-    FrozenJSON,
-    GeoList,
-)
+from ringme_async.resources.clients.codec import client_from_json, client_to_json
+from ringme_async.resources.clients.geo_list import GeoList
+from ringme_async.resources.clients.model import FIELDS, Client
+from ringme_async.resources.clients.update import UNSET, WRITABLE, ClientUpdate
 from tests.records import geo_lists, records, unknown_fields
 
 _ids = st.integers(min_value=0, max_value=2**63 - 1)

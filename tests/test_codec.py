@@ -14,22 +14,18 @@ from attrs.exceptions import FrozenInstanceError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ringme_async.codec import (
+from ringme_async._internal.frozen_json import FrozenJSON
+from ringme_async.errors import DecodeError, InvalidRequest
+from ringme_async.resources.clients.codec import (
     client_from_json,
     client_to_json,
     decode_client,
     encode_client,
     encode_update,
 )
-from ringme_async.errors import DecodeError, InvalidRequest
-from ringme_async.models import (
-    FIELDS,
-    Client,
-    ClientType,
-    ClientUpdate,
-    FrozenJSON,
-    GeoList,
-)
+from ringme_async.resources.clients.geo_list import GeoList
+from ringme_async.resources.clients.model import FIELDS, Client, ClientType
+from ringme_async.resources.clients.update import ClientUpdate
 from tests.records import (
     EXAMPLE,
     FLAGS,

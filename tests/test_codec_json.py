@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringme_async.codec import client_to_json, decode_client, decode_json
+from ringme_async._internal.lenient_json import nested_too_deep
 from ringme_async.errors import DecodeError
-from ringme_async.lenient_json import nested_too_deep
-from ringme_async.models import FIELDS, Client
+from ringme_async.resources.clients.codec import client_to_json, decode_client, decode_json
+from ringme_async.resources.clients.model import FIELDS, Client
 from tests.records import any_json, exactly
 
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from ringme_async.deadlines import Deadlines
+from ringme_async._internal.deadlines import Deadlines
 
 pytestmark = pytest.mark.jumping
 

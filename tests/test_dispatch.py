@@ -35,8 +35,8 @@ from ringme_async import (
     Unauthorized,
     UserBlocked,
 )
-from ringme_async.dispatch import utc_now
-from ringme_async.observe import AttemptEnded, CallEnded, Event, Parked, RetryScheduled
+from ringme_async.calls.dispatcher import utc_now
+from ringme_async.events import AttemptEnded, CallEnded, Event, Parked, RetryScheduled
 from ringme_async.transports import Request, Response
 from tests.scripted import Answer, ScriptedTransport, never, record, refusal, token
 

@@ -31,7 +31,7 @@ from ringme_async import (
     TransportTimeout,
     Unauthorized,
 )
-from ringme_async.dispatch import Account
+from ringme_async.calls.call import Account
 from tests.scripted import Answer, ScriptedTransport, never, record, refusal
 
 pytestmark = pytest.mark.jumping

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ringme_async._internal.frozen_json import FrozenJSON, RecordExtra, same_json
 from ringme_async.errors import InvalidRequest
-from ringme_async.frozen import RecordExtra, same_json
-from ringme_async.models import Client, FrozenJSON
+from ringme_async.resources.clients.model import Client
 from tests.records import any_json, any_text, exactly
 
 objects: st.SearchStrategy[dict[str, Any]] = st.dictionaries(any_text, any_json, max_size=4)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from ringme_async.errors import InvalidRequest
-from ringme_async.models import GeoList
+from ringme_async.resources.clients.geo_list import GeoList
 from tests.records import geo_lists
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import ringme_async
 from ringme_async import AiohttpTransport, Client, ClientUpdate, GeoList, InvalidRequest
-from ringme_async.frozen import FrozenJSON
+from ringme_async._internal.frozen_json import FrozenJSON
 from ringme_async.transports.httptools import HttptoolsTransport
 
 DOORS = (

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ringme_async._internal.redaction import masked, masked_bytes, tells, without
 from ringme_async.errors import (
     AccessDenied,
     ApiError,
@@ -24,7 +25,7 @@ from ringme_async.errors import (
     UserAccessTypeDenied,
     UserBlocked,
 )
-from ringme_async.judge import is_success, judge, masked, masked_bytes, reset_after, tells, without
+from ringme_async.policies.api_errors import is_success, judge, reset_after
 from ringme_async.transports import Response
 
 

@@ -33,7 +33,7 @@ from ringme_async import (
     TokenStore,
     Transport,
 )
-from ringme_async.lifetime import Lifetime
+from ringme_async.calls.lifetime import Lifetime
 from ringme_async.transports import Request, Response
 from ringme_async.transports.httptools import HttptoolsTransport
 from tests.scripted import ScriptedTransport, never, record, refusal, token

@@ -12,19 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringme_async import models
-from ringme_async.codec import client_from_json, client_to_json
-from ringme_async.models import (
-    FIELDS,
-    UNSET,
-    WRITABLE,
-    Client,
-    ClientType,
-    FrozenJSON,
-    GeoList,
-    Unset,
-)
-from ringme_async.wording import shown
+from ringme_async._internal.frozen_json import FrozenJSON
+from ringme_async._internal.text import shown
+from ringme_async.resources.clients import model as models
+from ringme_async.resources.clients.codec import client_from_json, client_to_json
+from ringme_async.resources.clients.geo_list import GeoList
+from ringme_async.resources.clients.model import FIELDS, Client, ClientType
+from ringme_async.resources.clients.update import UNSET, WRITABLE, Unset
 from tests.records import any_text, records
 
 

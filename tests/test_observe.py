@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from ringme_async.observe import (
+from ringme_async.events import (
     AttemptEnded,
     AttemptSent,
     CallEnded,

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ringme_async.quota import Quota, QuotaBook, Reservation
+from ringme_async.policies.quota import Quota, Reservation
+from ringme_async.policies.quota_book import QuotaBook
 from ringme_async.transports import Headers
 from tests.jumping_loop import JumpingLoop
 

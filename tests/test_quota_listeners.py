@@ -10,7 +10,8 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringme_async.quota import Quota, QuotaBook, Reservation
+from ringme_async.policies.quota import Quota, Reservation
+from ringme_async.policies.quota_book import QuotaBook
 from tests.jumping_loop import JumpingLoop
 from tests.test_quota import headers, known, take, take_all
 from tests.test_quota_simulation import HOUR, Answer, AnswerLost, Server

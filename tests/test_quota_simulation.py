@@ -13,7 +13,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ringme_async.quota import Quota
+from ringme_async.policies.quota import Quota
 from tests.jumping_loop import JumpingLoop
 
 HOUR = 3600.0

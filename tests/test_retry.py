@@ -30,7 +30,7 @@ from ringme_async.errors import (
     TransportTimeout,
     Unauthorized,
 )
-from ringme_async.retry import RetryPolicy
+from ringme_async.policies.retry import RetryPolicy
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

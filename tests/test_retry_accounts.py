@@ -25,7 +25,7 @@ from ringme_async import (
     Transport,
     TransportTimeout,
 )
-from ringme_async.retry import RetryBudget
+from ringme_async.policies.retry_budget import RetryBudget
 from tests.jumping_loop import JumpingLoop
 from tests.scripted import record, refusal, token
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ringme_async.retry import retry_after
+from ringme_async.policies.retry_after import retry_after
 from ringme_async.transports import Headers
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -16,7 +16,8 @@ from ringme_async.errors import (
     ServerError,
     TransportTimeout,
 )
-from ringme_async.retry import RetryBudget, RetryBudgets, RetryPolicy
+from ringme_async.policies.retry import RetryPolicy
+from ringme_async.policies.retry_budget import RetryBudget, RetryBudgets
 
 Outcome = Literal["success", "no attempts left", "no budget left"]
 TIMEOUT = 0

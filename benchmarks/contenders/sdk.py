@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from benchmarks.work import TOKEN, Go, Opened, Work, by_workers
 from ringme_async import AiohttpTransport, BearerToken, Client, ClientUpdate, RingMe, Transport
-from ringme_async.observe import Observer
+from ringme_async.events import Observer
 
 UPDATE = ClientUpdate(timezone="Asia/Omsk", hold_music=None)
 

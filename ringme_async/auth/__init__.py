@@ -10,11 +10,11 @@ from ringme_async.auth.credentials import (
     RefreshToken,
     TokenKey,
 )
-from ringme_async.auth.endpoint import TokenEndpoint, TokenHost
-from ringme_async.auth.flight import Patience
-from ringme_async.auth.login_limit import LoginLimit
-from ringme_async.auth.store import TokenStore
+from ringme_async.auth.login_throttle import LoginLimit
+from ringme_async.auth.single_flight import Patience
 from ringme_async.auth.token import Token
+from ringme_async.auth.token_endpoint import TokenEndpoint, TokenHost
+from ringme_async.auth.token_store import TokenStore
 
 __all__ = [
     "Auth",

@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from attrs import field, frozen
 
-from ringme_async.auth.endpoint import TokenHost
 from ringme_async.auth.token import Token, flaw_in_text, flaw_in_token
+from ringme_async.auth.token_endpoint import TokenHost
 from ringme_async.errors import InvalidRequest
 
 __all__ = [

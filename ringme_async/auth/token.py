@@ -7,7 +7,7 @@ import re
 from attrs import define, field
 from attrs.setters import frozen as never_changed
 
-from ringme_async.arguments import is_number
+from ringme_async._internal.validation import is_number
 from ringme_async.errors import InvalidRequest
 from ringme_async.transports import Headers
 

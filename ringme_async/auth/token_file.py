@@ -21,11 +21,11 @@ from typing import BinaryIO
 
 from attrs import field, frozen
 
-from ringme_async.arguments import kind_of
-from ringme_async.auth.file_lock import FileLock, open_private, sync_directory, try_lock
-from ringme_async.auth.saved import SavedToken, from_line, to_line
+from ringme_async._internal.text import told_of_file
+from ringme_async._internal.validation import kind_of
+from ringme_async.auth.private_file import FileLock, open_private, sync_directory, try_lock
+from ringme_async.auth.token_record import SavedToken, from_line, to_line
 from ringme_async.errors import InvalidRequest
-from ringme_async.wording import told_of_file
 
 __all__ = ["TokenFile"]
 

@@ -3,8 +3,8 @@
 It runs jobs, and knows neither HTTP nor what they are about.
 """
 
+from ringme_async.bulk.adaptive_limit import Limit
 from ringme_async.bulk.job import Job, NotBefore
-from ringme_async.bulk.limit import Limit
 from ringme_async.bulk.outcome import Done, Failed, NotAttempted, Outcome
 from ringme_async.bulk.progress import Progress
 from ringme_async.bulk.report import BulkReport, BulkSummary

@@ -18,15 +18,14 @@ from typing import Final, Generic, TypeVar
 
 from attrs import define, field
 
-from ringme_async.bulk.alarms import Alarms
-from ringme_async.bulk.crew import GRACE, Crew, warn_of_hanging
-from ringme_async.bulk.intake import forget_traceback
+from ringme_async.bulk.adaptive_limit import Pilot
+from ringme_async.bulk.feedback import Tempo, Verdict, verdict_on
+from ringme_async.bulk.groups import Ticket
 from ringme_async.bulk.job import Job, NotBefore
+from ringme_async.bulk.job_source import forget_traceback
 from ringme_async.bulk.outcome import Done, Failed, Outcome
-from ringme_async.bulk.pilot import Pilot
-from ringme_async.bulk.stock import PULLS_IN_A_ROW, Stock
-from ringme_async.bulk.ticket import Ticket
-from ringme_async.bulk.verdict import Tempo, Verdict, verdict_on
+from ringme_async.bulk.run_state import PULLS_IN_A_ROW, Stock
+from ringme_async.bulk.worker_pool import GRACE, Alarms, Crew, warn_of_hanging
 from ringme_async.errors import RingMeClosed, RingMeError
 
 __all__ = ["Accompany", "Engine"]

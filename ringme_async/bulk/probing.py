@@ -16,10 +16,9 @@ from typing import Any, Final, Generic, TypeVar
 from attrs import define, field
 
 from ringme_async.bulk.circuit_breaker import CircuitBreaker, State
+from ringme_async.bulk.fair_queue import TIMER_SLACK, Schedule
+from ringme_async.bulk.groups import HostShare, Ticket
 from ringme_async.bulk.job import Job
-from ringme_async.bulk.schedule import TIMER_SLACK, Schedule
-from ringme_async.bulk.share import HostShare
-from ringme_async.bulk.ticket import Ticket
 
 __all__ = ["ProbeOf", "Probing"]
 

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar, overload
 from attrs import define, field, frozen
 
 from ringme_async.bulk.outcome import Done, Failed, NotAttempted, Outcome
-from ringme_async.bulk.records import records_of
+from ringme_async.bulk.report_records import records_of
 from ringme_async.errors import RingMeError
 
 __all__ = ["BulkReport", "BulkSummary", "Tally"]

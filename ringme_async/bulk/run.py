@@ -17,25 +17,23 @@ from collections.abc import (
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, Self, TypeVar, cast
 
-from ringme_async.arguments import is_number, one_of, whole_number
+from ringme_async._internal.text import shown
+from ringme_async._internal.validation import is_number, one_of, whole_number
+from ringme_async.bulk.adaptive_limit import FIRST_LEVEL, Limit, Pilot
 from ringme_async.bulk.engine import Accompany, Engine
-from ringme_async.bulk.intake import Intake
+from ringme_async.bulk.fair_queue import Schedule
 from ringme_async.bulk.job import Job
-from ringme_async.bulk.limit import Limit
-from ringme_async.bulk.look import progress_of
-from ringme_async.bulk.outbox import Outbox
+from ringme_async.bulk.job_source import Intake
 from ringme_async.bulk.outcome import Outcome
-from ringme_async.bulk.pilot import FIRST_LEVEL, Pilot
 from ringme_async.bulk.probing import ProbeOf
-from ringme_async.bulk.progress import Progress
+from ringme_async.bulk.progress import Progress, estimate
 from ringme_async.bulk.report import BulkReport, BulkSummary
-from ringme_async.bulk.schedule import Schedule
-from ringme_async.bulk.stock import Stock
+from ringme_async.bulk.result_queue import Outbox
+from ringme_async.bulk.run_state import Stock
 from ringme_async.errors import InvalidRequest
 from ringme_async.tenant import Who
-from ringme_async.wording import shown
 
-__all__ = ["BulkRun", "Concurrency"]
+__all__ = ["BulkRun", "Concurrency", "progress_of"]
 
 T = TypeVar("T")
 Concurrency = int | Literal["auto"]
@@ -237,3 +235,33 @@ def _seconds(deadline: object) -> float:
     if not is_number(deadline) or not 0 < deadline < math.inf:
         raise InvalidRequest(f"deadline must be a number of seconds above 0, not {shown(deadline)}")
     return float(deadline)
+
+
+def progress_of(stock: Stock[Any], now: float) -> Progress:
+    """Look how far a run is at this moment."""
+    tally, schedule, intake, running = stock.tally, stock.schedule, stock.intake, stock.running
+    per_second = stock.pace.per_second(now, tally.finished)
+    parked_until = schedule.parked_until
+    until_wake = None if parked_until is None else max(0.0, parked_until - now)
+    left = None if intake.total is None else max(0, intake.total - tally.finished)
+    return Progress(
+        total=intake.total,
+        pulled=intake.pulled,
+        done=tally.done,
+        failed=tally.failed,
+        not_attempted=tally.not_attempted,
+        parked=schedule.parked,
+        parked_until=parked_until,
+        waiting=stock.held - schedule.parked,
+        waiting_for_quota=schedule.waiting_for_quota,
+        in_flight=stock.in_flight,
+        waiting_for_login=sum(ticket.job.waiting_for_login for ticket in running),
+        retried=tally.retried
+        + sum(ticket.job.retries for ticket in running if not ticket.is_probe),
+        hosts_down=stock.suspects.hosts_down,
+        input_blocked=stock.is_blocked,
+        unread=stock.outbox.unread,
+        concurrency=schedule.limit.value,
+        per_second=per_second,
+        eta=estimate(left, per_second, until_wake, idle=not running),
+    )

@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 
 from attrs import frozen
 
+from ringme_async.bulk.fair_queue import Schedule
 from ringme_async.bulk.probing import Probing
-from ringme_async.bulk.schedule import Schedule
 
 __all__ = ["Sleepers"]
 

@@ -11,12 +11,11 @@ from typing import Generic, TypeVar
 from attrs import define, field
 
 from ringme_async.bulk.circuit_breaker import Action
+from ringme_async.bulk.fair_queue import Schedule
+from ringme_async.bulk.feedback import Verdict, sign_of
+from ringme_async.bulk.groups import HostShare, Ticket
 from ringme_async.bulk.outcome import Done, Failed
 from ringme_async.bulk.probing import Probing
-from ringme_async.bulk.schedule import Schedule
-from ringme_async.bulk.share import HostShare
-from ringme_async.bulk.ticket import Ticket
-from ringme_async.bulk.verdict import Verdict, sign_of
 
 __all__ = ["Suspects"]
 

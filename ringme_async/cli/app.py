@@ -12,12 +12,12 @@ from ringme_async.cli import interruption, many, single
 from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.connect import Connection, complain, prepare
 from ringme_async.cli.demo import run_demo
+from ringme_async.cli.errors import CouldNotStart, WrongUsage
 from ringme_async.cli.fake import Place, serve_fake
 from ringme_async.cli.inputs import refuse_shared_stdin
 from ringme_async.cli.many import Pace
 from ringme_async.cli.show import Bars, show_demo
-from ringme_async.cli.wishes import LOCKED
-from ringme_async.cli.wrong import CouldNotStart, WrongUsage
+from ringme_async.cli.update_options import LOCKED
 from ringme_async.cli.zones import warn_of_zones
 from ringme_async.mirror.errors import words_of
 from ringme_async.version import __version__

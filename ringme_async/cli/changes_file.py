@@ -8,11 +8,11 @@ from typing import Final, TypeAlias, cast
 
 from ringme_async import JSON, ClientUpdate, InvalidRequest, Who
 from ringme_async.cli.columns import Columns
+from ringme_async.cli.errors import CouldNotStart
 from ringme_async.cli.inputs import input_name
 from ringme_async.cli.rows import Row, read_rows
 from ringme_async.cli.tenants_file import TenantsFile
-from ringme_async.cli.wishes import LOCKED, WRITABLE, any_value, update_of, value_of
-from ringme_async.cli.wrong import CouldNotStart
+from ringme_async.cli.update_options import LOCKED, WRITABLE, any_value, update_of, value_of
 
 __all__ = ["Changes", "read_changes"]
 

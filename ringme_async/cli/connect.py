@@ -10,6 +10,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from ringme_async import InvalidRequest, Observer, RingMe, Tenant, TokenStore, Who
+from ringme_async.cli.errors import CouldNotStart, WrongUsage
 from ringme_async.cli.files import Named, keep_apart
 from ringme_async.cli.inputs import refuse_stream
 from ringme_async.cli.network import read_network
@@ -17,7 +18,6 @@ from ringme_async.cli.settings import Settings, read_settings
 from ringme_async.cli.spellings import for_shell
 from ringme_async.cli.tenants_file import TenantsFile, read_tenants
 from ringme_async.cli.text import meant
-from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 
 __all__ = ["Connection", "Ready", "complain", "prepare"]
 

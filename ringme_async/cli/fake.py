@@ -15,8 +15,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ringme_async.cli import interruption
+from ringme_async.cli.errors import CouldNotStart
 from ringme_async.cli.text import print_json
-from ringme_async.cli.wrong import CouldNotStart
 from ringme_async.testing import FakeApplication, FakeRingMe
 
 __all__ = ["Place", "serve_fake"]

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Final
 
-from ringme_async.cli.wrong import WrongUsage
-from ringme_async.mirror.journal import failures_beside
+from ringme_async.cli.errors import WrongUsage
+from ringme_async.mirror.jsonl_sink import failures_beside
 
 __all__ = ["Named", "files_of_output", "keep_apart"]
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from ringme_async.cli.wrong import CouldNotStart, WrongUsage
+from ringme_async.cli.errors import CouldNotStart, WrongUsage
 from ringme_async.mirror.errors import told_of_file
 
 __all__ = ["input_name", "is_stdin", "read_input", "refuse_shared_stdin", "refuse_stream"]

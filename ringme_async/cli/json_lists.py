@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, cast
 
 from ringme_async import JSON
-from ringme_async.cli.wrong import Flaws
+from ringme_async.cli.errors import Flaws
 
 __all__ = ["json_objects"]
 

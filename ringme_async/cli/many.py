@@ -24,13 +24,13 @@ from ringme_async.cli import interruption
 from ringme_async.cli.changes_file import Changes, read_changes
 from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.connect import Ready, complain
+from ringme_async.cli.errors import CouldNotStart, WrongUsage
 from ringme_async.cli.files import files_of_output
 from ringme_async.cli.inputs import refuse_stream
 from ringme_async.cli.results import applied, planned, refreshed
 from ringme_async.cli.show import Bars, show_counts
 from ringme_async.cli.spellings import for_shell
 from ringme_async.cli.text import print_json, printable
-from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 from ringme_async.mirror import (
     ApplyReport,
     OutputError,
@@ -42,9 +42,9 @@ from ringme_async.mirror import (
 )
 from ringme_async.mirror.errors import told_of_file
 from ringme_async.mirror.failures import describe
-from ringme_async.mirror.journal import failures_beside
-from ringme_async.mirror.place import in_full, refuse_for_plan
-from ringme_async.mirror.writes import writes_beside
+from ringme_async.mirror.jsonl_sink import failures_beside
+from ringme_async.mirror.output_path import in_full, refuse_for_plan
+from ringme_async.mirror.write_log import writes_beside
 
 __all__ = ["Pace", "apply", "changes_of", "plan", "refresh_all"]
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from ringme_async import AiohttpTransport, InvalidRequest
-from ringme_async.cli.wrong import CouldNotStart, WrongUsage
+from ringme_async.cli.errors import CouldNotStart, WrongUsage
 from ringme_async.mirror.errors import words_of
 
 __all__ = ["CA", "PROXY", "Network", "read_network"]

@@ -13,8 +13,8 @@ from typing import Final, cast
 from attrs import field, frozen
 
 from ringme_async import InvalidRequest, Tenant
+from ringme_async.cli.errors import CouldNotStart
 from ringme_async.cli.text import meant
-from ringme_async.cli.wrong import CouldNotStart
 from ringme_async.mirror.errors import told_of_file
 
 __all__ = [

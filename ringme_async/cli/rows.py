@@ -12,9 +12,9 @@ from attrs import field, frozen
 
 from ringme_async import JSON
 from ringme_async.cli.columns import Columns
+from ringme_async.cli.errors import CouldNotStart, Flaws, WrongUsage
 from ringme_async.cli.inputs import input_name, read_input
 from ringme_async.cli.json_lists import json_objects
-from ringme_async.cli.wrong import CouldNotStart, Flaws, WrongUsage
 
 __all__ = ["Row", "Rows", "read_rows"]
 

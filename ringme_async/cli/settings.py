@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from attrs import evolve, field, frozen
 
 from ringme_async import Auth, ClientCredentials, InvalidRequest, Tenant
+from ringme_async.cli.errors import CouldNotStart, WrongUsage
 from ringme_async.cli.profiles import (
     CONFIG,
     Profile,
@@ -16,7 +17,6 @@ from ringme_async.cli.profiles import (
     is_open_to_others,
     read_profile,
 )
-from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 from ringme_async.environment import APP_ID, APP_SECRET, BASE_URL, TOKEN, USERNAME, auth_in
 
 __all__ = ["CONFIG", "Settings", "config_path", "is_open_to_others", "read_settings"]

@@ -18,11 +18,11 @@ from ringme_async.cli import interruption
 from ringme_async.cli.codes import ExitCode
 from ringme_async.cli.columns import flaw_in_field_name
 from ringme_async.cli.connect import Ready, complain
+from ringme_async.cli.errors import WrongUsage
 from ringme_async.cli.show import show_fields
 from ringme_async.cli.spellings import for_shell
 from ringme_async.cli.text import print_json
-from ringme_async.cli.wishes import any_value, update_of, value_of
-from ringme_async.cli.wrong import WrongUsage
+from ringme_async.cli.update_options import any_value, update_of, value_of
 from ringme_async.mirror import key_of
 from ringme_async.mirror.failures import describe
 

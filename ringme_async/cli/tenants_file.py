@@ -10,10 +10,10 @@ from attrs import field, frozen
 
 from ringme_async import ClientCredentials, InvalidRequest, Tenant
 from ringme_async.cli.columns import Columns
+from ringme_async.cli.errors import CouldNotStart
 from ringme_async.cli.inputs import input_name, is_stdin
 from ringme_async.cli.rows import Row, read_rows
 from ringme_async.cli.settings import Settings, is_open_to_others
-from ringme_async.cli.wrong import CouldNotStart
 from ringme_async.mirror import key_of
 
 __all__ = ["COLUMNS", "TenantsFile", "read_tenants"]

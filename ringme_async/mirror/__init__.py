@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from ringme_async.half_made import show_half_made
+from ringme_async._internal.half_made import show_half_made
 from ringme_async.mirror.apply import ApplyReport, apply_plan
 from ringme_async.mirror.errors import OutputError, OutputInUse
 from ringme_async.mirror.failures import FailureKind
-from ringme_async.mirror.journal import Journal
 from ringme_async.mirror.json_column import decode_json
+from ringme_async.mirror.jsonl_sink import Journal
 from ringme_async.mirror.keys import key_of
-from ringme_async.mirror.mirror import Mirror, sink_for
 from ringme_async.mirror.refresh import RefreshReport, refresh
 from ringme_async.mirror.sink import Session, Sink
+from ringme_async.mirror.sql_sink import Mirror, sink_for
 
 __all__ = [
     "ApplyReport",

@@ -20,13 +20,13 @@ from ringme_async import (
     PlannedChange,
     client_to_json,
 )
-from ringme_async.mirror.drive import Concurrency, Tell, drive
 from ringme_async.mirror.failures import FailureKind
-from ringme_async.mirror.journal import Form, open_journal
+from ringme_async.mirror.jsonl_file import LineFile
+from ringme_async.mirror.jsonl_sink import Form, open_journal
 from ringme_async.mirror.keys import add_new, checked_key
-from ringme_async.mirror.lines import LineFile
+from ringme_async.mirror.pump import Concurrency, Tell, drive
 from ringme_async.mirror.sink import Clock, now
-from ringme_async.mirror.writes import open_writes, writes_beside
+from ringme_async.mirror.write_log import open_writes, writes_beside
 
 __all__ = ["ApplyReport", "apply_plan"]
 

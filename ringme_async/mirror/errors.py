@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 
 from ringme_async import RingMeError
-from ringme_async.wording import told_of_file, words_of
+from ringme_async._internal.text import told_of_file, words_of
 
 __all__ = [
     "OutputError",

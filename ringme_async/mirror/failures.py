@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from attrs import frozen
 
 from ringme_async import JSON, ApiError, Failed, RingMeError, TokenError
-from ringme_async.mirror.lines import Entry
+from ringme_async.mirror.jsonl_file import Entry
 
 __all__ = ["FailureKind", "Kinds", "describe"]
 

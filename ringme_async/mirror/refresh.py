@@ -9,9 +9,9 @@ from typing import Literal, cast
 from attrs import define, field, frozen
 
 from ringme_async import Client, InvalidRequest, RingMe, Who
-from ringme_async.mirror.drive import Concurrency, Tell, drive
 from ringme_async.mirror.failures import FailureKind
 from ringme_async.mirror.keys import add_new, key_of, refuse_repeated
+from ringme_async.mirror.pump import Concurrency, Tell, drive
 from ringme_async.mirror.sink import Session, Sink
 
 __all__ = ["RefreshReport", "refresh"]

@@ -27,7 +27,7 @@ _tokens = logging.getLogger("ringme_async.tokens")
 class LoggingObserver:
     """Logs what happens: retries and waits for quota at INFO, calls, attempts and logins at DEBUG.
 
-    The loggers are ``ringme_async.retries``, ``ringme_async.quota``, ``ringme_async.calls`` and
+    The loggers are ``ringme_async.retries``, ``ringme_async.policies.quota``, ``ringme_async.calls`` and
     ``ringme_async.tokens``. No line holds a body, a token, a secret or a query string; those of a
     call hold its path, and with it the client's id.
     """

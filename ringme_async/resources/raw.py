@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import cast
 from urllib.parse import urlencode
 
+from ringme_async._internal.frozen_json import JSON
+from ringme_async._internal.text import shown
 from ringme_async.auth import TokenKey
-from ringme_async.dispatch import Call, OnQuota
+from ringme_async.calls.call import Call, OnQuota
 from ringme_async.errors import ApiError, InvalidRequest, NotFound, one_line
-from ringme_async.models import JSON
 from ringme_async.transports import Response
-from ringme_async.wording import shown
 
 _METHOD = re.compile(r"[A-Z]{1,20}", re.ASCII)
 # One makes a tunnel of a proxy; the other has the request come back, with the token in it.

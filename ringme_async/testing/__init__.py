@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ringme_async.half_made import show_half_made
-from ringme_async.testing import faults
+from ringme_async._internal.half_made import show_half_made
 from ringme_async.testing.clock import JumpingLoop
-from ringme_async.testing.directory import FakeApplication, FakeTenant, FakeUser
-from ringme_async.testing.fake import FakeRingMe
-from ringme_async.testing.journal import Journal, JournalEntry, Violation
+from ringme_async.testing.fake.accounts import FakeApplication, FakeTenant, FakeUser
+from ringme_async.testing.fake.fake_ringme import FakeRingMe
+from ringme_async.testing.fake.request_log import Journal, JournalEntry, Violation
+from ringme_async.testing.fake.tokens import OAuthSettings
 from ringme_async.testing.recording import NotRecorded, RecordingTransport, ReplayTransport
-from ringme_async.testing.tokens import OAuthSettings
 
 __all__ = [
     "FakeApplication",

@@ -18,8 +18,8 @@ from typing import Protocol
 
 from attrs import evolve, field, frozen
 
-from ringme_async.half_made import show_half_made
-from ringme_async.testing.visit import BUSY, NO_HEADERS, refusal
+from ringme_async._internal.half_made import show_half_made
+from ringme_async.testing.fake.responses import BUSY, NO_HEADERS, refusal
 from ringme_async.transports import Headers, Response
 
 __all__ = [

@@ -19,11 +19,11 @@ from attrs import frozen
 
 from ringme_async import ClientCredentials, InMemoryTransport, RetryPolicy, RingMe, TokenStore
 from ringme_async.testing.clock import JumpingLoop
-from ringme_async.testing.directory import FakeApplication
-from ringme_async.testing.fake import FakeRingMe
+from ringme_async.testing.fake.accounts import FakeApplication
+from ringme_async.testing.fake.fake_ringme import FakeRingMe
+from ringme_async.testing.fake.fault_schedule import Faults
+from ringme_async.testing.fake.http_server import LoopbackServer
 from ringme_async.testing.faults import Fault
-from ringme_async.testing.loopback import LoopbackServer
-from ringme_async.testing.script import Faults
 
 __all__ = ["Clock"]
 

@@ -19,11 +19,11 @@ from urllib.parse import urlencode
 from attrs import define, field, frozen
 
 from ringme_async import errors
-from ringme_async.testing.masking import Masker, body_shown
-from ringme_async.testing.schema import JSON
-from ringme_async.testing.visit import split_url
+from ringme_async.testing.fake.client_schema import JSON
+from ringme_async.testing.fake.exchange import split_url
+from ringme_async.testing.redaction import Masker, body_shown
 from ringme_async.transports import Headers, Request, Response, Transport
-from ringme_async.transports.body import refusal_of_closed
+from ringme_async.transports.body_decoder import refusal_of_closed
 
 __all__ = ["NotRecorded", "RecordingTransport", "ReplayTransport"]
 

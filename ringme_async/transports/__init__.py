@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import attrs
 from attrs import field, frozen
 
-from ringme_async.arguments import seconds_above_zero
+from ringme_async._internal.frozen_json import JSON
+from ringme_async._internal.redaction import MASK, hide_pairs, is_secret_name
+from ringme_async._internal.validation import seconds_above_zero
 from ringme_async.errors import DecodeError
-from ringme_async.frozen import JSON
-from ringme_async.redaction import MASK, hide_pairs, is_secret_name
 
 __all__ = ["Connection", "Headers", "Releasable", "Request", "Response", "Timeouts", "Transport"]
 

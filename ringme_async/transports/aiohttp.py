@@ -15,7 +15,8 @@ from attrs import frozen
 from multidict import CIMultiDict, istr
 from yarl import URL
 
-from ringme_async.deadlines import Deadlines
+from ringme_async._internal.deadlines import Deadlines
+from ringme_async._internal.half_made import shown_half_made
 from ringme_async.errors import (
     ConnectError,
     InvalidRequest,
@@ -23,10 +24,8 @@ from ringme_async.errors import (
     RingMeError,
     TransportTimeout,
 )
-from ringme_async.half_made import shown_half_made
 from ringme_async.transports import Headers, Request, Response
-from ringme_async.transports.arrived import Arrived
-from ringme_async.transports.body import (
+from ringme_async.transports.body_decoder import (
     DEFAULT_MAX_BODY,
     Body,
     not_http,
@@ -37,10 +36,15 @@ from ringme_async.transports.body import (
     whole_number,
     words_of_system,
 )
-from ringme_async.transports.departures import Departures
-from ringme_async.transports.failures import no_answer, no_connection, no_way_through, way_to
-from ringme_async.transports.guard import ConnectionGuard, guard_of
-from ringme_async.transports.sockets import thrifty_sockets
+from ringme_async.transports.connection_errors import (
+    no_answer,
+    no_connection,
+    no_way_through,
+    way_to,
+)
+from ringme_async.transports.connection_guard import ConnectionGuard, guard_of
+from ringme_async.transports.lazy_headers import Arrived
+from ringme_async.transports.write_coalescing import Departures, thrifty_sockets
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler

@@ -9,32 +9,32 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
-from ringme_async.deadlines import Deadlines
+from ringme_async._internal.deadlines import Deadlines
+from ringme_async._internal.half_made import shown_half_made
 from ringme_async.errors import InvalidRequest, RingMeError
-from ringme_async.half_made import shown_half_made
 from ringme_async.transports import Request, Response
-from ringme_async.transports.body import (
+from ringme_async.transports.body_decoder import (
     DEFAULT_MAX_BODY,
     refusal_of_closed,
     refusal_on_other_loop,
     whole_number,
 )
-from ringme_async.transports.departures import Departures
-from ringme_async.transports.head import Heads
-from ringme_async.transports.origins import Peer, Proxy, checked_proxy, parts_of, peer_at
-from ringme_async.transports.spelling import Spelling, lines
+from ringme_async.transports.http11.header_parser import Heads
+from ringme_async.transports.http11.peer import Peer, Proxy, checked_proxy, parts_of, peer_at
+from ringme_async.transports.http11.request_encoder import Spelling, lines
+from ringme_async.transports.write_coalescing import Departures
 
 if TYPE_CHECKING:
-    from ringme_async.transports.answers import Answers
-    from ringme_async.transports.connecting import Connector
-    from ringme_async.transports.pool import Pool
-    from ringme_async.transports.wire import Wire
+    from ringme_async.transports.http11.connection import Wire
+    from ringme_async.transports.http11.connection_pool import Pool
+    from ringme_async.transports.http11.connector import Connector
+    from ringme_async.transports.http11.response_parser import Answers
 else:
     try:
-        from ringme_async.transports.answers import Answers
-        from ringme_async.transports.connecting import Connector
-        from ringme_async.transports.pool import Pool
-        from ringme_async.transports.wire import Wire
+        from ringme_async.transports.http11.connection import Wire
+        from ringme_async.transports.http11.connection_pool import Pool
+        from ringme_async.transports.http11.connector import Connector
+        from ringme_async.transports.http11.response_parser import Answers
     except ModuleNotFoundError as missing:
         if missing.name != "httptools":
             raise

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from ringme_async.deadlines import Deadlines
+from ringme_async._internal.deadlines import Deadlines
 from ringme_async.errors import TransportTimeout
 from ringme_async.transports import Request, Response
-from ringme_async.transports.body import (
+from ringme_async.transports.body_decoder import (
     DEFAULT_MAX_BODY,
     asking_for_gzip,
     peer_of,

@@ -16,8 +16,9 @@ from ringme_async.auth import (
     TokenEndpoint,
     TokenKey,
 )
-from ringme_async.observe import Observers
-from ringme_async.retry import RetryBudgets, RetryPolicy
+from ringme_async.events import Observers
+from ringme_async.policies.retry import RetryPolicy
+from ringme_async.policies.retry_budget import RetryBudgets
 from ringme_async.transports import Headers, Request, Response, Timeouts
 
 ORIGIN = "https://pbx.example.com"

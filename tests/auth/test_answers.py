@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringme_async.auth import Token
-from ringme_async.auth.answers import LoginForm, Refused, read_answer
+from ringme_async.auth.token_response import LoginForm, Refused, read_answer
 from ringme_async.errors import ApiError, Busy, RingMeError, ServerError, TokenError
 from ringme_async.transports import Headers, Response
 from tests.auth.exposure import assert_keeps, told_by

@@ -19,8 +19,9 @@ from ringme_async.errors import (
     TransportError,
     TransportTimeout,
 )
-from ringme_async.observe import Event, Observers, TokenFetched
-from ringme_async.retry import RetryBudgets, RetryPolicy
+from ringme_async.events import Event, Observers, TokenFetched
+from ringme_async.policies.retry import RetryPolicy
+from ringme_async.policies.retry_budget import RetryBudgets
 from ringme_async.transports import Request, Response, Timeouts
 from ringme_async.version import __version__
 from tests.auth.exposure import assert_keeps, told_by

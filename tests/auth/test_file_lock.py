@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ringme_async.auth import file_lock
-from ringme_async.auth.file_lock import FileLock, disown_all
+from ringme_async.auth import private_file as file_lock
+from ringme_async.auth.private_file import FileLock, disown_all
 from ringme_async.errors import InvalidRequest
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ringme_async.auth import Patience, Token, TokenEndpoint, TokenKey, TokenStore
-from ringme_async.auth.flight import Flight
+from ringme_async.auth.single_flight import Flight
 from ringme_async.errors import (
     ConnectError,
     DeadlineExceeded,

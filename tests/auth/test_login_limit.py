@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringme_async.auth import LoginLimit
-from ringme_async.auth.login_limit import LoginGate, LoginGates
+from ringme_async.auth.login_throttle import LoginGate, LoginGates
 from ringme_async.errors import InvalidRequest
 from tests.auth.hosts import most_in_a_second, settle
 from tests.jumping_loop import JumpingLoop

@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from ringme_async import RingMe
 from ringme_async.auth import RefreshToken, Token, TokenHost, TokenKey, TokenStore
 from ringme_async.auth.credentials import file_key
-from ringme_async.auth.file_lock import FileLock, try_lock
+from ringme_async.auth.private_file import FileLock, try_lock
 from ringme_async.auth.token_file import TokenFile
 from ringme_async.errors import DeadlineExceeded, RingMeClosed, TokenError, TransportError
 from tests.auth.hosts import (

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringme_async.auth import RefreshToken, Token, TokenHost, TokenKey, TokenStore
-from ringme_async.auth.flight import Flight, Patience
+from ringme_async.auth.single_flight import Flight, Patience
 from ringme_async.errors import ConnectError, RingMeError, TransportError
 from tests.auth.hosts import (
     KEY,

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 
 import pytest
 
-from ringme_async.auth.to_its_end import to_its_end
+from ringme_async.auth.uninterrupted import to_its_end
 from tests.auth.hosts import settle
 
 pytestmark = pytest.mark.jumping

@@ -26,9 +26,9 @@ from ringme_async.auth import (
     TokenStore,
 )
 from ringme_async.auth.credentials import file_key
-from ringme_async.auth.file_lock import try_lock
-from ringme_async.auth.saved import SavedToken, from_line, to_line
+from ringme_async.auth.private_file import try_lock
 from ringme_async.auth.token_file import TokenFile
+from ringme_async.auth.token_record import SavedToken, from_line, to_line
 from ringme_async.errors import InvalidRequest, TokenError
 from tests.auth.exposure import assert_keeps
 from tests.auth.hosts import (

@@ -10,14 +10,8 @@ import asyncio
 import itertools
 import sys
 
-from ringme_async.auth import (
-    ClientCredentials,
-    LoginLimit,
-    TokenKey,
-    TokenStore,
-    persistence,
-    token_file,
-)
+from ringme_async.auth import ClientCredentials, LoginLimit, TokenKey, TokenStore, token_file
+from ringme_async.auth import token_persistence as persistence
 from ringme_async.transports import Request
 from tests.auth.hosts import ORIGIN, Host, endpoint_over, form_of, token_answer
 

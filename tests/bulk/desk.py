@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from ringme_async.bulk.limit import Limit
-from ringme_async.bulk.schedule import Schedule
-from ringme_async.bulk.ticket import Ticket
-from ringme_async.bulk.verdict import Verdict
+from ringme_async.bulk.adaptive_limit import Limit
+from ringme_async.bulk.fair_queue import Schedule
+from ringme_async.bulk.feedback import Verdict
+from ringme_async.bulk.groups import Ticket
 from tests.bulk.scripted_job import ScriptedJob, World
 
 

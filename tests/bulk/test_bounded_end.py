@@ -13,7 +13,8 @@ import pytest
 from attrs import define, field
 
 from ringme_async import BearerToken, Request, Response, RingMe
-from ringme_async.bulk import BulkReport, BulkRun, Done, Failed, crew, engine
+from ringme_async.bulk import BulkReport, BulkRun, Done, Failed, engine
+from ringme_async.bulk import worker_pool as crew
 from tests.bulk.scripted_job import ScriptedJob, World, now, scripted
 
 pytestmark = pytest.mark.jumping

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from attrs import define, field
 
+from ringme_async.bulk.adaptive_limit import Limit
 from ringme_async.bulk.circuit_breaker import Action, CircuitBreaker, State
 from ringme_async.bulk.failure_row import FailureRow
-from ringme_async.bulk.limit import Limit
+from ringme_async.bulk.groups import Hosts, HostShare, KeyShare, TenantShare, Ticket
 from ringme_async.bulk.outcome import Failed
-from ringme_async.bulk.share import Hosts, HostShare, KeyShare, TenantShare
-from ringme_async.bulk.ticket import Ticket
 from ringme_async.errors import ConnectError, RingMeError, ServerError
 
 

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 import pytest
 
 from ringme_async.bulk import Limit
-from ringme_async.bulk.crew import Crew
+from ringme_async.bulk.worker_pool import Crew
 
 trace: ContextVar[str] = ContextVar("trace", default="none")
 

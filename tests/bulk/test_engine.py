@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from ringme_async.bulk import BulkRun, Done, Failed, NotAttempted, NotBefore
+from ringme_async.bulk.adaptive_limit import Limit
 from ringme_async.bulk.engine import Engine
-from ringme_async.bulk.intake import Intake
-from ringme_async.bulk.limit import Limit
-from ringme_async.bulk.outbox import Outbox
-from ringme_async.bulk.schedule import Schedule
-from ringme_async.bulk.stock import Stock
+from ringme_async.bulk.fair_queue import Schedule
+from ringme_async.bulk.job_source import Intake
+from ringme_async.bulk.result_queue import Outbox
+from ringme_async.bulk.run_state import Stock
 from ringme_async.errors import InvalidRequest, ResponseLost, RingMeClosed
 from tests.bulk.scripted_job import ScriptedJob, World, itself, now, scripted
 

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from ringme_async.bulk import BulkRun, Limit
-from ringme_async.bulk.schedule import Schedule
+from ringme_async.bulk.fair_queue import Schedule
 from tests.bulk.desk import Desk
 from tests.bulk.scripted_job import World, now, scripted
 

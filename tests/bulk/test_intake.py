@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ringme_async.bulk import Failed, NotAttempted
-from ringme_async.bulk.intake import Intake, forget_traceback
-from ringme_async.bulk.ticket import Ticket
+from ringme_async.bulk.groups import Ticket
+from ringme_async.bulk.job_source import Intake, forget_traceback
 from ringme_async.errors import InvalidRequest, RingMeError
 from tests.bulk.scripted_job import ScriptedJob, World, now
 

@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 from attrs import define
 
-from ringme_async.bulk.line import Line, Linked
+from ringme_async.bulk.linked_queue import Line, Linked
 
 
 @define(eq=False)

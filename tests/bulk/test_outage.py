@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ringme_async.bulk import BulkReport, Done, Failed, NotAttempted
-from ringme_async.bulk.verdict import sign_of
+from ringme_async.bulk.feedback import sign_of
 from ringme_async.errors import (
     AccessDenied,
     Busy,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ringme_async.bulk import NotAttempted
-from ringme_async.bulk.outbox import Outbox
+from ringme_async.bulk.result_queue import Outbox
 
 
 def outbox_of(*places: int, ordered: bool) -> Outbox[Any]:

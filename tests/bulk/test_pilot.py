@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ringme_async.bulk.limit import Limit
-from ringme_async.bulk.pilot import Pilot
+from ringme_async.bulk.adaptive_limit import Limit, Pilot
 
 
 def piloted(level: int, most: int = 256) -> Pilot:

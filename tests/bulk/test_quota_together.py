@@ -13,7 +13,7 @@ from attrs import define, field
 
 from ringme_async.bulk import BulkReport, BulkRun, NotBefore
 from ringme_async.errors import DeadlineExceeded, RingMeError
-from ringme_async.quota import QuotaBook
+from ringme_async.policies.quota_book import QuotaBook
 from tests.bulk.scripted_job import now
 
 pytestmark = pytest.mark.jumping

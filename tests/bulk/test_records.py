@@ -20,7 +20,7 @@ from ringme_async import (
     ServerError,
     Tenant,
 )
-from ringme_async.bulk.records import records_of
+from ringme_async.bulk.report_records import records_of
 from tests.observers.world import make_fake, observed
 
 pytestmark = pytest.mark.jumping

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from ringme_async.bulk.limit import Limit
-from ringme_async.bulk.roster import Roster
-from ringme_async.bulk.ticket import Ticket
+from ringme_async.bulk.adaptive_limit import Limit
+from ringme_async.bulk.groups import Roster, Ticket
 from tests.bulk.scripted_job import ScriptedJob, World
 
 

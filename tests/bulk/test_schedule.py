@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringme_async.bulk import BulkRun, Done, Failed, Limit, NotAttempted, NotBefore
-from ringme_async.bulk.schedule import Schedule
-from ringme_async.bulk.ticket import Ticket
+from ringme_async.bulk.fair_queue import Schedule
+from ringme_async.bulk.groups import Ticket
 from ringme_async.errors import Busy, ResponseLost
 from tests.bulk.scripted_job import ScriptedJob, World, counting, names_of, now, scripted
 from tests.jumping_loop import JumpingLoop

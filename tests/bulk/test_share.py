@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from ringme_async.bulk.limit import Limit
-from ringme_async.bulk.share import Hosts, HostShare, KeyShare, TenantShare, line_up
-from ringme_async.bulk.ticket import Ticket
-from ringme_async.bulk.verdict import Verdict
+from ringme_async.bulk.adaptive_limit import Limit
+from ringme_async.bulk.feedback import Verdict
+from ringme_async.bulk.groups import Hosts, HostShare, KeyShare, TenantShare, Ticket, line_up
 from tests.bulk.scripted_job import ScriptedJob, World
 
 

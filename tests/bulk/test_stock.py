@@ -10,12 +10,12 @@ import pytest
 from attrs import define, field
 
 from ringme_async.bulk import BulkRun, Done, Failed, Limit
-from ringme_async.bulk.intake import Intake
-from ringme_async.bulk.outbox import Outbox
-from ringme_async.bulk.schedule import Schedule
-from ringme_async.bulk.stock import PULLS_IN_A_ROW, Stock
-from ringme_async.bulk.ticket import Ticket
-from ringme_async.bulk.verdict import Verdict
+from ringme_async.bulk.fair_queue import Schedule
+from ringme_async.bulk.feedback import Verdict
+from ringme_async.bulk.groups import Ticket
+from ringme_async.bulk.job_source import Intake
+from ringme_async.bulk.result_queue import Outbox
+from ringme_async.bulk.run_state import PULLS_IN_A_ROW, Stock
 from ringme_async.errors import ConnectError
 from tests.bulk.scripted_job import World, counting, itself, scripted
 

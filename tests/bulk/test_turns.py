@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from ringme_async.bulk.feedback import Verdict
 from ringme_async.bulk.outcome import Failed
-from ringme_async.bulk.verdict import Verdict
 from ringme_async.errors import ConnectError
 from tests.bulk.desk import Desk
 

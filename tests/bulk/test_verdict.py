@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ringme_async.bulk.verdict import Tempo, Verdict, verdict_on
+from ringme_async.bulk.feedback import Tempo, Verdict, verdict_on
 from ringme_async.errors import (
     Busy,
     ClientNotFound,

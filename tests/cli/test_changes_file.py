@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from ringme_async import ClientUpdate, Tenant
 from ringme_async.cli.changes_file import Changes, read_changes
+from ringme_async.cli.errors import CouldNotStart
 from ringme_async.cli.tenants_file import TenantsFile
-from ringme_async.cli.wishes import WRITABLE, any_value, update_of, value_of
-from ringme_async.cli.wrong import CouldNotStart
-from ringme_async.models import WRITABLE as REALLY_WRITABLE
+from ringme_async.cli.update_options import WRITABLE, any_value, update_of, value_of
+from ringme_async.resources.clients.update import WRITABLE as REALLY_WRITABLE
 
 ACME = Tenant("12", name="acme")
 TENANTS = TenantsFile("tenants.csv", [ACME], "")

@@ -8,8 +8,8 @@ import re
 
 import pytest
 
+from ringme_async._internal.text import told_of_file, words_of
 from ringme_async.cli.codes import ExitCode
-from ringme_async.wording import told_of_file, words_of
 from tests.cli.conftest import Here
 from tests.cli.shell import Shell
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from ringme_async import JSON, ClientUpdate
 from ringme_async.cli.changes_file import Changes, read_changes
 from ringme_async.cli.codes import ExitCode
+from ringme_async.cli.errors import CouldNotStart, WrongUsage
 from ringme_async.cli.inputs import read_input
-from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 from tests.cli.conftest import Here
 from tests.cli.shell import Shell
 

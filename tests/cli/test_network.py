@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ringme_async.cli.codes import ExitCode
+from ringme_async.cli.errors import CouldNotStart, WrongUsage
 from ringme_async.cli.network import Network, read_network
-from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 from ringme_async.testing import FakeRingMe
 from tests.cli.conftest import Here
 from tests.cli.shell import SECRET, Shell

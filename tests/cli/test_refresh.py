@@ -15,7 +15,7 @@ import pytest
 
 from ringme_async.cli.codes import ExitCode
 from ringme_async.mirror import OutputError
-from ringme_async.mirror.lines import LineFile
+from ringme_async.mirror.jsonl_file import LineFile
 from ringme_async.testing import faults
 from tests.cli.conftest import Here
 from tests.cli.shell import COMMAND, Shell, clean_environment

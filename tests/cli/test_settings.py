@@ -10,8 +10,8 @@ import pytest
 
 from ringme_async import BearerToken, ClientCredentials, PasswordCredentials, Tenant
 from ringme_async.cli.codes import ExitCode
+from ringme_async.cli.errors import CouldNotStart, WrongUsage
 from ringme_async.cli.settings import Settings, config_path, read_settings
-from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 from tests.cli.shell import Shell
 
 URL = "https://pbx.example.com"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ringme_async import ClientCredentials, Tenant
+from ringme_async.cli.errors import CouldNotStart, WrongUsage
 from ringme_async.cli.settings import Settings
 from ringme_async.cli.tenants_file import TenantsFile, read_tenants
-from ringme_async.cli.wrong import CouldNotStart, WrongUsage
 
 URL = "https://pbx.example.com"
 SETTINGS = Settings(URL, ClientCredentials("dealer", "s3cret"))

@@ -19,10 +19,11 @@ import ringme_async.transports.httptools
 from ringme_async import Client, Event, Request, Response, RingMeError, errors, observers
 from ringme_async.cli.app import app
 from ringme_async.cli.codes import ExitCode
-from ringme_async.models import FIELDS, WRITABLE
 from ringme_async.observers import otel
+from ringme_async.resources.clients.model import FIELDS
+from ringme_async.resources.clients.update import WRITABLE
 from ringme_async.testing import faults
-from ringme_async.testing.schema import FIELDS as ON_THE_WIRE
+from ringme_async.testing.fake.client_schema import FIELDS as ON_THE_WIRE
 from tests.docs.stage import DOCS
 
 REFERENCE = DOCS / "reference"

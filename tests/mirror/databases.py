@@ -8,7 +8,7 @@ from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from ringme_async.mirror import decode_json
-from ringme_async.mirror.connection import database_url, with_driver
+from ringme_async.mirror.sql_connection import database_url, with_driver
 
 
 async def ask(url: str, *statements: str, alone: bool = False) -> list[dict[str, Any]]:

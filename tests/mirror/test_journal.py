@@ -20,10 +20,10 @@ from ringme_async import (
     RingMeError,
     TokenError,
 )
-from ringme_async.codec import client_from_json
 from ringme_async.mirror import Journal, OutputError, OutputInUse
-from ringme_async.mirror.journal import JournalSession
-from ringme_async.mirror.lines import json_text
+from ringme_async.mirror.jsonl_file import json_text
+from ringme_async.mirror.jsonl_sink import JournalSession
+from ringme_async.resources.clients.codec import client_from_json
 from tests.mirror.world import by_tenant, lines_of, record_of
 
 AT = datetime(2026, 11, 23, 10, 42, 5, 123_456, UTC)

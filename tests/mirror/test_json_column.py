@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ringme_async import Client, Done
-from ringme_async.codec import client_from_json
 from ringme_async.mirror import Mirror, decode_json
 from ringme_async.mirror.json_column import escaped, unescaped
-from ringme_async.mirror.lines import json_text
+from ringme_async.mirror.jsonl_file import json_text
+from ringme_async.resources.clients.codec import client_from_json
 from tests.mirror.databases import ask, clients_in, history_in
 from tests.mirror.world import record_of
 

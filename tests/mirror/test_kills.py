@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from ringme_async import ClientCredentials, ClientUpdate, RingMe
-from ringme_async.mirror import Journal, Mirror, OutputInUse, apply_plan, connection
+from ringme_async.mirror import Journal, Mirror, OutputInUse, apply_plan
+from ringme_async.mirror import sql_connection as connection
 from tests.leaping import HOUR
 from tests.mirror.databases import clients_in, history_in, runs_in
 from tests.mirror.world import by_tenant, lines_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ringme_async.mirror import OutputError
-from ringme_async.mirror.lines import Entry, LineFile
+from ringme_async.mirror.jsonl_file import Entry, LineFile
 
 ENTRIES: list[Entry] = [
     {"n": 1},

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ringme_async.mirror import OutputError, OutputInUse, lock
-from ringme_async.mirror.lock import locked
+from ringme_async.mirror import OutputError, OutputInUse
+from ringme_async.mirror import output_lock as lock
+from ringme_async.mirror.output_lock import locked
 
 
 def test_an_output_that_is_held_is_refused_by_name(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ringme_async import Client, Done, InvalidRequest, RingMe
-from ringme_async.codec import client_from_json
-from ringme_async.mirror import Mirror, OutputError, OutputInUse, Session, connection, refresh
-from ringme_async.mirror.connection import told_of_database
+from ringme_async.mirror import Mirror, OutputError, OutputInUse, Session, refresh
+from ringme_async.mirror import sql_connection as connection
 from ringme_async.mirror.errors import TransientOutputError
+from ringme_async.mirror.sql_connection import told_of_database
+from ringme_async.resources.clients.codec import client_from_json
 from tests.mirror.databases import ask, clients_in, history_in, runs_in
 from tests.mirror.world import World, record_of
 
@@ -185,7 +186,7 @@ async def test_the_wait_is_bounded(
 async def test_a_cancelled_run_does_not_wait_out_the_bound(
     sqlite_url: str, tmp_path: Path, attempts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ringme_async.mirror.database._LAST_PATIENCE", 0.0)
+    monkeypatch.setattr("ringme_async.mirror.sql_session._LAST_PATIENCE", 0.0)
 
     async def write() -> None:
         async with Mirror(sqlite_url, batch=1, retry_for=1e9).open(resume=False) as session:

@@ -22,20 +22,12 @@ from ringme_async import (
     RingMe,
     Tenant,
 )
-from ringme_async.codec import client_from_json
-from ringme_async.mirror import (
-    Journal,
-    Mirror,
-    OutputError,
-    OutputInUse,
-    Sink,
-    connection,
-    refresh,
-    schema,
-    sink_for,
-)
-from ringme_async.mirror.connection import undisturbed
-from ringme_async.mirror.database import DatabaseSession
+from ringme_async.mirror import Journal, Mirror, OutputError, OutputInUse, Sink, refresh, sink_for
+from ringme_async.mirror import sql_connection as connection
+from ringme_async.mirror import sql_tables as schema
+from ringme_async.mirror.sql_connection import undisturbed
+from ringme_async.mirror.sql_session import DatabaseSession
+from ringme_async.resources.clients.codec import client_from_json
 from tests.auth.exposure import assert_keeps, told_by
 from tests.leaping import MINUTE, leap
 from tests.mirror.databases import ask, clients_in, history_in, runs_in

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 # Imported before the fork: that is what makes the processes quick.
-import ringme_async.mirror.database
+import ringme_async.mirror.sql_session
 from ringme_async import ClientCredentials, RetryPolicy, RingMe
 from ringme_async.mirror import Mirror, apply_plan, refresh, sink_for
 
 Order = Mapping[str, Any]
 
 _ROOT = Path(__file__).parents[2]
-_PRELOADED = ringme_async.mirror.database
+_PRELOADED = ringme_async.mirror.sql_session
 
 
 class Zygote:

@@ -23,7 +23,7 @@ from ringme_async import (
     RingMe,
     RingMeClosed,
 )
-from ringme_async.lifetime import Lifetime
+from ringme_async.calls.lifetime import Lifetime
 from ringme_async.testing import FakeRingMe
 from tests.scripted import Answer, ScriptedTransport, asked_for, never, record, refusal
 

@@ -20,7 +20,7 @@ from ringme_async import (
     RingMe,
     Tenant,
 )
-from ringme_async.observe import Parked
+from ringme_async.events import Parked
 from ringme_async.testing import FakeRingMe, faults
 from tests.scripted import record
 

@@ -27,7 +27,7 @@ from ringme_async import (
     RingMe,
     Tenant,
 )
-from ringme_async.plan import FieldChange, PlannedChange
+from ringme_async.resources.clients.plan import FieldChange, PlannedChange
 from ringme_async.transports import Request, Response
 from tests.scripted import RECORD, ScriptedTransport, refusal
 

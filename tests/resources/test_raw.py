@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ringme_async import ApiError, BearerToken, InvalidRequest, NotFound, Response, RingMe
-from ringme_async.wording import shown
+from ringme_async._internal.text import shown
 from tests.scripted import ScriptedTransport, record
 
 PATH = "/client/@me/extension/"

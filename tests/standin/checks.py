@@ -10,7 +10,7 @@ from typing import Any
 
 from ringme_async.auth import Auth, ClientCredentials
 from ringme_async.errors import RingMeError
-from ringme_async.retry import RetryPolicy
+from ringme_async.policies.retry import RetryPolicy
 from ringme_async.ringme import RingMe
 from tests.leaping import HOUR, MINUTE, leap
 

@@ -15,11 +15,11 @@ import trustme
 
 from ringme_async import errors
 from ringme_async.auth import BearerToken
-from ringme_async.codec import client_to_json
 from ringme_async.errors import RingMeError
-from ringme_async.models import ClientUpdate
-from ringme_async.resources.addressing import UrlForm
-from ringme_async.retry import RetryPolicy
+from ringme_async.policies.retry import RetryPolicy
+from ringme_async.resources.clients.codec import client_to_json
+from ringme_async.resources.clients.update import ClientUpdate
+from ringme_async.resources.target import UrlForm
 from ringme_async.ringme import RingMe
 from ringme_async.transports import Timeouts
 from ringme_async.transports.aiohttp import AiohttpTransport

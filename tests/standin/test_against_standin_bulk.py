@@ -14,7 +14,7 @@ import pytest
 from ringme_async import errors
 from ringme_async.auth import ClientCredentials
 from ringme_async.bulk import Done, Failed
-from ringme_async.models import ClientUpdate
+from ringme_async.resources.clients.update import ClientUpdate
 from ringme_async.tenant import Tenant
 from ringme_async.transports import Timeouts
 from tests.leaping import HOUR

@@ -9,7 +9,7 @@ import pytest
 
 from ringme_async import errors
 from ringme_async.auth import Auth, ClientCredentials, PasswordCredentials, RefreshToken
-from ringme_async.models import ClientUpdate
+from ringme_async.resources.clients.update import ClientUpdate
 from ringme_async.tenant import Tenant
 from ringme_async.transports import Request, Response
 from ringme_async.transports.aiohttp import AiohttpTransport

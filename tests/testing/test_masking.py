@@ -29,9 +29,9 @@ from ringme_async import (
     RingMe,
     RingMeError,
 )
-from ringme_async.redaction import spellings
+from ringme_async._internal.redaction import spellings
 from ringme_async.testing import FakeRingMe, RecordingTransport, ReplayTransport
-from ringme_async.testing.masking import Masker, body_shown
+from ringme_async.testing.redaction import Masker, body_shown
 
 FORM = "application/x-www-form-urlencoded"
 

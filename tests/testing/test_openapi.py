@@ -15,9 +15,10 @@ from attrs import fields
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from ringme_async import ClientUpdate
-from ringme_async.models import FIELDS, WRITABLE
+from ringme_async.resources.clients.model import FIELDS
+from ringme_async.resources.clients.update import WRITABLE
 from ringme_async.testing import FakeRingMe
-from ringme_async.testing.schema import LATER_DEFAULTS
+from ringme_async.testing.fake.client_schema import LATER_DEFAULTS
 from tests.testing.reach import ROOT, Caller, said
 from tests.testing.test_records import EXAMPLE
 

@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ringme_async.testing import FakeRingMe, pages
+from ringme_async.testing import FakeRingMe
+from ringme_async.testing.fake import docs_pages as pages
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ from ringme_async.testing import (
     ReplayTransport,
     faults,
 )
-from ringme_async.testing.masking import Masker
+from ringme_async.testing.redaction import Masker
 from ringme_async.transports.aiohttp import AiohttpTransport
 
 EMAIL = "ivanova.anna+pbx@firma-zvon.example"

@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from ringme_async.testing import FakeRingMe
-from ringme_async.testing.schema import EXAMPLE
+from ringme_async.testing.fake.client_schema import EXAMPLE
 from tests.testing.reach import Caller
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from ringme_async.deadlines import Deadlines
+from ringme_async._internal.deadlines import Deadlines
 from ringme_async.errors import RingMeError, TransportError
 from ringme_async.transports import Headers, Request, Response, Timeouts, Transport
 from ringme_async.transports.aiohttp import AiohttpTransport

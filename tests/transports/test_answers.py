@@ -12,7 +12,7 @@ import pytest
 
 from ringme_async.errors import ResponseLost, ResponseTooLarge, TransportError, TransportTimeout
 from ringme_async.transports import Headers
-from ringme_async.transports.body import Body
+from ringme_async.transports.body_decoder import Body
 from tests.leaping import leap
 from tests.transports.sending import failure_of, opened, request, sent
 from tests.wire import Peer, Script, answer, chunked, serving

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ringme_async.errors import ResponseLost, ResponseTooLarge
 from ringme_async.transports import Headers, Request, Response
-from ringme_async.transports.body import Body, peer_of, unpacked
+from ringme_async.transports.body_decoder import Body, peer_of, unpacked
 
 URL = "https://pbx.example.com/path?q=s3cret"
 

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from ringme_async import AiohttpTransport, ConnectError, Request, Transport
-from ringme_async.transports.failures import no_connection
+from ringme_async.transports.connection_errors import no_connection
 from ringme_async.transports.httptools import HttptoolsTransport
 
 _SEVERAL = "Multiple exceptions: [Errno {}] Connect call failed, [Errno {}] Connect call failed"

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from ringme_async.transports.departures import Departures
+from ringme_async.transports.write_coalescing import Departures
 from tests.transports.sending import opened, request, under_way
 from tests.wire import Peer, answer, serving
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp.connector import Connection
 
 from ringme_async.errors import ConnectError, ResponseLost
-from ringme_async.transports.guard import ConnectionGuard, guard_of
+from ringme_async.transports.connection_guard import ConnectionGuard, guard_of
 from tests.transports.sending import failure_of, opened, request
 from tests.wire import Peer, answer, serving
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringme_async.transports import Headers
-from ringme_async.transports.head import LONGEST_HEAD, Heads
+from ringme_async.transports.http11.header_parser import LONGEST_HEAD, Heads
 
 # What llhttp reads in more than one way, or refuses, in lines and between them.
 PARTS = (

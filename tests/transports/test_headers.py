@@ -9,7 +9,7 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ringme_async.transports import Headers
-from ringme_async.transports.arrived import Arrived
+from ringme_async.transports.lazy_headers import Arrived
 
 
 def arrived(fields: Mapping[str, str]) -> Headers:

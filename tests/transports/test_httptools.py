@@ -22,11 +22,11 @@ from ringme_async.errors import (
     TransportTimeout,
 )
 from ringme_async.transports import Headers, Request, Timeouts
-from ringme_async.transports.answers import Answers
-from ringme_async.transports.departures import Departures
-from ringme_async.transports.head import Heads
+from ringme_async.transports.http11.connection import Wire
+from ringme_async.transports.http11.header_parser import Heads
+from ringme_async.transports.http11.response_parser import Answers
 from ringme_async.transports.httptools import HttptoolsTransport
-from ringme_async.transports.wire import Wire
+from ringme_async.transports.write_coalescing import Departures
 from tests.leaping import MINUTE, leap
 from tests.transports import certificates
 from tests.transports.sending import assert_harmless, failure_of, request

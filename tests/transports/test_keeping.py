@@ -15,7 +15,8 @@ import pytest
 
 from ringme_async import BearerToken, InvalidRequest, RingMe
 from ringme_async.errors import ConnectError
-from ringme_async.transports import Timeouts, Transport, pool
+from ringme_async.transports import Timeouts, Transport
+from ringme_async.transports.http11 import connection_pool as pool
 from ringme_async.transports.httptools import HttptoolsTransport
 from tests.leaping import MINUTE, leap
 from tests.transports import certificates, sending

@@ -8,14 +8,14 @@ from typing import NoReturn
 
 import pytest
 
-from ringme_async.deadlines import Deadlines
+from ringme_async._internal.deadlines import Deadlines
 from ringme_async.errors import ConnectError
-from ringme_async.transports.answers import Answers
-from ringme_async.transports.departures import Departures
-from ringme_async.transports.head import Heads
+from ringme_async.transports.http11.connection import Wire
+from ringme_async.transports.http11.connection_pool import Pool
+from ringme_async.transports.http11.header_parser import Heads
+from ringme_async.transports.http11.response_parser import Answers
 from ringme_async.transports.httptools import HttptoolsTransport
-from ringme_async.transports.pool import Pool
-from ringme_async.transports.wire import Wire
+from ringme_async.transports.write_coalescing import Departures
 from tests.transports import certificates
 from tests.transports.sending import failure_of, request
 from tests.wire import Peer, answer, serving

@@ -9,9 +9,9 @@ from typing import NoReturn
 import pytest
 
 from ringme_async.errors import ConnectError
-from ringme_async.transports import resolving
+from ringme_async.transports.http11 import resolver as resolving
+from ringme_async.transports.http11.resolver import Resolver
 from ringme_async.transports.httptools import HttptoolsTransport
-from ringme_async.transports.resolving import Resolver
 from tests.leaping import leap
 from tests.transports.sending import failure_of, request
 from tests.wire import answer, serving

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ringme_async.transports.departures import Departures
-from ringme_async.transports.sockets import ThriftySocket, thrifty_sockets
+from ringme_async.transports.write_coalescing import Departures, ThriftySocket, thrifty_sockets
 from tests.transports.sending import opened, under_way
 from tests.transports.sending import request as asked
 from tests.wire import answer, serving

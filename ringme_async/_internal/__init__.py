@@ -1,0 +1,1 @@
+"""Small parts that several rooms share. Users import none of them."""

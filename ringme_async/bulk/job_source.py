@@ -1,0 +1,218 @@
+"""The input: any iterable, async iterable or mapping, as a row of jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sized,
+)
+from enum import Enum, auto
+from typing import Any, Final, Generic, TypeVar, cast
+
+from attrs import define, field
+
+from ringme_async.bulk.groups import Ticket
+from ringme_async.bulk.job import Job
+from ringme_async.bulk.outcome import Failed, NotAttempted
+from ringme_async.errors import InvalidRequest, RingMeError
+from ringme_async.tenant import Who
+
+__all__ = ["Intake"]
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+class _End(Enum):
+    """What stands in the place of an element when there is none any more."""
+
+    END = auto()
+
+
+_END: Final = _End.END
+# An async input that takes longer for an element is left once the run's deadline has passed.
+_PATIENCE: Final = 1.0
+
+
+@define(eq=False)
+class Intake(Generic[T, V]):
+    """Pulls elements, one at a time, and makes their jobs.
+
+    Args:
+        items: The input. A mapping stands for its pairs.
+        make_job: Gives an element's job, or raises a ``RingMeError`` if the element is malformed.
+        name_of: Gives whom an element is for.
+
+    Attributes:
+        is_async: Whether elements come by ``fetch``, not by ``pull``.
+        total: How many elements there are; None if the input does not say.
+        pulled: How many were pulled.
+        why_not: Why no more jobs are to be made, once that is so.
+        ended: Whether nothing more is to come.
+        cut_short: Whether it was left before its end.
+        error: What the input raised, if it did.
+
+    Raises:
+        InvalidRequest: The input is nothing that a run can iterate over.
+    """
+
+    items: Iterable[T] | AsyncIterable[T] | Mapping[Any, Any]
+    make_job: Callable[[T], Job[V]]
+    name_of: Callable[[T], Who]
+    is_async: bool = field(init=False)
+    total: int | None = field(init=False)
+    _items: Iterable[T] | AsyncIterable[T] = field(init=False)
+    pulled: int = field(default=0, init=False)
+    why_not: str | None = field(default=None, init=False)
+    ended: bool = field(default=False, init=False)
+    cut_short: bool = field(default=False, init=False)
+    error: Exception | None = field(default=None, init=False)
+    _elements: Iterator[T] = field(factory=lambda: iter(()), init=False)
+    _elements_to_come: AsyncIterator[T] = field(init=False)
+    _fetching: asyncio.Timeout | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._items = checked(self.items)
+        self.is_async = isinstance(self._items, AsyncIterable)
+        self.total = len(self._items) if isinstance(self._items, Sized) else None
+
+    def open(self) -> None:
+        """Begin."""
+        if isinstance(self._items, AsyncIterable):
+            self._elements_to_come = aiter(self._items)
+        else:
+            self._elements = iter(self._items)
+
+    def pull(self) -> Ticket[V] | Failed | NotAttempted | None:
+        """Pull an element; None: there is no more."""
+        try:
+            element: T | _End = next(self._elements, _END)
+        except Exception as error:  # noqa: BLE001 - it gets out of the run as it is, at its end
+            self.error = error
+            element = _END
+        return self._admit(element)
+
+    async def fetch(self) -> Ticket[V] | Failed | NotAttempted | None:
+        """Wait for an element; None: there is no more."""
+        try:
+            element: T | _End = await self._fetch_with_patience()
+        except Exception as error:  # noqa: BLE001 - it gets out of the run as it is, at its end
+            self.error = error
+            element = _END
+        return self._admit(element)
+
+    def hurry(self) -> None:
+        """Give the element that is being fetched no more than a second."""
+        self._await_until(asyncio.get_running_loop().time() + _PATIENCE)
+
+    def leave(self) -> None:
+        """Pull nothing more, and wait for nothing that is being fetched."""
+        if not self.ended:
+            self.ended = self.cut_short = True
+            self._await_until(asyncio.get_running_loop().time())
+
+    def close(self) -> Exception | None:
+        """Close a generator; other iterators may be the user's own, such as an open file.
+
+        Returns:
+            What it raised at that.
+        """
+        elements: object = self._elements
+        if isinstance(elements, Generator):
+            try:
+                cast("Generator[T]", elements).close()
+            except Exception as broken:  # noqa: BLE001 - it gets out unless something worse does
+                return broken
+        return None
+
+    async def aclose(self) -> None:
+        """Close an async iterator that can be closed."""
+        aclose = getattr(self._elements_to_come, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+    def _await_until(self, when: float) -> None:
+        # An input that takes its time to be cancelled cannot be cancelled by its timeout again.
+        if self._fetching is not None and not self._fetching.expired():
+            self._fetching.reschedule(when)
+
+    async def _fetch_with_patience(self) -> T | _End:
+        scope = asyncio.timeout(None if self.why_not is None else _PATIENCE)
+        try:
+            async with scope as self._fetching:
+                return await anext(self._elements_to_come, _END)
+        except Exception:
+            if not scope.expired():
+                raise
+            self.cut_short = True
+            return _END
+        finally:
+            self._fetching = None
+
+    def _admit(self, element: T | _End) -> Ticket[V] | Failed | NotAttempted | None:
+        if element is _END:
+            self.ended = True
+            return None
+        index = self.pulled
+        self.pulled += 1
+        who = self.name_of(element)
+        if self.why_not is not None:
+            return NotAttempted(who, index, reason=self.why_not)
+        try:
+            job = self.make_job(element)
+        except RingMeError as flaw:
+            return Failed(who, index, 0, forget_traceback(flaw))
+        return Ticket(index, who, job)
+
+
+def checked(
+    items: Iterable[T] | AsyncIterable[T] | Mapping[Any, Any],
+) -> Iterable[T] | AsyncIterable[T]:
+    """Give what is to be iterated over.
+
+    Raises:
+        InvalidRequest: It is no iterable, or a single text.
+    """
+    if _is_one_text(items):
+        raise InvalidRequest(
+            "the input of a run is an iterable of elements, not a single "
+            f"{type(items).__name__}; put it into a list"
+        )
+    if isinstance(items, Mapping):
+        return cast("Iterable[T]", items.items())
+    if _can_be_iterated_over(items):
+        return items
+    raise InvalidRequest(
+        "the input of a run is an iterable, an async iterable or a mapping, "
+        f"not {type(items).__name__}"
+    )
+
+
+def _is_one_text(items: object) -> bool:
+    return isinstance(items, str | bytes | bytearray)
+
+
+def _can_be_iterated_over(items: object) -> bool:
+    return isinstance(items, Iterable | AsyncIterable)
+
+
+def forget_traceback(error: RingMeError) -> RingMeError:
+    """Let go of the frames of an error and of what led to it.
+
+    They keep whatever the call had in hand, and the run itself: a hundred thousand failures in a
+    report would hold that much.
+    """
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error

@@ -1,0 +1,200 @@
+"""The tasks of a run: begun when they are needed, and none left when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import Any, Final
+
+from attrs import define, field
+
+from ringme_async.bulk.adaptive_limit import Limit
+
+__all__ = ["GRACE", "Alarms", "Crew"]
+
+
+@define(eq=False)
+class Alarms:
+    """At most one timer for each name."""
+
+    _timers: dict[str, asyncio.TimerHandle] = field(
+        factory=dict[str, asyncio.TimerHandle], init=False
+    )
+
+    def set(self, name: str, when: float, action: Callable[[], None]) -> None:
+        """Have an action done by then, in the loop's time; of two moments, the earlier counts."""
+        timer = self._timers.get(name)
+        if timer is not None:
+            if timer.when() <= when:
+                return
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[name] = loop.call_at(when, self._ring, name, action)
+
+    def cancel(self) -> None:
+        """Have nothing done any more."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _ring(self, name: str, action: Callable[[], None]) -> None:
+        del self._timers[name]
+        action()
+
+
+# Seconds for a task that was cancelled to end: an input may have a connection to close.
+GRACE: Final = 5.0
+# Seconds for a task that was cancelled once more, in the midst of that.
+_LAST_GRACE: Final = 1.0
+
+
+@define(eq=False)
+class Crew:
+    """Workers, at most one for each slot, and the run's other tasks.
+
+    All run in copies of the context in which the crew was made. If one of them raises anything, all
+    are cancelled.
+
+    Args:
+        limit: How many workers there may be.
+        work: What a worker does, until ``is_stopping``.
+        on_leave: Called whenever a task has ended.
+
+    Attributes:
+        is_stopping: Whether all are to end.
+        error: What the first to fail raised.
+    """
+
+    limit: Limit
+    work: Callable[[], Coroutine[Any, Any, None]]
+    on_leave: Callable[[], None]
+    is_stopping: bool = field(default=False, init=False)
+    error: BaseException | None = field(default=None, init=False)
+    _context: Context = field(factory=copy_context, init=False)
+    _tasks: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
+    _workers: int = field(default=0, init=False)
+    # Whether a worker has been stirred that has not come to look yet.
+    _is_stirring: bool = field(default=False, init=False)
+    _resting: list[asyncio.Future[None]] = field(factory=list[asyncio.Future[None]], init=False)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether no task is left."""
+        return not self._tasks
+
+    @property
+    def has_idle_worker(self) -> bool:
+        """Whether a worker has nothing to do."""
+        return bool(self._resting) or self._workers < self.limit.value
+
+    @property
+    def can_stir(self) -> bool:
+        """Whether ``stir`` would find one, and none is about to look."""
+        return not self._is_stirring and self.has_idle_worker
+
+    def stir(self) -> None:
+        """Let one more worker look for something to do, unless one is about to.
+
+        Who finds something stirs the next, so that one is enough.
+        """
+        if self.is_stopping or self._is_stirring:
+            return
+        if self._resting:
+            self._is_stirring = True
+            self._resting.pop().set_result(None)
+        elif self._workers < self.limit.value:
+            self._is_stirring = True
+            self._workers += 1
+            self.spawn(self.work())
+
+    def arrive(self) -> None:
+        """Take note that a worker has begun."""
+        self._is_stirring = False
+
+    async def rest(self) -> None:
+        """Wait, as a worker, to be stirred."""
+        resting = asyncio.get_running_loop().create_future()
+        self._resting.append(resting)
+        await resting
+        self._is_stirring = False
+
+    def spawn(
+        self, work: Coroutine[Any, Any, None], name: str = "ringme job"
+    ) -> asyncio.Task[None]:
+        """Begin a task.
+
+        Args:
+            work: What it does.
+            name: What a warning calls it if it hangs.
+        """
+        context = self._context.copy()
+        task = asyncio.get_running_loop().create_task(work, name=name, context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._take_leave)
+        return task
+
+    def stop(self) -> None:
+        """Cancel all tasks."""
+        self.is_stopping = True
+        for task in self._tasks:
+            task.cancel()
+
+    async def join(self) -> None:
+        """Wait until all tasks have ended, for a few seconds at most.
+
+        A cancellation in the meantime cancels the tasks once more, and is raised at the end. A
+        ``RuntimeWarning`` names the tasks that hang.
+        """
+        loop = asyncio.get_running_loop()
+        interrupted: asyncio.CancelledError | None = None
+        hung: Counter[str] = Counter()
+        until, is_last = loop.time() + GRACE, False
+        while self._tasks:
+            try:
+                await asyncio.wait(self._tasks, timeout=until - loop.time())
+                if loop.time() < until:
+                    continue
+                hung = Counter(task.get_name() for task in self._tasks)
+                if is_last:
+                    break
+            except asyncio.CancelledError as cancelled:
+                interrupted = cancelled
+            if not is_last:
+                until, is_last = loop.time() + _LAST_GRACE, True
+            self.stop()
+        if self._tasks:
+            self._tasks.clear()
+            self.on_leave()
+        try:
+            if hung:
+                warn_of_hanging(hung)
+        finally:
+            # Where warnings are errors, a cancellation goes before them.
+            if interrupted is not None:
+                raise interrupted
+
+    def _take_leave(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        try:
+            task.result()
+        except asyncio.CancelledError as error:
+            if not self.is_stopping:
+                self._fail(error)
+        except BaseException as error:  # noqa: BLE001 - it gets out of the run as it is
+            self._fail(error)
+        self.on_leave()
+
+    def _fail(self, error: BaseException) -> None:
+        if self.error is None:
+            self.error = error
+        self.stop()
+
+
+def warn_of_hanging(names: Counter[str]) -> None:
+    """Warn that a run does not wait any longer for some tasks."""
+    listed = ", ".join(f"{name} ({count})" for name, count in sorted(names.items()))
+    text = f"a bulk run was to end, and does not wait any longer for tasks that hang: {listed}"
+    warnings.warn(text, RuntimeWarning, stacklevel=2)

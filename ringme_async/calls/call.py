@@ -1,0 +1,72 @@
+"""A call as a value: what to send, and what is known of its attempts so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Generic, Literal, TypeVar
+
+from attrs import define, field
+
+from ringme_async.auth import TokenKey
+from ringme_async.errors import (
+    RingMeError,
+)
+from ringme_async.policies.quota import Reservation
+from ringme_async.transports import Response
+
+T = TypeVar("T")
+
+API_ROOT = "/api/ver1.0"
+OnQuota = Literal["raise", "wait"]
+
+
+@define(eq=False)
+class Call(Generic[T]):
+    """One operation as data, ready to be sent, and sent again; nobody changes it.
+
+    Whoever makes it has checked ``path``, ``query`` and ``client_id``.
+
+    Attributes:
+        url: Where it goes, without its query.
+    """
+
+    method: str
+    path: str
+    key: TokenKey
+    decode: Callable[[Response], T] = field(repr=False)
+    client_id: str | None
+    idempotent: bool
+    timeout: float
+    query: str = field(default="", repr=False)
+    body: bytes = field(default=b"", repr=False)
+    on_quota: OnQuota = "raise"
+    url: str = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.url = f"{self.key.origin}{API_ROOT}{self.path}"
+
+
+@define(eq=False)
+class Account:
+    """What has become of a call so far; it outlives a cancelled call and a parked call's runs.
+
+    Attributes:
+        claim: The request that was reserved before the call got its slot, if it was.
+        stops_clock: Whether a wait for quota moves the deadline.
+    """
+
+    attempts: int = 0
+    maybe_applied: bool = False
+    waiting_for_login: bool = False
+    last_error: RingMeError | None = None
+    sent_at: float | None = None
+    claim: Reservation | None = None
+    stops_clock: ClassVar[bool] = False
+
+
+def sign(error: RingMeError, call: Call[T], account: Account) -> None:
+    """Write into an error whom its call was for and what its account says."""
+    error.client_id = call.client_id
+    # A login that failed before anything was sent has counted its own requests.
+    error.attempts = account.attempts or error.attempts
+    error.maybe_applied = error.maybe_applied or account.maybe_applied

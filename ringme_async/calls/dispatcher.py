@@ -1,0 +1,345 @@
+"""The life of one call: look at quota, token, reserve quota, send, learn, judge; or again."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import ClassVar, Generic
+
+from attrs import define, frozen
+
+from ringme_async._internal.deadlines import Deadline
+from ringme_async._internal.redaction import masked, masked_bytes, tells
+from ringme_async.auth import Patience, Token, TokenEndpoint, TokenStore
+from ringme_async.calls.call import Account, Call, T, sign
+from ringme_async.calls.lifetime import Lifetime
+from ringme_async.errors import (
+    DeadlineExceeded,
+    DecodeError,
+    InvalidRequest,
+    RateLimited,
+    RingMeClosed,
+    RingMeError,
+    TransportError,
+    Unauthorized,
+    WrongRecord,
+    duration,
+)
+from ringme_async.events import Observers, Trace
+from ringme_async.policies.api_errors import is_success, judge
+from ringme_async.policies.quota import Quota, Reservation
+from ringme_async.policies.quota_book import QuotaBook
+from ringme_async.policies.retry import RetryPolicy
+from ringme_async.policies.retry_budget import RetryBudget, RetryBudgets
+from ringme_async.transports import Headers, Request, Response, Timeouts, Transport
+
+_MOST_RENEWALS = 10
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+
+def utc_now() -> datetime:
+    """Read the wall clock; only calendar time, such as a Retry-After date, is reckoned by it."""
+    return datetime.now(UTC)
+
+
+@define(eq=False)
+class BulkAccount(Account):
+    """The account of a job: it waits for quota before it gets its slot.
+
+    Only a retry or a second request may have to wait within.
+    """
+
+    stops_clock: ClassVar[bool] = True
+
+
+@frozen(eq=False)
+class Dispatcher:
+    """Runs calls: each to one value or one error, within its deadline."""
+
+    transport: Transport
+    tokens: TokenStore
+    endpoint: TokenEndpoint
+    quotas: QuotaBook
+    retry: RetryPolicy
+    timeouts: Timeouts
+    observers: Observers
+    user_agent: str
+    budgets: RetryBudgets
+    lifetime: Lifetime
+    wall_clock: Callable[[], datetime] = utc_now
+
+    async def run(self, call: Call[T], account: Account | None = None) -> T:
+        """Run a call to its value.
+
+        Args:
+            call: What to do.
+            account: Where to keep the books of it; default a new one.
+
+        Raises:
+            RingMeError: The last thing that went wrong, or DeadlineExceeded.
+        """
+        account = Account() if account is None else account
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + call.timeout
+        trace = self.observers.trace(call.method, call.path, call.url, call.client_id)
+        trace.call_started()
+        try:
+            with self.lifetime.until(deadline, loop) as until:
+                value = await _Run(self, call, account, trace, until, loop).until_done()
+                trace.call_ended(None)
+                return value
+            raise _ended_early(call, until) from account.last_error
+        except RingMeError as error:
+            sign(error, call, account)
+            trace.call_ended(error)
+            raise
+        except BaseException as error:
+            trace.call_ended(error)
+            raise
+
+
+def _ended_early(call: Call[T], until: Deadline) -> RingMeError:
+    if until.ended_at is not None and until.ended_at < until.when:
+        return RingMeClosed("this RingMe was closed while the call was under way")
+    return _too_late(call, "the deadline passed")
+
+
+@define(eq=False)
+class _Run(Generic[T]):
+    """One call on its way, attempt by attempt."""
+
+    rooms: Dispatcher
+    call: Call[T]
+    account: Account
+    trace: Trace
+    deadline: Deadline
+    loop: asyncio.AbstractEventLoop
+
+    async def until_done(self) -> T:
+        rooms, call = self.rooms, self.call
+        quota = rooms.quotas.of(call.key)
+        budget = rooms.budgets.of(call.key.origin)
+        tries = 0
+        renewals = found_dead = 0
+        spent: int | None = None
+        unsent = 0
+        claim, self.account.claim = self.account.claim, None
+        try:
+            while True:
+                now = self.loop.time()
+                token = rooms.tokens.ready(call.key, now)
+                reservation = None if token is None else claim or quota.try_reserve(now)
+                if token is None or reservation is None:
+                    token, reservation = await self.wait_for_both(quota, claim)
+                claim = None
+                unsent = 0
+                try:
+                    value = await self.attempt(token, reservation)
+                except RingMeError as failure:
+                    error = self.account.last_error = failure
+                else:
+                    if not token.accepted:
+                        token.accepted = True
+                    budget.succeeded(spent)
+                    return value
+                if isinstance(error, RateLimited) and call.on_quota == "wait":
+                    continue
+                if isinstance(error, Unauthorized) and call.key.auth.renewable:
+                    renewals += 1
+                    found_dead += rooms.tokens.drop(call.key, token)
+                    if renewals > 1 and not self.died_with_others(token, found_dead):
+                        raise error
+                    if renewals <= _MOST_RENEWALS:
+                        continue
+                elif not rooms.retry.retryable(error, idempotent=call.idempotent):
+                    raise error
+                tries += 1
+                spent = unsent = self.withdraw(budget, error, tries)
+                await self.back_off(error, tries)
+        except BaseException:
+            # A deadline, a used-up quota or a failed login may come before the retry.
+            budget.give_back(unsent)
+            raise
+
+    @staticmethod
+    def died_with_others(token: Token, found_dead: int) -> bool:
+        """Tell whether the refusal of a second token says nothing about this call.
+
+        When a token dies, many calls die with it, and the next one may be dead before all of them
+        have come up. It is this call's own if it was the first to find out, both times.
+        """
+        return token.accepted or (token.trusted and found_dead <= 1)
+
+    async def wait_for_both(
+        self, quota: Quota, claim: Reservation | None
+    ) -> tuple[Token, Reservation]:
+        """Wait for a token and for a request of the quota."""
+        tokens, key = self.rooms.tokens, self.call.key
+        while True:
+            # The quota first: no login is wasted on a call that cannot be sent.
+            await self.pass_quota(quota)
+            token = tokens.ready(key, self.loop.time()) or await self.log_in()
+            if claim is not None and claim.renew():
+                return token, claim
+            reservation = await self.reserve(quota)
+            if reservation is not None:
+                return token, reservation
+
+    async def pass_quota(self, quota: Quota) -> None:
+        while (wait := quota.exhausted_for()) is not None:
+            used_up = RateLimited(
+                f"the hourly limit is used up for {duration(wait)} more",
+                reset_after=wait,
+                status="rate_limit_exceeded",
+            )
+            if self.call.on_quota == "raise":
+                raise used_up
+            self.account.last_error = used_up
+            self.refuse_a_wait_beyond_deadline(wait, "the reset of the quota", used_up)
+            self.trace.parked(wait)
+            await asyncio.sleep(wait)
+            self.trace.woken()
+
+    async def reserve(self, quota: Quota) -> Reservation | None:
+        if not self.account.stops_clock:
+            return await quota.reserve()
+        began, when = self.loop.time(), self.deadline.when
+        # Others in flight, not this call, decide how long that takes.
+        self.deadline.reschedule(math.inf)
+        try:
+            return await quota.reserve()
+        finally:
+            self.deadline.reschedule(when + self.loop.time() - began)
+
+    async def log_in(self) -> Token:
+        patience = Patience(self.deadline.when, self.call.timeout)
+        self.account.waiting_for_login = True
+        try:
+            return await self.rooms.tokens.get(self.call.key, self.rooms.endpoint, patience)
+        finally:
+            self.account.waiting_for_login = False
+            self.account.last_error = patience.last_error or self.account.last_error
+
+    async def attempt(self, token: Token, reservation: Reservation) -> T:
+        self.account.attempts += 1
+        self.account.sent_at = reservation.sent_at
+        extra = self.trace.attempt_sent(self.account.attempts)
+        response: Response | None = None
+        try:
+            response = await self.rooms.transport.send(self.request(token, extra))
+            value = self.judged(response, token, reservation)
+        except BaseException as error:
+            if response is None:
+                self.settle_unanswered(error, reservation)
+            elif response.status == 408 or not 300 <= response.status < 500:
+                # Another 3xx or 4xx says that nothing was done; a 5xx, an unreadable 2xx does not.
+                self.suspect()
+            self.trace.attempt_ended(None if response is None else response.status, error)
+            if isinstance(error, asyncio.CancelledError):
+                # Frames of the transport hold the request, and a traceback shows their locals.
+                error.__traceback__ = None
+            raise
+        self.trace.attempt_ended(response.status, None)
+        return value
+
+    def settle_unanswered(self, error: BaseException, reservation: Reservation) -> None:
+        unsent = isinstance(error, TransportError) and not error.sent
+        if unsent or isinstance(error, InvalidRequest):
+            reservation.give_back()
+        else:
+            reservation.lost()
+            self.suspect()
+
+    def suspect(self) -> None:
+        if self.call.method not in _SAFE_METHODS:
+            self.account.maybe_applied = True
+
+    def judged(self, response: Response, token: Token, reservation: Reservation) -> T:
+        if is_success(response):
+            return self.decoded(response, token, reservation)
+        error = judge(response, secrets=(token.value,))
+        if isinstance(error, RateLimited):
+            reservation.refused(error.reset_after)
+        elif isinstance(error, Unauthorized) and "x-ratelimit-remaining" not in response.headers:
+            reservation.give_back()
+        elif response.status < 500 or "x-ratelimit-remaining" in response.headers:
+            reservation.learn(response.headers)
+        else:
+            reservation.lost()
+        raise error
+
+    def decoded(self, response: Response, token: Token, reservation: Reservation) -> T:
+        try:
+            value = self.call.decode(response)
+        except WrongRecord as flaw:
+            error: DecodeError = flaw
+            # What it says of the quota is another's, too.
+            reservation.lost()
+            if response.connection is not None:
+                response.connection.discard()
+        except DecodeError as flaw:
+            error = flaw
+            reservation.learn(response.headers, self.loop.time())
+        else:
+            reservation.learn(response.headers, self.loop.time())
+            return value
+        # The server may have echoed the token. It gets no name here, and the decoder's frames are
+        # left out, because a traceback may be shown with its locals.
+        error.args = (masked(error.reason, (token.value,)),)
+        error.body = masked_bytes(error.body, (token.value,))
+        if tells(repr(error.value), (token.value,)):
+            error.value = None
+        raise error.with_traceback(None)
+
+    def request(self, token: Token, extra: Mapping[str, str]) -> Request:
+        call = self.call
+        headers = token.headers_with_body if call.body else token.headers
+        if headers is None:
+            headers = self.headers_with(token)
+        if extra:
+            headers = Headers({**extra, **headers})
+        return Request(call.method, call.url + call.query, headers, call.body, self.rooms.timeouts)
+
+    def headers_with(self, token: Token) -> Headers:
+        named = {
+            "accept": "application/json",
+            "accept-encoding": "gzip",
+            "authorization": token.authorization,
+            "user-agent": self.rooms.user_agent,
+        }
+        if self.call.body:
+            named["content-type"] = "application/json"
+        headers = Headers(named)
+        # Not with the first request: of tenants with a login each, most send no other.
+        if token.accepted:
+            if self.call.body:
+                token.headers_with_body = headers
+            else:
+                token.headers = headers
+        return headers
+
+    def withdraw(self, budget: RetryBudget, error: RingMeError, tries: int) -> int:
+        if tries >= self.rooms.retry.attempts:
+            raise error
+        cost = budget.withdraw(error)
+        if cost is None:
+            raise error
+        return cost
+
+    async def back_off(self, error: RingMeError, tries: int) -> None:
+        delay = self.rooms.retry.delay(error, retry=tries, now=self.rooms.wall_clock)
+        self.refuse_a_wait_beyond_deadline(delay, "the next attempt", error)
+        self.trace.retry_scheduled(delay, error)
+        await asyncio.sleep(delay)
+
+    def refuse_a_wait_beyond_deadline(self, wait: float, until: str, error: RingMeError) -> None:
+        if self.loop.time() + wait > self.deadline.when:
+            raise _too_late(
+                self.call, f"{until}, in {wait:.1f} s, is beyond the deadline"
+            ) from error
+
+
+def _too_late(call: Call[T], reason: str) -> DeadlineExceeded:
+    return DeadlineExceeded(f"{reason} (timeout={call.timeout:g} s)")

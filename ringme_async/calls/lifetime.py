@@ -1,0 +1,186 @@
+"""Where and how long one ``RingMe`` can be used, and what is under way in it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import warnings
+from collections.abc import Callable
+
+from ringme_async._internal.deadlines import Deadline, Deadlines
+from ringme_async.errors import InvalidRequest, RingMeClosed
+
+__all__ = ["WHEN_CLOSED", "Lifetime"]
+
+WHEN_CLOSED = "the RingMe was closed"
+# Seconds for calls that were cancelled to end.
+_GRACE = 10.0
+_PACKAGE = __name__.partition(".")[0]
+
+
+class Lifetime:
+    """One process and one event loop, those of the first call, until it is closed.
+
+    One that has been used and is thrown away without having been closed gives a ResourceWarning
+    for the line where its ``RingMe`` was made.
+
+    Args:
+        name: How the ``RingMe`` is shown.
+        let_go: Releases without waiting what ``aclose`` would have; called after the warning.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_companions",
+        "_deadlines",
+        "_let_go",
+        "_loop",
+        "_made_at",
+        "_name",
+        "_process",
+    )
+
+    def __init__(self, name: str, let_go: Callable[[], None]) -> None:
+        self._name = name
+        self._let_go = let_go
+        self._made_at = _line_of_caller()
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+        self._deadlines = Deadlines()
+        self._companions: dict[Callable[[str], None], asyncio.AbstractEventLoop] = {}
+
+    @property
+    def closed(self) -> bool:
+        """Is it over?"""
+        return self._closed
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of the first call; None before it."""
+        return self._loop
+
+    def until(self, deadline: float, loop: asyncio.AbstractEventLoop) -> Deadline:
+        """Let a call begin.
+
+        Args:
+            deadline: Of the call, in the running loop's time.
+            loop: That loop.
+
+        Returns:
+            What ends its ``with`` block at the deadline, or when the ``RingMe`` is closed.
+
+        Raises:
+            InvalidRequest: This is another process or another event loop than that of the first
+                call.
+            RingMeClosed: It is over.
+        """
+        if self._loop is None:
+            self._loop, self._process = loop, os.getpid()
+        elif self._loop is not loop or self._process != os.getpid():
+            self._check_process()
+            raise self._elsewhere()
+        if self._closed:
+            raise RingMeClosed("this RingMe was closed before the call")
+        return Deadline(deadline, self._deadlines, loop)
+
+    def accompany(self, end: Callable[[str], None]) -> Callable[[], None]:
+        """Have something ended, too, when this is closed on the loop that runs now.
+
+        Args:
+            end: Ends it, and is told why.
+
+        Returns:
+            What takes that back.
+        """
+        self._companions[end] = asyncio.get_running_loop()
+
+        def part() -> None:
+            self._companions.pop(end, None)
+
+        return part
+
+    def close(self) -> None:
+        """Refuse further calls, and end those under way.
+
+        Raises:
+            InvalidRequest: This is another process or another event loop than that of the first
+                call.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not None:
+            self._check_process()
+            if self._loop is not loop and not self._loop.is_closed():
+                raise self._elsewhere()
+        self._closed = True
+        if self._loop is loop:
+            self._deadlines.end_all()
+        for end, its_loop in tuple(self._companions.items()):
+            if its_loop is loop:
+                end(WHEN_CLOSED)
+
+    async def ended(self) -> None:
+        """Wait, after ``close``, until nothing is under way any more; some seconds at most.
+
+        A ``RuntimeWarning`` says how many calls go on although they were cancelled.
+        """
+        if self._loop is not asyncio.get_running_loop():
+            return
+        try:
+            async with asyncio.timeout(_GRACE):
+                await self._deadlines.idle()
+        except TimeoutError:
+            warnings.warn(
+                f"{self._name} was closed without calls that hang: {self._deadlines.count}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        finally:
+            self._deadlines.close()
+
+    def __del__(self) -> None:
+        # A constructor that was interrupted leaves no loop.
+        if not hasattr(self, "_process") or self._loop is None:
+            return
+        if self._closed or os.getpid() != self._process:
+            return
+        filename, line = self._made_at
+        try:
+            warnings.warn_explicit(
+                f"{self._name} was never closed; use `async with`, or await its aclose()",
+                ResourceWarning,
+                filename,
+                line,
+            )
+        finally:
+            if self._loop.is_closed() or self._is_here():
+                self._let_go()
+
+    def _is_here(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise InvalidRequest(
+                "this RingMe belongs to the process that this one was forked from;"
+                " make one in each process"
+            )
+
+    def _elsewhere(self) -> InvalidRequest:
+        ended = self._loop is not None and self._loop.is_closed()
+        which = "an event loop that has ended" if ended else "another event loop"
+        return InvalidRequest(
+            f"this RingMe belongs to {which}; make one in each loop, inside of its asyncio.run"
+        )
+
+
+def _line_of_caller() -> tuple[str, int]:
+    """Find the line outside of this package that led here."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    return ("?", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)

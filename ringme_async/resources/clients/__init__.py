@@ -1,0 +1,1 @@
+"""The resource "Client": its models, its codec and its operations."""

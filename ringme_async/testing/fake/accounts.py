@@ -1,0 +1,314 @@
+"""Who exists in a fake RingMe: clients with their records, applications and users."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
+from random import Random
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from attrs import define, field, frozen
+
+from ringme_async.testing.fake.client_schema import EXAMPLE, FIELDS, JSON, LATER_DEFAULTS
+
+ApplicationKind = Literal["trusted", "password_credentials", "public"]
+Access = Literal["full", "read", "none"]
+Reach: TypeAlias = Literal["own", "all"] | frozenset[int]
+
+_DEALERS_START_AT = 900_000_001
+_KEPT_BODIES = 4_096
+_NOTHING: Mapping[str, JSON] = MappingProxyType({})
+
+
+@frozen(eq=False)
+class _Template:
+    """What many records have in common, so that each keeps only what is its own."""
+
+    fields: Mapping[str, JSON]
+    derived: tuple[str, ...] = ()
+    numbered: bool = False
+
+    def record(self, tenant_id: int) -> dict[str, JSON]:
+        record = dict(self.fields)
+        if self.numbered:
+            record["id"] = tenant_id
+        for name in self.derived:
+            record[name] = _DERIVED[name].format(tenant_id)
+        return record
+
+
+_DERIVED: Mapping[str, str] = MappingProxyType(
+    {
+        "name": "ringme_test_{}",
+        "prefix": "{:04d}",
+        "domain_prefix": "{:05d}",
+        "email": "admin{}@domain.com",
+    }
+)
+
+
+@define(eq=False)
+class FakeTenant:
+    """One client, with its record as the server has it.
+
+    Attributes:
+        id: Its id.
+        blocked: Does everybody get a 403 ``user_blocked`` here?
+        locked: The writable fields that may not be changed here: 403 ``access_denied``.
+    """
+
+    id: int
+    _template: _Template = field(repr=False)
+    _bodies: dict[int, bytes] = field(repr=False)
+    blocked: bool = False
+    locked: frozenset[str] = frozenset()
+    _changes: Mapping[str, JSON] = field(default=_NOTHING, repr=False, init=False)
+
+    @property
+    def record(self) -> Mapping[str, JSON]:
+        """The record in wire form, as it is now."""
+        return MappingProxyType(self._merged())
+
+    def set(self, **fields: JSON) -> None:
+        """Change the record behind everybody's back, unchecked.
+
+        Args:
+            fields: Wire names and wire values; names that no revision knows are fine too.
+        """
+        self._changes = {**self._changes, **fields}
+        self._bodies.pop(self.id, None)
+
+    def differences(self, fields: Mapping[str, JSON]) -> tuple[str, ...]:
+        """Name the fields that ``set`` would change."""
+        record = self._merged()
+        return tuple(
+            name
+            for name, value in fields.items()
+            if name not in record or type(record[name]) is not type(value) or record[name] != value
+        )
+
+    def encoded(self) -> bytes:
+        """Give the record as the body of an answer."""
+        body = self._bodies.get(self.id)
+        if body is None:
+            body = json.dumps(self._merged(), ensure_ascii=False).encode("utf-8", "surrogatepass")
+            if len(self._bodies) >= _KEPT_BODIES:
+                del self._bodies[next(iter(self._bodies))]
+            self._bodies[self.id] = body
+        return body
+
+    def _merged(self) -> dict[str, JSON]:
+        record = self._template.record(self.id)
+        record.update(self._changes)
+        return record
+
+
+@define(eq=False)
+class FakeApplication:
+    """One application that may log in.
+
+    Attributes:
+        app_id: What OAuth calls ``client_id``.
+        app_secret: What OAuth calls ``client_secret``.
+        kind: Which grants it may use (API page, section 2).
+        tenant: The client it belongs to, whose counter it uses.
+        ceiling: At how many requests an hour on that counter it is refused.
+        access: What its access level allows; too little is a 403 ``app_access_type_deny``.
+        sees: Whose records it reaches: its own client's only, all, or those with the given ids.
+    """
+
+    app_id: str
+    app_secret: str = field(repr=False)
+    kind: ApplicationKind
+    tenant: FakeTenant
+    ceiling: int
+    access: Access = "full"
+    sees: Reach = "own"
+
+    def reaches(self, tenant_id: int) -> bool:
+        """May it touch this client at all?"""
+        if self.sees == "all" or tenant_id == self.tenant.id:
+            return True
+        return isinstance(self.sees, frozenset) and tenant_id in self.sees
+
+
+@define(eq=False)
+class FakeUser:
+    """One user, for the password grant and for public applications.
+
+    Attributes:
+        username: The login.
+        password: The password.
+        tenant: The client the user belongs to.
+        blocked: Does the user get a 403 ``user_blocked``?
+        access: What the user's level allows; too little is a 403 ``user_access_type_deny``.
+    """
+
+    username: str
+    password: str = field(repr=False)
+    tenant: FakeTenant
+    blocked: bool = False
+    access: Access = "full"
+
+
+TenantLike: TypeAlias = int | FakeTenant
+ApplicationLike: TypeAlias = str | FakeApplication
+UserLike: TypeAlias = str | FakeUser
+
+
+class Directory:
+    """All clients, applications and users of one fake."""
+
+    def __init__(
+        self, seed: int, *, ceiling: int, later_revision: bool, extension_len_as_string: bool
+    ) -> None:
+        self.tenants: dict[int, FakeTenant] = {}
+        self.applications: dict[str, FakeApplication] = {}
+        self.users: dict[str, FakeUser] = {}
+        self._random = Random(f"directory {seed}")
+        self._ceiling = ceiling
+        self._fields = dict(EXAMPLE)
+        if later_revision:
+            self._fields.update(LATER_DEFAULTS)
+        if extension_len_as_string:
+            self._fields["extension_len"] = str(self._fields["extension_len"])
+        self._bodies: dict[int, bytes] = {}
+        self._ids = count(1)
+        self._dealer_ids = count(_DEALERS_START_AT)
+
+    def add_tenant(
+        self,
+        tenant_id: int | None,
+        fields: Mapping[str, JSON],
+        *,
+        blocked: bool = False,
+        locked: Iterable[str] = (),
+    ) -> FakeTenant:
+        _refuse_unknown(fields)
+        if tenant_id is None:
+            tenant_id = self._free(self._ids)
+        template = _Template({**self._fields, "id": tenant_id, **fields})
+        tenant = self._enter(tenant_id, template)
+        tenant.blocked = blocked
+        tenant.locked = frozenset(locked)
+        return tenant
+
+    def add_records(self, records: Iterable[Mapping[str, JSON]]) -> list[FakeTenant]:
+        return [self._enter(_id_in(record), _Template(dict(record))) for record in records]
+
+    def add_many(
+        self, how_many: int, first_id: int | None, fields: Mapping[str, JSON]
+    ) -> list[FakeTenant]:
+        _refuse_unknown(fields)
+        derived = tuple(name for name in _DERIVED if name not in fields)
+        template = _Template({**self._fields, **fields}, derived, numbered=True)
+        ids = self._ids if first_id is None else count(first_id)
+        return [self._enter(self._free(ids), template) for _ in range(how_many)]
+
+    def add_application(
+        self,
+        app_id: str | None,
+        app_secret: str | None,
+        *,
+        kind: ApplicationKind,
+        tenant: TenantLike | None,
+        ceiling: int | None,
+        access: Access,
+        sees: Reach = "own",
+    ) -> FakeApplication:
+        app_id = self._random.randbytes(16).hex() if app_id is None else app_id
+        if app_id in self.applications:
+            raise ValueError(f"there is an application {app_id} already")
+        secret = self._random.randbytes(20).hex() if app_secret is None else app_secret
+        owner = self.add_tenant(None, {}) if tenant is None else self.tenant(tenant)
+        application = FakeApplication(
+            app_id=app_id,
+            app_secret=secret,
+            kind=kind,
+            tenant=owner,
+            ceiling=self._ceiling if ceiling is None else ceiling,
+            access=access,
+            sees=sees,
+        )
+        self.applications[app_id] = application
+        return application
+
+    def add_dealer_tenant(self) -> FakeTenant:
+        return self.add_tenant(self._free(self._dealer_ids), {"name": "dealer"})
+
+    def add_user(
+        self, username: str, password: str, tenant: TenantLike, *, blocked: bool, access: Access
+    ) -> FakeUser:
+        if username in self.users:
+            raise ValueError(f"there is a user {username} already")
+        user = FakeUser(username, password, self.tenant(tenant), blocked=blocked, access=access)
+        self.users[username] = user
+        return user
+
+    def tenant(self, who: TenantLike) -> FakeTenant:
+        if isinstance(who, FakeTenant):
+            return who
+        try:
+            return self.tenants[who]
+        except KeyError:
+            raise LookupError(f"the fake has no client {who}") from None
+
+    def application(self, which: ApplicationLike) -> FakeApplication:
+        if isinstance(which, FakeApplication):
+            return which
+        try:
+            return self.applications[which]
+        except KeyError:
+            raise LookupError(f"the fake has no application {which}") from None
+
+    def user(self, which: UserLike) -> FakeUser:
+        if isinstance(which, FakeUser):
+            return which
+        try:
+            return self.users[which]
+        except KeyError:
+            raise LookupError(f"the fake has no user {which}") from None
+
+    def _enter(self, tenant_id: int, template: _Template) -> FakeTenant:
+        if tenant_id in self.tenants:
+            raise ValueError(f"there is a client {tenant_id} already")
+        tenant = FakeTenant(tenant_id, template, self._bodies)
+        self.tenants[tenant_id] = tenant
+        return tenant
+
+    def _free(self, ids: Iterator[int]) -> int:
+        return next(tenant_id for tenant_id in ids if tenant_id not in self.tenants)
+
+
+class Records(Mapping[int, Mapping[str, JSON]]):
+    """The records of all clients, by id, in wire form, as they are now."""
+
+    def __init__(self, tenants: Mapping[int, FakeTenant]) -> None:
+        self._tenants = tenants
+
+    def __getitem__(self, tenant_id: int) -> Mapping[str, JSON]:
+        return self._tenants[tenant_id].record
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._tenants)
+
+    def __len__(self) -> int:
+        return len(self._tenants)
+
+
+def _refuse_unknown(fields: Mapping[str, JSON]) -> None:
+    unknown = sorted(fields.keys() - FIELDS.keys())
+    if unknown:
+        raise ValueError(
+            f"no field of a client is called {', '.join(unknown)};"
+            " for what a newer server might send, use add_tenants([record]) or tenant.set()"
+        )
+
+
+def _id_in(record: Mapping[str, JSON]) -> int:
+    tenant_id = record.get("id")
+    if isinstance(tenant_id, bool) or not isinstance(tenant_id, int):
+        raise ValueError(f"a record needs a whole number as its id, not {tenant_id!r}")
+    return tenant_id

@@ -1,0 +1,232 @@
+"""The resources below ``/api/ver1.0`` (API page, sections 1, 3 and 4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+from urllib.parse import unquote
+
+from attrs import define, field
+
+from ringme_async.testing.fake.accounts import Access, Directory, FakeTenant
+from ringme_async.testing.fake.client_schema import FIELDS, JSON, flaw_in
+from ringme_async.testing.fake.exchange import API_ROOT, Route, Visit
+from ringme_async.testing.fake.rate_limits import Counters
+from ringme_async.testing.fake.request_log import Log
+from ringme_async.testing.fake.responses import BUSY, NOTHING, json_answer, raw_answer, refusal
+from ringme_async.testing.fake.tokens import Grant, TokenDesk
+from ringme_async.transports import Headers, Request, Response
+
+_LONGEST_ID = 19
+
+ResourceAnswer: TypeAlias = "JSON | Callable[[Request], JSON | Response]"
+
+
+@define(eq=False)
+class ApiRoom:
+    """Answers everything below ``/api/ver1.0``."""
+
+    directory: Directory
+    desk: TokenDesk
+    counters: Counters
+    log: Log
+    date: Callable[[float], str]
+    later_revision: bool
+    one_write_at_a_time: bool = False
+    _writing: set[int] = field(factory=set[int])
+    _routes: list[Route] = field(factory=list[Route])
+
+    def __attrs_post_init__(self) -> None:
+        for path in ("/client/{client_id}/client/", "/client/client_info/{client_id}/"):
+            route = self._route_of(path)
+            route.handlers["GET"] = self._read
+            route.handlers["PUT"] = self._change
+
+    def add_resource(self, method: str, path: str, answer: ResourceAnswer, status: int) -> None:
+        def handle(visit: Visit, _tenant: FakeTenant) -> Response:
+            payload = answer(visit.request) if callable(answer) else answer
+            if isinstance(payload, Response):
+                fields = {**self.headers(visit), **payload.headers}
+                return Response(payload.status, Headers(fields), payload.body)
+            if status == 204:
+                return Response(204, Headers(self.headers(visit)))
+            return json_answer(status, payload, self.headers(visit))
+
+        self._route_of(path).handlers[method] = handle
+
+    def release(self, visit: Visit) -> None:
+        if visit.writes and visit.tenant_id is not None:
+            self._writing.discard(visit.tenant_id)
+
+    def identify(self, visit: Visit) -> None:
+        scheme, _, token = visit.request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            visit.grant = grant = self.desk.behind(token.strip())
+            if grant is not None:
+                visit.application = grant.application
+                visit.user = grant.user
+        parts = visit.path.split("/")
+        if "%" in visit.path:
+            parts = [unquote(part) for part in parts]
+        visit.route = route = next((route for route in self._routes if route.fits(parts)), None)
+        if route is not None:
+            visit.tenant_id = _tenant_id(route.client_id(parts), visit)
+        if visit.request.body:
+            visit.sent, visit.flaw = _object_in(visit.request)
+        elif visit.method == "PUT":
+            visit.flaw = "the body must be a JSON object, and there is none"
+
+    def headers(self, visit: Visit) -> Mapping[str, str]:
+        fields = self.counters.headers(visit.application, visit.at)
+        fields["date"] = self.date(visit.at)
+        return fields
+
+    def count(self, visit: Visit) -> None:
+        if visit.application is not None:
+            self.counters.admit(visit.application, visit.at)
+
+    def kill_token(self, visit: Visit) -> None:
+        if visit.grant is not None:
+            visit.grant.revoked = True
+
+    def answer(self, visit: Visit) -> Response:
+        grant = visit.grant
+        if grant is None or not grant.is_live(visit.at):
+            return self._no_token(visit)
+        if visit.method == "PUT" and visit.tenant_id in self._writing:
+            return refusal(429, BUSY, headers={"date": self.date(visit.at)})
+        if not self.counters.admit(grant.application, visit.at):
+            self.log.violation("hourly_limit", "the hourly limit was used up", visit.at)
+            return self._no(visit, 429, "The hourly limit is used up.", "rate_limit_exceeded")
+        route = visit.route
+        if route is None:
+            return self._no(visit, 404, "There is no such resource.")
+        handler = route.handlers.get(visit.method)
+        if handler is None:
+            allowed = ", ".join(sorted(route.handlers))
+            return refusal(
+                405,
+                f"Only {allowed} may be used here.",
+                headers={**self.headers(visit), "allow": allowed},
+            )
+        refused = self._refused(visit, route, grant)
+        if refused is not None:
+            return refused
+        return handler(visit, self._tenant_of(visit) or grant.tenant)
+
+    def _tenant_of(self, visit: Visit) -> FakeTenant | None:
+        return None if visit.tenant_id is None else self.directory.tenants.get(visit.tenant_id)
+
+    def _refused(self, visit: Visit, route: Route, grant: Grant) -> Response | None:
+        user = grant.user
+        tenant = self._tenant_of(visit)
+        if route.names_client and tenant is None:
+            message = "There is no client with this id."
+            return self._no(visit, 404, message, "client_not_found")
+        if grant.application.tenant.blocked or grant.tenant.blocked:
+            return self._no(visit, 403, "The client is blocked.", "user_blocked")
+        if user is not None and user.blocked:
+            return self._no(visit, 403, "The user is blocked.", "user_blocked")
+        if tenant is not None and not grant.reaches(tenant):
+            return self._no(visit, 403, "This client is none of yours.", "access_denied")
+        if tenant is not None and tenant.blocked:
+            return self._no(visit, 403, "The client is blocked.", "user_blocked")
+        if not _allows(grant.application.access, visit):
+            message = "The application's access level is too low."
+            return self._no(visit, 403, message, "app_access_type_deny")
+        if user is not None and not _allows(user.access, visit):
+            message = "The user's access level is too low."
+            return self._no(visit, 403, message, "user_access_type_deny")
+        return None
+
+    def _read(self, visit: Visit, tenant: FakeTenant) -> Response:
+        return raw_answer(200, tenant.encoded(), self.headers(visit))
+
+    def _change(self, visit: Visit, tenant: FakeTenant) -> Response:
+        if self.one_write_at_a_time:
+            self._writing.add(tenant.id)
+            visit.writes = True
+        flaws = [visit.flaw] if visit.flaw is not None else self._flaws_in(visit.sent)
+        if flaws:
+            return self._no(visit, 400, f"Wrong: {'; '.join(flaws)}.", "wrong_parameter")
+        locked = ", ".join(sorted(visit.sent.keys() & tenant.locked))
+        if locked:
+            message = f"{locked} may not be changed by this client."
+            return self._no(visit, 403, message, "access_denied")
+        visit.changed = tenant.differences(visit.sent)
+        if visit.sent:
+            tenant.set(**visit.sent)
+        return self._read(visit, tenant)
+
+    def _flaws_in(self, fields: Mapping[str, JSON]) -> list[str]:
+        flaws = (self._flaw_in(name, value) for name, value in fields.items())
+        return [flaw for flaw in flaws if flaw is not None]
+
+    def _flaw_in(self, name: str, value: JSON) -> str | None:
+        spec = FIELDS.get(name)
+        if spec is None or (spec.later and not self.later_revision):
+            return f"{name!a} is no field of a client"
+        if not spec.writable:
+            return f"{name} cannot be written"
+        return flaw_in(spec, value)
+
+    def _no_token(self, visit: Visit) -> Response:
+        challenge = 'Bearer realm="ringme"'
+        message = "There is no token."
+        if "authorization" in visit.request.headers:
+            challenge += ', error="invalid_token"'
+            message = "The token has expired or is wrong."
+        fields = {**self.headers(visit), "www-authenticate": challenge}
+        return refusal(401, message, headers=fields)
+
+    def _no(self, visit: Visit, code: int, message: str, word: str | None = None) -> Response:
+        return refusal(code, message, word, self.headers(visit))
+
+    def _route_of(self, path: str) -> Route:
+        segments = tuple(f"{API_ROOT}{path}".split("/"))
+        for route in self._routes:
+            if route.segments == segments:
+                return route
+        route = Route(segments, {})
+        self._routes.append(route)
+        return route
+
+
+def _tenant_id(client_id: str | None, visit: Visit) -> int | None:
+    if client_id == "@me":
+        return None if visit.grant is None else visit.grant.tenant.id
+    if client_id is None or not (client_id.isascii() and client_id.isdigit()):
+        return None
+    # A longer number than the API's integers is nobody's.
+    return int(client_id) if len(client_id) <= _LONGEST_ID else None
+
+
+def _allows(access: Access, visit: Visit) -> bool:
+    return access == "full" or (access == "read" and visit.method == "GET")
+
+
+def _object_in(request: Request) -> tuple[Mapping[str, JSON], str | None]:
+    kind, _, _ = request.headers.get("content-type", "").partition(";")
+    if kind.strip().lower() != "application/json":
+        told = kind.strip() or "nothing"
+        return NOTHING, f"the Content-Type must be application/json, not {told}"
+    try:
+        value: JSON = json.loads(
+            request.body.decode(), parse_float=_number, parse_constant=_refuse_constant
+        )
+    except (ValueError, RecursionError):
+        return NOTHING, "the body must be JSON in UTF-8"
+    if not isinstance(value, dict):
+        return NOTHING, "the body must be a JSON object"
+    return value, None
+
+
+def _number(text: str) -> JSON:
+    # JSON knows one kind of numbers: 7.0 is a whole one.
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+def _refuse_constant(name: str) -> JSON:
+    raise ValueError(f"{name} is no JSON")

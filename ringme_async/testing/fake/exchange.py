@@ -1,0 +1,112 @@
+"""One request on its way through the fake, and the answers it can get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from attrs import define, field, frozen
+
+from ringme_async.testing.fake.accounts import FakeApplication, FakeTenant, FakeUser
+from ringme_async.testing.fake.client_schema import JSON
+from ringme_async.transports import Request, Response
+
+if TYPE_CHECKING:
+    from ringme_async.testing.fake.tokens import Grant
+    from ringme_async.testing.faults import Fault
+from ringme_async.testing.fake.responses import NOTHING
+
+API_ROOT = "/api/ver1.0"
+_API_PREFIX = f"{API_ROOT}/"
+CLIENT_ID = "{client_id}"
+
+
+@define(eq=False)
+class Visit:
+    """What is known of a request so far, and what becomes of it."""
+
+    request: Request
+    at: float
+    method: str
+    host: str
+    path: str
+    query: str
+    application: FakeApplication | None = None
+    user: FakeUser | None = None
+    tenant_id: int | None = None
+    grant: Grant | None = None
+    route: Route | None = None
+    sent: Mapping[str, JSON] = NOTHING
+    flaw: str | None = None
+    changed: tuple[str, ...] = ()
+    fault: Fault | None = None
+    response: Response = field(factory=lambda: Response(500))
+    delay: float = 0.0
+    holds_login: bool = False
+    writes: bool = False
+
+
+@frozen(eq=False)
+class Route:
+    """One path, with what stands in braces left open, and what each method does there."""
+
+    segments: tuple[str, ...]
+    handlers: dict[str, Handler]
+
+    def fits(self, parts: list[str]) -> bool:
+        """Is this the path, given in its parts?"""
+        if len(parts) != len(self.segments):
+            return False
+        for part, segment in zip(parts, self.segments, strict=True):
+            if part != segment and not (segment[:1] == "{" and part):
+                return False
+        return True
+
+    @property
+    def names_client(self) -> bool:
+        """Does the path name a client?"""
+        return CLIENT_ID in self.segments
+
+    def client_id(self, parts: list[str]) -> str | None:
+        """Give the part that names the client; None if there is none."""
+        return parts[self.segments.index(CLIENT_ID)] if self.names_client else None
+
+
+Handler: TypeAlias = Callable[[Visit, FakeTenant], Response]
+
+
+class Room(Protocol):
+    """A part of the fake that answers some of the paths."""
+
+    def identify(self, visit: Visit) -> None:
+        """Find out who asks and whom for; nothing happens yet."""
+        ...
+
+    def answer(self, visit: Visit) -> Response:
+        """Carry the request out."""
+        ...
+
+    def headers(self, visit: Visit) -> Mapping[str, str]:
+        """Give the header fields that every answer of this room carries."""
+        ...
+
+    def count(self, visit: Visit) -> None:
+        """Count a request that is answered without being carried out."""
+        ...
+
+    def kill_token(self, visit: Visit) -> None:
+        """Let the token of this request die before it is looked at."""
+        ...
+
+
+def is_api(path: str) -> bool:
+    """Is this a path of the API, not of the login pages nor of a proxy?"""
+    return path.startswith(_API_PREFIX)
+
+
+def split_url(url: str) -> tuple[str, str, str]:
+    """Part an absolute URL into host with port, path, and query."""
+    url = url.partition("#")[0]
+    rest, _, query = url.partition("?")
+    authority, slash, path = rest.partition("://")[2].partition("/")
+    return authority.rpartition("@")[2], slash + path, query

@@ -1,0 +1,289 @@
+"""FakeRingMe: a RingMe in memory that keeps its state, and can fail on demand."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from random import Random
+from ssl import SSLContext
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from ringme_async.errors import ConnectError, ResponseLost
+from ringme_async.testing.fake.accounts import Directory, Records, TenantLike
+from ringme_async.testing.fake.client_api import ApiRoom
+from ringme_async.testing.fake.client_schema import JSON
+from ringme_async.testing.fake.fault_schedule import Faults
+from ringme_async.testing.fake.in_memory import delay_in_memory, delivered
+from ringme_async.testing.fake.oauth_api import OAuthRoom
+from ringme_async.testing.fake.openapi import Description
+from ringme_async.testing.fake.rate_limits import Books, Counters
+from ringme_async.testing.fake.request_log import (
+    Journal,
+    Log,
+    Violation,
+    check_not_updated,
+    check_quiet,
+    check_updated,
+)
+from ringme_async.testing.fake.server import Engine, Latency, WallClock
+from ringme_async.testing.fake.setup import SetUp
+from ringme_async.testing.fake.tokens import LoginDoor, OAuthSettings, TokenDesk
+from ringme_async.transports import Request, Response
+
+if TYPE_CHECKING:
+    from ringme_async.testing.fake.http_server import LoopbackServer
+
+
+class FakeRingMe(SetUp):
+    """A RingMe in memory, true to the API page, for tests.
+
+    It is itself the handler that an ``InMemoryTransport`` takes, and ``serve`` puts it on a
+    loopback port. Both may be used at once: there is one state behind them. All durations are
+    reckoned by the running loop's clock.
+
+    A request is carried out in the moment it arrives; latency and faults hold up the answer only.
+
+    Args:
+        seed: Where all chance in it begins: ids, secrets, tokens, latency.
+        ceiling: Requests an hour of an application that ``add_application`` adds without a ceiling of
+            its own. A dealer's has one of 1,000,000, unless ``add_dealer`` is told otherwise.
+        quota_window: Seconds that an "hour" of the limit lasts.
+        oauth: How the token endpoint behaves.
+        latency: Seconds that every answer takes, or a function that draws them from a ``Random``.
+        require_gzip: Is a request without ``Accept-Encoding: gzip`` refused with 406, or only
+            written down as a violation?
+        later_revision: Do records have the four fields of the page's later revision?
+        extension_len_as_string: Is ``extension_len`` sent as the page's table says, as a string?
+        one_write_at_a_time: Is a PUT refused, with a 429 that is not about the hourly limit, while
+            another one for the same client is under way?
+        journal: How many requests are remembered; None for all, 0 for none.
+        wall_clock: What the ``Date`` of the first answer shows; default the machine's clock.
+
+    Attributes:
+        base_url: A base URL for use in memory, where any host will do.
+        oauth: How the token endpoint behaves; may be changed at any time.
+        faults: What goes wrong.
+        records: The records by client id, in wire form, as they are now.
+        engine: What carries requests out, however they arrive; for servers of one's own.
+        books: By App ID, how many requests were served and refused, in all and by window.
+    """
+
+    base_url = "https://ringme.test"
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        ceiling: int = 10_000,
+        quota_window: float = 3600.0,
+        oauth: OAuthSettings | None = None,
+        latency: Latency = 0.0,
+        require_gzip: bool = True,
+        later_revision: bool = False,
+        extension_len_as_string: bool = False,
+        one_write_at_a_time: bool = False,
+        journal: int | None = 100_000,
+        wall_clock: datetime | None = None,
+    ) -> None:
+        settings = OAuthSettings() if oauth is None else oauth
+        directory = Directory(
+            seed,
+            ceiling=ceiling,
+            later_revision=later_revision,
+            extension_len_as_string=extension_len_as_string,
+        )
+        desk = TokenDesk(seed)
+        counters = Counters(quota_window, ceiling)
+        clock = WallClock(wall_clock)
+        self._log = Log(deque(maxlen=journal))
+        api = ApiRoom(
+            directory,
+            desk,
+            counters,
+            self._log,
+            clock.date,
+            later_revision,
+            one_write_at_a_time,
+        )
+        super().__init__(directory=directory, desk=desk, counters=counters, api=api, oauth=settings)
+        self.faults: Faults = Faults()
+        self.records: Records = Records(directory.tenants)
+        self.books: Books = counters.books
+        self.engine: Engine = Engine(
+            api=api,
+            oauth=OAuthRoom(settings, directory, desk, clock.date),
+            door=LoginDoor(settings),
+            faults=self.faults,
+            log=self._log,
+            clock=clock,
+            latency=latency,
+            require_gzip=require_gzip,
+            random=Random(f"latency {seed}"),
+        )
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request as a transport would hand the answer over.
+
+        Raises:
+            TransportError: A fault leaves no usable answer.
+        """
+        if self.engine.is_down:
+            raise ConnectError("no connection: the fake is down", kind="refused")
+        outages = self.engine.outages
+        visit = self.engine.receive(request)
+        try:
+            await self.engine.hold_up(delay_in_memory(visit))
+            if self.engine.outages != outages:
+                raise ResponseLost("the fake went down before the answer")
+            return delivered(visit)
+        finally:
+            self.engine.release(visit)
+
+    def serve(
+        self, *, host: str = "127.0.0.1", port: int = 0, ssl_context: SSLContext | None = None
+    ) -> LoopbackServer:
+        """Put it on a socket: ``async with fake.serve() as url``.
+
+        Args:
+            host: The address to listen on.
+            port: The port; 0 for a free one.
+            ssl_context: For https; default plain http.
+        """
+        # Imported here, so that a fake that stays in memory needs no HTTP server.
+        from ringme_async.testing.fake.http_server import LoopbackServer  # noqa: PLC0415
+
+        return LoopbackServer(
+            self.engine, self.openapi, host=host, port=port, ssl_context=ssl_context
+        )
+
+    def openapi(self, base_url: str = base_url) -> Mapping[str, JSON]:
+        """Describe the API, as the fake's settings have it, in OpenAPI 3.1.
+
+        A fake on a socket shows this at ``/openapi.json``.
+
+        Args:
+            base_url: Where the API is said to be: scheme, host and port.
+        """
+        return Description(self.engine.api.later_revision, self.require_gzip).at(base_url)
+
+    @asynccontextmanager
+    async def outage(self) -> AsyncGenerator[None, None]:
+        """Let nobody get a connection while the block lasts: ``async with fake.outage()``.
+
+        Answers that are on their way when it begins are lost.
+        """
+        await self.engine.go_down()
+        try:
+            yield
+        finally:
+            await self.engine.come_up()
+
+    @property
+    def latency(self) -> Latency:
+        """Seconds that every answer takes, or a function that draws them; may be changed."""
+        return self.engine.latency
+
+    @latency.setter
+    def latency(self, latency: Latency) -> None:
+        self.engine.latency = latency
+
+    @property
+    def require_gzip(self) -> bool:
+        """Is a request refused that does not accept gzip? May be changed."""
+        return self.engine.require_gzip
+
+    @require_gzip.setter
+    def require_gzip(self, require_gzip: bool) -> None:
+        self.engine.require_gzip = require_gzip
+
+    @property
+    def quota_window(self) -> float:
+        """Seconds that an "hour" of the limit lasts, from the next window on; may be changed."""
+        return self._counters.window
+
+    @quota_window.setter
+    def quota_window(self, seconds: float) -> None:
+        self._counters.window = seconds
+
+    @property
+    def requests(self) -> Journal:
+        """The requests that are remembered, oldest first; ``.total`` says how many there were."""
+        return Journal(self._log.entries, self._log.total)
+
+    @property
+    def logins(self) -> int:
+        """How many requests the token endpoint has got."""
+        return self.engine.logins
+
+    @property
+    def violations(self) -> Sequence[Violation]:
+        """The rules of the API that requests broke; the first 1,000 are kept."""
+        return tuple(self._log.violations)
+
+    @property
+    def answers(self) -> Mapping[int, int]:
+        """How often each code was answered; 0 stands for requests that were not looked at."""
+        return MappingProxyType(self._log.answers)
+
+    @property
+    def per_second(self) -> Mapping[int, int]:
+        """How many requests came in each second of the loop's clock."""
+        return MappingProxyType(self._log.per_second)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being answered now."""
+        return self._log.in_flight
+
+    @property
+    def most_in_flight(self) -> int:
+        """How many requests were being answered at the busiest moment."""
+        return self._log.most_in_flight
+
+    @property
+    def most_logins_in_flight(self) -> int:
+        """How many logins were under way at the busiest moment, refused ones too."""
+        return self.engine.door.most_in_flight
+
+    @property
+    def most_logins_per_second(self) -> int:
+        """How many logins came in the busiest sliding second, refused ones too."""
+        return self.engine.door.most_per_second
+
+    def assert_updated(self, tenant: TenantLike, **fields: JSON) -> None:
+        """Check that a client was changed as wished: what was last sent for each field, with success.
+
+        Args:
+            tenant: Which client.
+            fields: Fields and their values, in wire form; without any, that there was a change.
+
+        Raises:
+            AssertionError: It was not; the message lists what was sent instead.
+        """
+        tenant_id = tenant if isinstance(tenant, int) else tenant.id
+        check_updated(self._remembered(tenant_id), tenant_id, fields)
+
+    def assert_not_updated(self, tenant: TenantLike) -> None:
+        """Check that no change of a client was carried out.
+
+        Raises:
+            AssertionError: One was; the message lists what was sent.
+        """
+        tenant_id = tenant if isinstance(tenant, int) else tenant.id
+        check_not_updated(self._remembered(tenant_id), tenant_id)
+
+    def assert_quiet(self) -> None:
+        """Check that nothing was refused and no limit broken, faults apart.
+
+        Raises:
+            AssertionError: Something was; the message lists what.
+        """
+        check_quiet(self._log)
+
+    def _remembered(self, tenant_id: int) -> Journal:
+        if self._log.entries.maxlen == 0:
+            raise RuntimeError("this fake remembers no requests: FakeRingMe(journal=0)")
+        return self.requests.of(tenant_id).where(method="PUT")

@@ -1,0 +1,231 @@
+"""Which fault befalls which request: scripted ones first, then random ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import accumulate
+from random import Random
+
+from attrs import define, field, frozen
+
+from ringme_async.testing import faults
+from ringme_async.testing.fake.accounts import TenantLike
+from ringme_async.testing.fake.exchange import Visit, is_api
+from ringme_async.testing.faults import Fault
+
+_SERVER_ERRORS = tuple(faults.ServerError(code) for code in (500, 502, 503, 504))
+
+
+@define(eq=False)
+class _Rule:
+    """One fault that waits for requests that it fits."""
+
+    fault: Fault
+    on: str | None
+    tenant_id: int | None
+    left: int | None
+    since: float = 0.0
+    until: float | None = None
+
+    def fits(self, visit: Visit, elapsed: float) -> bool:
+        if self.tenant_id is not None and self.tenant_id != visit.tenant_id:
+            return False
+        if elapsed < self.since or (self.until is not None and elapsed >= self.until):
+            return False
+        return _concerns(self.on, visit)
+
+
+@frozen(eq=False)
+class _Chances:
+    """A lot that is drawn for each request."""
+
+    random: Random
+    on: str | None
+    kinds: tuple[tuple[Fault, ...], ...]
+    bounds: tuple[float, ...]
+
+    def draw(self, visit: Visit) -> Fault | None:
+        if not _concerns(self.on, visit):
+            return None
+        lot = self.random.random()
+        for bound, kinds in zip(self.bounds, self.kinds, strict=True):
+            if lot < bound:
+                return kinds[0] if len(kinds) == 1 else self.random.choice(kinds)
+        return None
+
+
+@define(eq=False)
+class Faults:
+    """The faults of one fake; reached as ``fake.faults``.
+
+    Everywhere, ``on`` says which requests are meant: a method such as ``"PUT"``, or the beginning of
+    a path such as ``"/oauth/token"``; None means every request below ``/api/ver1.0``. And ``tenant``
+    narrows it down to the requests for one client; a login is for the client that its application
+    belongs to.
+
+    Attributes:
+        struck: How often each fault has struck.
+    """
+
+    struck: Counter[Fault] = field(factory=Counter[Fault])
+    _rules: list[_Rule] = field(factory=list[_Rule])
+    _chances: _Chances | None = None
+    _began: float | None = None
+
+    def next(
+        self,
+        fault: Fault,
+        *,
+        times: int = 1,
+        on: str | None = None,
+        tenant: TenantLike | None = None,
+    ) -> None:
+        """Let the next requests that fit meet a fault; of several, the one scripted first.
+
+        Args:
+            fault: What befalls them.
+            times: How many requests; default 1.
+            on: Which requests; default all of the API's.
+            tenant: For which client; default any.
+        """
+        if times < 1:
+            raise ValueError(f"times is a number from 1 up, not {times}")
+        self._rules.append(_Rule(_checked(fault), on, _id_of(tenant), times))
+
+    def always(
+        self, fault: Fault, *, on: str | None = None, tenant: TenantLike | None = None
+    ) -> None:
+        """Let every request that fits meet a fault, until ``clear``."""
+        self._rules.append(_Rule(_checked(fault), on, _id_of(tenant), None))
+
+    def during(
+        self,
+        fault: Fault,
+        *,
+        start: float,
+        seconds: float,
+        on: str | None = None,
+        tenant: TenantLike | None = None,
+    ) -> None:
+        """Let every request that fits meet a fault for a while: an outage.
+
+        Args:
+            fault: What befalls them.
+            start: When it begins, in seconds of the loop's clock after the fake's first request.
+            seconds: How long it lasts.
+            on: Which requests; default all of the API's.
+            tenant: For which client; default any.
+        """
+        rule = _Rule(_checked(fault), on, _id_of(tenant), None, start, start + seconds)
+        self._rules.append(rule)
+
+    def random(
+        self,
+        chances: Mapping[Fault, float] | None = None,
+        *,
+        seed: int = 0,
+        on: str | None = None,
+        status: float = 0.0,
+        html: float = 0.0,
+        reset: float = 0.0,
+        stall: float = 0.0,
+        drip: float = 0.0,
+        cut: float = 0.0,
+        garbled: float = 0.0,
+        busy: float = 0.0,
+        token_death: float = 0.0,
+        bomb: float = 0.0,
+    ) -> None:
+        """Let requests meet faults by chance; it replaces what an earlier call has set.
+
+        The chances of one call add up to at most 1. The same seed and the same sequence of requests
+        give the same faults.
+
+        Args:
+            chances: Faults of your own making, each with its chance, from 0 to 1.
+            seed: Where the row of lots begins.
+            on: Which requests; default all of the API's.
+            status: 500, 502, 503 or 504 from the API.
+            html: A proxy's page.
+            reset: A reset, half of them before and half of them after the request is carried out.
+            stall: An answer that comes a minute late.
+            drip: An answer that takes a minute to arrive.
+            cut: Half an answer.
+            garbled: An answer that is no JSON, or no gzip.
+            busy: 429 of the other kind.
+            token_death: A token that dies before its time.
+            bomb: A small body that decompresses to 300 MB.
+        """
+        named: list[tuple[tuple[Fault, ...], float]] = [
+            (_SERVER_ERRORS, status),
+            ((faults.Html(),), html),
+            ((faults.ResetBefore(), faults.ResetAfter()), reset),
+            ((faults.Stall(),), stall),
+            ((faults.SlowDrip(),), drip),
+            ((faults.CutBody(),), cut),
+            ((faults.GarbledBody(), faults.GarbledGzip()), garbled),
+            ((faults.Busy(),), busy),
+            ((faults.TokenDeath(),), token_death),
+            ((faults.GzipBomb(),), bomb),
+        ]
+        named += [((_checked(fault),), chance) for fault, chance in (chances or {}).items()]
+        drawn = [(kinds, chance) for kinds, chance in named if chance]
+        bounds = tuple(accumulate(chance for _, chance in drawn))
+        if any(chance < 0 for _, chance in drawn) or (bounds and bounds[-1] > 1.0 + 1e-9):
+            raise ValueError("chances are from 0 to 1 and add up to at most 1")
+        kinds = tuple(kinds for kinds, _ in drawn)
+        self._chances = _Chances(Random(f"faults {seed}"), on, kinds, bounds)
+
+    def clear(self) -> None:
+        """Forget all faults that are still to come."""
+        self._rules.clear()
+        self._chances = None
+
+    @property
+    def left(self) -> int:
+        """How many faults set by ``next`` have not struck yet."""
+        return sum(rule.left for rule in self._rules if rule.left is not None)
+
+    def take(self, visit: Visit) -> Fault | None:
+        """Choose what befalls a request; the fake calls this once for each."""
+        if self._began is None:
+            self._began = visit.at
+        fault = self._scripted(visit, visit.at - self._began) if self._rules else None
+        if fault is None and self._chances is not None:
+            fault = self._chances.draw(visit)
+        if fault is not None:
+            self.struck[fault] += 1
+        return fault
+
+    def _scripted(self, visit: Visit, elapsed: float) -> Fault | None:
+        for rule in self._rules:
+            if rule.fits(visit, elapsed):
+                self._use(rule)
+                return rule.fault
+        return None
+
+    def _use(self, rule: _Rule) -> None:
+        if rule.left is not None:
+            rule.left -= 1
+            if rule.left == 0:
+                self._rules.remove(rule)
+
+
+def _checked(fault: Fault) -> Fault:
+    if not isinstance(fault, Fault):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"a fault is a value of ringme_async.testing.faults, not {fault!r};"
+            " mind that some of them are called as the errors of ringme_async are"
+        )
+    return fault
+
+
+def _concerns(on: str | None, visit: Visit) -> bool:
+    if on is None:
+        return is_api(visit.path)
+    return visit.path.startswith(on) if on.startswith("/") else visit.method == on
+
+
+def _id_of(tenant: TenantLike | None) -> int | None:
+    return tenant if tenant is None or isinstance(tenant, int) else tenant.id

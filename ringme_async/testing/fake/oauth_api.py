@@ -1,0 +1,277 @@
+"""The token endpoint and the page where a user agrees (API page, section 2; RFC 6749)."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from typing import cast
+from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit, urlunsplit
+
+from attrs import frozen
+
+from ringme_async.testing.fake.accounts import ApplicationKind, Directory, FakeApplication, FakeUser
+from ringme_async.testing.fake.client_schema import JSON
+from ringme_async.testing.fake.exchange import Visit
+from ringme_async.testing.fake.responses import NO_HEADERS, json_answer, refusal
+from ringme_async.testing.fake.tokens import OAuthSettings, TokenDesk, masked
+from ringme_async.transports import Headers, Request, Response
+
+TOKEN_PATH = "/oauth/token"
+AUTHORIZE_PATH = "/oauth/authorize"
+
+_FORM = "application/x-www-form-urlencoded"
+_NOT_KEPT = {"cache-control": "no-store", "pragma": "no-cache"}
+_KIND_FOR_GRANT: Mapping[str, ApplicationKind] = {
+    "client_credentials": "trusted",
+    "password": "password_credentials",
+    "authorization_code": "public",
+}
+
+
+class _Refused(Exception):
+    """An answer of RFC 6749, section 5.2, on its way out."""
+
+    def __init__(
+        self,
+        code: int,
+        error: str,
+        description: str,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
+        super().__init__(description)
+        self.code = code
+        self.payload: JSON = {"error": error, "error_description": description}
+        self.headers = headers
+
+
+@frozen(eq=False)
+class OAuthRoom:
+    """Answers everything below ``/oauth`` and ``/login``."""
+
+    settings: OAuthSettings
+    directory: Directory
+    desk: TokenDesk
+    date: Callable[[float], str]
+
+    def identify(self, visit: Visit) -> None:
+        form = _pairs(visit.request.body if visit.method == "POST" else visit.query.encode())
+        visit.sent = dict(masked(_in_json(visit.request.body) or form))
+        app_id = dict(form).get("client_id")
+        if app_id is None:
+            visit.application = self._named(_basic(visit.request.headers)[0])
+        else:
+            visit.application = self.directory.applications.get(app_id)
+        if visit.application is not None:
+            visit.tenant_id = visit.application.tenant.id
+
+    def headers(self, visit: Visit) -> Mapping[str, str]:
+        return {**_NOT_KEPT, "date": self.date(visit.at)}
+
+    def count(self, visit: Visit) -> None:
+        """Do nothing: logins have no hourly counter."""
+
+    def kill_token(self, visit: Visit) -> None:
+        """Do nothing: a login has no token."""
+
+    def answer(self, visit: Visit) -> Response:
+        date = self.date(visit.at)
+        if visit.path == TOKEN_PATH:
+            wanted, handle = "POST", self._give_token
+        elif visit.path == AUTHORIZE_PATH:
+            wanted, handle = "GET", self._agree
+        else:
+            return refusal(404, "There is no such resource.", headers={"date": date})
+        if visit.method != wanted:
+            fields = {"allow": wanted, "date": date}
+            return refusal(405, f"Only {wanted} is allowed here.", headers=fields)
+        try:
+            return handle(visit)
+        except _Refused as refused:
+            fields = {**refused.headers, **self.headers(visit)}
+            return json_answer(refused.code, refused.payload, fields)
+
+    def _give_token(self, visit: Visit) -> Response:
+        form = _form(visit.request)
+        application = self._who_asks(form, visit.request.headers)
+        visit.application, visit.tenant_id = application, application.tenant.id
+        grant = _needed(form, "grant_type")
+        if form.get("scope", "all") != "all":
+            raise _Refused(400, "invalid_scope", "The only scope is all.")
+        if grant == "refresh_token":
+            return self._refresh(visit, form, application)
+        kind = _KIND_FOR_GRANT.get(grant)
+        if kind is None:
+            raise _Refused(400, "unsupported_grant_type", "There is no such grant type.")
+        if kind != application.kind:
+            told = f"An application of the kind {application.kind} may not use this grant."
+            raise _Refused(400, "unauthorized_client", told)
+        user = self._user_of(kind, form, application)
+        return self._token(visit, application, user, self._new_refresh_token(application, user))
+
+    def _user_of(
+        self, kind: ApplicationKind, form: Mapping[str, str], application: FakeApplication
+    ) -> FakeUser | None:
+        if kind == "trusted":
+            return None
+        if kind == "password_credentials":
+            user = self.directory.users.get(_needed(form, "username"))
+            if user is None or user.password != _needed(form, "password"):
+                raise _Refused(400, "invalid_grant", "The user name or the password is wrong.")
+            return user
+        code, redirect_uri = _needed(form, "code"), _needed(form, "redirect_uri")
+        redeemed = self.desk.redeem(code, application, redirect_uri)
+        if redeemed is None:
+            raise _Refused(400, "invalid_grant", "The code is wrong, used, or for another place.")
+        return redeemed[0]
+
+    def _refresh(
+        self, visit: Visit, form: Mapping[str, str], application: FakeApplication
+    ) -> Response:
+        presented = _needed(form, "refresh_token")
+        grant = self.desk.refresh(presented, application)
+        if grant is None:
+            raise _Refused(400, "invalid_grant", "The refresh token is wrong or has ended.")
+        successor = None
+        if self.settings.rotate:
+            self.desk.end_refresh_token(presented)
+            successor = self.desk.issue_refresh_token(application, grant.user)
+        return self._token(visit, application, grant.user, successor)
+
+    def _token(
+        self,
+        visit: Visit,
+        application: FakeApplication,
+        user: FakeUser | None,
+        refresh_token: str | None,
+    ) -> Response:
+        settings = self.settings
+        token = self.desk.issue(application, user, lifetime=settings.lifetime, now=visit.at)
+        payload: dict[str, JSON] = {"access_token": token, "token_type": settings.token_type}
+        seconds = int(settings.lifetime)
+        if settings.expires_in == "number":
+            payload["expires_in"] = seconds
+        elif settings.expires_in == "string":
+            payload["expires_in"] = str(seconds)
+        if refresh_token is not None:
+            payload["refresh_token"] = refresh_token
+        visit.user = user
+        return json_answer(200, payload, self.headers(visit))
+
+    def _new_refresh_token(self, application: FakeApplication, user: FakeUser | None) -> str | None:
+        wish = self.settings.refresh_tokens
+        if wish == "always" or (wish == "public" and application.kind == "public"):
+            return self.desk.issue_refresh_token(application, user)
+        return None
+
+    def _who_asks(self, form: Mapping[str, str], headers: Headers) -> FakeApplication:
+        by_header = "authorization" in headers
+        if not by_header:
+            secret = form.get("client_secret", "")
+            application = self.directory.applications.get(_needed(form, "client_id"))
+            spellings = {secret}
+        elif "client_secret" in form:
+            raise _Refused(400, "invalid_request", "The client is authenticated in two ways.")
+        else:
+            app_id, secret = _basic(headers)
+            application = self._named(app_id)
+            spellings = {secret, unquote_plus(secret)}
+        if application is None or not _proves(secret, spellings, application):
+            raise self._wrong_client(by_header)
+        return application
+
+    def _named(self, app_id: str) -> FakeApplication | None:
+        # RFC 6749 has both parts of the header form-encoded; half of the clients there are don't.
+        known = self.directory.applications
+        return known.get(app_id) or known.get(unquote_plus(app_id))
+
+    def _wrong_client(self, by_header: bool) -> _Refused:
+        # RFC 6749 demands 401 and the challenge for a client that came with the header.
+        code = 401 if by_header else self.settings.refusal_code
+        headers = {"www-authenticate": 'Basic realm="ringme"'} if by_header else NO_HEADERS
+        return _Refused(code, "invalid_client", "The App ID or the App Secret is wrong.", headers)
+
+    def _agree(self, visit: Visit) -> Response:
+        query = dict(_pairs(visit.query.encode()))
+        application = self.directory.applications.get(query.get("client_id", ""))
+        if application is None or application.kind != "public":
+            raise _Refused(400, "unauthorized_client", "There is no such public application.")
+        redirect_uri = query.get("redirect_uri", "")
+        if not urlsplit(redirect_uri).scheme:
+            raise _Refused(400, "invalid_request", "redirect_uri must be an absolute URL.")
+        if query.get("response_type") == "code":
+            user = self.consenting(application)
+            answer = {"code": self.desk.issue_code(application, user, redirect_uri)}
+        else:
+            answer = {"error": "unsupported_response_type"}
+        if "state" in query:
+            answer["state"] = query["state"]
+        fields = {"location": _extended(redirect_uri, answer), "date": self.date(visit.at)}
+        return Response(302, Headers(fields))
+
+    def consenting(self, application: FakeApplication) -> FakeUser | None:
+        """Find who agrees: the first user of the client that the application belongs to."""
+        users = self.directory.users.values()
+        return next((user for user in users if user.tenant is application.tenant), None)
+
+
+def _proves(secret: str, spellings: set[str], application: FakeApplication) -> bool:
+    if not secret:
+        return application.kind == "public"
+    return application.app_secret in spellings
+
+
+def _pairs(encoded: bytes) -> list[tuple[str, str]]:
+    try:
+        text = encoded.decode()
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100)
+    except ValueError:
+        return []
+
+
+def _in_json(body: bytes) -> list[tuple[str, str]]:
+    """Give the parameters of a request that sends JSON where a form belongs."""
+    try:
+        found: object = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(found, dict):
+        return []
+    return [(str(name), str(value)) for name, value in cast("dict[str, object]", found).items()]
+
+
+def _form(request: Request) -> dict[str, str]:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != _FORM:
+        raise _Refused(
+            400, "invalid_request", f"The body must be {_FORM}, not {kind or 'untyped'}."
+        )
+    pairs = _pairs(request.body)
+    form = {name: value for name, value in pairs if value}
+    if len(pairs) != len({name for name, _ in pairs}):
+        raise _Refused(400, "invalid_request", "A parameter is there more than once.")
+    return form
+
+
+def _needed(form: Mapping[str, str], name: str) -> str:
+    if name not in form:
+        raise _Refused(400, "invalid_request", f"The parameter {name} is missing.")
+    return form[name]
+
+
+def _basic(headers: Headers) -> tuple[str, str]:
+    scheme, _, encoded = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        pair = base64.b64decode(encoded.strip(), validate=True).decode()
+    except ValueError:
+        return "", ""
+    app_id, _, secret = pair.partition(":")
+    return app_id, secret
+
+
+def _extended(url: str, parameters: Mapping[str, str]) -> str:
+    parts = urlsplit(url)
+    query = "&".join(part for part in (parts.query, urlencode(parameters)) if part)
+    return urlunsplit(parts._replace(query=query))

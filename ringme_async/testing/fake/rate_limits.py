@@ -1,0 +1,140 @@
+"""The hourly limit: one counter for a client, a ceiling for each application, and the books.
+
+API page, section 3. What the page leaves open is decided here: a window begins with the first
+request after the one before it has ended; a request counts when it carries a live token and is not
+refused with 429, whatever else its answer is; the token endpoint does not count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from attrs import define, field
+
+from ringme_async.testing.fake.accounts import FakeApplication
+
+_KEPT_WINDOWS = 1_000
+
+
+@define(eq=False)
+class WindowBook:
+    """What one application did in one window of its client's counter.
+
+    Attributes:
+        started: When the window began, by the loop's clock.
+        served: How many of its requests counted.
+        refused: How many got ``rate_limit_exceeded``.
+    """
+
+    started: float
+    served: int = 0
+    refused: int = 0
+
+
+@define(eq=False)
+class Book:
+    """What one application did, in all and window by window; the last 1,000 windows are kept."""
+
+    served: int = 0
+    refused: int = 0
+    windows: list[WindowBook] = field(factory=list[WindowBook])
+
+    def window(self, started: float) -> WindowBook:
+        """Give the page of the window that began at ``started``."""
+        if not self.windows or self.windows[-1].started != started:
+            del self.windows[: 1 - _KEPT_WINDOWS]
+            self.windows.append(WindowBook(started))
+        return self.windows[-1]
+
+
+class Books(Mapping[str, Book]):
+    """The books of all applications that have sent a request, by App ID."""
+
+    def __init__(self) -> None:
+        self._books: dict[str, Book] = {}
+
+    def __getitem__(self, app_id: str) -> Book:
+        return self._books[app_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._books)
+
+    def __len__(self) -> int:
+        return len(self._books)
+
+    def of(self, application: FakeApplication) -> Book:
+        """Give the book of an application; an empty one if it has sent nothing."""
+        book = self._books.get(application.app_id)
+        if book is None:
+            book = self._books[application.app_id] = Book()
+        return book
+
+
+@define(eq=False)
+class _Counter:
+    used: int = 0
+    started: float = -math.inf
+    ends: float = -math.inf
+
+
+class Counters:
+    """The counters of all clients.
+
+    Attributes:
+        window: How long a window is, in seconds; the API's is an hour. It holds from the next
+            window on.
+        ceiling: The limit that an answer tells whose request no application can be found for.
+    """
+
+    def __init__(self, window: float, ceiling: int) -> None:
+        self.window = window
+        self.ceiling = ceiling
+        self.books: Books = Books()
+        self._counters: dict[int, _Counter] = {}
+
+    def admit(self, application: FakeApplication, now: float) -> bool:
+        """Count one request, unless its application is over its ceiling."""
+        counter = self._running(application.tenant.id, now)
+        book = self.books.of(application)
+        page = book.window(counter.started)
+        if counter.used >= application.ceiling:
+            book.refused += 1
+            page.refused += 1
+            return False
+        counter.used += 1
+        book.served += 1
+        page.served += 1
+        return True
+
+    def spend(self, tenant_id: int, requests: int, now: float) -> None:
+        """Count requests that nobody has sent here."""
+        self._running(tenant_id, now).used += requests
+
+    def headers(self, application: FakeApplication | None, now: float) -> dict[str, str]:
+        """Make the three headers of an answer, as the counter stands."""
+        if application is None:
+            return _headers(self.ceiling, self.ceiling, self.window)
+        counter = self._counters.get(application.tenant.id)
+        if counter is None or now >= counter.ends:
+            return _headers(application.ceiling, application.ceiling, self.window)
+        remaining = max(0, application.ceiling - counter.used)
+        return _headers(application.ceiling, remaining, counter.ends - now)
+
+    def _running(self, tenant_id: int, now: float) -> _Counter:
+        counter = self._counters.get(tenant_id)
+        if counter is None:
+            counter = self._counters[tenant_id] = _Counter()
+        if now >= counter.ends:
+            counter.used = 0
+            counter.started = now
+            counter.ends = now + self.window
+        return counter
+
+
+def _headers(limit: int, remaining: int, seconds: float) -> dict[str, str]:
+    return {
+        "x-ratelimit-limit": str(limit),
+        "x-ratelimit-remaining": str(remaining),
+        "x-ratelimit-reset": str(math.ceil(seconds)),
+    }

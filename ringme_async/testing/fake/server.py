@@ -1,0 +1,242 @@
+"""The way of one request through the fake, from its arrival to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from email.utils import formatdate
+from random import Random
+from typing import Protocol
+
+from attrs import define, field, frozen
+
+from ringme_async.testing.fake.client_api import ApiRoom
+from ringme_async.testing.fake.exchange import Room, Visit, is_api, split_url
+from ringme_async.testing.fake.fault_schedule import Faults
+from ringme_async.testing.fake.oauth_api import TOKEN_PATH, OAuthRoom
+from ringme_async.testing.fake.request_log import Log
+from ringme_async.testing.fake.responses import refusal
+from ringme_async.testing.fake.tokens import LoginDoor
+from ringme_async.transports import Headers, Request, Response
+
+Latency = float | Callable[[Random], float]
+
+_LOGIN_PATHS = ("/oauth", "/login")
+
+
+@define(eq=False)
+class WallClock:
+    """The server's calendar, which goes on with the loop's clock from the first request.
+
+    Args:
+        began: What it shows then; None for what the machine's clock shows.
+    """
+
+    began: datetime | None
+    _offset: float | None = None
+    _second: int = -1
+    _text: str = ""
+
+    def date(self, at: float) -> str:
+        """Show a moment of the loop's clock as an HTTP date."""
+        if self._offset is None:
+            began = time.time() if self.began is None else self.began.timestamp()
+            self._offset = began - at
+        second = int(self._offset + at)
+        if second != self._second:
+            self._second = second
+            self._text = formatdate(second, usegmt=True)
+        return self._text
+
+
+@frozen(eq=False)
+class _Scene:
+    """A request as a fault sees it."""
+
+    room: Room
+    visit: Visit
+    clock: WallClock
+
+    def carry_out(self) -> Response:
+        return self.room.answer(self.visit)
+
+    def count(self) -> None:
+        self.room.count(self.visit)
+
+    def kill_token(self) -> None:
+        self.room.kill_token(self.visit)
+
+    def headers(self) -> Mapping[str, str]:
+        return self.room.headers(self.visit)
+
+    def date(self, skew: float = 0.0) -> str:
+        return self.clock.date(self.visit.at + skew)
+
+
+@frozen(eq=False)
+class _Elsewhere:
+    """Answers every path that no other room answers."""
+
+    clock: WallClock
+
+    def identify(self, visit: Visit) -> None:
+        """Do nothing: nobody is known here."""
+
+    def count(self, visit: Visit) -> None:
+        """Do nothing: nothing counts here."""
+
+    def kill_token(self, visit: Visit) -> None:
+        """Do nothing: no token is looked at here."""
+
+    def headers(self, visit: Visit) -> Mapping[str, str]:
+        return {"date": self.clock.date(visit.at)}
+
+    def answer(self, visit: Visit) -> Response:
+        return refusal(404, "There is no such resource.", headers=self.headers(visit))
+
+
+class Server(Protocol):
+    """What serves a fake on a socket."""
+
+    async def suspend(self) -> None:
+        """Cut all connections and take no new ones."""
+        ...
+
+    async def resume(self) -> None:
+        """Take connections again, on the same port."""
+        ...
+
+
+@define(eq=False)
+class Engine:
+    """Takes requests in, all at once, and says when and how their answers leave.
+
+    Attributes:
+        latency: Seconds that every answer takes, or a function that draws them.
+        require_gzip: Is a request refused that does not accept gzip, or only written down?
+        logins: How many requests the token endpoint has got.
+        outages: How often the fake has gone down.
+        is_down: Does nobody get a connection now?
+        servers: What serves this fake on sockets now.
+    """
+
+    api: ApiRoom
+    oauth: OAuthRoom
+    door: LoginDoor
+    faults: Faults
+    log: Log
+    clock: WallClock
+    latency: Latency
+    require_gzip: bool
+    random: Random
+    logins: int = 0
+    outages: int = 0
+    is_down: bool = False
+    servers: set[Server] = field(factory=set[Server])
+    _elsewhere: _Elsewhere = field(init=False)
+    _held_up: set[asyncio.Future[None]] = field(factory=set[asyncio.Future[None]], init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._elsewhere = _Elsewhere(self.clock)
+
+    def receive(self, request: Request) -> Visit:
+        """Carry a request out as far as it goes; ``release`` has to follow when it is answered."""
+        now = asyncio.get_running_loop().time()
+        self.log.begin(now)
+        host, path, query = split_url(request.url)
+        visit = Visit(request, now, request.method, host, path, query)
+        try:
+            visit.response = self._response(visit)
+            visit.delay = self._latency() + (0.0 if visit.fault is None else visit.fault.delay)
+        except BaseException:
+            self.release(visit)
+            raise
+        self.log.note(visit)
+        return visit
+
+    async def hold_up(self, seconds: float) -> None:
+        """Keep an answer back for so long, or until the fake goes down."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(seconds, _let_go, answer)
+        self._held_up.add(answer)
+        try:
+            await answer
+        finally:
+            timer.cancel()
+            self._held_up.discard(answer)
+
+    async def go_down(self) -> None:
+        """Give nobody a connection any more, and lose the answers that are on their way."""
+        self.is_down = True
+        self.outages += 1
+        for answer in self._held_up:
+            _let_go(answer)
+        for server in list(self.servers):
+            await server.suspend()
+
+    async def come_up(self) -> None:
+        """Give connections again."""
+        for server in list(self.servers):
+            await server.resume()
+        self.is_down = False
+
+    def release(self, visit: Visit) -> None:
+        """Note that nobody waits for this answer any more."""
+        self.log.end()
+        self.api.release(visit)
+        if visit.holds_login:
+            self.door.leave()
+
+    def _response(self, visit: Visit) -> Response:
+        room = self._room(visit)
+        room.identify(visit)
+        if visit.path == TOKEN_PATH:
+            self.logins += 1
+        if not accepts_gzip(visit.request.headers):
+            self.log.violation("gzip", "there was no Accept-Encoding: gzip", visit.at)
+            if self.require_gzip:
+                return refusal(
+                    406, "Accept-Encoding: gzip is mandatory.", headers=room.headers(visit)
+                )
+        if room is self.oauth:
+            limit = self.door.enter(visit.at)
+            if limit is not None:
+                self.log.violation("login_limit", limit, visit.at)
+                return refusal(429, "Too many requests.", headers=room.headers(visit))
+            visit.holds_login = True
+        visit.fault = self.faults.take(visit)
+        if visit.fault is None:
+            return room.answer(visit)
+        return visit.fault.strike(_Scene(room, visit, self.clock))
+
+    def _room(self, visit: Visit) -> Room:
+        if is_api(visit.path):
+            return self.api
+        return self.oauth if visit.path.startswith(_LOGIN_PATHS) else self._elsewhere
+
+    def _latency(self) -> float:
+        return self.latency(self.random) if callable(self.latency) else self.latency
+
+
+def _let_go(answer: asyncio.Future[None]) -> None:
+    if not answer.done():
+        answer.set_result(None)
+
+
+def accepts_gzip(headers: Headers) -> bool:
+    """Does ``Accept-Encoding`` name gzip, and not only to refuse it?"""
+    wishes = headers.get("accept-encoding", "")
+    if wishes == "gzip":
+        return True
+    return any(_wants_gzip(wish) for wish in wishes.lower().split(","))
+
+
+def _wants_gzip(wish: str) -> bool:
+    coding, _, weight = wish.partition(";")
+    return coding.strip() == "gzip" and weight.replace(" ", "").rstrip("0") not in {"q=", "q=0."}

@@ -1,0 +1,294 @@
+"""How a test sets a fake up: clients, applications, users, tokens, resources."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from ringme_async.testing.fake.accounts import (
+    Access,
+    ApplicationKind,
+    ApplicationLike,
+    Directory,
+    FakeApplication,
+    FakeTenant,
+    FakeUser,
+    Reach,
+    TenantLike,
+    UserLike,
+)
+from ringme_async.testing.fake.client_api import ApiRoom, ResourceAnswer
+from ringme_async.testing.fake.client_schema import JSON
+from ringme_async.testing.fake.rate_limits import Counters
+from ringme_async.testing.fake.tokens import OAuthSettings, TokenDesk
+
+_DEALER_CEILING = 1_000_000
+
+
+class SetUp:
+    """The part of ``FakeRingMe`` that says who exists."""
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        desk: TokenDesk,
+        counters: Counters,
+        api: ApiRoom,
+        oauth: OAuthSettings,
+    ) -> None:
+        self.oauth = oauth
+        self._directory = directory
+        self._desk = desk
+        self._counters = counters
+        self._api = api
+
+    def add_tenant(
+        self,
+        id: int | None = None,
+        *,
+        blocked: bool = False,
+        locked: Iterable[str] = (),
+        **fields: JSON,
+    ) -> FakeTenant:
+        """Add one client: the API page's example with another id.
+
+        Args:
+            id: Its id; default the next free one, from 1.
+            blocked: Does everybody get a 403 ``user_blocked`` here?
+            locked: The writable fields that may not be changed here.
+            fields: Fields of the record that differ from the example, in wire form.
+        """
+        return self._directory.add_tenant(id, fields, blocked=blocked, locked=locked)
+
+    def add_tenants(
+        self,
+        tenants: int | Iterable[Mapping[str, JSON]],
+        *,
+        first_id: int | None = None,
+        **fields: JSON,
+    ) -> list[FakeTenant]:
+        """Add many clients.
+
+        Args:
+            tenants: How many, made from the API page's example with ids, names and prefixes of
+                their own; or their records, which are then served as they are.
+            first_id: Where the ids begin, if it is a number; default the next free one, from 1.
+            fields: Fields of all of them that differ from the example, if it is a number.
+        """
+        if isinstance(tenants, int):
+            return self._directory.add_many(tenants, first_id, fields)
+        return self._directory.add_records(tenants)
+
+    def add_application(
+        self,
+        app_id: str | None = None,
+        app_secret: str | None = None,
+        *,
+        kind: ApplicationKind = "trusted",
+        tenant: TenantLike | None = None,
+        ceiling: int | None = None,
+        access: Access = "full",
+    ) -> FakeApplication:
+        """Add an application that belongs to one client (API page, section 2).
+
+        Args:
+            app_id: Its App ID; default a random one.
+            app_secret: Its App Secret; default a random one.
+            kind: Which grants it may use.
+            tenant: The client it belongs to; default a new one.
+            ceiling: At how many requests an hour on its client's counter it is refused.
+            access: What its access level allows.
+        """
+        return self._directory.add_application(
+            app_id, app_secret, kind=kind, tenant=tenant, ceiling=ceiling, access=access
+        )
+
+    def add_dealer(
+        self,
+        app_id: str | None = None,
+        app_secret: str | None = None,
+        *,
+        tenants: Iterable[TenantLike] | None = None,
+        kind: ApplicationKind = "trusted",
+        ceiling: int = _DEALER_CEILING,
+        access: Access = "full",
+    ) -> FakeApplication:
+        """Add an application that reaches many clients by id with one token.
+
+        It belongs to a client of its own, whose counter it uses.
+
+        Args:
+            app_id: Its App ID; default a random one.
+            app_secret: Its App Secret; default a random one.
+            tenants: Whom it reaches; default everybody.
+            kind: Which grants it may use.
+            ceiling: How many requests an hour it may send. Default 1,000,000.
+            access: What its access level allows.
+        """
+        reach: Reach = "all"
+        if tenants is not None:
+            reach = frozenset(self._directory.tenant(tenant).id for tenant in tenants)
+        return self._directory.add_application(
+            app_id,
+            app_secret,
+            kind=kind,
+            tenant=self._directory.add_dealer_tenant(),
+            ceiling=ceiling,
+            access=access,
+            sees=reach,
+        )
+
+    def add_user(
+        self,
+        username: str,
+        password: str,
+        tenant: TenantLike,
+        *,
+        blocked: bool = False,
+        access: Access = "full",
+    ) -> FakeUser:
+        """Add a user, for the password grant and for public applications.
+
+        Args:
+            username: The login.
+            password: The password.
+            tenant: The client the user belongs to.
+            blocked: Does the user get a 403 ``user_blocked``?
+            access: What the user's level allows.
+        """
+        return self._directory.add_user(username, password, tenant, blocked=blocked, access=access)
+
+    def add_resource(
+        self, method: str, path: str, answer: ResourceAnswer, *, status: int = 200
+    ) -> None:
+        """Add a resource that the fake has no model of, behind the same tokens and limits.
+
+        Args:
+            method: The method it answers.
+            path: What follows ``/api/ver1.0``, such as ``"/client/{client_id}/extension/"``. Who
+                may see the client ``{client_id}`` is checked; another name in braces stands for
+                any one part of a path.
+            answer: The JSON of the answer, or a function of the ``Request`` that gives the JSON or
+                a ``Response``.
+            status: The code of the answer; with 204 it has no body.
+        """
+        self._api.add_resource(method, path, answer, status)
+
+    def tenant(self, who: TenantLike) -> FakeTenant:
+        """Find a client by its id.
+
+        Raises:
+            LookupError: There is none.
+        """
+        return self._directory.tenant(who)
+
+    def application(self, which: ApplicationLike) -> FakeApplication:
+        """Find an application by its App ID.
+
+        Raises:
+            LookupError: There is none.
+        """
+        return self._directory.application(which)
+
+    def user(self, which: UserLike) -> FakeUser:
+        """Find a user by the login.
+
+        Raises:
+            LookupError: There is none.
+        """
+        return self._directory.user(which)
+
+    def block(self, who: TenantLike | UserLike, blocked: bool = True) -> None:
+        """Block a client, by its id, or a user, by the login: 403 ``user_blocked``.
+
+        Args:
+            who: Whom.
+            blocked: False unblocks.
+        """
+        if isinstance(who, int | FakeTenant):
+            self.tenant(who).blocked = blocked
+        else:
+            self.user(who).blocked = blocked
+
+    def issue_token(
+        self,
+        application: ApplicationLike,
+        *,
+        user: UserLike | None = None,
+        lifetime: float | None = None,
+    ) -> str:
+        """Give a token without a login.
+
+        Args:
+            application: Whose.
+            user: Who it acts for; default nobody but the application.
+            lifetime: Seconds that it lives, from its first use if no loop runs now; default what
+                ``oauth`` says.
+        """
+        return self._desk.issue(
+            self.application(application),
+            None if user is None else self.user(user),
+            lifetime=self.oauth.lifetime if lifetime is None else lifetime,
+            now=_now(),
+        )
+
+    def issue_refresh_token(
+        self, application: ApplicationLike, *, user: UserLike | None = None
+    ) -> str:
+        """Give a refresh token, as if a user had agreed."""
+        return self._desk.issue_refresh_token(
+            self.application(application), None if user is None else self.user(user)
+        )
+
+    def issue_code(
+        self,
+        application: ApplicationLike,
+        *,
+        user: UserLike | None = None,
+        redirect_uri: str | None = None,
+    ) -> str:
+        """Give a code for the grant ``authorization_code``, as if a user had agreed.
+
+        Args:
+            application: A public application.
+            user: Who agreed.
+            redirect_uri: What the token request has to name; default anything.
+        """
+        return self._desk.issue_code(
+            self.application(application),
+            None if user is None else self.user(user),
+            redirect_uri,
+        )
+
+    def revoke_tokens(
+        self, application: ApplicationLike | None = None, *, refresh_tokens: bool = False
+    ) -> int:
+        """Let tokens die before their time.
+
+        Args:
+            application: Whose; default everybody's.
+            refresh_tokens: Their refresh tokens too?
+
+        Returns:
+            How many tokens were alive.
+        """
+        owner = None if application is None else self.application(application)
+        return self._desk.revoke(owner, refresh_tokens=refresh_tokens)
+
+    def spend(self, tenant: TenantLike, requests: int) -> None:
+        """Count requests on a client's counter, as if another application had sent them.
+
+        Args:
+            tenant: Whose counter.
+            requests: How many.
+        """
+        now = asyncio.get_running_loop().time()
+        self._counters.spend(self.tenant(tenant).id, requests, now)
+
+
+def _now() -> float | None:
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return None

@@ -1,0 +1,223 @@
+"""The tokens that a fake has given out, and the limits on logins."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from random import Random
+from typing import Literal
+
+from attrs import define, field
+
+from ringme_async._internal.redaction import MASK, hide_pairs
+from ringme_async.testing.fake.accounts import FakeApplication, FakeTenant, FakeUser
+
+ExpiresIn = Literal["number", "string", "absent"]
+GivesRefreshTokens = Literal["never", "public", "always"]
+
+_SWEEP_AT_LEAST = 10_000
+
+
+@define
+class OAuthSettings:
+    """How the fake's token endpoint behaves (API page, section 2).
+
+    All of it may be changed at any time, by way of ``fake.oauth``.
+
+    Attributes:
+        lifetime: Seconds that a token lives; default an hour.
+        expires_in: How the answer tells that: as a ``"number"``, as a ``"string"``, or ``"absent"``.
+        token_type: What the answer says; any letter case of ``Bearer``.
+        refresh_tokens: Who gets a ``refresh_token``: ``"never"`` anybody, ``"public"`` applications
+            alone, or ``"always"``.
+        rotate: Does a refresh answer with a new refresh token, which ends the old one?
+        refusal_code: The HTTP status for a wrong App ID or Secret: 401 or 400.
+        per_second: Requests to ``/oauth`` and ``/login`` that pass in any sliding second.
+        concurrent: Requests to ``/oauth`` and ``/login`` that may be in flight.
+    """
+
+    lifetime: float = 3600.0
+    expires_in: ExpiresIn = "number"
+    token_type: str = "Bearer"
+    refresh_tokens: GivesRefreshTokens = "public"
+    rotate: bool = False
+    refusal_code: Literal[400, 401] = 401
+    per_second: int = 20
+    concurrent: int = 6
+
+
+@define(eq=False)
+class Grant:
+    """What stands behind one token."""
+
+    application: FakeApplication
+    user: FakeUser | None
+    lifetime: float
+    expires_at: float | None
+    revoked: bool = False
+
+    @property
+    def tenant(self) -> FakeTenant:
+        """The client that the token belongs to."""
+        return self.application.tenant if self.user is None else self.user.tenant
+
+    def reaches(self, tenant: FakeTenant) -> bool:
+        """May whoever has the token touch this client at all?"""
+        return tenant is self.tenant or self.application.reaches(tenant.id)
+
+    def is_live(self, now: float) -> bool:
+        """Is the token good at ``now``? One that was issued outside a loop ages from its first use."""
+        if self.expires_at is None:
+            self.expires_at = now + self.lifetime
+        return not self.revoked and now < self.expires_at
+
+    def belongs_to(self, application: FakeApplication | None) -> bool:
+        """Is it one of this application's? None means any."""
+        return application is None or self.application is application
+
+
+@define(eq=False)
+class _Code:
+    application: FakeApplication
+    user: FakeUser | None
+    redirect_uri: str | None
+
+
+class TokenDesk:
+    """Gives tokens, refresh tokens and codes, and knows what stands behind them."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(f"tokens {seed}")
+        self._grants: dict[str, Grant] = {}
+        self._refreshable: dict[str, Grant] = {}
+        self._codes: dict[str, _Code] = {}
+        self._sweep_at = _SWEEP_AT_LEAST
+
+    def issue(
+        self,
+        application: FakeApplication,
+        user: FakeUser | None,
+        *,
+        lifetime: float,
+        now: float | None,
+    ) -> str:
+        if now is not None and len(self._grants) >= self._sweep_at:
+            self._sweep(now)
+        token = self._random.randbytes(20).hex()
+        expires_at = None if now is None else now + lifetime
+        self._grants[token] = Grant(application, user, lifetime, expires_at)
+        return token
+
+    def behind(self, token: str) -> Grant | None:
+        """Find what a token stands for, be it dead or alive."""
+        return self._grants.get(token)
+
+    def issue_refresh_token(self, application: FakeApplication, user: FakeUser | None) -> str:
+        token = self._random.randbytes(20).hex()
+        self._refreshable[token] = Grant(application, user, 0.0, None)
+        return token
+
+    def refresh(self, token: str, application: FakeApplication) -> Grant | None:
+        """Find what a refresh token of this application stands for, if it is good."""
+        grant = self._refreshable.get(token)
+        return grant if grant is not None and grant.application is application else None
+
+    def end_refresh_token(self, token: str) -> None:
+        del self._refreshable[token]
+
+    def issue_code(
+        self, application: FakeApplication, user: FakeUser | None, redirect_uri: str | None
+    ) -> str:
+        code = self._random.randbytes(16).hex()
+        self._codes[code] = _Code(application, user, redirect_uri)
+        return code
+
+    def redeem(
+        self, code: str, application: FakeApplication, redirect_uri: str | None
+    ) -> tuple[FakeUser | None] | None:
+        """Use up a code; a tuple with the user who agreed, or None if the code is no good."""
+        entry = self._codes.pop(code, None)
+        if entry is None or entry.application is not application:
+            return None
+        return (entry.user,) if entry.redirect_uri in (None, redirect_uri) else None
+
+    def revoke(self, application: FakeApplication | None, *, refresh_tokens: bool) -> int:
+        """Kill the tokens of one application, or of all, and say how many were killed."""
+        doomed = [
+            grant
+            for grant in self._grants.values()
+            if not grant.revoked and grant.belongs_to(application)
+        ]
+        for grant in doomed:
+            grant.revoked = True
+        if refresh_tokens:
+            self._refreshable = {
+                token: grant
+                for token, grant in self._refreshable.items()
+                if not grant.belongs_to(application)
+            }
+        return len(doomed)
+
+    def _sweep(self, now: float) -> None:
+        # The dead are kept for one life more, so that their 401 still knows whose counter to show.
+        self._grants = {
+            token: grant
+            for token, grant in self._grants.items()
+            if grant.expires_at is None or grant.expires_at + grant.lifetime > now
+        }
+        self._sweep_at = max(_SWEEP_AT_LEAST, 2 * len(self._grants))
+
+
+@define(eq=False)
+class LoginDoor:
+    """Keeps the limits on ``/oauth`` and ``/login`` (API page, section 2); the refused don't count.
+
+    Attributes:
+        in_flight: How many requests are inside now.
+        most_in_flight: How many were at the door or inside at the worst moment.
+        most_per_second: How many came in the worst sliding second, refused ones too.
+    """
+
+    settings: OAuthSettings
+    in_flight: int = 0
+    most_in_flight: int = 0
+    most_per_second: int = 0
+    _passed: deque[float] = field(factory=deque[float])
+    _came: deque[float] = field(factory=deque[float])
+
+    def enter(self, now: float) -> str | None:
+        """Let a request in; None if it is in, or the limit that it breaks."""
+        self._look(now)
+        if self.in_flight >= self.settings.concurrent:
+            return f"more logins than {self.settings.concurrent} at once"
+        if len(self._passed) >= self.settings.per_second:
+            return f"more logins than {self.settings.per_second} in one second"
+        self._passed.append(now)
+        self.in_flight += 1
+        return None
+
+    def leave(self) -> None:
+        self.in_flight -= 1
+
+    def _look(self, now: float) -> None:
+        for times in (self._passed, self._came):
+            while times and times[0] <= now - 1.0:
+                times.popleft()
+        self._came.append(now)
+        self.most_per_second = max(self.most_per_second, len(self._came))
+        self.most_in_flight = max(self.most_in_flight, self.in_flight + 1)
+
+
+def masked(form: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Show the parameters of a token request without what is secret in them."""
+    return {
+        name if name in _NAMED else MASK: hide_pairs(value) if name in _SHOWN else MASK
+        for name, value in form
+    }
+
+
+_SHOWN = frozenset(
+    {"grant_type", "client_id", "username", "scope", "redirect_uri", "state", "response_type"}
+)
+# A name that no token request has may be a secret in the wrong place.
+_NAMED = _SHOWN | {"client_secret", "password", "code", "refresh_token", "code_verifier"}

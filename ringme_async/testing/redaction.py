@@ -1,0 +1,242 @@
+"""What must not be seen in a recording, and how it is kept out."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from urllib.parse import parse_qsl, unquote_plus
+
+from ringme_async._internal.redaction import (
+    IN_FORM,
+    MASK,
+    SECRET,
+    credentials_in,
+    hide_named,
+    hide_pairs,
+    is_secret_name,
+    spellings,
+)
+from ringme_async.testing.fake.client_schema import JSON
+
+_CONTACT = r"[\w-]{0,64}(?:e-?mail|phone|ambassadors)s?"
+_CONTACT_NAME = re.compile(_CONTACT, re.IGNORECASE)
+_SECRET_IN_FORM = frozenset(IN_FORM.split("|"))
+_SHORTEST_SECRET = 6
+_LONGEST_WORD = 20
+# Of a long recording the latest: each one is looked for in every text.
+_MOST_KNOWN = 200
+
+_EMAIL = re.compile(r"[\w.+%-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+", re.IGNORECASE)
+_WITH_SCHEME = re.compile(r"\b(?P<scheme>Bearer|Basic)\s+(?P<value>[\w.~+/=-]+)", re.IGNORECASE)
+_JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
+_PHONE = re.compile(
+    r"(?<![\w.:-])(?:\+|%2B)?\(?\d(?:[ ()-]{0,2}\d){9,14}(?![\w.:-]?\d)", re.IGNORECASE
+)
+_PHONE_IN_PATH = re.compile(r"(?:\+|%2B)\d{7,15}", re.IGNORECASE)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+class Masker:
+    """Masks what is named as a secret, and that wherever it turns up again in another spelling.
+
+    It remembers the secrets that it has met. The first pass over an exchange collects them, the
+    second masks them. Secrets of a few characters, and those that are a word, are masked where
+    they stand alone: an App Secret "client" must not spoil "clients".
+
+    Args:
+        also: Names of fields and headers that are masked beside the usual ones.
+        on: False lets everything through as it is.
+        contacts: False lets e-mail addresses and phone numbers through.
+    """
+
+    def __init__(self, also: Iterable[str] = (), *, on: bool = True, contacts: bool = True) -> None:
+        self._also = frozenset(name.lower() for name in also)
+        self._names = "|".join([SECRET, *(re.escape(name) for name in sorted(self._also))])
+        self._on = on
+        self._masks_contacts = contacts
+        self._found: dict[str, list[str]] = {}
+
+    def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Mask header fields, by name and by pattern."""
+        return {name: self._named(name, value) for name, value in headers.items()}
+
+    def pairs(self, text: str) -> JSON:
+        """Take a form or a query apart, and mask it by name and by pattern."""
+        # A plus that nobody has quoted would part an address when it becomes a space.
+        text = _EMAIL.sub(MASK, text) if self._on and self._masks_contacts else text
+        pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
+        return [[self._name(name), self._named(name, value, in_form=True)] for name, value in pairs]
+
+    def json(self, value: JSON, name: str = "", *, in_form: bool = False) -> JSON:
+        """Mask JSON, by field name and by pattern, however deep."""
+        match value:
+            case dict() if self._on and self._is_secret(name, in_form=in_form):
+                # Its keys may be the secrets.
+                self._learn_all(value)
+                return MASK
+            case dict():
+                form = "grant_type" in value
+                return {
+                    self._name(key): self.json(
+                        inner, name if self._is_contact(name) else key, in_form=form
+                    )
+                    for key, inner in value.items()
+                }
+            case list():
+                return [self.json(inner, name, in_form=in_form) for inner in value]
+            case str():
+                return self._named(name, value, in_form=in_form)
+            case None | bool():
+                return value
+            case _:
+                hidden = self._is_secret(name, in_form=in_form) or self._is_contact(name)
+                return MASK if self._on and hidden else value
+
+    def path(self, path: str) -> str:
+        """Mask a path, in which long numbers are ids."""
+        if not self._on:
+            return path
+        if self._masks_contacts:
+            path = _PHONE_IN_PATH.sub(MASK, _EMAIL.sub(MASK, path))
+        return self._known(path)
+
+    def query(self, query: str) -> str:
+        """Mask a query, and leave the rest of it as it is written."""
+        self.pairs(query)
+        return self._patterns(query, hide_pairs)
+
+    def text(self, text: str) -> str:
+        """Mask what is no JSON and no form, by pattern."""
+        if not self._on:
+            return text
+        return self._patterns(text, hide_named)
+
+    def _named(self, name: str, value: str, *, in_form: bool = False) -> str:
+        if not self._on or not value:
+            return value
+        if self._is_secret(name, in_form=in_form):
+            self._learn(name, value)
+            return MASK
+        if self._is_contact(name):
+            return MASK
+        return self._json_in(value) or self._patterns(value, hide_pairs)
+
+    def _json_in(self, text: str) -> str | None:
+        """Mask JSON that is written in a text; None if there is none, or nothing to mask."""
+        if not text.lstrip().startswith(("{", "[")):
+            return None
+        try:
+            value: JSON = json.loads(text, parse_constant=_refuse)
+            masked = self.json(value)
+        except (ValueError, RecursionError):
+            return None
+        return None if masked == value else json.dumps(masked, ensure_ascii=False)
+
+    def _is_secret(self, name: str, *, in_form: bool = False) -> bool:
+        lower = name.lower()
+        return is_secret_name(name) or lower in self._also or (in_form and lower in _SECRET_IN_FORM)
+
+    def _learn(self, name: str, value: str) -> None:
+        """Remember what a field holds that is named as a secret."""
+        lower = name.lower()
+        if lower.endswith("authorization"):
+            found = [*credentials_in(value)]
+        elif lower.endswith("cookie"):
+            found = [part.partition("=")[2].strip() for part in value.split(";")]
+            found = found[:1] if lower == "set-cookie" else found
+        else:
+            found = [value]
+        for one in found:
+            self._learn_spelled(one)
+
+    def _learn_all(self, value: JSON) -> None:
+        match value:
+            case dict():
+                for key, inner in value.items():
+                    self._remember(key)
+                    self._learn_all(inner)
+            case list():
+                for inner in value:
+                    self._learn_all(inner)
+            case str():
+                self._remember(value)
+            case _:
+                pass
+
+    def _learn_spelled(self, value: str) -> None:
+        """Remember a secret that was found in a text, in whatever spelling it has there."""
+        once = unquote_plus(value)
+        for one in dict.fromkeys([value, once, unquote_plus(once), html.unescape(value)]):
+            self._remember(one)
+
+    def _remember(self, secret: str) -> None:
+        if len(secret) < _SHORTEST_SECRET or MASK in secret:
+            return
+        known = self._found.pop(secret, None)
+        self._found[secret] = known or spellings(secret)
+        if len(self._found) > _MOST_KNOWN:
+            del self._found[next(iter(self._found))]
+
+    def _patterns(self, text: str, hide: Callable[..., str]) -> str:
+        text = _WITH_SCHEME.sub(self._without_credentials, text)
+        text = hide(text, self._names, self._learn_spelled)
+        if self._masks_contacts:
+            text = hide(text, _CONTACT)
+        return self._known(self._contacts(_JWT.sub(MASK, text)))
+
+    def _without_credentials(self, found: re.Match[str]) -> str:
+        for one in credentials_in(found[0]):
+            self._remember(one)
+        return f"{found['scheme']} {MASK}"
+
+    def _name(self, text: str) -> str:
+        # No word of a secret, which may be an everyday word, has to do with the names of fields.
+        return self._known(self._contacts(text), words=False) if self._on else text
+
+    def _is_contact(self, name: str) -> bool:
+        return self._masks_contacts and _CONTACT_NAME.fullmatch(name) is not None
+
+    def _contacts(self, text: str) -> str:
+        if not self._masks_contacts:
+            return text
+        return _PHONE.sub(_phone_or_date, _EMAIL.sub(MASK, text))
+
+    def _known(self, text: str, *, words: bool = True) -> str:
+        for secret in sorted(self._found, key=len, reverse=True):
+            word = secret.isalpha() and len(secret) < _LONGEST_WORD
+            if word and not words:
+                continue
+            for spelling in self._found[secret]:
+                if spelling in text:
+                    text = _without(spelling, text, alone=word)
+        return text
+
+
+def _without(spelling: str, text: str, *, alone: bool) -> str:
+    if alone:
+        return re.sub(rf"(?<!\w){re.escape(spelling)}(?!\w)", MASK, text)
+    return text.replace(spelling, MASK)
+
+
+def _phone_or_date(found: re.Match[str]) -> str:
+    return found[0] if _DATE.match(found[0]) else MASK
+
+
+def body_shown(masker: Masker, body: bytes, kind: str) -> dict[str, JSON]:
+    """Show a body, masked, in the form that can be read best."""
+    if not body:
+        return {}
+    text = body.decode("utf-8", "surrogateescape")
+    if kind.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
+        return {"form": masker.pairs(text)}
+    try:
+        value: JSON = json.loads(body.decode(), parse_constant=_refuse)
+        return {"json": masker.json(value)}
+    except (ValueError, RecursionError):
+        return {"text": masker.text(text)}
+
+
+def _refuse(name: str) -> JSON:
+    raise ValueError(f"{name} is no JSON")
