@@ -3,7 +3,7 @@
 It runs jobs, and knows neither HTTP nor what they are about.
 """
 
-from ringme_async.bulk.adaptive_limit import Limit
+from ringme_async.bulk.adaptive_limit import CapacityLimit
 from ringme_async.bulk.job import Job, NotBefore
 from ringme_async.bulk.outcome import Done, Failed, NotAttempted, Outcome
 from ringme_async.bulk.progress import Progress
@@ -14,11 +14,11 @@ __all__ = [
     "BulkReport",
     "BulkRun",
     "BulkSummary",
+    "CapacityLimit",
     "Concurrency",
     "Done",
     "Failed",
     "Job",
-    "Limit",
     "NotAttempted",
     "NotBefore",
     "Outcome",

@@ -25,11 +25,11 @@ from typing import Final
 
 from attrs import define, field
 
-__all__ = ["FIRST_LEVEL", "Limit", "Pilot"]
+__all__ = ["FIRST_LEVEL", "AIMDLimiter", "CapacityLimit"]
 
 
 @define(eq=False)
-class Limit:
+class CapacityLimit:
     """The number of slots of a run: the one place that says it, and it may change in mid-run.
 
     Lowered, it takes effect as jobs end; none is cancelled.
@@ -76,7 +76,7 @@ _FORGETTING: Final = 1.01
 
 
 @define(eq=False)
-class Pilot:
+class AIMDLimiter:
     """Sets a run's limit by what its jobs meet.
 
     Args:
@@ -84,7 +84,7 @@ class Pilot:
         most: The most it may set.
     """
 
-    limit: Limit
+    limit: CapacityLimit
     most: int
     _since: float = field(default=0.0, init=False)
     _best: float | None = field(default=None, init=False)

@@ -195,17 +195,17 @@ class CircuitBreaker(Generic[J]):
 
     # What comes back.
 
-    def record_answer(self, ticket: J, now: float) -> Action | None:
+    def record_answer(self, queued: J, now: float) -> Action | None:
         """Take in that the host has answered; None: nothing was the matter."""
         self.network.answered_at = self._row.answered_at = now
         if self.network.failures:
             self.network.end(now)
-        tenant, latest = ticket.tenant, self._latest
-        if tenant is not latest and not ticket.is_probe:
+        tenant, latest = queued.tenant, self._latest
+        if tenant is not latest and not queued.is_probe:
             self._latest = tenant
             # One tenant with many elements is one witness.
             if latest is None or tenant.key != latest.key or tenant.owner is not latest.owner:
-                self._witnesses.append(ticket)
+                self._witnesses.append(queued)
         if self._is_quiet:
             return None
         if self.is_down:
@@ -221,23 +221,23 @@ class CircuitBreaker(Generic[J]):
         # Failures of several hosts at once were the network's, and not the elements' own.
         return Action.RETRY if self._suspects_since < self.network.back_at else Action.RELEASE
 
-    def record_failure(self, ticket: J, failure: Failed, started: float) -> None:
+    def record_failure(self, queued: J, failure: Failed, started: float) -> None:
         """Take in a failure that may be the host's; ``judge`` says what follows."""
-        ticket.failure = failure
+        queued.failure = failure
         if not self.suspects:
             self._suspects_since = started
-        self.suspects.append(ticket)
-        self._count(ticket, failure.error, started)
+        self.suspects.append(queued)
+        self._count(queued, failure.error, started)
 
-    def record_witness_failure(self, ticket: J, error: RingMeError, started: float) -> None:
+    def record_witness_failure(self, queued: J, error: RingMeError, started: float) -> None:
         """Take in that a witness was not answered."""
-        if ticket in self._probes:
+        if queued in self._probes:
             self._witness_failed = True
-            self._count(ticket, error, started)
+            self._count(queued, error, started)
 
-    def judge(self, ticket: J, started: float, now: float) -> Action:
+    def judge(self, queued: J, started: float, now: float) -> Action:
         """Decide what follows from a failure that was recorded."""
-        was_probe = self.drop_probe(ticket)
+        was_probe = self.drop_probe(queued)
         match self.state:
             case State.CLOSED:
                 if self._does_not_exist:
@@ -274,16 +274,16 @@ class CircuitBreaker(Generic[J]):
         """Give a witness that can be asked now."""
         return self._unasked.pop() if self._unasked else None
 
-    def add_probe(self, ticket: J) -> None:
+    def add_probe(self, queued: J) -> None:
         """Take note that a job is under way as a probe."""
-        self._probes.add(ticket)
+        self._probes.add(queued)
         self.probes_sent += 1
 
-    def drop_probe(self, ticket: J) -> bool:
+    def drop_probe(self, queued: J) -> bool:
         """Take note that a job has ended; tell whether it was a probe."""
-        if ticket not in self._probes:
+        if queued not in self._probes:
             return False
-        self._probes.remove(ticket)
+        self._probes.remove(queued)
         self._silent_looks = 0
         return True
 
@@ -344,10 +344,10 @@ class CircuitBreaker(Generic[J]):
         """Whether the evidence holds for tenants that were not tried, too."""
         return self._all_unsent or self._witness_failed
 
-    def _count(self, ticket: J, error: RingMeError, started: float) -> None:
+    def _count(self, queued: J, error: RingMeError, started: float) -> None:
         self._is_quiet = False
         self.why = error.reason
-        tenant = ticket.tenant.name
+        tenant = queued.tenant.name
         self._failed.add(tenant)
         self._row.add(tenant, started, self)
         self.network.add(tenant, started, self)
@@ -358,12 +358,12 @@ class CircuitBreaker(Generic[J]):
 
     def _known_witnesses(self) -> list[J]:
         """Give one job of each, the latest last."""
-        return list({ticket.tenant.name: ticket for ticket in self._witnesses}.values())
+        return list({queued.tenant.name: queued for queued in self._witnesses}.values())
 
     def _suspect(self) -> None:
         self.probes_sent = 0
         self._unasked = [
-            ticket for ticket in self._known_witnesses() if not self.has_failed(ticket.tenant.name)
+            queued for queued in self._known_witnesses() if not self.has_failed(queued.tenant.name)
         ]
         self._most_probes = 1 if self._unasked else 2
         self._set(State.SUSPECTED)

@@ -18,19 +18,19 @@ from typing import Final, Generic, TypeVar
 
 from attrs import define, field
 
-from ringme_async.bulk.adaptive_limit import Pilot
-from ringme_async.bulk.feedback import Tempo, Verdict, verdict_on
-from ringme_async.bulk.groups import Ticket
+from ringme_async.bulk.adaptive_limit import AIMDLimiter
+from ringme_async.bulk.feedback import Feedback, LatencyTracker, feedback_on
+from ringme_async.bulk.groups import QueuedJob
 from ringme_async.bulk.job import Job, NotBefore
 from ringme_async.bulk.job_source import forget_traceback
 from ringme_async.bulk.outcome import Done, Failed, Outcome
-from ringme_async.bulk.run_state import PULLS_IN_A_ROW, Stock
-from ringme_async.bulk.worker_pool import GRACE, Alarms, Crew, warn_of_hanging
+from ringme_async.bulk.run_state import PULLS_IN_A_ROW, RunState
+from ringme_async.bulk.worker_pool import GRACE, Timers, WorkerPool, warn_of_hanging
 from ringme_async.errors import RingMeClosed, RingMeError
 
-__all__ = ["Accompany", "Engine"]
+__all__ = ["Engine", "OnClose"]
 
-Accompany = Callable[[Callable[[str], None]], Callable[[], None]]
+OnClose = Callable[[Callable[[str], None]], Callable[[], None]]
 """Takes what calls a run off, for the reason it is told, and gives what takes that back."""
 
 V = TypeVar("V")
@@ -51,13 +51,13 @@ class Engine(Generic[V]):
         accompany: Hands ``call_off`` to whatever the jobs cannot do without.
     """
 
-    stock: Stock[V]
+    run_state: RunState[V]
     deadline: float | None
-    pilot: Pilot | None = None
-    accompany: Accompany | None = None
+    limiter: AIMDLimiter | None = None
+    on_close: OnClose | None = None
     _part: Callable[[], None] | None = field(default=None, init=False)
-    _tempo: Tempo = field(factory=Tempo, init=False)
-    _alarms: Alarms = field(factory=Alarms, init=False)
+    _latencies: LatencyTracker = field(factory=LatencyTracker, init=False)
+    _timers: Timers = field(factory=Timers, init=False)
     _feeder: asyncio.Task[None] | None = field(default=None, init=False)
     _resting_feeder: asyncio.Future[None] | None = field(default=None, init=False)
     # How many steps the feeder has made, and whether it hangs in one.
@@ -67,26 +67,26 @@ class Engine(Generic[V]):
     # Until there is something to read.
     _waiting_reader: asyncio.Future[None] | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
-    _crew: Crew = field(init=False)
+    _pool: WorkerPool = field(init=False)
 
     # From outside.
 
     def start(self) -> None:
         """Begin, on the running loop."""
         self._loop = asyncio.get_running_loop()
-        limit = self.stock.schedule.limit
-        self._crew = Crew(limit, self._work, self._tell)
-        self.stock.intake.open()
-        if self.accompany is not None:
-            self._part = self.accompany(self.call_off)
+        limit = self.run_state.queue.limit
+        self._pool = WorkerPool(limit, self._work, self._tell)
+        self.run_state.source.open()
+        if self.on_close is not None:
+            self._part = self.on_close(self.call_off)
         limit.call_on_rise(self._stir)
-        self.stock.schedule.call_on_free(self._stir)
+        self.run_state.queue.call_on_free(self._stir)
         now = self._loop.time()
-        self.stock.pace.start(now)
+        self.run_state.throughput.start(now)
         if self.deadline is not None:
-            self._alarms.set("deadline", now + self.deadline, self._expire)
-        if self.stock.intake.is_async:
-            self._feeder = self._crew.spawn(self._feed(), "ringme input")
+            self._timers.set("deadline", now + self.deadline, self._expire)
+        if self.run_state.source.is_async:
+            self._feeder = self._pool.spawn(self._feed(), "ringme input")
         else:
             self._stir()
 
@@ -96,22 +96,22 @@ class Engine(Generic[V]):
         Returns:
             What ended the run before its time, unless ``next`` raised it.
         """
-        self._alarms.cancel()
+        self._timers.cancel()
         if self._part is not None:
             self._part()
-        self._crew.stop()
-        self.stock.schedule.end_holds()
+        self._pool.stop()
+        self.run_state.queue.end_holds()
         try:
-            await self._crew.join()
+            await self._pool.join()
         finally:
-            broken = self.stock.intake.close()
-        error, self._crew.error = self._crew.error, None
+            broken = self.run_state.source.close()
+        error, self._pool.error = self._pool.error, None
         return error or broken
 
     def call_off(self, reason: str) -> None:
         """Pull and start nothing more; what is in flight goes on to its own end."""
-        self.stock.give_up(reason)
-        self.stock.intake.leave()
+        self.run_state.give_up(reason)
+        self.run_state.source.leave()
         self._watch_input()
         self._stir()
 
@@ -122,9 +122,9 @@ class Engine(Generic[V]):
             StopAsyncIteration: That was all.
             BaseException: What ended the run before its time, as it was raised.
         """
-        if not self.stock.outbox.readable and not await self._come_to_read():
+        if not self.run_state.results.readable and not await self._come_to_read():
             raise self._ending()
-        outcome = self.stock.outbox.take()
+        outcome = self.run_state.results.take()
         self._make_room()
         return outcome
 
@@ -134,12 +134,12 @@ class Engine(Generic[V]):
         Raises:
             BaseException: What ended the run before its time, as it was raised.
         """
-        if not self.stock.outbox.readable and not await self._come_to_read():
+        if not self.run_state.results.readable and not await self._come_to_read():
             ending = self._ending()
             if isinstance(ending, StopAsyncIteration):
                 return []
             raise ending
-        outcomes = self.stock.outbox.take_all()
+        outcomes = self.run_state.results.take_all()
         self._make_room()
         return outcomes
 
@@ -149,7 +149,7 @@ class Engine(Generic[V]):
 
     async def _come_to_read(self) -> bool:
         """Wait until there is something to read; False if there will be nothing any more."""
-        while not self.stock.outbox.readable:
+        while not self.run_state.results.readable:
             if self._is_over():
                 return False
             if self._is_being_read:
@@ -164,36 +164,36 @@ class Engine(Generic[V]):
         return True
 
     def _make_room(self) -> None:
-        stock = self.stock
-        if stock.needs_reader or stock.is_in_doubt:
-            stock.needs_reader = False
+        run_state = self.run_state
+        if run_state.needs_reader or run_state.is_in_doubt:
+            run_state.needs_reader = False
             self._stir()
 
     # A worker.
 
     async def _work(self) -> None:
-        stock, crew, loop = self.stock, self._crew, asyncio.get_running_loop()
+        run_state, pool, loop = self.run_state, self._pool, asyncio.get_running_loop()
         task = asyncio.current_task()
         if task is None:  # pragma: no cover - this runs in a task of its own
             return
-        crew.arrive()
+        pool.arrive()
         now = loop.time()
-        while not crew.is_stopping:
-            ticket = stock.take(now)
-            if self._waiting_reader is not None and stock.outbox.readable:
+        while not pool.is_stopping:
+            queued = run_state.take(now)
+            if self._waiting_reader is not None and run_state.results.readable:
                 self._tell()
-            if stock.sleepers.has_any:
+            if run_state.wake_ups.has_any:
                 self._set_wake()
-            if ticket is not None:
-                stock.running[ticket] = task
-                if crew.can_stir and stock.may_start_more():
+            if queued is not None:
+                run_state.running[queued] = task
+                if pool.can_stir and run_state.may_start_more():
                     self._stir()
-                now = await self._perform(ticket, task, now)
+                now = await self._perform(queued, task, now)
                 continue
-            if stock.may_pull():
+            if run_state.may_pull():
                 await asyncio.sleep(0)
-            elif stock.is_in_doubt:
-                stock.end_doubt(now)
+            elif run_state.is_in_doubt:
+                run_state.end_doubt(now)
             else:
                 await self._rest(now)
             now = loop.time()
@@ -202,91 +202,93 @@ class Engine(Generic[V]):
         self._feed_on()
         self._tell()
         self._see_to_reach(now)
-        schedule = self.stock.schedule
-        if schedule.held > schedule.parked:
-            self._alarms.set("look", now + _BETWEEN_LOOKS, self._look)
-        await self._crew.rest()
+        queue = self.run_state.queue
+        if queue.held > queue.parked:
+            self._timers.set("look", now + _BETWEEN_LOOKS, self._look)
+        await self._pool.rest()
 
-    async def _perform(self, ticket: Ticket[V], task: asyncio.Task[None], started: float) -> float:
+    async def _perform(
+        self, queued: QueuedJob[V], task: asyncio.Task[None], started: float
+    ) -> float:
         """Run a job and see to what comes of it; give the moment when that was done."""
-        job = ticket.job
-        sent_before = 0 if self.pilot is None else job.attempts
+        job = queued.job
+        sent_before = 0 if self.limiter is None else job.attempts
         error: RingMeError | None = None
         outcome: Done[V] | Failed | NotBefore
         try:
             result = await job.run()
         except RingMeError as failure:
             error = forget_traceback(failure)
-            outcome = Failed(ticket.who, ticket.index, job.attempts, error, retries=job.retries)
+            outcome = Failed(queued.who, queued.index, job.attempts, error, retries=job.retries)
             if isinstance(failure, RingMeClosed):
                 # So would all others.
                 self.call_off(failure.reason)
         except asyncio.CancelledError:
-            if not self._was_abandoned(ticket, task):
+            if not self._was_abandoned(queued, task):
                 raise
-            error = forget_traceback(job.abandon(self.stock.intake.why_not or _DEADLINE_PASSED))
-            outcome = Failed(ticket.who, ticket.index, job.attempts, error, retries=job.retries)
+            error = forget_traceback(job.abandon(self.run_state.source.why_not or _DEADLINE_PASSED))
+            outcome = Failed(queued.who, queued.index, job.attempts, error, retries=job.retries)
         else:
             if isinstance(result, NotBefore):
                 outcome = result
             else:
-                outcome = Done(ticket.who, ticket.index, job.attempts, result, retries=job.retries)
+                outcome = Done(queued.who, queued.index, job.attempts, result, retries=job.retries)
         finally:
-            is_lost = self.stock.running.pop(ticket, None) is None
-            if ticket.abandoned:
-                self._was_abandoned(ticket, task)
+            is_lost = self.run_state.running.pop(queued, None) is None
+            if queued.abandoned:
+                self._was_abandoned(queued, task)
         now = self.now()
         if is_lost:
             # It has its outcome: it went on for too long after it was cancelled.
             return now
         if isinstance(outcome, NotBefore):
-            self.stock.park(ticket, outcome.at, now)
+            self.run_state.park(queued, outcome.at, now)
         else:
-            slow = self._tempo.is_slow(now - started)
-            verdict = Verdict.SOUND if error is None else verdict_on(error)
-            self.stock.finish(ticket, outcome, verdict, started, now, slow=slow)
-            if self.pilot is not None:
-                self._steer(self.pilot, job, job.attempts - sent_before, verdict)
+            slow = self._latencies.is_slow(now - started)
+            feedback = Feedback.SUCCESS if error is None else feedback_on(error)
+            self.run_state.finish(queued, outcome, feedback, started, now, slow=slow)
+            if self.limiter is not None:
+                self._steer(self.limiter, job, job.attempts - sent_before, feedback)
         if self._waiting_reader is not None:
             self._tell()
         return now
 
-    def _steer(self, pilot: Pilot, job: Job[V], sent: int, verdict: Verdict) -> None:
+    def _steer(self, limiter: AIMDLimiter, job: Job[V], sent: int, feedback: Feedback) -> None:
         if not sent or job.sent_at is None:
             return
         now = self.now()
-        latency = now - job.sent_at if verdict is Verdict.SOUND else None
-        if pilot.learn(sent, job.sent_at, latency):
-            running = self.stock.running
-            requests = 1 + sum(not ticket.job.waiting_for_login for ticket in running)
+        latency = now - job.sent_at if feedback is Feedback.SUCCESS else None
+        if limiter.learn(sent, job.sent_at, latency):
+            running = self.run_state.running
+            requests = 1 + sum(not queued.job.waiting_for_login for queued in running)
             # An eighth of the slots may be kept free for neighbours.
-            pilot.decide(now, full=requests * 8 >= self.stock.schedule.limit.value * 7)
+            limiter.decide(now, full=requests * 8 >= self.run_state.queue.limit.value * 7)
 
-    def _was_abandoned(self, ticket: Ticket[V], task: asyncio.Task[None]) -> bool:
+    def _was_abandoned(self, queued: QueuedJob[V], task: asyncio.Task[None]) -> bool:
         """Take back the deadline's cancellation, if there was one; it may not be the only one."""
-        if not ticket.abandoned:
+        if not queued.abandoned:
             return False
-        ticket.abandoned = False
+        queued.abandoned = False
         return task.uncancel() == 0
 
     # An async input.
 
     async def _feed(self) -> None:
         """Pull, one element at a time, when somebody could start it."""
-        stock, intake = self.stock, self.stock.intake
+        run_state, source = self.run_state, self.run_state.source
         try:
-            while not intake.ended:
-                if not (stock.wants_more() and self._crew.can_stir):
+            while not source.ended:
+                if not (run_state.wants_more() and self._pool.can_stir):
                     self._see_to_reach(self.now())
                     self._resting_feeder = asyncio.get_running_loop().create_future()
                     await self._resting_feeder
                     continue
-                pulled = await intake.fetch()
+                pulled = await source.fetch()
                 if self._is_input_abandoned:
                     return
-                stock.file(pulled)
-                if stock.is_ready:
-                    self._crew.stir()
+                run_state.file(pulled)
+                if run_state.is_ready:
+                    self._pool.stir()
                 self._fed += 1
                 if self._fed % PULLS_IN_A_ROW == 0:
                     await asyncio.sleep(0)
@@ -294,22 +296,22 @@ class Engine(Generic[V]):
             await self._close_feed()
 
     async def _close_feed(self) -> None:
-        intake = self.stock.intake
-        if not self._crew.is_stopping:
+        source = self.run_state.source
+        if not self._pool.is_stopping:
             self._fed += 1
             self._watch_input()
         try:
-            await intake.aclose()
+            await source.aclose()
         except Exception as error:
-            if self._crew.is_stopping:
+            if self._pool.is_stopping:
                 raise
-            intake.error = intake.error or error
+            source.error = source.error or error
 
     def _watch_input(self) -> None:
         """Look whether the input, which has to end, goes on doing so."""
         if self._feeder is not None and not self._feeder.done():
             see = partial(self._see_to_input, self._fed)
-            self._alarms.set("input", self.now() + GRACE, see)
+            self._timers.set("input", self.now() + GRACE, see)
 
     def _see_to_input(self, fed_before: int) -> None:
         resting = self._resting_feeder
@@ -317,7 +319,7 @@ class Engine(Generic[V]):
             self._watch_input()
         elif self._feeder is not None and not self._feeder.done():
             self._is_input_abandoned = True
-            self.stock.intake.leave()
+            self.run_state.source.leave()
             self._stir()
             self._tell()
             warn_of_hanging(Counter({"ringme input": 1}))
@@ -325,43 +327,43 @@ class Engine(Generic[V]):
     # The end.
 
     def _expire(self) -> None:
-        self.stock.give_up(_DEADLINE_PASSED)
-        for ticket, task in self.stock.running.items():
-            ticket.abandoned = True
+        self.run_state.give_up(_DEADLINE_PASSED)
+        for queued, task in self.run_state.running.items():
+            queued.abandoned = True
             task.cancel()
-        if self.stock.running:
-            self._alarms.set("jobs", self.now() + GRACE, self._abandon_jobs)
-        self.stock.intake.hurry()
+        if self.run_state.running:
+            self._timers.set("jobs", self.now() + GRACE, self._abandon_jobs)
+        self.run_state.source.hurry()
         self._watch_input()
         self._stir()
 
     def _abandon_jobs(self) -> None:
         """Give jobs their outcome that go on in spite of their cancellation."""
-        stock, now = self.stock, self.now()
-        lost = [ticket for ticket in stock.running if ticket.abandoned]
-        for ticket in lost:
-            job = ticket.job
-            del stock.running[ticket]
-            error = forget_traceback(job.abandon(stock.intake.why_not or _DEADLINE_PASSED))
-            outcome = Failed(ticket.who, ticket.index, job.attempts, error, retries=job.retries)
-            stock.finish(ticket, outcome, Verdict.MUTE, now, now, slow=False)
+        run_state, now = self.run_state, self.now()
+        lost = [queued for queued in run_state.running if queued.abandoned]
+        for queued in lost:
+            job = queued.job
+            del run_state.running[queued]
+            error = forget_traceback(job.abandon(run_state.source.why_not or _DEADLINE_PASSED))
+            outcome = Failed(queued.who, queued.index, job.attempts, error, retries=job.retries)
+            run_state.finish(queued, outcome, Feedback.NEUTRAL, now, now, slow=False)
         self._stir()
         self._tell()
         if lost:
             warn_of_hanging(Counter({"ringme job": len(lost)}))
 
     def _is_over(self) -> bool:
-        if self._crew.is_stopping:
-            return self._crew.is_gone
+        if self._pool.is_stopping:
+            return self._pool.is_gone
         if self._feeder is not None and not (self._feeder.done() or self._is_input_abandoned):
             return False
-        return self.stock.is_spent
+        return self.run_state.is_spent
 
     def _ending(self) -> BaseException:
         """Give what ended the run: an error, once, or the end of the iteration."""
-        intake = self.stock.intake
-        error = self._crew.error or intake.error
-        self._crew.error = intake.error = None
+        source = self.run_state.source
+        error = self._pool.error or source.error
+        self._pool.error = source.error = None
         if isinstance(error, StopIteration | StopAsyncIteration):
             # Bare, it would pass for the end of the iteration.
             mistaken = RuntimeError(f"something in the run raised {type(error).__name__}")
@@ -373,7 +375,7 @@ class Engine(Generic[V]):
 
     def _stir(self) -> None:
         self._feed_on()
-        self._crew.stir()
+        self._pool.stir()
 
     def _feed_on(self) -> None:
         if self._resting_feeder is not None and not self._resting_feeder.done():
@@ -385,25 +387,25 @@ class Engine(Generic[V]):
             reader.set_result(None)
 
     def _set_wake(self) -> None:
-        due = self.stock.sleepers.next_wake
+        due = self.run_state.wake_ups.next_wake
         if due is not None:
-            self._alarms.set("wake", due, self._wake)
+            self._timers.set("wake", due, self._wake)
 
     def _wake(self) -> None:
-        self.stock.sleepers.wake(self.now())
+        self.run_state.wake_ups.wake(self.now())
         self._set_wake()
         self._stir()
 
     def _see_to_reach(self, now: float) -> None:
-        if self.stock.is_at_its_reach and not self.stock.is_blocked:
-            self._alarms.set("reach", now + _BETWEEN_REACHES, self._reach_further)
+        if self.run_state.is_at_its_reach and not self.run_state.is_blocked:
+            self._timers.set("reach", now + _BETWEEN_REACHES, self._reach_further)
 
     def _reach_further(self) -> None:
         # With all slots taken, or not so many waiting any more, there is nobody to look for.
-        if self.stock.is_at_its_reach and self._crew.has_idle_worker:
-            self.stock.reach_further()
+        if self.run_state.is_at_its_reach and self._pool.has_idle_worker:
+            self.run_state.reach_further()
             self._stir()
 
     def _look(self) -> None:
-        self.stock.sleepers.relax()
+        self.run_state.wake_ups.relax()
         self._stir()

@@ -17,28 +17,28 @@ from ringme_async.errors import (
     TransportError,
 )
 
-__all__ = ["Sign", "Tempo", "Verdict", "sign_of", "verdict_on"]
+__all__ = ["Feedback", "LatencyTracker", "Sign", "feedback_on", "sign_of"]
 
 _SLOW_FROM = 1.0
 _SLOW_FACTOR = 8.0
 _SMOOTHING = 1 / 32
 
 
-class Verdict(Enum):
+class Feedback(Enum):
     """Whether more of the same may go."""
 
-    SOUND = "a definite answer: one more may go"
-    MUTE = "nothing learned"
-    ILL = "no answer came: half as many may go"
+    SUCCESS = "a definite answer: one more may go"
+    NEUTRAL = "nothing learned"
+    OVERLOAD = "no answer came: half as many may go"
 
 
-def verdict_on(error: RingMeError) -> Verdict:
+def feedback_on(error: RingMeError) -> Feedback:
     """Judge by the error that a job ended in."""
     if isinstance(error, TransportError | DeadlineExceeded):
-        return Verdict.ILL
+        return Feedback.OVERLOAD
     if isinstance(error, ServerError | Busy | InvalidRequest):
-        return Verdict.MUTE
-    return Verdict.SOUND
+        return Feedback.NEUTRAL
+    return Feedback.SUCCESS
 
 
 Sign = bool | None
@@ -58,7 +58,7 @@ def sign_of(error: RingMeError | None) -> Sign:
 
 
 @define(eq=False)
-class Tempo:
+class LatencyTracker:
     """How long the jobs of a run usually take."""
 
     _usual: float | None = field(default=None, init=False)

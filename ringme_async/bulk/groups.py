@@ -19,22 +19,31 @@ from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, field
 
-from ringme_async.bulk.adaptive_limit import Limit
+from ringme_async.bulk.adaptive_limit import CapacityLimit
 from ringme_async.bulk.circuit_breaker import CircuitBreaker
 from ringme_async.bulk.failure_row import FailureRow
-from ringme_async.bulk.feedback import Verdict
+from ringme_async.bulk.feedback import Feedback
 from ringme_async.bulk.job import Job
-from ringme_async.bulk.linked_queue import Line, Linked
+from ringme_async.bulk.linked_queue import LinkedItem, LinkedQueue
 from ringme_async.bulk.outcome import Failed
 from ringme_async.tenant import Who
 
-__all__ = ["HostShare", "Hosts", "KeyShare", "Roster", "Share", "TenantShare", "Ticket", "line_up"]
+__all__ = [
+    "CredentialGroup",
+    "Group",
+    "GroupRegistry",
+    "HostGroup",
+    "HostQueue",
+    "QueuedJob",
+    "TenantGroup",
+    "requeue",
+]
 
 V = TypeVar("V")
 
 
 @define(eq=False)
-class Ticket(Linked, Generic[V]):
+class QueuedJob(LinkedItem, Generic[V]):
     """A job, whom it is for, and its place in the input.
 
     Attributes:
@@ -47,23 +56,23 @@ class Ticket(Linked, Generic[V]):
     index: int
     who: Who
     job: Job[V]
-    tenant: TenantShare[V] = field(init=False, repr=False)
+    tenant: TenantGroup[V] = field(init=False, repr=False)
     is_probe: bool = field(default=False, kw_only=True)
     failure: Failed | None = field(default=None, init=False, repr=False)
     abandoned: bool = field(default=False, init=False)
 
 
-L = TypeVar("L", bound=Linked)
+L = TypeVar("L", bound=LinkedItem)
 
 # Two, so that a tenant that does not answer cannot hold up its whole credential by coming first.
 _FIRST_ALLOWANCE: Final = 2
 _NOBODY: Final = object()
 # Before Python 3.12 each look at a member of an Enum goes through a method.
-_SOUND: Final = Verdict.SOUND
+_SUCCESS: Final = Feedback.SUCCESS
 
 
 @define(eq=False)
-class Share(Line[L], ABC):
+class Group(LinkedQueue[L], ABC):
     """A part of the slots, and what of it is taken.
 
     Attributes:
@@ -82,10 +91,10 @@ class Share(Line[L], ABC):
         """Whether it has a job that may start now."""
 
 
-S = TypeVar("S", bound=Share[Any])
+S = TypeVar("S", bound=Group[Any])
 
 
-def line_up(line: Line[S], share: S) -> None:
+def requeue(line: LinkedQueue[S], share: S) -> None:
     """Let a share join a line at its end, stay in it or leave it."""
     can_start = share.can_start()
     if can_start is not share.is_queued:
@@ -97,14 +106,14 @@ def line_up(line: Line[S], share: S) -> None:
 
 
 @define(eq=False)
-class TenantShare(Share[Ticket[V]]):
+class TenantGroup(Group[QueuedJob[V]]):
     """The share of one tenant; its jobs start in input order.
 
     Attributes:
         in_hand: How many jobs it has in flight, parked and waiting; at 0 it is forgotten.
     """
 
-    owner: KeyShare[V]
+    owner: CredentialGroup[V]
     most: int
     in_hand: int = field(default=0, init=False)
     # Nothing is lost by waiting for a tenant's first answer: there are others.
@@ -119,27 +128,27 @@ class TenantShare(Share[Ticket[V]]):
         """Whether a job waits, and fewer are in flight than may be."""
         return self.first is not None and self.in_flight < self.allowance
 
-    def put_back(self, ticket: Ticket[V]) -> None:
+    def put_back(self, queued: QueuedJob[V]) -> None:
         """Let a job that was started before wait again, in its old place."""
         # Only those that were put back before can stand in front of it.
         behind = self.first
-        while behind is not None and behind.index < ticket.index:
+        while behind is not None and behind.index < queued.index:
             behind = behind.behind
-        self.insert(ticket, behind)
+        self.insert(queued, behind)
 
-    def learn(self, verdict: Verdict, *, slow: bool) -> None:
+    def learn(self, feedback: Feedback, *, slow: bool) -> None:
         """Take in how a job of it ended."""
-        if slow or verdict is Verdict.ILL:
+        if slow or feedback is Feedback.OVERLOAD:
             self.allowance = max(1, self.allowance // 2)
-        elif verdict is _SOUND and self.allowance < self.most:
+        elif feedback is _SUCCESS and self.allowance < self.most:
             self.allowance += 1
 
 
 @define(eq=False)
-class _SharedOut(Share[L], ABC):
+class _ParentGroup(Group[L], ABC):
     """A share whose members have shares of their own."""
 
-    limit: Limit
+    limit: CapacityLimit
     allowance: int = field(default=_FIRST_ALLOWANCE, init=False)
     _is_new: bool = field(default=True, init=False)
     _blamed: Hashable = field(default=_NOBODY, init=False)
@@ -161,17 +170,17 @@ class _SharedOut(Share[L], ABC):
             self.in_flight < limit.value and self.is_alone()
         )
 
-    def learn(self, verdict: Verdict, member: Hashable, *, slow: bool) -> None:
+    def learn(self, feedback: Feedback, member: Hashable, *, slow: bool) -> None:
         """Take in how a job of one of its members ended."""
         self._silent_looks = 0
-        if verdict is _SOUND:
+        if feedback is _SUCCESS:
             if not slow:
                 self._blamed = _NOBODY
                 if self._is_new and self.is_alone():
                     self.allowance = max(self.allowance, self.limit.value)
                 elif self.allowance < self.limit.value:
                     self.allowance += 1
-        elif verdict is Verdict.ILL:
+        elif feedback is Feedback.OVERLOAD:
             if self._blamed is not _NOBODY and self._blamed != member:
                 self.allowance = max(1, self.allowance // 2)
             self._blamed = member
@@ -190,7 +199,7 @@ class _SharedOut(Share[L], ABC):
 
 
 @define(eq=False)
-class KeyShare(_SharedOut[TenantShare[V]]):
+class CredentialGroup(_ParentGroup[TenantGroup[V]]):
     """The share of one credential, and whether its quota lets it run.
 
     Attributes:
@@ -200,9 +209,9 @@ class KeyShare(_SharedOut[TenantShare[V]]):
         is_on_hold: Whether its next job depends on others of it that are in flight.
     """
 
-    host: HostShare[V]
-    tenants: dict[Hashable, TenantShare[V]] = field(
-        factory=dict[Hashable, TenantShare[V]], init=False, repr=False
+    host: HostGroup[V]
+    tenants: dict[Hashable, TenantGroup[V]] = field(
+        factory=dict[Hashable, TenantGroup[V]], init=False, repr=False
     )
     waiting: int = field(default=0, init=False)
     parked_until: float | None = field(default=None, init=False)
@@ -223,7 +232,7 @@ class KeyShare(_SharedOut[TenantShare[V]]):
 
 
 @define(eq=False)
-class HostShare(_SharedOut[KeyShare[V]]):
+class HostGroup(_ParentGroup[CredentialGroup[V]]):
     """The share of one host.
 
     Attributes:
@@ -232,11 +241,11 @@ class HostShare(_SharedOut[KeyShare[V]]):
         breaker: Whether it is down; it outlives this share.
     """
 
-    hosts: Hosts[V]
-    breaker: CircuitBreaker[Ticket[V]] = field(factory=CircuitBreaker[Ticket[V]])
+    hosts: HostQueue[V]
+    breaker: CircuitBreaker[QueuedJob[V]] = field(factory=CircuitBreaker[QueuedJob[V]])
     members: int = field(default=0, init=False)
-    credentials: dict[KeyShare[V], None] = field(
-        factory=dict["KeyShare[V]", None], init=False, repr=False
+    credentials: dict[CredentialGroup[V], None] = field(
+        factory=dict["CredentialGroup[V]", None], init=False, repr=False
     )
 
     def is_alone(self) -> bool:
@@ -249,7 +258,7 @@ class HostShare(_SharedOut[KeyShare[V]]):
 
 
 @define(eq=False)
-class Hosts(Line[HostShare[V]]):
+class HostQueue(LinkedQueue[HostGroup[V]]):
     """All hosts.
 
     Attributes:
@@ -263,7 +272,7 @@ _MOST_BREAKERS: Final = 4096
 
 
 @define(eq=False)
-class Roster(Generic[V]):
+class GroupRegistry(Generic[V]):
     """The shares of all that have jobs in hand.
 
     Args:
@@ -276,37 +285,39 @@ class Roster(Generic[V]):
         network: The failures in a row of all hosts.
     """
 
-    limit: Limit
+    limit: CapacityLimit
     per_tenant: int | None
     host_of: Callable[[Hashable], Hashable]
-    line: Hosts[V] = field(factory=Hosts[V], init=False)
+    line: HostQueue[V] = field(factory=HostQueue[V], init=False)
     network: FailureRow = field(factory=FailureRow, init=False)
     # A host that comes again is known: it has answered, or it is down.
-    _breakers: dict[Hashable, CircuitBreaker[Ticket[V]]] = field(
-        factory=dict[Hashable, CircuitBreaker[Ticket[V]]], init=False
+    _breakers: dict[Hashable, CircuitBreaker[QueuedJob[V]]] = field(
+        factory=dict[Hashable, CircuitBreaker[QueuedJob[V]]], init=False
     )
-    _hosts: dict[Hashable, HostShare[V]] = field(factory=dict[Hashable, HostShare[V]], init=False)
-    _keys: dict[Hashable, KeyShare[V]] = field(factory=dict[Hashable, KeyShare[V]], init=False)
+    _hosts: dict[Hashable, HostGroup[V]] = field(factory=dict[Hashable, HostGroup[V]], init=False)
+    _keys: dict[Hashable, CredentialGroup[V]] = field(
+        factory=dict[Hashable, CredentialGroup[V]], init=False
+    )
     # Looked at first: in most runs it is always the same.
-    _latest: KeyShare[V] | None = field(default=None, init=False)
+    _latest: CredentialGroup[V] | None = field(default=None, init=False)
     # Not forgotten yet: a run of one credential needs it again at once, with all that it has earned.
-    _last_idle: KeyShare[V] | None = field(default=None, init=False)
+    _last_idle: CredentialGroup[V] | None = field(default=None, init=False)
 
-    def hosts(self) -> Iterable[HostShare[V]]:
+    def hosts(self) -> Iterable[HostGroup[V]]:
         """Give all hosts."""
         return self._hosts.values()
 
-    def credentials(self) -> Iterable[KeyShare[V]]:
+    def credentials(self) -> Iterable[CredentialGroup[V]]:
         """Give all credentials."""
         return self._keys.values()
 
-    def tenants(self) -> list[TenantShare[V]]:
+    def tenants(self) -> list[TenantGroup[V]]:
         """Give all tenants; they may leave meanwhile."""
         return [tenant for key in self._keys.values() for tenant in key.tenants.values()]
 
-    def enter(self, ticket: Ticket[V]) -> TenantShare[V]:
+    def enter(self, queued: QueuedJob[V]) -> TenantGroup[V]:
         """Count a job in, and give the share of its tenant."""
-        job = ticket.job
+        job = queued.job
         key = self._key(job.quota_key)
         tenant_key = job.tenant_key
         tenant = key.tenants.get(tenant_key)
@@ -314,12 +325,12 @@ class Roster(Generic[V]):
             if not key.tenants:
                 self._count_in(key)
             most = self.per_tenant or self.limit.for_one_tenant
-            tenant = key.tenants[tenant_key] = TenantShare(tenant_key, key, most)
-        ticket.tenant = tenant
+            tenant = key.tenants[tenant_key] = TenantGroup(tenant_key, key, most)
+        queued.tenant = tenant
         tenant.in_hand += 1
         return tenant
 
-    def leave(self, tenant: TenantShare[V]) -> None:
+    def leave(self, tenant: TenantGroup[V]) -> None:
         """Count a job of a tenant out."""
         tenant.in_hand -= 1
         if tenant.in_hand:
@@ -330,21 +341,21 @@ class Roster(Generic[V]):
             self._count_out(key)
             self._let_idle(key)
 
-    def _count_in(self, key: KeyShare[V]) -> None:
+    def _count_in(self, key: CredentialGroup[V]) -> None:
         host = key.host
         if not host.members:
             self.line.members += 1
         host.members += 1
         host.credentials[key] = None
 
-    def _count_out(self, key: KeyShare[V]) -> None:
+    def _count_out(self, key: CredentialGroup[V]) -> None:
         host = key.host
         del host.credentials[key]
         host.members -= 1
         if not host.members:
             self.line.members -= 1
 
-    def _key(self, name: Hashable) -> KeyShare[V]:
+    def _key(self, name: Hashable) -> CredentialGroup[V]:
         key = self._latest
         if key is not None and key.key is name:
             return key
@@ -354,23 +365,23 @@ class Roster(Generic[V]):
             host = self._hosts.get(host_name)
             if host is None:
                 breaker = self._breaker(host_name)
-                host = HostShare(host_name, self.limit, self.line, breaker)
+                host = HostGroup(host_name, self.limit, self.line, breaker)
                 self._hosts[host_name] = host
-            key = self._keys[name] = KeyShare(name, self.limit, host)
+            key = self._keys[name] = CredentialGroup(name, self.limit, host)
         self._latest = key
         return key
 
-    def _breaker(self, host_name: Hashable) -> CircuitBreaker[Ticket[V]]:
+    def _breaker(self, host_name: Hashable) -> CircuitBreaker[QueuedJob[V]]:
         breaker = self._breakers.pop(host_name, None)
         if breaker is None:
-            breaker = CircuitBreaker[Ticket[V]](self.network)
+            breaker = CircuitBreaker[QueuedJob[V]](self.network)
             if len(self._breakers) >= _MOST_BREAKERS:
                 oldest = next(iter(self._breakers))
                 del self._breakers[oldest]
         self._breakers[host_name] = breaker
         return breaker
 
-    def _let_idle(self, key: KeyShare[V]) -> None:
+    def _let_idle(self, key: CredentialGroup[V]) -> None:
         """Forget the credential that was idle before this one, if it still is, and so its host."""
         last, self._last_idle = self._last_idle, key
         if last is None or last is key or last.tenants:

@@ -18,13 +18,13 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from attrs import define, field
 
-from ringme_async.bulk.groups import Ticket
+from ringme_async.bulk.groups import QueuedJob
 from ringme_async.bulk.job import Job
 from ringme_async.bulk.outcome import Failed, NotAttempted
 from ringme_async.errors import InvalidRequest, RingMeError
 from ringme_async.tenant import Who
 
-__all__ = ["Intake"]
+__all__ = ["JobSource"]
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -42,7 +42,7 @@ _PATIENCE: Final = 1.0
 
 
 @define(eq=False)
-class Intake(Generic[T, V]):
+class JobSource(Generic[T, V]):
     """Pulls elements, one at a time, and makes their jobs.
 
     Args:
@@ -90,7 +90,7 @@ class Intake(Generic[T, V]):
         else:
             self._elements = iter(self._items)
 
-    def pull(self) -> Ticket[V] | Failed | NotAttempted | None:
+    def pull(self) -> QueuedJob[V] | Failed | NotAttempted | None:
         """Pull an element; None: there is no more."""
         try:
             element: T | _End = next(self._elements, _END)
@@ -99,7 +99,7 @@ class Intake(Generic[T, V]):
             element = _END
         return self._admit(element)
 
-    async def fetch(self) -> Ticket[V] | Failed | NotAttempted | None:
+    async def fetch(self) -> QueuedJob[V] | Failed | NotAttempted | None:
         """Wait for an element; None: there is no more."""
         try:
             element: T | _End = await self._fetch_with_patience()
@@ -156,7 +156,7 @@ class Intake(Generic[T, V]):
         finally:
             self._fetching = None
 
-    def _admit(self, element: T | _End) -> Ticket[V] | Failed | NotAttempted | None:
+    def _admit(self, element: T | _End) -> QueuedJob[V] | Failed | NotAttempted | None:
         if element is _END:
             self.ended = True
             return None
@@ -169,7 +169,7 @@ class Intake(Generic[T, V]):
             job = self.make_job(element)
         except RingMeError as flaw:
             return Failed(who, index, 0, forget_traceback(flaw))
-        return Ticket(index, who, job)
+        return QueuedJob(index, who, job)
 
 
 def checked(

@@ -6,22 +6,22 @@ from typing import Generic, Self, TypeVar
 
 from attrs import define, field
 
-__all__ = ["Line", "Linked"]
+__all__ = ["LinkedItem", "LinkedQueue"]
 
 
 @define(eq=False)
-class Linked:
+class LinkedItem:
     """Something that can stand in one line at a time."""
 
     ahead: Self | None = field(default=None, init=False, repr=False)
     behind: Self | None = field(default=None, init=False, repr=False)
 
 
-L = TypeVar("L", bound=Linked)
+L = TypeVar("L", bound=LinkedItem)
 
 
 @define(eq=False)
-class Line(Linked, Generic[L]):
+class LinkedQueue(LinkedItem, Generic[L]):
     """First come, first served; and a line can stand in another one.
 
     The links are in the members, so that an empty line costs next to nothing: there are as many

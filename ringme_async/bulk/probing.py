@@ -16,8 +16,8 @@ from typing import Any, Final, Generic, TypeVar
 from attrs import define, field
 
 from ringme_async.bulk.circuit_breaker import CircuitBreaker, State
-from ringme_async.bulk.fair_queue import TIMER_SLACK, Schedule
-from ringme_async.bulk.groups import HostShare, Ticket
+from ringme_async.bulk.fair_queue import TIMER_SLACK, FairQueue
+from ringme_async.bulk.groups import HostGroup, QueuedJob
 from ringme_async.bulk.job import Job
 
 __all__ = ["ProbeOf", "Probing"]
@@ -44,14 +44,14 @@ class Probing(Generic[V]):
         rests: Until when which host rests, the earliest first.
     """
 
-    schedule: Schedule[V]
+    queue: FairQueue[V]
     probe_of: ProbeOf | None
-    asking: dict[HostShare[V], None] = field(factory=dict[HostShare[V], None], init=False)
-    under_way: dict[Ticket[V], HostShare[V]] = field(
-        factory=dict[Ticket[V], HostShare[V]], init=False
+    asking: dict[HostGroup[V], None] = field(factory=dict[HostGroup[V], None], init=False)
+    under_way: dict[QueuedJob[V], HostGroup[V]] = field(
+        factory=dict[QueuedJob[V], HostGroup[V]], init=False
     )
-    rests: list[tuple[float, int, HostShare[V]]] = field(
-        factory=list[tuple[float, int, HostShare[V]]], init=False
+    rests: list[tuple[float, int, HostGroup[V]]] = field(
+        factory=list[tuple[float, int, HostGroup[V]]], init=False
     )
     _times_rested: int = field(default=0, init=False)
     _random: Random = field(factory=lambda: Random(_SEED), init=False)
@@ -66,7 +66,7 @@ class Probing(Generic[V]):
             heapq.heappop(self.rests)
         return math.inf
 
-    def follow(self, host: HostShare[V]) -> None:
+    def follow(self, host: HostGroup[V]) -> None:
         """Take in that a host's breaker has changed its state."""
         breaker = host.breaker
         if breaker.is_asking:
@@ -76,7 +76,7 @@ class Probing(Generic[V]):
         if breaker.state is State.OPEN:
             self._times_rested += 1
             heapq.heappush(self.rests, (breaker.rests_until, self._times_rested, host))
-        self.schedule.update_host(host)
+        self.queue.update_host(host)
 
     def wake(self, now: float) -> None:
         """Ask the hosts again whose rest is over."""
@@ -97,8 +97,8 @@ class Probing(Generic[V]):
             host.breaker.is_starved = False
 
     def start(
-        self, host: HostShare[V], now: float, *, has_room: bool, head: Ticket[V] | None = None
-    ) -> Ticket[V] | None:
+        self, host: HostGroup[V], now: float, *, has_room: bool, head: QueuedJob[V] | None = None
+    ) -> QueuedJob[V] | None:
         """Start a probe of a host; None: there is nobody to ask.
 
         Args:
@@ -108,46 +108,46 @@ class Probing(Generic[V]):
             head: The job that has to be read next in an ordered run, and has the last room.
         """
         breaker = host.breaker
-        ticket: Ticket[V] | None = None
+        queued: QueuedJob[V] | None = None
         if breaker.prefers_witness:
-            ticket = self._witness(host, now)
-        if ticket is None and has_room:
-            ticket = self._fresh(host, now)
-        if ticket is None:
-            ticket = self._witness(host, now)
-        if ticket is None and has_room and breaker.state is State.HALF_OPEN:
-            ticket = self._one_that_failed(host, now)
-        if ticket is None and not has_room:
-            ticket = self._head(head, host, now)
-        if ticket is not None:
-            breaker.add_probe(ticket)
-        return ticket
+            queued = self._witness(host, now)
+        if queued is None and has_room:
+            queued = self._fresh(host, now)
+        if queued is None:
+            queued = self._witness(host, now)
+        if queued is None and has_room and breaker.state is State.HALF_OPEN:
+            queued = self._one_that_failed(host, now)
+        if queued is None and not has_room:
+            queued = self._head(head, host, now)
+        if queued is not None:
+            breaker.add_probe(queued)
+        return queued
 
-    def end(self, ticket: Ticket[V]) -> HostShare[V]:
+    def end(self, queued: QueuedJob[V]) -> HostGroup[V]:
         """Let go of a witness's probe; give its host."""
-        return self.under_way.pop(ticket)
+        return self.under_way.pop(queued)
 
-    def _witness(self, host: HostShare[V], now: float) -> Ticket[V] | None:
+    def _witness(self, host: HostGroup[V], now: float) -> QueuedJob[V] | None:
         while (witness := host.breaker.next_witness()) is not None:
             if self.probe_of is None:
                 continue
             job = self.probe_of(witness.job)
-            if self.schedule.is_refused(job, now):
+            if self.queue.is_refused(job, now):
                 continue
-            ticket = Ticket(witness.index, witness.who, job, is_probe=True)
-            ticket.tenant = witness.tenant
-            self.under_way[ticket] = host
-            return ticket
+            queued = QueuedJob(witness.index, witness.who, job, is_probe=True)
+            queued.tenant = witness.tenant
+            self.under_way[queued] = host
+            return queued
         return None
 
-    def _fresh(self, host: HostShare[V], now: float) -> Ticket[V] | None:
-        while untried := self.schedule.untried(host, host.breaker.has_failed):
-            ticket = self._spread(untried, host.breaker.probes_sent)
-            if self.schedule.start_probe(ticket, now):
-                return ticket
+    def _fresh(self, host: HostGroup[V], now: float) -> QueuedJob[V] | None:
+        while untried := self.queue.untried(host, host.breaker.has_failed):
+            queued = self._spread(untried, host.breaker.probes_sent)
+            if self.queue.start_probe(queued, now):
+                return queued
         return None
 
-    def _spread(self, untried: list[Ticket[V]], turn: int) -> Ticket[V]:
+    def _spread(self, untried: list[QueuedJob[V]], turn: int) -> QueuedJob[V]:
         """Choose from everywhere: in turn halfway between those asked before, and at random.
 
         Halving finds what is healthy beside any large block. Chance finds it in any pattern.
@@ -156,22 +156,24 @@ class Probing(Generic[V]):
             return self._random.choice(untried)
         return untried[-1 - int(_halving(turn // 2) * len(untried))]
 
-    def _head(self, head: Ticket[V] | None, host: HostShare[V], now: float) -> Ticket[V] | None:
+    def _head(
+        self, head: QueuedJob[V] | None, host: HostGroup[V], now: float
+    ) -> QueuedJob[V] | None:
         if head is None or head.tenant.first is not head:
             return None
         key = head.tenant.owner
         if key.host is not host or key.parked_until is not None:
             return None
-        return head if self.schedule.start_probe(head, now) else None
+        return head if self.queue.start_probe(head, now) else None
 
-    def _one_that_failed(self, host: HostShare[V], now: float) -> Ticket[V] | None:
-        while (ticket := self.schedule.first_of(host)) is not None:
-            if self.schedule.start_probe(ticket, now):
-                return ticket
+    def _one_that_failed(self, host: HostGroup[V], now: float) -> QueuedJob[V] | None:
+        while (queued := self.queue.first_of(host)) is not None:
+            if self.queue.start_probe(queued, now):
+                return queued
         return None
 
 
-def _rests_until(breaker: CircuitBreaker[Ticket[V]]) -> float | None:
+def _rests_until(breaker: CircuitBreaker[QueuedJob[V]]) -> float | None:
     return breaker.rests_until if breaker.state is State.OPEN else None
 
 

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from attrs import define, field, frozen
 
-__all__ = ["Pace", "Progress"]
+__all__ = ["Progress", "ThroughputMeter"]
 
 HeldBy = Literal["consumer", "logins", "concurrency", "outage", "quota", "fairness", "input"]
 
@@ -93,7 +93,7 @@ class Progress:
 
 
 @define(eq=False)
-class Pace:
+class ThroughputMeter:
     """How many a second: an average in which what is ten seconds old counts a third.
 
     Attributes:

@@ -13,7 +13,7 @@ from ringme_async.bulk.outcome import Done, Failed, NotAttempted, Outcome
 from ringme_async.bulk.report_records import records_of
 from ringme_async.errors import RingMeError
 
-__all__ = ["BulkReport", "BulkSummary", "Tally"]
+__all__ = ["BulkReport", "BulkSummary", "OutcomeCounter"]
 
 V = TypeVar("V")
 
@@ -125,7 +125,7 @@ class BulkReport(BulkSummary, Sequence[Outcome[V]], Generic[V]):
 
 
 @define(eq=False)
-class Tally:
+class OutcomeCounter:
     """Counts outcomes as they come."""
 
     done: int = field(default=0, init=False)

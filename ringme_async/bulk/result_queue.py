@@ -9,13 +9,13 @@ from attrs import define, field
 
 from ringme_async.bulk.outcome import Outcome
 
-__all__ = ["Outbox"]
+__all__ = ["ResultQueue"]
 
 V = TypeVar("V")
 
 
 @define(eq=False)
-class Outbox(Generic[V]):
+class ResultQueue(Generic[V]):
     """Gives outcomes as they came or, ``ordered``, each after all before it.
 
     Attributes:

@@ -19,17 +19,17 @@ from typing import Any, Final, Generic, Literal, Self, TypeVar, cast
 
 from ringme_async._internal.text import shown
 from ringme_async._internal.validation import is_number, one_of, whole_number
-from ringme_async.bulk.adaptive_limit import FIRST_LEVEL, Limit, Pilot
-from ringme_async.bulk.engine import Accompany, Engine
-from ringme_async.bulk.fair_queue import Schedule
+from ringme_async.bulk.adaptive_limit import FIRST_LEVEL, AIMDLimiter, CapacityLimit
+from ringme_async.bulk.engine import Engine, OnClose
+from ringme_async.bulk.fair_queue import FairQueue
 from ringme_async.bulk.job import Job
-from ringme_async.bulk.job_source import Intake
+from ringme_async.bulk.job_source import JobSource
 from ringme_async.bulk.outcome import Outcome
 from ringme_async.bulk.probing import ProbeOf
 from ringme_async.bulk.progress import Progress, estimate
 from ringme_async.bulk.report import BulkReport, BulkSummary
-from ringme_async.bulk.result_queue import Outbox
-from ringme_async.bulk.run_state import Stock
+from ringme_async.bulk.result_queue import ResultQueue
+from ringme_async.bulk.run_state import RunState
 from ringme_async.errors import InvalidRequest
 from ringme_async.tenant import Who
 
@@ -124,28 +124,28 @@ class BulkRun(Generic[V]):
         on_quota: Literal["park", "fail"] = "park",
         on_outage: Literal["wait", "fail"] = "fail",
         host_of: Callable[[Any], Hashable] = _one_for_all,
-        accompany: Accompany | None = None,
+        on_close: OnClose | None = None,
         probe_of: ProbeOf | None = None,
     ) -> None:
-        limit, pilot = _limit(concurrency, max_concurrency)
+        limit, limiter = _limit(concurrency, max_concurrency)
         one_of("on_quota", on_quota, _ON_QUOTA)
         one_of("on_outage", on_outage, _ON_OUTAGE)
-        self._stock = Stock(
+        self._run_state = RunState(
             # What is malformed is its own name, be it of whatever type.
-            Intake(items, make_job, cast("Callable[[T], Who]", name_of)),
-            Schedule(
+            JobSource(items, make_job, cast("Callable[[T], Who]", name_of)),
+            FairQueue(
                 limit,
                 None if per_tenant is None else whole_number("per_tenant", per_tenant, least=1),
                 host_of,
                 on_quota == "park",
             ),
-            Outbox[V](bool(ordered)),
+            ResultQueue[V](bool(ordered)),
             whole_number("max_waiting", max_waiting, least=1),
             on_outage == "wait",
             probe_of,
         )
         self._engine = Engine(
-            self._stock, None if deadline is None else _seconds(deadline), pilot, accompany
+            self._run_state, None if deadline is None else _seconds(deadline), limiter, on_close
         )
         self._state = "new"
         self._report: BulkReport[V] | None = None
@@ -153,14 +153,14 @@ class BulkRun(Generic[V]):
     @property
     def progress(self) -> Progress:
         """How far it is at this moment."""
-        return progress_of(self._stock, self._engine.now())
+        return progress_of(self._run_state, self._engine.now())
 
     @property
     def report(self) -> BulkSummary:
         """The counts so far and the first 1,000 failures; after ``await run``, its report."""
         if self._report is not None:
             return self._report
-        return self._stock.tally.summary(complete=self._stock.is_complete)
+        return self._run_state.counts.summary(complete=self._run_state.is_complete)
 
     def __await__(self) -> Generator[Any, None, BulkReport[V]]:
         return self._collect().__await__()
@@ -170,7 +170,9 @@ class BulkRun(Generic[V]):
             outcomes: list[Outcome[V]] = []
             while batch := await self._engine.next_ones():
                 outcomes += batch
-            self._report = self._stock.tally.report(outcomes, complete=self._stock.is_complete)
+            self._report = self._run_state.counts.report(
+                outcomes, complete=self._run_state.is_complete
+            )
         return self._report
 
     async def __aenter__(self) -> Self:
@@ -219,16 +221,16 @@ class BulkRun(Generic[V]):
             raise RuntimeError("the run is over; it gives outcomes only inside of its `async with`")
 
 
-def _limit(concurrency: object, most: object) -> tuple[Limit, Pilot | None]:
+def _limit(concurrency: object, most: object) -> tuple[CapacityLimit, AIMDLimiter | None]:
     if concurrency == "auto":
         most = whole_number("max_concurrency", _MOST_SLOTS if most is None else most, least=1)
-        limit = Limit(min(FIRST_LEVEL, most))
-        return limit, Pilot(limit, most)
+        limit = CapacityLimit(min(FIRST_LEVEL, most))
+        return limit, AIMDLimiter(limit, most)
     if isinstance(concurrency, str):
         raise InvalidRequest(f'concurrency is a whole number or "auto", not {shown(concurrency)}')
     if most is not None:
         raise InvalidRequest('max_concurrency goes with concurrency="auto" only')
-    return Limit(whole_number("concurrency", concurrency, least=1)), None
+    return CapacityLimit(whole_number("concurrency", concurrency, least=1)), None
 
 
 def _seconds(deadline: object) -> float:
@@ -237,31 +239,36 @@ def _seconds(deadline: object) -> float:
     return float(deadline)
 
 
-def progress_of(stock: Stock[Any], now: float) -> Progress:
+def progress_of(run_state: RunState[Any], now: float) -> Progress:
     """Look how far a run is at this moment."""
-    tally, schedule, intake, running = stock.tally, stock.schedule, stock.intake, stock.running
-    per_second = stock.pace.per_second(now, tally.finished)
-    parked_until = schedule.parked_until
+    counts, queue, source, running = (
+        run_state.counts,
+        run_state.queue,
+        run_state.source,
+        run_state.running,
+    )
+    per_second = run_state.throughput.per_second(now, counts.finished)
+    parked_until = queue.parked_until
     until_wake = None if parked_until is None else max(0.0, parked_until - now)
-    left = None if intake.total is None else max(0, intake.total - tally.finished)
+    left = None if source.total is None else max(0, source.total - counts.finished)
     return Progress(
-        total=intake.total,
-        pulled=intake.pulled,
-        done=tally.done,
-        failed=tally.failed,
-        not_attempted=tally.not_attempted,
-        parked=schedule.parked,
+        total=source.total,
+        pulled=source.pulled,
+        done=counts.done,
+        failed=counts.failed,
+        not_attempted=counts.not_attempted,
+        parked=queue.parked,
         parked_until=parked_until,
-        waiting=stock.held - schedule.parked,
-        waiting_for_quota=schedule.waiting_for_quota,
-        in_flight=stock.in_flight,
-        waiting_for_login=sum(ticket.job.waiting_for_login for ticket in running),
-        retried=tally.retried
-        + sum(ticket.job.retries for ticket in running if not ticket.is_probe),
-        hosts_down=stock.suspects.hosts_down,
-        input_blocked=stock.is_blocked,
-        unread=stock.outbox.unread,
-        concurrency=schedule.limit.value,
+        waiting=run_state.held - queue.parked,
+        waiting_for_quota=queue.waiting_for_quota,
+        in_flight=run_state.in_flight,
+        waiting_for_login=sum(queued.job.waiting_for_login for queued in running),
+        retried=counts.retried
+        + sum(queued.job.retries for queued in running if not queued.is_probe),
+        hosts_down=run_state.suspects.hosts_down,
+        input_blocked=run_state.is_blocked,
+        unread=run_state.results.unread,
+        concurrency=queue.limit.value,
         per_second=per_second,
         eta=estimate(left, per_second, until_wake, idle=not running),
     )

@@ -12,19 +12,19 @@ from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, field
 
-from ringme_async.bulk.fair_queue import Schedule
-from ringme_async.bulk.feedback import Verdict
-from ringme_async.bulk.groups import HostShare, Ticket
-from ringme_async.bulk.job_source import Intake, forget_traceback
+from ringme_async.bulk.fair_queue import FairQueue
+from ringme_async.bulk.feedback import Feedback
+from ringme_async.bulk.groups import HostGroup, QueuedJob
+from ringme_async.bulk.job_source import JobSource, forget_traceback
 from ringme_async.bulk.outcome import Done, Failed, NotAttempted, Outcome
 from ringme_async.bulk.probing import ProbeOf, Probing
-from ringme_async.bulk.progress import Pace
-from ringme_async.bulk.report import Tally
-from ringme_async.bulk.result_queue import Outbox
-from ringme_async.bulk.sleepers import Sleepers
+from ringme_async.bulk.progress import ThroughputMeter
+from ringme_async.bulk.report import OutcomeCounter
+from ringme_async.bulk.result_queue import ResultQueue
 from ringme_async.bulk.suspects import Suspects
+from ringme_async.bulk.wake_ups import WakeUps
 
-__all__ = ["Stock"]
+__all__ = ["RunState"]
 
 V = TypeVar("V")
 
@@ -35,7 +35,7 @@ _INPUT_BROKE: Final = "the input of the run raised an error"
 
 
 @define(eq=False)
-class Stock(Generic[V]):
+class RunState(Generic[V]):
     """The elements of a run on their way from the input to the outbox.
 
     Args:
@@ -59,20 +59,20 @@ class Stock(Generic[V]):
             for beyond them.
     """
 
-    intake: Intake[Any, V]
-    schedule: Schedule[V]
-    outbox: Outbox[V]
+    source: JobSource[Any, V]
+    queue: FairQueue[V]
+    results: ResultQueue[V]
     max_waiting: int
     outwaits: bool = False
     probe_of: ProbeOf | None = None
     probing: Probing[V] = field(init=False)
     suspects: Suspects[V] = field(init=False)
-    sleepers: Sleepers[V] = field(init=False)
-    running: dict[Ticket[V], asyncio.Task[None]] = field(
-        factory=dict[Ticket[V], asyncio.Task[None]], init=False
+    wake_ups: WakeUps[V] = field(init=False)
+    running: dict[QueuedJob[V], asyncio.Task[None]] = field(
+        factory=dict[QueuedJob[V], asyncio.Task[None]], init=False
     )
-    tally: Tally = field(factory=Tally, init=False)
-    pace: Pace = field(factory=Pace, init=False)
+    counts: OutcomeCounter = field(factory=OutcomeCounter, init=False)
+    throughput: ThroughputMeter = field(factory=ThroughputMeter, init=False)
     needs_reader: bool = field(default=False, init=False)
     reach: int = field(default=_FIRST_REACH, init=False)
     # Outcomes of what is malformed, failed by itself or will not be started any more, until there is
@@ -81,19 +81,19 @@ class Stock(Generic[V]):
         factory=deque[Failed | NotAttempted], init=False
     )
     # By place in the input; kept only if outcomes are to be ordered.
-    _in_hand: dict[int, Ticket[V]] = field(factory=dict[int, Ticket[V]], init=False)
+    _in_hand: dict[int, QueuedJob[V]] = field(factory=dict[int, QueuedJob[V]], init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.probing = Probing(self.schedule, self.probe_of)
-        self.sleepers = Sleepers(self.schedule, self.probing)
+        self.probing = Probing(self.queue, self.probe_of)
+        self.wake_ups = WakeUps(self.queue, self.probing)
         self.suspects = Suspects(
-            self.schedule, self.probing, self._let_come_again, self._report, self._drop
+            self.queue, self.probing, self._let_come_again, self._report, self._drop
         )
 
     @property
     def held(self) -> int:
         """How many elements were pulled and are neither in flight nor finished."""
-        return self.schedule.held + len(self._foregone) + self.suspects.held
+        return self.queue.held + len(self._foregone) + self.suspects.held
 
     @property
     def in_flight(self) -> int:
@@ -103,61 +103,61 @@ class Stock(Generic[V]):
     @property
     def is_blocked(self) -> bool:
         """Whether nothing is pulled because as many as may be are held."""
-        return not self.intake.ended and self.held >= self.max_waiting
+        return not self.source.ended and self.held >= self.max_waiting
 
     @property
     def is_spent(self) -> bool:
         """Whether nothing is to come any more but what is in the outbox."""
-        return self.intake.ended and not self.in_flight and not self.held
+        return self.source.ended and not self.in_flight and not self.held
 
     @property
     def is_complete(self) -> bool:
         """Whether the input was read to its end, and all of it has its outcome."""
-        intake = self.intake
-        return intake.ended and not intake.cut_short and self.tally.finished == intake.pulled
+        source = self.source
+        return source.ended and not source.cut_short and self.counts.finished == source.pulled
 
     # What is next.
 
-    def take(self, now: float) -> Ticket[V] | None:
+    def take(self, now: float) -> QueuedJob[V] | None:
         """Start a job, pulling for it if need be."""
-        if len(self.running) >= self.schedule.limit.value:
+        if len(self.running) >= self.queue.limit.value:
             return None
         if self._foregone:
             self._release_foregone(now)
         if self.probing.asking and (probe := self._start_probe(now)) is not None:
             return probe
-        ticket = self._start_held(now) if self.schedule.held else None
-        if ticket is None and not self.intake.is_async:
-            ticket = self._start_new(now)
-        if ticket is None and self.probing.asking:
+        queued = self._start_held(now) if self.queue.held else None
+        if queued is None and not self.source.is_async:
+            queued = self._start_new(now)
+        if queued is None and self.probing.asking:
             # Fresh tenants were looked for in the input first.
-            ticket = self._start_probe(now)
-        return ticket
+            queued = self._start_probe(now)
+        return queued
 
     def may_start_more(self) -> bool:
         """Whether it is likely that ``take`` would give one more."""
-        if len(self.running) >= self.schedule.limit.value:
+        if len(self.running) >= self.queue.limit.value:
             return False
         return self.is_ready or self.wants_more()
 
     @property
     def is_ready(self) -> bool:
         """Whether it is likely that something in hand can go on."""
-        return self.schedule.is_ready or bool(self._foregone)
+        return self.queue.is_ready or bool(self._foregone)
 
     def may_pull(self) -> bool:
         """Whether ``take`` would pull."""
-        return not self.intake.is_async and self.wants_more()
+        return not self.source.is_async and self.wants_more()
 
     def wants_more(self) -> bool:
         """Whether there is a free slot, and a place for one more element."""
-        intake, slots = self.intake, self.schedule.limit.value
-        if intake.ended or len(self.running) >= slots:
+        source, slots = self.source, self.queue.limit.value
+        if source.ended or len(self.running) >= slots:
             return False
         held = self.held
         if held and (held >= self.max_waiting or self.is_at_its_reach):
             return False
-        if self._has_room_for(intake.pulled):
+        if self._has_room_for(source.pulled):
             return True
         self.needs_reader = True
         return False
@@ -169,7 +169,7 @@ class Stock(Generic[V]):
         A fresh tenant to ask is looked for in all that may be held: the first thousands may be one
         block of broken tenants.
         """
-        if self.schedule.held - self.schedule.parked < self.reach:
+        if self.queue.held - self.queue.parked < self.reach:
             return False
         return not any(host.breaker.needs_fresh for host in self.probing.asking)
 
@@ -179,32 +179,32 @@ class Stock(Generic[V]):
 
     # What comes in.
 
-    def file(self, pulled: Ticket[V] | Failed | NotAttempted | None) -> None:
+    def file(self, pulled: QueuedJob[V] | Failed | NotAttempted | None) -> None:
         """Take in hand what was pulled; it is started later. None: that was all."""
         if pulled is None:
             self._end_input()
-        elif not isinstance(pulled, Ticket):
+        elif not isinstance(pulled, QueuedJob):
             self._foregone.append(pulled)
         else:
-            self.schedule.add(pulled)
+            self.queue.add(pulled)
             self.probing.feed()
-            if self.outbox.ordered:
+            if self.results.ordered:
                 self._in_hand[pulled.index] = pulled
 
     # What goes out.
 
     def hand_over(self, outcome: Outcome[V], now: float) -> None:
         """Let an outcome be read."""
-        self.outbox.put(outcome)
-        self.tally.add(outcome)
-        if now >= self.pace.due:
-            self.pace.look(now, self.tally.finished)
+        self.results.put(outcome)
+        self.counts.add(outcome)
+        if now >= self.throughput.due:
+            self.throughput.look(now, self.counts.finished)
 
     def finish(
         self,
-        ticket: Ticket[V],
+        queued: QueuedJob[V],
         outcome: Done[V] | Failed,
-        verdict: Verdict,
+        feedback: Feedback,
         started: float,
         now: float,
         *,
@@ -212,12 +212,12 @@ class Stock(Generic[V]):
     ) -> None:
         """Take in how a job ended, and let it be read unless its host may be down."""
         is_held = False
-        if self.outwaits and self.intake.why_not is None:
-            is_held = self.suspects.take_in(ticket, outcome, verdict, started, now, slow=slow)
-        if ticket.is_probe:
-            self.probing.end(ticket)
+        if self.outwaits and self.source.why_not is None:
+            is_held = self.suspects.take_in(queued, outcome, feedback, started, now, slow=slow)
+        if queued.is_probe:
+            self.probing.end(queued)
         elif not is_held:
-            self.schedule.finish(ticket, verdict, slow=slow)
+            self.queue.finish(queued, feedback, slow=slow)
             self.hand_over(outcome, now)
         if self._foregone:
             self._release_foregone(now)
@@ -228,7 +228,7 @@ class Stock(Generic[V]):
 
         What is read makes room for more to come.
         """
-        if not self.suspects.held or self.outbox.readable:
+        if not self.suspects.held or self.results.readable:
             return False
         return not self.in_flight and not (self.running and self.probing.asking)
 
@@ -237,102 +237,102 @@ class Stock(Generic[V]):
         self.suspects.end_doubt()
         self._release_foregone(now)
 
-    def park(self, ticket: Ticket[V], until: float, now: float) -> None:
+    def park(self, queued: QueuedJob[V], until: float, now: float) -> None:
         """Take back a job that was in flight and whose quota is used up."""
-        if ticket.is_probe:
-            self.probing.end(ticket).breaker.drop_probe(ticket)
+        if queued.is_probe:
+            self.probing.end(queued).breaker.drop_probe(queued)
             return
-        if self.intake.why_not is not None:
-            self.schedule.finish(ticket, Verdict.MUTE, slow=False)
-            self.hand_over(self._forgo(ticket, self.intake.why_not), now)
+        if self.source.why_not is not None:
+            self.queue.finish(queued, Feedback.NEUTRAL, slow=False)
+            self.hand_over(self._forgo(queued, self.source.why_not), now)
             return
-        ticket.tenant.owner.host.breaker.drop_probe(ticket)
-        self.schedule.put_back(ticket, until, now)
-        if self.outbox.ordered:
-            self._in_hand[ticket.index] = ticket
+        queued.tenant.owner.host.breaker.drop_probe(queued)
+        self.queue.put_back(queued, until, now)
+        if self.results.ordered:
+            self._in_hand[queued.index] = queued
 
     def give_up(self, reason: str) -> None:
         """Start nothing more: what is held ends as not attempted."""
-        reason = self.intake.why_not = self.intake.why_not or reason
+        reason = self.source.why_not = self.source.why_not or reason
         self._in_hand.clear()
         self.suspects.end()
-        self._report([self._forgo(ticket, reason) for ticket in self.schedule.flush()])
+        self._report([self._forgo(queued, reason) for queued in self.queue.flush()])
 
     # Hosts that may be down.
 
-    def _start_probe(self, now: float) -> Ticket[V] | None:
+    def _start_probe(self, now: float) -> QueuedJob[V] | None:
         for host in list(self.probing.asking):
             breaker = host.breaker
             if breaker.wants_probe:
                 if breaker.needs_fresh and self.may_pull():
                     continue
-                ticket = self._probe(host, now)
-                if ticket is not None:
-                    return ticket
-                if self.outbox.readable and not self._has_room_for(None):
+                queued = self._probe(host, now)
+                if queued is not None:
+                    return queued
+                if self.results.readable and not self._has_room_for(None):
                     self.needs_reader = True
                     continue
                 breaker.is_starved = True
             self.suspects.open(host, now)
         return None
 
-    def _probe(self, host: HostShare[V], now: float) -> Ticket[V] | None:
-        head = self._in_hand.get(self.outbox.head)
+    def _probe(self, host: HostGroup[V], now: float) -> QueuedJob[V] | None:
+        head = self._in_hand.get(self.results.head)
         if head is not None and not self._has_room_for(head.index):
             head = None
-        ticket = self.probing.start(host, now, has_room=self._has_room_for(None), head=head)
-        if ticket is not None and not ticket.is_probe and self.outbox.ordered:
-            del self._in_hand[ticket.index]
-        return ticket
+        queued = self.probing.start(host, now, has_room=self._has_room_for(None), head=head)
+        if queued is not None and not queued.is_probe and self.results.ordered:
+            del self._in_hand[queued.index]
+        return queued
 
-    def _let_come_again(self, ticket: Ticket[V]) -> None:
-        self.schedule.take_back(ticket)
-        if self.outbox.ordered:
-            self._in_hand[ticket.index] = ticket
+    def _let_come_again(self, queued: QueuedJob[V]) -> None:
+        self.queue.take_back(queued)
+        if self.results.ordered:
+            self._in_hand[queued.index] = queued
 
     # Within.
 
     def _admit(
-        self, pulled: Ticket[V] | Failed | NotAttempted | None, now: float
-    ) -> Ticket[V] | None:
+        self, pulled: QueuedJob[V] | Failed | NotAttempted | None, now: float
+    ) -> QueuedJob[V] | None:
         """Take in hand what was pulled; give it back if it was started at once."""
-        if not isinstance(pulled, Ticket):
+        if not isinstance(pulled, QueuedJob):
             self.file(pulled)
             self._release_foregone(now)
             return None
-        if self.schedule.admit(pulled, now):
+        if self.queue.admit(pulled, now):
             return pulled
         if self.probing.asking:
             self.probing.feed()
-        if self.outbox.ordered:
+        if self.results.ordered:
             self._in_hand[pulled.index] = pulled
         return None
 
     def _end_input(self) -> None:
-        if self.intake.error is not None:
+        if self.source.error is not None:
             self.give_up(_INPUT_BROKE)
 
-    def _start_new(self, now: float) -> Ticket[V] | None:
+    def _start_new(self, now: float) -> QueuedJob[V] | None:
         for _ in range(PULLS_IN_A_ROW):
             if not self.wants_more():
                 break
-            ticket = self._admit(self.intake.pull(), now)
-            if ticket is not None:
-                return ticket
+            queued = self._admit(self.source.pull(), now)
+            if queued is not None:
+                return queued
         return None
 
-    def _start_held(self, now: float) -> Ticket[V] | None:
-        ticket = self.schedule.next(now) if self._has_room_for(None) else self._start_head(now)
-        if ticket is not None and self.outbox.ordered:
-            del self._in_hand[ticket.index]
-        return ticket
+    def _start_held(self, now: float) -> QueuedJob[V] | None:
+        queued = self.queue.next(now) if self._has_room_for(None) else self._start_head(now)
+        if queued is not None and self.results.ordered:
+            del self._in_hand[queued.index]
+        return queued
 
-    def _start_head(self, now: float) -> Ticket[V] | None:
+    def _start_head(self, now: float) -> QueuedJob[V] | None:
         self.needs_reader = True
-        head = self._in_hand.get(self.outbox.head)
+        head = self._in_hand.get(self.results.head)
         if head is None or not self._has_room_for(head.index):
             return None
-        return head if self.schedule.take(head, now) else None
+        return head if self.queue.take(head, now) else None
 
     def _release_foregone(self, now: float) -> None:
         while self._foregone:
@@ -347,36 +347,36 @@ class Stock(Generic[V]):
         In an ordered run the last room is kept for the one that has to be read next, as it alone
         can make room. None stands for any other.
         """
-        outbox = self.outbox
+        results = self.results
         in_flight = len(self.running) - len(self.probing.under_way)
-        room = 2 * self.schedule.limit.value - in_flight - outbox.unread
-        if not outbox.ordered:
+        room = 2 * self.queue.limit.value - in_flight - results.unread
+        if not results.ordered:
             return room > 0
-        if index != outbox.head:
+        if index != results.head:
             return room > 1
-        return room > 0 or not outbox.readable
+        return room > 0 or not results.readable
 
-    def _drop(self, tickets: Sequence[Ticket[V]], reason: str) -> None:
+    def _drop(self, queued_jobs: Sequence[QueuedJob[V]], reason: str) -> None:
         """Let jobs end that waited for a host: as they failed, or not attempted."""
-        for ticket in tickets:
-            self._in_hand.pop(ticket.index, None)
-        self._report([ticket.failure or self._forgo(ticket, reason) for ticket in tickets])
+        for queued in queued_jobs:
+            self._in_hand.pop(queued.index, None)
+        self._report([queued.failure or self._forgo(queued, reason) for queued in queued_jobs])
 
     def _report(self, outcomes: Sequence[Failed | NotAttempted]) -> None:
         """Let outcomes be read once there is room for them."""
         if outcomes:
             self._foregone = deque(sorted([*self._foregone, *outcomes], key=lambda one: one.index))
 
-    def _forgo(self, ticket: Ticket[V], reason: str) -> Failed | NotAttempted:
-        job = ticket.job
+    def _forgo(self, queued: QueuedJob[V], reason: str) -> Failed | NotAttempted:
+        job = queued.job
         if job.attempts:
             error = job.abandon(reason)
             if error.maybe_applied:
                 return Failed(
-                    ticket.who,
-                    ticket.index,
+                    queued.who,
+                    queued.index,
                     job.attempts,
                     forget_traceback(error),
                     retries=job.retries,
                 )
-        return NotAttempted(ticket.who, ticket.index, job.attempts, reason, retries=job.retries)
+        return NotAttempted(queued.who, queued.index, job.attempts, reason, retries=job.retries)

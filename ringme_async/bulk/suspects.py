@@ -11,9 +11,9 @@ from typing import Generic, TypeVar
 from attrs import define, field
 
 from ringme_async.bulk.circuit_breaker import Action
-from ringme_async.bulk.fair_queue import Schedule
-from ringme_async.bulk.feedback import Verdict, sign_of
-from ringme_async.bulk.groups import HostShare, Ticket
+from ringme_async.bulk.fair_queue import FairQueue
+from ringme_async.bulk.feedback import Feedback, sign_of
+from ringme_async.bulk.groups import HostGroup, QueuedJob
 from ringme_async.bulk.outcome import Done, Failed
 from ringme_async.bulk.probing import Probing
 
@@ -37,13 +37,13 @@ class Suspects(Generic[V]):
         held: How many failures are held.
     """
 
-    schedule: Schedule[V]
+    queue: FairQueue[V]
     probing: Probing[V]
-    retry: Callable[[Ticket[V]], None]
+    retry: Callable[[QueuedJob[V]], None]
     report: Callable[[Sequence[Failed]], None]
-    drop: Callable[[Sequence[Ticket[V]], str], None]
+    drop: Callable[[Sequence[QueuedJob[V]], str], None]
     held: int = field(default=0, init=False)
-    _hosts: dict[HostShare[V], None] = field(factory=dict[HostShare[V], None], init=False)
+    _hosts: dict[HostGroup[V], None] = field(factory=dict[HostGroup[V], None], init=False)
 
     @property
     def hosts_down(self) -> int:
@@ -52,9 +52,9 @@ class Suspects(Generic[V]):
 
     def take_in(
         self,
-        ticket: Ticket[V],
+        queued: QueuedJob[V],
         outcome: Done[V] | Failed,
-        verdict: Verdict,
+        feedback: Feedback,
         started: float,
         now: float,
         *,
@@ -65,31 +65,31 @@ class Suspects(Generic[V]):
         Returns:
             Whether its failure is held.
         """
-        host = self.probing.under_way[ticket] if ticket.is_probe else ticket.tenant.owner.host
+        host = self.probing.under_way[queued] if queued.is_probe else queued.tenant.owner.host
         breaker = host.breaker
         if not isinstance(outcome, Failed) or (sign := sign_of(outcome.error)):
-            action = breaker.record_answer(ticket, now)
+            action = breaker.record_answer(queued, now)
             if action is not None:
                 self._clear(action, host, now)
             return False
         if sign is None:
-            breaker.drop_probe(ticket)
+            breaker.drop_probe(queued)
             return False
-        if ticket.is_probe:
-            breaker.record_witness_failure(ticket, outcome.error, started)
+        if queued.is_probe:
+            breaker.record_witness_failure(queued, outcome.error, started)
         else:
-            self.schedule.hold_back(ticket, verdict, slow=slow)
+            self.queue.hold_back(queued, feedback, slow=slow)
             if breaker.began_in_outage(started):
-                self.retry(ticket)
+                self.retry(queued)
                 return True
             self._hosts[host] = None
             self.held += 1
-            breaker.record_failure(ticket, outcome, started)
-        self._apply(breaker.judge(ticket, started, now), host)
+            breaker.record_failure(queued, outcome, started)
+        self._apply(breaker.judge(queued, started, now), host)
         self._suspect_others()
         return True
 
-    def open(self, host: HostShare[V], now: float) -> None:
+    def open(self, host: HostGroup[V], now: float) -> None:
         """Take a host for down if nobody is left to ask, and no probe is under way."""
         if host.breaker.should_open:
             self._apply(host.breaker.open(now), host)
@@ -110,7 +110,7 @@ class Suspects(Generic[V]):
             self.probing.follow(host)
         self._hosts.clear()
 
-    def _clear(self, action: Action, host: HostShare[V], now: float) -> None:
+    def _clear(self, action: Action, host: HostGroup[V], now: float) -> None:
         """Take in that a host has answered that may have been silent."""
         self._hosts.pop(host, None)
         if host.breaker.back_at == now:
@@ -119,12 +119,12 @@ class Suspects(Generic[V]):
 
     def _suspect_others(self) -> None:
         """Suspect all hosts that fail while none answers, however few their failures are."""
-        if self.schedule.network.is_enough:
+        if self.queue.network.is_enough:
             for host in self._hosts:
                 if host.breaker.suspect_with_network():
                     self.probing.follow(host)
 
-    def _apply(self, action: Action, host: HostShare[V]) -> None:
+    def _apply(self, action: Action, host: HostGroup[V]) -> None:
         """Do with the suspects of a host what its breaker says."""
         self.probing.follow(host)
         match action:
@@ -138,20 +138,20 @@ class Suspects(Generic[V]):
             case Action.GIVE_UP | Action.CLEAR_OUT:
                 self._give_up(host, all_of_it=action is Action.CLEAR_OUT)
 
-    def _release(self, host: HostShare[V]) -> None:
+    def _release(self, host: HostGroup[V]) -> None:
         """Report failures that are not their host's, or that nothing is done about any more."""
         suspects = self._take(host)
         for suspect in suspects:
-            self.schedule.let_go(suspect)
+            self.queue.let_go(suspect)
         self.report([suspect.failure for suspect in suspects if suspect.failure is not None])
 
-    def _give_up(self, host: HostShare[V], *, all_of_it: bool) -> None:
+    def _give_up(self, host: HostGroup[V], *, all_of_it: bool) -> None:
         """Report what failed; drop what waits, too, if no tenant of the host can be served."""
         self._release(host)
-        waiting = self.schedule.clear_out(host, all_of_it=all_of_it)
+        waiting = self.queue.clear_out(host, all_of_it=all_of_it)
         self.drop(waiting, f"its host does not answer: {host.breaker.why}")
 
-    def _take(self, host: HostShare[V]) -> list[Ticket[V]]:
+    def _take(self, host: HostGroup[V]) -> list[QueuedJob[V]]:
         suspects = host.breaker.take_suspects()
         self.held -= len(suspects)
         return suspects

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from ringme_async.bulk.adaptive_limit import Limit
+from ringme_async.bulk.adaptive_limit import CapacityLimit
 
-__all__ = ["GRACE", "Alarms", "Crew"]
+__all__ = ["GRACE", "Timers", "WorkerPool"]
 
 
 @define(eq=False)
-class Alarms:
+class Timers:
     """At most one timer for each name."""
 
     _timers: dict[str, asyncio.TimerHandle] = field(
@@ -52,7 +52,7 @@ _LAST_GRACE: Final = 1.0
 
 
 @define(eq=False)
-class Crew:
+class WorkerPool:
     """Workers, at most one for each slot, and the run's other tasks.
 
     All run in copies of the context in which the crew was made. If one of them raises anything, all
@@ -68,7 +68,7 @@ class Crew:
         error: What the first to fail raised.
     """
 
-    limit: Limit
+    limit: CapacityLimit
     work: Callable[[], Coroutine[Any, Any, None]]
     on_leave: Callable[[], None]
     is_stopping: bool = field(default=False, init=False)

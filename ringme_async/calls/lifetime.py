@@ -85,7 +85,7 @@ class Lifetime:
             raise RingMeClosed("this RingMe was closed before the call")
         return Deadline(deadline, self._deadlines, loop)
 
-    def accompany(self, end: Callable[[str], None]) -> Callable[[], None]:
+    def on_close(self, end: Callable[[str], None]) -> Callable[[], None]:
         """Have something ended, too, when this is closed on the loop that runs now.
 
         Args:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from ringme_async.bulk.adaptive_limit import Limit
-from ringme_async.bulk.fair_queue import Schedule
-from ringme_async.bulk.feedback import Verdict
-from ringme_async.bulk.groups import Ticket
+from ringme_async.bulk.adaptive_limit import CapacityLimit
+from ringme_async.bulk.fair_queue import FairQueue
+from ringme_async.bulk.feedback import Feedback
+from ringme_async.bulk.groups import QueuedJob
 from tests.bulk.scripted_job import ScriptedJob, World
 
 
@@ -15,30 +15,30 @@ class Desk:
     """A schedule, and jobs for it that are named by host and credential."""
 
     def __init__(self, slots: int) -> None:
-        self.limit = Limit(slots)
+        self.limit = CapacityLimit(slots)
         self.world = World()
-        self.schedule = Schedule[str](self.limit, slots, lambda key: str(key)[0], heeds_quota=True)
+        self.queue = FairQueue[str](self.limit, slots, lambda key: str(key)[0], heeds_quota=True)
         self.made = 0
 
-    def ticket(self, key: str, tenant: Hashable = None) -> Ticket[str]:
+    def queued(self, key: str, tenant: Hashable = None) -> QueuedJob[str]:
         self.made += 1
         tenant_key = (key, self.made if tenant is None else tenant)
         job = ScriptedJob(self.world, key, [1.0], quota_key=key, tenant_key=tenant_key)
-        return Ticket(self.made, key, job)
+        return QueuedJob(self.made, key, job)
 
-    def start(self, key: str, tenant: Hashable = None) -> Ticket[str]:
-        ticket = self.ticket(key, tenant)
-        assert self.schedule.admit(ticket, 0.0)
-        return ticket
+    def start(self, key: str, tenant: Hashable = None) -> QueuedJob[str]:
+        queued = self.queued(key, tenant)
+        assert self.queue.admit(queued, 0.0)
+        return queued
 
     def add(self, *keys: str) -> None:
         for key in keys:
-            self.schedule.add(self.ticket(key))
+            self.queue.add(self.queued(key))
 
     def finish(
-        self, ticket: Ticket[str], verdict: Verdict = Verdict.SOUND, slow: bool = False
+        self, queued: QueuedJob[str], feedback: Feedback = Feedback.SUCCESS, slow: bool = False
     ) -> None:
-        self.schedule.finish(ticket, verdict, slow=slow)
+        self.queue.finish(queued, feedback, slow=slow)
 
     def trust(self, key: str) -> None:
         """Let a credential earn all of its slots, and have one job in flight after that."""
@@ -48,6 +48,6 @@ class Desk:
 
     def names_of_next(self) -> list[str | None]:
         taken: list[str | None] = []
-        while (ticket := self.schedule.next(0.0)) is not None:
-            taken.append(str(ticket.who))
+        while (queued := self.queue.next(0.0)) is not None:
+            taken.append(str(queued.who))
         return taken

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from ringme_async import BearerToken, Request, Response, RingMe
 from ringme_async.bulk import BulkReport, BulkRun, Done, Failed, engine
-from ringme_async.bulk import worker_pool as crew
+from ringme_async.bulk import worker_pool as pool
 from tests.bulk.scripted_job import ScriptedJob, World, now, scripted
 
 pytestmark = pytest.mark.jumping
@@ -144,12 +144,12 @@ class TestAnInputThatHangs:
     ) -> None:
         ends: list[Callable[[str], None]] = []
 
-        def accompany(end: Callable[[str], None]) -> Callable[[], None]:
+        def on_close(end: Callable[[str], None]) -> Callable[[], None]:
             ends.append(end)
             return ends.clear
 
         async def read() -> BulkReport[Any]:
-            return await BulkRun(source, scripted(world), accompany=accompany)
+            return await BulkRun(source, scripted(world), on_close=on_close)
 
         source = inputs(trouble)[kind](range(3))
         with taking_warnings():
@@ -337,7 +337,7 @@ def test_every_cancellation_gets_out_on_real_loops(
     if loop == "uvloop":
         pytest.importorskip("uvloop", reason="uvloop is not installed")
     factory = getattr(importlib.import_module(loop), "new_event_loop")  # noqa: B009
-    for module, name in ((crew, "GRACE"), (crew, "_LAST_GRACE"), (engine, "GRACE")):
+    for module, name in ((pool, "GRACE"), (pool, "_LAST_GRACE"), (engine, "GRACE")):
         monkeypatch.setattr(module, name, 0.001)
     with taking_warnings(), asyncio.Runner(loop_factory=factory) as runner:
         runner.run(fuzz(kind, 1, World()))

@@ -24,7 +24,7 @@ class Source:
 
     runs: list[Callable[[str], None]] = field(factory=list)
 
-    def accompany(self, end: Callable[[str], None]) -> Callable[[], None]:
+    def on_close(self, end: Callable[[str], None]) -> Callable[[], None]:
         self.runs.append(end)
         return lambda: self.runs.remove(end)
 
@@ -51,7 +51,7 @@ class TestARunThatIsCalledOff:
             counting(pulled, range(1000)),
             scripted(world, lambda _: [10.0]),
             concurrency=2,
-            accompany=source.accompany,
+            on_close=source.on_close,
         )
 
         report = await called_off(source, run, after=5)
@@ -67,9 +67,7 @@ class TestARunThatIsCalledOff:
         world.parked_until["dealer"] = 1800.0
         pulled: list[int] = []
         make = scripted(world, quota_key="dealer")
-        run = BulkRun(
-            counting(pulled, range(1000)), make, max_waiting=10, accompany=source.accompany
-        )
+        run = BulkRun(counting(pulled, range(1000)), make, max_waiting=10, on_close=source.on_close)
 
         report = await called_off(source, run, after=5)
 
@@ -86,7 +84,7 @@ class TestARunThatIsCalledOff:
             yield 2
 
         source = Source()
-        run = BulkRun(elements(), scripted(world), accompany=source.accompany)
+        run = BulkRun(elements(), scripted(world), on_close=source.on_close)
 
         report = await called_off(source, run, after=5)
 
@@ -101,7 +99,7 @@ class TestARunThatIsCalledOff:
 
         source = Source()
         make = scripted(world, lambda _: [10.0])
-        run = BulkRun(elements(), make, concurrency=2, accompany=source.accompany)
+        run = BulkRun(elements(), make, concurrency=2, on_close=source.on_close)
 
         report = await called_off(source, run, after=5)
 
@@ -110,7 +108,7 @@ class TestARunThatIsCalledOff:
 
     async def test_has_missed_nothing_if_its_input_had_ended(self, world: World) -> None:
         source = Source()
-        run = BulkRun([1], scripted(world), concurrency=2, accompany=source.accompany)
+        run = BulkRun([1], scripted(world), concurrency=2, on_close=source.on_close)
 
         report = await called_off(source, run, after=0.5)
 
@@ -119,7 +117,7 @@ class TestARunThatIsCalledOff:
     async def test_is_told_of_nothing_once_it_is_over(self, world: World) -> None:
         source = Source()
 
-        await BulkRun([1], scripted(world), accompany=source.accompany)
+        await BulkRun([1], scripted(world), on_close=source.on_close)
 
         assert source.runs == []
 
@@ -132,7 +130,7 @@ class TestARunThatIsCalledOff:
             concurrency=4,
             max_waiting=20,
             ordered=True,
-            accompany=source.accompany,
+            on_close=source.on_close,
         )
 
         async def read() -> list[Any]:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from ringme_async.bulk.adaptive_limit import Limit
+from ringme_async.bulk.adaptive_limit import CapacityLimit
 from ringme_async.bulk.circuit_breaker import Action, CircuitBreaker, State
 from ringme_async.bulk.failure_row import FailureRow
-from ringme_async.bulk.groups import Hosts, HostShare, KeyShare, TenantShare, Ticket
+from ringme_async.bulk.groups import CredentialGroup, HostGroup, HostQueue, QueuedJob, TenantGroup
 from ringme_async.bulk.outcome import Failed
 from ringme_async.errors import ConnectError, RingMeError, ServerError
 
@@ -22,14 +22,14 @@ class Bench:
     breaker: CircuitBreaker[Any] = field(factory=CircuitBreaker[Any])
     made: int = 0
 
-    def ticket(self, tenant: object = None, *, is_probe: bool = False) -> Ticket[Any]:
-        limit, hosts = Limit(8), Hosts[Any]()
-        key = KeyShare("dealer", limit, HostShare("host", limit, hosts, self.breaker))
+    def queued(self, tenant: object = None, *, is_probe: bool = False) -> QueuedJob[Any]:
+        limit, hosts = CapacityLimit(8), HostQueue[Any]()
+        key = CredentialGroup("dealer", limit, HostGroup("host", limit, hosts, self.breaker))
         self.made += 1
         job: Any = None
-        ticket = Ticket[Any](self.made, self.made, job, is_probe=is_probe)
-        ticket.tenant = TenantShare(self.made if tenant is None else tenant, key, 1)
-        return ticket
+        queued = QueuedJob[Any](self.made, self.made, job, is_probe=is_probe)
+        queued.tenant = TenantGroup(self.made if tenant is None else tenant, key, 1)
+        return queued
 
     def fail(
         self,
@@ -38,17 +38,17 @@ class Bench:
         started: float = 0.0,
         now: float = 0.0,
         error: RingMeError | None = None,
-        ticket: Ticket[Any] | None = None,
+        queued: QueuedJob[Any] | None = None,
     ) -> Action:
-        ticket = ticket or self.ticket(tenant)
-        failure = Failed(ticket.who, ticket.index, 1, error or ServerError("503"))
-        self.breaker.record_failure(ticket, failure, started)
-        return self.breaker.judge(ticket, started, now)
+        queued = queued or self.queued(tenant)
+        failure = Failed(queued.who, queued.index, 1, error or ServerError("503"))
+        self.breaker.record_failure(queued, failure, started)
+        return self.breaker.judge(queued, started, now)
 
-    def probe(self, *, is_probe: bool = False) -> Ticket[Any]:
-        ticket = self.ticket(is_probe=is_probe)
-        self.breaker.add_probe(ticket)
-        return ticket
+    def probe(self, *, is_probe: bool = False) -> QueuedJob[Any]:
+        queued = self.queued(is_probe=is_probe)
+        self.breaker.add_probe(queued)
+        return queued
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_ten_failures_of_five_tenants_are_a_suspicion(
 
 
 def test_failures_of_jobs_that_started_before_the_last_answer_do_not_count(bench: Bench) -> None:
-    bench.breaker.record_answer(bench.ticket(), 5.0)
+    bench.breaker.record_answer(bench.queued(), 5.0)
     for _ in range(20):
         bench.fail(started=4.0, now=6.0)
 
@@ -85,11 +85,11 @@ def test_failures_of_jobs_that_started_before_the_last_answer_do_not_count(bench
 
 
 def test_an_answer_makes_the_failures_the_elements_own(bench: Bench) -> None:
-    assert bench.breaker.record_answer(bench.ticket(), 0.0) is None
+    assert bench.breaker.record_answer(bench.queued(), 0.0) is None
     for _ in range(10):
         bench.fail()
 
-    assert bench.breaker.record_answer(bench.ticket(), 1.0) is Action.RELEASE
+    assert bench.breaker.record_answer(bench.queued(), 1.0) is Action.RELEASE
     assert bench.breaker.state is State.CLOSED
     assert bench.breaker.back_at < 0
 
@@ -98,7 +98,7 @@ def test_pauses_double_up_to_a_minute(bench: Bench) -> None:
     for _ in range(10):
         bench.fail()
     breaker, now, pauses = bench.breaker, 0.0, []
-    breaker.record_answer(bench.ticket(), 0.0)
+    breaker.record_answer(bench.queued(), 0.0)
     for _ in range(10):
         bench.fail()
     assert breaker.open(now) is Action.RETRY
@@ -106,7 +106,7 @@ def test_pauses_double_up_to_a_minute(bench: Bench) -> None:
         pauses.append(breaker.rests_until - now)
         now = breaker.rests_until
         breaker.half_open(now)
-        assert bench.fail(ticket=bench.probe(), started=now, now=now) is Action.RETRY
+        assert bench.fail(queued=bench.probe(), started=now, now=now) is Action.RETRY
         assert breaker.is_down
 
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
@@ -118,7 +118,7 @@ def test_a_host_is_given_up_after_half_an_hour_or_a_minute_in_which_it_could_be_
 ) -> None:
     breaker = bench.breaker
     if is_known:
-        breaker.record_answer(bench.ticket(), 0.0)
+        breaker.record_answer(bench.queued(), 0.0)
     for _ in range(10):
         bench.fail()
     now, asked = 0.0, 0.0
@@ -130,7 +130,7 @@ def test_a_host_is_given_up_after_half_an_hour_or_a_minute_in_which_it_could_be_
         breaker.half_open(breaker.rests_until)
         now = breaker.rests_until + 3_600.0
         asked += 2.0
-        action = bench.fail(ticket=bench.probe(), started=now, now=now + 2.0)
+        action = bench.fail(queued=bench.probe(), started=now, now=now + 2.0)
         now += 2.0
 
     assert action is Action.GIVE_UP
@@ -147,7 +147,7 @@ def test_a_host_that_never_answered_and_refuses_is_given_up_at_once(bench: Bench
 
 def test_a_failed_witness_shows_that_no_tenant_can_be_served(bench: Bench) -> None:
     breaker = bench.breaker
-    breaker.record_answer(bench.ticket(), 0.0)
+    breaker.record_answer(bench.queued(), 0.0)
     for _ in range(10):
         bench.fail()
     witness = bench.probe(is_probe=True)
@@ -158,14 +158,14 @@ def test_a_failed_witness_shows_that_no_tenant_can_be_served(bench: Bench) -> No
 
     late = bench.probe()
 
-    assert bench.fail(ticket=late, started=1_900.0, now=3_800.0) is Action.CLEAR_OUT
+    assert bench.fail(queued=late, started=1_900.0, now=3_800.0) is Action.CLEAR_OUT
 
 
 def test_a_probe_that_is_none_any_more_says_nothing(bench: Bench) -> None:
-    bench.breaker.record_witness_failure(bench.ticket(is_probe=True), ServerError("503"), 0.0)
+    bench.breaker.record_witness_failure(bench.queued(is_probe=True), ServerError("503"), 0.0)
 
     assert bench.breaker.state is State.CLOSED
-    assert bench.breaker.record_answer(bench.ticket(), 0.0) is None
+    assert bench.breaker.record_answer(bench.queued(), 0.0) is None
 
 
 class TestProbes:
@@ -200,7 +200,7 @@ class TestProbes:
     def test_take_turns_between_witnesses_and_fresh_tenants(self, bench: Bench) -> None:
         breaker = bench.breaker
         for tenant in ("a", "b", "b", "c", "d"):
-            breaker.record_answer(bench.ticket(tenant), 0.0)
+            breaker.record_answer(bench.queued(tenant), 0.0)
         for _ in range(9):
             bench.fail()
         bench.fail("d")
@@ -234,7 +234,7 @@ class TestTheNetwork:
             bench.fail(number)
         first, second = benches[0].breaker, benches[1].breaker
 
-        assert first.record_answer(benches[0].ticket(), 7.0) is Action.RETRY
+        assert first.record_answer(benches[0].queued(), 7.0) is Action.RETRY
         assert second.began_in_outage(6.9)
         assert not second.began_in_outage(7.0)
 
@@ -242,8 +242,8 @@ class TestTheNetwork:
         network = FailureRow()
         bench, other = Bench(CircuitBreaker(network)), Bench(CircuitBreaker(network))
         bench.breaker.open(0.0)
-        other.breaker.record_answer(other.ticket(), 0.5)
+        other.breaker.record_answer(other.queued(), 0.5)
         bench.breaker.half_open(1.0)
 
-        assert bench.fail(ticket=bench.probe(), started=1.0, now=1.0) is Action.HOLD
+        assert bench.fail(queued=bench.probe(), started=1.0, now=1.0) is Action.HOLD
         assert bench.breaker.state is State.CLOSED

@@ -8,26 +8,26 @@ from typing import Any
 import pytest
 
 from ringme_async.bulk import BulkRun, Done, Failed, NotAttempted, NotBefore
-from ringme_async.bulk.adaptive_limit import Limit
+from ringme_async.bulk.adaptive_limit import CapacityLimit
 from ringme_async.bulk.engine import Engine
-from ringme_async.bulk.fair_queue import Schedule
-from ringme_async.bulk.job_source import Intake
-from ringme_async.bulk.result_queue import Outbox
-from ringme_async.bulk.run_state import Stock
+from ringme_async.bulk.fair_queue import FairQueue
+from ringme_async.bulk.job_source import JobSource
+from ringme_async.bulk.result_queue import ResultQueue
+from ringme_async.bulk.run_state import RunState
 from ringme_async.errors import InvalidRequest, ResponseLost, RingMeClosed
 from tests.bulk.scripted_job import ScriptedJob, World, itself, now, scripted
 
 pytestmark = pytest.mark.jumping
 
 
-def engine_of(world: World, limit: Limit) -> Engine[Any]:
-    intake = Intake[Any, Any](range(100), scripted(world), itself)
-    schedule = Schedule[Any](limit, None, itself, heeds_quota=True)
-    return Engine(Stock(intake, schedule, Outbox[Any](ordered=False), 10_000), None)
+def engine_of(world: World, limit: CapacityLimit) -> Engine[Any]:
+    source = JobSource[Any, Any](range(100), scripted(world), itself)
+    queue = FairQueue[Any](limit, None, itself, heeds_quota=True)
+    return Engine(RunState(source, queue, ResultQueue[Any](ordered=False), 10_000), None)
 
 
 async def test_a_slot_that_is_added_is_used_at_once(world: World) -> None:
-    limit = Limit(2)
+    limit = CapacityLimit(2)
     engine = engine_of(world, limit)
     engine.start()
     try:
@@ -42,7 +42,7 @@ async def test_a_slot_that_is_added_is_used_at_once(world: World) -> None:
 
 
 async def test_its_time_is_0_before_the_start(world: World) -> None:
-    assert engine_of(world, Limit(2)).now() == 0.0
+    assert engine_of(world, CapacityLimit(2)).now() == 0.0
 
 
 async def test_a_malformed_element_is_told_of_before_the_next_job_has_ended(world: World) -> None:

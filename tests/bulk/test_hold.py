@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from ringme_async.bulk import BulkRun, Limit
-from ringme_async.bulk.fair_queue import Schedule
+from ringme_async.bulk import BulkRun, CapacityLimit
+from ringme_async.bulk.fair_queue import FairQueue
 from tests.bulk.desk import Desk
 from tests.bulk.scripted_job import World, now, scripted
 
@@ -29,26 +29,26 @@ class TestTheSchedule:
         desk.add("a1", "a1", "a2", "b1")
 
         assert desk.names_of_next() == ["a2", "b1"]
-        assert (desk.schedule.held, desk.schedule.waiting_for_quota) == (2, 2)
-        assert (desk.schedule.parked, desk.schedule.next_wake) == (0, math.inf)
+        assert (desk.queue.held, desk.queue.waiting_for_quota) == (2, 2)
+        assert (desk.queue.parked, desk.queue.next_wake) == (0, math.inf)
 
     async def test_does_not_start_a_new_job_of_it(self) -> None:
         desk = Desk(8)
         held(desk, "a1")
 
-        assert not desk.schedule.admit(desk.ticket("a1"), 0.0)
+        assert not desk.queue.admit(desk.queued("a1"), 0.0)
         assert len(desk.world.listeners) == 1
 
     async def test_goes_on_as_soon_as_a_request_is_free(self) -> None:
         desk = Desk(8)
         held(desk, "a1", "a1")
         woken: list[bool] = []
-        desk.schedule.call_on_free(lambda: woken.append(desk.schedule.is_ready))
+        desk.queue.call_on_free(lambda: woken.append(desk.queue.is_ready))
 
         desk.world.set_free("a1")
 
         assert woken == [True]
-        assert desk.schedule.waiting_for_quota == 0
+        assert desk.queue.waiting_for_quota == 0
         assert desk.names_of_next() == ["a1", "a1"]
 
     async def test_needs_nobody_to_be_told(self) -> None:
@@ -63,13 +63,13 @@ class TestTheSchedule:
         desk = Desk(8)
         held(desk, "a1", "a1")
 
-        assert len(desk.schedule.flush()) == 2
+        assert len(desk.queue.flush()) == 2
         assert desk.world.listeners == []
-        assert desk.schedule.waiting_for_quota == 0
+        assert desk.queue.waiting_for_quota == 0
 
     async def test_holds_jobs_that_a_used_up_quota_would_not_park(self) -> None:
         desk = Desk(8)
-        desk.schedule = Schedule[str](Limit(8), 8, str, heeds_quota=False)
+        desk.queue = FairQueue[str](CapacityLimit(8), 8, str, heeds_quota=False)
         held(desk, "a1")
         desk.world.set_free("a1")
         desk.world.parked_until["a1"] = 1000.0

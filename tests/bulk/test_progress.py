@@ -8,48 +8,48 @@ import math
 import pytest
 
 from ringme_async.bulk import BulkRun, NotBefore
-from ringme_async.bulk.progress import Pace, estimate
+from ringme_async.bulk.progress import ThroughputMeter, estimate
 from tests.bulk.scripted_job import World, scripted
 
 
-def started_at(moment: float) -> Pace:
-    pace = Pace()
-    pace.start(moment)
-    return pace
+def started_at(moment: float) -> ThroughputMeter:
+    throughput = ThroughputMeter()
+    throughput.start(moment)
+    return throughput
 
 
 def test_the_pace_of_an_even_run_is_told_from_its_first_moments() -> None:
-    pace = started_at(1000.0)
+    throughput = started_at(1000.0)
     told: list[float] = []
     for tenth in range(1, 301):
-        pace.look(1000.0 + tenth / 10, 7 * tenth)
-        told.append(pace.per_second(1000.0 + tenth / 10, 7 * tenth))
+        throughput.look(1000.0 + tenth / 10, 7 * tenth)
+        told.append(throughput.per_second(1000.0 + tenth / 10, 7 * tenth))
 
     assert told == pytest.approx([70.0] * 300, rel=0.01)
 
 
 def test_the_pace_is_nothing_at_the_very_start() -> None:
-    pace = started_at(1000.0)
+    throughput = started_at(1000.0)
 
-    assert pace.per_second(1000.0, 0) == 0.0
+    assert throughput.per_second(1000.0, 0) == 0.0
 
 
 def test_what_is_ten_seconds_old_counts_a_third_and_what_has_just_come_in_full() -> None:
-    pace = started_at(1000.0)
-    pace.look(2000.0, 100)
+    throughput = started_at(1000.0)
+    throughput.look(2000.0, 100)
 
-    assert pace.per_second(2000.0, 100) == pytest.approx(10.0)
-    assert pace.per_second(2010.0, 100) == pytest.approx(10.0 / math.e)
-    assert pace.per_second(2010.0, 150) == pytest.approx(10.0 / math.e + 5.0)
+    assert throughput.per_second(2000.0, 100) == pytest.approx(10.0)
+    assert throughput.per_second(2010.0, 100) == pytest.approx(10.0 / math.e)
+    assert throughput.per_second(2010.0, 150) == pytest.approx(10.0 / math.e + 5.0)
 
 
 def test_the_next_look_is_due_at_once_and_then_a_tenth_of_a_second_later() -> None:
-    pace = started_at(1000.0)
-    assert pace.due == 1000.0
+    throughput = started_at(1000.0)
+    assert throughput.due == 1000.0
 
-    pace.look(1003.0, 1)
+    throughput.look(1003.0, 1)
 
-    assert pace.due == pytest.approx(1003.1)
+    assert throughput.due == pytest.approx(1003.1)
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ class Trial:
     async def follow(self) -> None:
         for seconds, limit in self.case.limits:
             asyncio.get_running_loop().call_later(
-                seconds, self.run._stock.schedule.limit.change, limit
+                seconds, self.run._run_state.queue.limit.change, limit
             )
         async with self.run as run:
             async for outcome in run:

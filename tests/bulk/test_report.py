@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ringme_async.bulk import Done, Failed, NotAttempted
-from ringme_async.bulk.report import Tally
+from ringme_async.bulk.report import OutcomeCounter
 from ringme_async.errors import (
     ConnectError,
     InvalidRequest,
@@ -16,23 +16,23 @@ from ringme_async.errors import (
 )
 
 
-def tally_of(*errors: RingMeError | None, retries: int = 0) -> Tally:
+def tally_of(*errors: RingMeError | None, retries: int = 0) -> OutcomeCounter:
     """Count a failure for each error and one that was done for each None."""
-    tally = Tally()
+    counts = OutcomeCounter()
     for index, error in enumerate(errors):
         if error is None:
-            tally.add(Done(index, index, 1, "value", retries=retries))
+            counts.add(Done(index, index, 1, "value", retries=retries))
         else:
-            tally.add(Failed(index, index, 1, error, retries=retries))
-    return tally
+            counts.add(Failed(index, index, 1, error, retries=retries))
+    return counts
 
 
 def test_the_most_frequent_failures_are_named_first_and_equals_by_name() -> None:
     lost, missing, down = ResponseLost("cut off"), NotFound("404"), ServerError("503")
     refused, odd = ConnectError("refused"), InvalidRequest("no")
-    tally = tally_of(missing, lost, refused, down, down, odd, odd, odd, None)
+    counts = tally_of(missing, lost, refused, down, down, odd, odd, odd, None)
 
-    assert tally.summary(complete=True).summary() == (
+    assert counts.summary(complete=True).summary() == (
         "1 of 9 done, 8 failed"
         " (InvalidRequest 3, ServerError 2, ConnectError 1, NotFound 1, ResponseLost 1)"
     )
@@ -42,16 +42,16 @@ def test_the_most_frequent_failures_are_named_first_and_equals_by_name() -> None
     ("retries", "told"), [(0, ""), (1, ", 1 retry"), (2, ", 2 retries")], ids=str
 )
 def test_one_retry_and_several_are_told_of_in_their_own_words(retries: int, told: str) -> None:
-    tally = tally_of(None, retries=retries)
+    counts = tally_of(None, retries=retries)
 
-    assert tally.summary(complete=True).summary() == "1 of 1 done, 0 failed" + told
+    assert counts.summary(complete=True).summary() == "1 of 1 done, 0 failed" + told
 
 
 def test_an_input_that_was_left_is_told_of_last() -> None:
-    tally = tally_of(None)
-    tally.add(NotAttempted(2, 1))
+    counts = tally_of(None)
+    counts.add(NotAttempted(2, 1))
 
-    summary = tally.summary(complete=False)
+    summary = counts.summary(complete=False)
 
     assert summary.summary() == (
         "1 of 2 done, 0 failed, 1 not attempted, the input was not read to its end"
@@ -60,9 +60,9 @@ def test_an_input_that_was_left_is_told_of_last() -> None:
 
 def test_what_is_raised_ends_with_what_was_not_attempted_and_not_read() -> None:
     lost = ResponseLost("cut off")
-    tally = tally_of(lost)
-    tally.add(NotAttempted(2, 1))
-    summary = tally.summary(complete=False)
+    counts = tally_of(lost)
+    counts.add(NotAttempted(2, 1))
+    summary = counts.summary(complete=False)
 
     with pytest.raises(ExceptionGroup) as caught:
         summary.raise_for_errors()
@@ -78,9 +78,9 @@ def test_what_is_raised_ends_with_what_was_not_attempted_and_not_read() -> None:
 
 def test_the_counts_of_a_run_that_is_streamed_hold_its_failures_and_retries() -> None:
     lost = ResponseLost("cut off")
-    tally = tally_of(lost, None, retries=2)
+    counts = tally_of(lost, None, retries=2)
 
-    summary = tally.summary(complete=True)
+    summary = counts.summary(complete=True)
 
     assert [failure.error for failure in summary.failures] == [lost]
     assert (summary.failed, summary.retried, summary.complete) == (1, 4, True)

@@ -315,10 +315,10 @@ class TestARun:
             await anext(run)
 
     async def test_that_could_not_begin_is_over(self, world: World) -> None:
-        def accompany(_: Callable[[str], None]) -> Callable[[], None]:
+        def on_close(_: Callable[[str], None]) -> Callable[[], None]:
             raise LookupError("no such companion")
 
-        run = BulkRun([1], scripted(world), accompany=accompany)
+        run = BulkRun([1], scripted(world), on_close=on_close)
         with pytest.raises(LookupError):
             await run
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ringme_async.bulk.feedback import Verdict
+from ringme_async.bulk.feedback import Feedback
 from ringme_async.bulk.outcome import Failed
 from ringme_async.errors import ConnectError
 from tests.bulk.desk import Desk
@@ -22,24 +22,24 @@ async def test_whoever_stands_in_line_for_slots_that_are_gone_makes_way_for_othe
     desk.trust(one)
     for _ in range(3):
         desk.start(one)
-    desk.schedule.add(desk.ticket(one))
-    desk.schedule.add(desk.ticket(other))
+    desk.queue.add(desk.queued(one))
+    desk.queue.add(desk.queued(other))
 
     desk.limit.change(5)
 
     assert desk.names_of_next() == [other]
-    assert desk.schedule.held == 1
+    assert desk.queue.held == 1
 
 
 async def test_a_certain_job_is_not_started_if_its_quota_turns_out_to_be_used_up() -> None:
     desk = Desk(4)
-    ticket = desk.ticket("a1")
-    desk.schedule.add(ticket)
+    queued = desk.queued("a1")
+    desk.queue.add(queued)
     desk.world.parked_until["a1"] = asyncio.get_running_loop().time() + 60
 
-    assert not desk.schedule.take(ticket, 0.0)
-    assert desk.schedule.parked == 1
-    assert desk.schedule.parked_until == 60.0
+    assert not desk.queue.take(queued, 0.0)
+    assert desk.queue.parked == 1
+    assert desk.queue.parked_until == 60.0
 
 
 async def test_a_job_whose_quota_is_back_within_a_hair_is_not_sent_away() -> None:
@@ -47,20 +47,20 @@ async def test_a_job_whose_quota_is_back_within_a_hair_is_not_sent_away() -> Non
     now = asyncio.get_running_loop().time()
     desk.world.parked_until["a1"] = now + 0.00005
 
-    assert desk.schedule.admit(desk.ticket("a1"), now)
+    assert desk.queue.admit(desk.queued("a1"), now)
 
 
 async def test_new_jobs_of_a_tenant_start_at_once_up_to_what_it_has_earned() -> None:
     desk = Desk(16)
     desk.trust("a1")
     first = desk.start("a1", "one")
-    desk.schedule.add(desk.ticket("a1", "one"))
+    desk.queue.add(desk.queued("a1", "one"))
     desk.finish(first)
     assert desk.names_of_next() == ["a1"]
 
     # It may have two by now, of which one is in flight.
     desk.start("a1", "one")
-    assert not desk.schedule.admit(desk.ticket("a1", "one"), 0.0)
+    assert not desk.queue.admit(desk.queued("a1", "one"), 0.0)
 
 
 async def test_two_credentials_without_an_answer_halve_what_their_host_has() -> None:
@@ -68,8 +68,8 @@ async def test_two_credentials_without_an_answer_halve_what_their_host_has() -> 
     desk.trust("a1")
     held = [desk.start("a2"), desk.start("a3")]
 
-    for ticket in held:
-        desk.finish(ticket, Verdict.ILL)
+    for queued in held:
+        desk.finish(queued, Feedback.OVERLOAD)
     desk.add(*[f"a{key}" for key in range(4, 14)] * 2)
 
     # One is still in flight.
@@ -101,25 +101,25 @@ class TestAHostThatIsDown:
         desk = Desk(16)
         host = desk.start("a1").tenant.owner.host
         host.breaker.open(0.0)
-        desk.schedule.update_host(host)
+        desk.queue.update_host(host)
         desk.add("a2", "a3")
 
         assert desk.names_of_next() == []
         host.breaker.close()
-        desk.schedule.update_host(host)
+        desk.queue.update_host(host)
         assert desk.names_of_next() == ["a2"]
 
     async def test_is_probed_by_one_tenant_after_the_other(self) -> None:
         desk = Desk(16)
         host = desk.start("a1").tenant.owner.host
         host.breaker.open(0.0)
-        desk.schedule.update_host(host)
+        desk.queue.update_host(host)
         desk.add("a2", "a2", "a3")
 
         asked: list[object] = []
-        while (ticket := desk.schedule.first_of(host)) is not None:
-            assert desk.schedule.start_probe(ticket, 0.0)
-            asked.append(ticket.who)
+        while (queued := desk.queue.first_of(host)) is not None:
+            assert desk.queue.start_probe(queued, 0.0)
+            asked.append(queued.who)
 
         assert asked == ["a2", "a3", "a2"]
 
@@ -130,40 +130,40 @@ class TestAHostThatIsDown:
         first.breaker.open(0.0)
         desk.add("a1", "b1", "b1")
 
-        cleared = desk.schedule.clear_out(first, all_of_it=True)
+        cleared = desk.queue.clear_out(first, all_of_it=True)
 
-        assert [ticket.who for ticket in cleared] == ["b1", "b1"]
-        assert desk.schedule.held == 1
+        assert [queued.who for queued in cleared] == ["b1", "b1"]
+        assert desk.queue.held == 1
 
     async def test_is_cleared_of_what_has_failed_alone(self) -> None:
         desk = Desk(16)
         host = desk.start("a1").tenant.owner.host
         host.breaker.open(0.0)
-        tickets = [desk.ticket("a1", "tenant") for _ in range(3)]
-        for ticket in tickets:
-            desk.schedule.add(ticket)
-        tickets[1].failure = Failed("a1", 1, 1, ConnectError("refused"))
+        queued_jobs = [desk.queued("a1", "tenant") for _ in range(3)]
+        for queued in queued_jobs:
+            desk.queue.add(queued)
+        queued_jobs[1].failure = Failed("a1", 1, 1, ConnectError("refused"))
 
-        assert desk.schedule.clear_out(host, all_of_it=False) == [tickets[1]]
-        assert desk.schedule.held == 2
+        assert desk.queue.clear_out(host, all_of_it=False) == [queued_jobs[1]]
+        assert desk.queue.held == 2
 
     async def test_has_nothing_counted_twice_that_it_was_cleared_of(self) -> None:
         desk = Desk(16)
-        ticket = desk.start("a1")
-        host = ticket.tenant.owner.host
+        queued = desk.start("a1")
+        host = queued.tenant.owner.host
         host.breaker.open(0.0)
-        desk.schedule.update_host(host)
+        desk.queue.update_host(host)
         desk.add("a1", "a1", "a1")
-        desk.schedule.clear_out(host, all_of_it=True)
+        desk.queue.clear_out(host, all_of_it=True)
         host.breaker.close()
-        desk.schedule.update_host(host)
+        desk.queue.update_host(host)
 
         desk.add("a1", "a1")
-        desk.finish(ticket)
+        desk.finish(queued)
         desk.world.parked_until["a1"] = asyncio.get_running_loop().time() + 60
         desk.names_of_next()
 
-        assert (desk.schedule.held, desk.schedule.parked) == (2, 2)
+        assert (desk.queue.held, desk.queue.parked) == (2, 2)
 
 
 class TestTheParked:
@@ -171,8 +171,8 @@ class TestTheParked:
         desk = Desk(16)
         desk.trust("b1")
         one, _ = desk.start("a1"), desk.start("a1")
-        desk.schedule.put_back(one, 60.0, 0.0)
-        desk.schedule.wake(60.0)
+        desk.queue.put_back(one, 60.0, 0.0)
+        desk.queue.wake(60.0)
 
         assert desk.names_of_next() == []
 
@@ -180,7 +180,7 @@ class TestTheParked:
         desk = Desk(16)
         desk.trust("b1")
         one, _ = desk.start("a1"), desk.start("a2")
-        desk.schedule.put_back(one, 60.0, 0.0)
+        desk.queue.put_back(one, 60.0, 0.0)
         desk.add("a3", "a4")
 
         assert desk.names_of_next() == ["a3"]
@@ -188,11 +188,11 @@ class TestTheParked:
     async def test_of_one_moment_wake_in_the_order_in_which_they_were_parked(self) -> None:
         desk = Desk(16)
         for key in ("a1", "b1", "c1"):
-            desk.schedule.put_back(desk.start(key), 60.0, 0.0)
+            desk.queue.put_back(desk.start(key), 60.0, 0.0)
 
         woken: list[str | None] = []
         for thousandth in range(3):
-            desk.schedule.wake(60.0 + thousandth / 1_000)
+            desk.queue.wake(60.0 + thousandth / 1_000)
             woken += desk.names_of_next()
 
         assert woken == ["a1", "b1", "c1"]

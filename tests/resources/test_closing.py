@@ -146,7 +146,7 @@ def test_a_run_of_a_loop_that_has_ended_is_left_alone() -> None:
     lifetime = Lifetime("<RingMe>", lambda: None)
 
     async def begin() -> None:
-        lifetime.accompany(told.append)
+        lifetime.on_close(told.append)
 
     async def close() -> None:
         lifetime.close()

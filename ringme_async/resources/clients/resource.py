@@ -161,7 +161,7 @@ class Clients:
             on_quota=on_quota,
             on_outage=on_outage,
             host_of=_host_of,
-            accompany=self._dispatcher.lifetime.accompany,
+            on_close=self._dispatcher.lifetime.on_close,
             probe_of=probe_of,
         )
 
@@ -225,7 +225,7 @@ class Clients:
             on_quota=on_quota,
             on_outage=on_outage,
             host_of=_host_of,
-            accompany=self._dispatcher.lifetime.accompany,
+            on_close=self._dispatcher.lifetime.on_close,
             probe_of=probe_of,
         )
 
@@ -280,7 +280,7 @@ class Clients:
             on_quota=on_quota,
             on_outage=on_outage,
             host_of=_host_of,
-            accompany=self._dispatcher.lifetime.accompany,
+            on_close=self._dispatcher.lifetime.on_close,
             probe_of=probe_of,
         )
         return self._planned(pairs, report)
@@ -389,7 +389,7 @@ class Clients:
             on_quota=on_quota,
             on_outage=on_outage,
             host_of=_host_of,
-            accompany=self._dispatcher.lifetime.accompany,
+            on_close=self._dispatcher.lifetime.on_close,
             probe_of=probe_of,
         )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ringme_async.bulk import Limit
+from ringme_async.bulk import CapacityLimit
 
 
 @pytest.mark.parametrize(("slots", "woken"), [(3, 0), (4, 0), (5, 1)])
 def test_a_run_is_woken_by_more_slots_alone(slots: int, woken: int) -> None:
-    limit = Limit(4)
+    limit = CapacityLimit(4)
     wakes: list[int] = []
     limit.call_on_rise(lambda: wakes.append(limit.value))
 
@@ -20,7 +20,7 @@ def test_a_run_is_woken_by_more_slots_alone(slots: int, woken: int) -> None:
 
 
 def test_one_slot_is_left_whatever_is_asked_for() -> None:
-    limit = Limit(4)
+    limit = CapacityLimit(4)
 
     limit.change(0)
 
@@ -29,10 +29,10 @@ def test_one_slot_is_left_whatever_is_asked_for() -> None:
 
 @pytest.mark.parametrize(("slots", "for_one"), [(1, 1), (7, 1), (8, 1), (15, 1), (16, 2), (64, 8)])
 def test_a_tenant_may_have_an_eighth_of_the_slots_there_are_now(slots: int, for_one: int) -> None:
-    changed = Limit(100)
+    changed = CapacityLimit(100)
     changed.change(slots)
 
-    assert Limit(slots).for_one_tenant == for_one
+    assert CapacityLimit(slots).for_one_tenant == for_one
     assert changed.for_one_tenant == for_one
 
 
@@ -42,8 +42,8 @@ def test_a_tenant_may_have_an_eighth_of_the_slots_there_are_now(slots: int, for_
 def test_an_eighth_of_the_slots_is_kept_free_of_anybody_who_is_not_alone(
     slots: int, for_one: int
 ) -> None:
-    changed = Limit(4)
+    changed = CapacityLimit(4)
     changed.change(slots)
 
-    assert Limit(slots).for_one_of_many == for_one
+    assert CapacityLimit(slots).for_one_of_many == for_one
     assert changed.for_one_of_many == for_one

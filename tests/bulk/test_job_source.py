@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ringme_async.bulk import Failed, NotAttempted
-from ringme_async.bulk.groups import Ticket
-from ringme_async.bulk.job_source import Intake, forget_traceback
+from ringme_async.bulk.groups import QueuedJob
+from ringme_async.bulk.job_source import JobSource, forget_traceback
 from ringme_async.errors import InvalidRequest, RingMeError
 from tests.bulk.scripted_job import ScriptedJob, World, now
 
@@ -23,17 +23,17 @@ def make_job(element: int) -> ScriptedJob:
     return ScriptedJob(World(), element, [1.0])
 
 
-def intake_of(items: Any) -> Intake[Any, Any]:
-    intake = Intake(items, make_job, lambda element: f"number {element}")
-    intake.open()
-    return intake
+def intake_of(items: Any) -> JobSource[Any, Any]:
+    source = JobSource(items, make_job, lambda element: f"number {element}")
+    source.open()
+    return source
 
 
-async def every(intake: Intake[Any, Any]) -> list[Any]:
+async def every(source: JobSource[Any, Any]) -> list[Any]:
     """Pull or fetch to the end, which has to come by the tenth element."""
     taken: list[Any] = []
     for _ in range(10):
-        taken.append(await intake.fetch() if intake.is_async else intake.pull())
+        taken.append(await source.fetch() if source.is_async else source.pull())
         if taken[-1] is None:
             break
     return taken
@@ -62,11 +62,11 @@ SOURCES = pytest.mark.parametrize("source", [numbers, numbers_to_come])
 async def test_each_element_has_its_place_and_a_job_or_is_malformed(
     source: Callable[..., Any],
 ) -> None:
-    intake = intake_of(source())
+    source = intake_of(source())
 
-    first, second, third, end = await every(intake)
+    first, second, third, end = await every(source)
 
-    assert isinstance(first, Ticket)
+    assert isinstance(first, QueuedJob)
     assert isinstance(first.job, ScriptedJob)
     assert (first.index, first.who, first.job.name) == (0, "number 12", 12)
     assert isinstance(second, Failed)
@@ -75,16 +75,16 @@ async def test_each_element_has_its_place_and_a_job_or_is_malformed(
     assert second.error.__traceback__ is None
     assert (third.index, third.who) == (2, "number 14")
     assert end is None
-    assert (intake.pulled, intake.ended, intake.cut_short) == (3, True, False)
-    assert intake.error is None
+    assert (source.pulled, source.ended, source.cut_short) == (3, True, False)
+    assert source.error is None
 
 
 @SOURCES
 async def test_no_job_is_made_once_there_is_a_reason_not_to(source: Callable[..., Any]) -> None:
-    intake = intake_of(source())
-    intake.why_not = "it is late"
+    source = intake_of(source())
+    source.why_not = "it is late"
 
-    *left, end = await every(intake)
+    *left, end = await every(source)
 
     assert left == [
         NotAttempted(f"number {number}", index, reason="it is late")
@@ -98,76 +98,76 @@ async def test_no_job_is_made_once_there_is_a_reason_not_to(source: Callable[...
 async def test_what_the_input_raises_ends_it_and_is_kept(
     source: Callable[..., Any], error: Exception
 ) -> None:
-    intake = intake_of(source(error))
+    source = intake_of(source(error))
 
-    taken = await every(intake)
+    taken = await every(source)
 
     assert taken[3:] == [None]
-    assert intake.error is error
-    assert (intake.ended, intake.cut_short) == (True, False)
+    assert source.error is error
+    assert (source.ended, source.cut_short) == (True, False)
 
 
 class TestAnElementThatTakesLong:
     async def test_is_waited_for(self) -> None:
-        intake = intake_of(numbers_to_come(seconds=1000.0))
+        source = intake_of(numbers_to_come(seconds=1000.0))
 
-        assert await intake.fetch() is not None
+        assert await source.fetch() is not None
         assert now() == 1000.0
 
     async def test_is_left_after_a_second_once_nothing_more_is_to_run(self) -> None:
-        intake = intake_of(numbers_to_come(seconds=1000.0))
-        intake.why_not = "it is late"
+        source = intake_of(numbers_to_come(seconds=1000.0))
+        source.why_not = "it is late"
 
-        assert await intake.fetch() is None
+        assert await source.fetch() is None
         assert now() == 1.0
-        assert (intake.ended, intake.cut_short, intake.error) == (True, True, None)
+        assert (source.ended, source.cut_short, source.error) == (True, True, None)
 
     async def test_is_waited_for_within_that_second(self) -> None:
-        intake = intake_of(numbers_to_come(seconds=0.9))
-        intake.why_not = "it is late"
+        source = intake_of(numbers_to_come(seconds=0.9))
+        source.why_not = "it is late"
 
-        assert len(await every(intake)) == 4
-        assert not intake.cut_short
+        assert len(await every(source)) == 4
+        assert not source.cut_short
 
     async def test_has_a_second_from_when_it_is_hurried(self) -> None:
-        intake = intake_of(numbers_to_come(seconds=1000.0))
-        fetching = asyncio.ensure_future(intake.fetch())
+        source = intake_of(numbers_to_come(seconds=1000.0))
+        fetching = asyncio.ensure_future(source.fetch())
         await asyncio.sleep(5)
 
-        intake.hurry()
+        source.hurry()
 
         assert await fetching is None
         assert now() == 6.0
-        assert intake.cut_short
+        assert source.cut_short
 
     async def test_is_left_at_once_if_the_input_is(self) -> None:
-        intake = intake_of(numbers_to_come(seconds=1000.0))
-        fetching = asyncio.ensure_future(intake.fetch())
+        source = intake_of(numbers_to_come(seconds=1000.0))
+        fetching = asyncio.ensure_future(source.fetch())
         await asyncio.sleep(5)
 
-        intake.leave()
+        source.leave()
 
-        assert (intake.ended, intake.cut_short) == (True, True)
+        assert (source.ended, source.cut_short) == (True, True)
         assert await fetching is None
         assert now() == 5.0
 
     async def test_is_not_hurried_when_it_has_come(self) -> None:
-        intake = intake_of(numbers_to_come(seconds=5.0))
-        await intake.fetch()
+        source = intake_of(numbers_to_come(seconds=5.0))
+        await source.fetch()
 
-        intake.hurry()
+        source.hurry()
 
-        assert await intake.fetch() is not None
+        assert await source.fetch() is not None
         assert now() == 10.0
 
 
 async def test_an_input_that_has_ended_is_not_cut_short_by_leaving_it() -> None:
-    intake = intake_of([])
-    assert intake.pull() is None
+    source = intake_of([])
+    assert source.pull() is None
 
-    intake.leave()
+    source.leave()
 
-    assert not intake.cut_short
+    assert not source.cut_short
 
 
 class TestClosing:
@@ -178,10 +178,10 @@ class TestClosing:
             finally:
                 raise LookupError("cannot be closed")
 
-        intake = intake_of(broken())
-        intake.pull()
+        source = intake_of(broken())
+        source.pull()
 
-        assert isinstance(intake.close(), LookupError)
+        assert isinstance(source.close(), LookupError)
         assert intake_of(numbers()).close() is None
 
     async def test_leaves_an_iterator_alone_that_may_be_the_users_own(self) -> None:
@@ -198,10 +198,10 @@ class TestClosing:
                 self.closed = True
 
         file = File()
-        intake = intake_of(file)
-        intake.pull()
+        source = intake_of(file)
+        source.pull()
 
-        assert intake.close() is None
+        assert source.close() is None
         assert not file.closed
 
     async def test_closes_an_async_generator(self) -> None:
@@ -213,10 +213,10 @@ class TestClosing:
             finally:
                 left.append("closed")
 
-        intake = intake_of(elements())
-        await intake.fetch()
+        source = intake_of(elements())
+        await source.fetch()
 
-        await intake.aclose()
+        await source.aclose()
 
         assert left == ["closed"]
 

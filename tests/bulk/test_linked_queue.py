@@ -7,15 +7,15 @@ from itertools import permutations
 import pytest
 from attrs import define
 
-from ringme_async.bulk.linked_queue import Line, Linked
+from ringme_async.bulk.linked_queue import LinkedItem, LinkedQueue
 
 
 @define(eq=False)
-class Member(Linked):
+class Member(LinkedItem):
     name: str = ""
 
 
-def in_line(line: Line[Member]) -> str:
+def in_line(line: LinkedQueue[Member]) -> str:
     """Read a line from its start, and look whether its end tells the same."""
     forwards = names_from(line.first, "behind")
     backwards = names_from(line.last, "ahead")
@@ -32,8 +32,8 @@ def names_from(member: Member | None, link: str) -> str:
     return names
 
 
-def line_of(names: str) -> tuple[Line[Member], dict[str, Member]]:
-    line = Line[Member]()
+def line_of(names: str) -> tuple[LinkedQueue[Member], dict[str, Member]]:
+    line = LinkedQueue[Member]()
     members = {name: Member(name=name) for name in names}
     for member in members.values():
         line.push(member)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from ringme_async.bulk import BulkRun, Done, Failed, Limit
-from ringme_async.bulk.fair_queue import Schedule
-from ringme_async.bulk.feedback import Verdict
-from ringme_async.bulk.groups import Ticket
-from ringme_async.bulk.job_source import Intake
-from ringme_async.bulk.result_queue import Outbox
-from ringme_async.bulk.run_state import PULLS_IN_A_ROW, Stock
+from ringme_async.bulk import BulkRun, CapacityLimit, Done, Failed
+from ringme_async.bulk.fair_queue import FairQueue
+from ringme_async.bulk.feedback import Feedback
+from ringme_async.bulk.groups import QueuedJob
+from ringme_async.bulk.job_source import JobSource
+from ringme_async.bulk.result_queue import ResultQueue
+from ringme_async.bulk.run_state import PULLS_IN_A_ROW, RunState
 from ringme_async.errors import ConnectError
 from tests.bulk.scripted_job import World, counting, itself, scripted
 
@@ -27,42 +27,42 @@ class Shop:
     """A stock whose jobs are begun and ended by hand, at any moment."""
 
     world: World = field(factory=World)
-    limit: Limit = field(factory=lambda: Limit(4))
-    stock: Stock[Any] = field(init=False)
+    limit: CapacityLimit = field(factory=lambda: CapacityLimit(4))
+    run_state: RunState[Any] = field(init=False)
 
     def open(self, elements: Iterable[Any], one_host: bool = False, **options: Any) -> None:
-        intake = Intake[Any, Any](elements, scripted(self.world), itself)  # type: ignore[arg-type]
+        source = JobSource[Any, Any](elements, scripted(self.world), itself)  # type: ignore[arg-type]
         host_of = (lambda _: None) if one_host else itself
-        schedule = Schedule[Any](self.limit, None, host_of, heeds_quota=True)
-        self.stock = Stock(intake, schedule, Outbox[Any](ordered=False), 10_000, **options)
-        intake.open()
+        queue = FairQueue[Any](self.limit, None, host_of, heeds_quota=True)
+        self.run_state = RunState(source, queue, ResultQueue[Any](ordered=False), 10_000, **options)
+        source.open()
 
     def file(self, name: Any) -> None:
-        self.stock.file(Ticket(name, name, scripted(self.world)(name)))
+        self.run_state.file(QueuedJob(name, name, scripted(self.world)(name)))
 
-    def start(self, now: float = 0.0) -> Ticket[Any]:
-        ticket = self.stock.take(now)
-        assert ticket is not None
-        self.begin(ticket)
-        return ticket
+    def start(self, now: float = 0.0) -> QueuedJob[Any]:
+        queued = self.run_state.take(now)
+        assert queued is not None
+        self.begin(queued)
+        return queued
 
-    def begin(self, ticket: Ticket[Any]) -> None:
+    def begin(self, queued: QueuedJob[Any]) -> None:
         task: Any = asyncio.current_task()
-        self.stock.running[ticket] = task
+        self.run_state.running[queued] = task
 
     def end(
-        self, ticket: Ticket[Any], error: ConnectError | None, started: float, now: float
+        self, queued: QueuedJob[Any], error: ConnectError | None, started: float, now: float
     ) -> None:
-        del self.stock.running[ticket]
+        del self.run_state.running[queued]
         if error is None:
-            outcome: Any = Done(ticket.who, ticket.index, 1, "value")
-            verdict = Verdict.SOUND
+            outcome: Any = Done(queued.who, queued.index, 1, "value")
+            feedback = Feedback.SUCCESS
         else:
-            outcome, verdict = Failed(ticket.who, ticket.index, 1, error), Verdict.ILL
-        self.stock.finish(ticket, outcome, verdict, started, now, slow=False)
+            outcome, feedback = Failed(queued.who, queued.index, 1, error), Feedback.OVERLOAD
+        self.run_state.finish(queued, outcome, feedback, started, now, slow=False)
 
     def read(self) -> list[Any]:
-        return [self.stock.outbox.take() for _ in range(len(self.stock.outbox.readable))]
+        return [self.run_state.results.take() for _ in range(len(self.run_state.results.readable))]
 
 
 @pytest.fixture
@@ -78,20 +78,20 @@ async def test_nothing_is_started_when_there_are_fewer_slots_than_before(shop: S
 
     shop.limit.change(1)
 
-    assert not shop.stock.may_start_more()
-    assert shop.stock.take(0.0) is None
+    assert not shop.run_state.may_start_more()
+    assert shop.run_state.take(0.0) is None
 
 
 async def test_nothing_more_is_wanted_when_as_many_run_as_there_are_slots(shop: Shop) -> None:
     shop.open(range(10))
     shop.start()
     shop.start()
-    assert shop.stock.may_pull()
+    assert shop.run_state.may_pull()
 
     shop.limit.change(2)
 
-    assert not shop.stock.wants_more()
-    assert not shop.stock.may_pull()
+    assert not shop.run_state.wants_more()
+    assert not shop.run_state.may_pull()
 
 
 async def test_of_an_input_of_which_nothing_can_start_256_are_pulled_in_a_row(shop: Shop) -> None:
@@ -99,7 +99,7 @@ async def test_of_an_input_of_which_nothing_can_start_256_are_pulled_in_a_row(sh
     shop.open(counting(pulled, range(1_000)))
     shop.world.parked_until = dict.fromkeys(range(1_000), 100.0)
 
-    assert shop.stock.take(0.0) is None
+    assert shop.run_state.take(0.0) is None
 
     assert len(pulled) == PULLS_IN_A_ROW == 256
 
@@ -111,18 +111,18 @@ async def test_what_starts_at_the_moment_when_its_host_is_back_is_judged_by_its_
     shop.open([], one_host=True, outwaits=True)
     for name in range(17):
         shop.file(name)
-    while (asked := shop.stock.take(1.0)) is not None:
+    while (asked := shop.run_state.take(1.0)) is not None:
         shop.begin(asked)
         shop.end(asked, ConnectError("refused"), 0.0, 1.0)
-    assert shop.stock.suspects.hosts_down == 1
-    shop.stock.sleepers.wake(5.0)
+    assert shop.run_state.suspects.hosts_down == 1
+    shop.run_state.wake_ups.wake(5.0)
 
     shop.end(shop.start(5.0), None, 5.0, 7.0)
     dead = shop.start(7.0)
     shop.end(shop.start(7.0), None, 7.0, 9.0)
     shop.read()
     shop.end(dead, ConnectError("refused"), 7.0, 8.0)
-    shop.stock.end_doubt(9.0)
+    shop.run_state.end_doubt(9.0)
 
     assert [outcome.who for outcome in shop.read()] == [dead.who]
 

@@ -8,8 +8,8 @@ from contextvars import ContextVar
 
 import pytest
 
-from ringme_async.bulk import Limit
-from ringme_async.bulk.worker_pool import Crew
+from ringme_async.bulk import CapacityLimit
+from ringme_async.bulk.worker_pool import WorkerPool
 
 trace: ContextVar[str] = ContextVar("trace", default="none")
 
@@ -21,14 +21,14 @@ class Workplace:
         self.come: list[str] = []
         self.left = 0
         self.go = asyncio.Event()
-        self.crew = Crew(Limit(1), self.work, self.leave)
+        self.pool = WorkerPool(CapacityLimit(1), self.work, self.leave)
 
-    def hire(self, slots: int) -> Crew:
-        self.crew = Crew(Limit(slots), self.work, self.leave)
-        return self.crew
+    def hire(self, slots: int) -> WorkerPool:
+        self.pool = WorkerPool(CapacityLimit(slots), self.work, self.leave)
+        return self.pool
 
     async def work(self) -> None:
-        self.crew.arrive()
+        self.pool.arrive()
         self.come.append(trace.get())
         trace.set("a worker's own")
         await self.go.wait()
@@ -45,33 +45,33 @@ async def settle() -> None:
 @pytest.mark.parametrize(("slots", "stirred", "come"), [(2, 1, 1), (2, 2, 2), (2, 5, 2)])
 async def test_there_are_no_more_workers_than_slots(slots: int, stirred: int, come: int) -> None:
     place = Workplace()
-    crew = place.hire(slots)
+    pool = place.hire(slots)
     for _ in range(stirred):
-        crew.stir()
+        pool.stir()
         await settle()
 
     assert len(place.come) == come
-    assert crew.has_idle_worker is (come < slots)
+    assert pool.has_idle_worker is (come < slots)
 
     place.go.set()
-    await crew.join()
+    await pool.join()
     assert place.left == come
-    assert crew.is_gone
+    assert pool.is_gone
 
 
 async def test_while_one_is_about_to_look_no_other_is_stirred() -> None:
     place = Workplace()
-    crew = place.hire(4)
-    assert crew.can_stir
-    crew.stir()
-    assert not crew.can_stir
-    crew.stir()
+    pool = place.hire(4)
+    assert pool.can_stir
+    pool.stir()
+    assert not pool.can_stir
+    pool.stir()
     await settle()
 
     assert len(place.come) == 1
-    assert crew.can_stir
+    assert pool.can_stir
     place.go.set()
-    await crew.join()
+    await pool.join()
 
 
 async def test_one_that_rested_and_is_about_to_look_is_enough() -> None:
@@ -79,41 +79,41 @@ async def test_one_that_rested_and_is_about_to_look_is_enough() -> None:
     steps: list[str] = []
 
     async def work() -> None:
-        crew.arrive()
-        await crew.rest()
+        pool.arrive()
+        await pool.rest()
         steps.append("back")
 
-    crew = Crew(Limit(4), work, place.leave)
-    crew.spawn(work())
-    crew.spawn(work())
+    pool = WorkerPool(CapacityLimit(4), work, place.leave)
+    pool.spawn(work())
+    pool.spawn(work())
     await settle()
 
-    crew.stir()
-    crew.stir()
+    pool.stir()
+    pool.stir()
     await settle()
     assert steps == ["back"]
-    assert crew.can_stir
+    assert pool.can_stir
 
-    crew.stir()
+    pool.stir()
     await settle()
     assert steps == ["back", "back"]
-    await crew.join()
+    await pool.join()
 
 
 async def test_each_task_has_the_context_in_which_the_crew_was_made_to_itself() -> None:
     place = Workplace()
     trace.set("the run's")
-    crew = place.hire(4)
+    pool = place.hire(4)
     trace.set("the reader's")
 
-    crew.stir()
+    pool.stir()
     await settle()
-    crew.stir()
+    pool.stir()
     await settle()
 
     assert place.come == ["the run's", "the run's"]
     place.go.set()
-    await crew.join()
+    await pool.join()
 
 
 @pytest.mark.parametrize("error", [LookupError("broken"), asyncio.CancelledError()], ids=repr)
@@ -122,31 +122,31 @@ async def test_the_first_that_fails_stops_all_others_and_is_kept(error: BaseExce
         raise wrong
 
     place = Workplace()
-    crew = place.hire(4)
-    crew.stir()
+    pool = place.hire(4)
+    pool.stir()
     await settle()
-    crew.spawn(fail(error))
-    crew.spawn(fail(ValueError("too late")))
-    await crew.join()
+    pool.spawn(fail(error))
+    pool.spawn(fail(ValueError("too late")))
+    await pool.join()
 
-    assert type(crew.error) is type(error)
-    assert crew.is_stopping
-    assert crew.is_gone
+    assert type(pool.error) is type(error)
+    assert pool.is_stopping
+    assert pool.is_gone
     assert place.left == 3
 
 
 async def test_one_that_is_stopped_has_not_failed() -> None:
     place = Workplace()
-    crew = place.hire(4)
-    crew.stir()
+    pool = place.hire(4)
+    pool.stir()
     await settle()
 
-    crew.stop()
-    await crew.join()
-    crew.stir()
+    pool.stop()
+    await pool.join()
+    pool.stir()
     await settle()
 
-    assert crew.error is None
+    assert pool.error is None
     assert len(place.come) == place.left == 1
 
 
@@ -155,19 +155,19 @@ async def test_one_that_rests_is_stirred_before_another_is_hired() -> None:
     steps: list[str] = []
 
     async def work() -> None:
-        crew.arrive()
+        pool.arrive()
         steps.append("come")
-        await crew.rest()
+        await pool.rest()
         steps.append("back")
 
-    crew = Crew(Limit(4), work, place.leave)
-    crew.stir()
+    pool = WorkerPool(CapacityLimit(4), work, place.leave)
+    pool.stir()
     await settle()
-    crew.stir()
+    pool.stir()
     await settle()
 
     assert steps == ["come", "back"]
-    await crew.join()
+    await pool.join()
 
 
 async def test_whoever_waits_for_the_last_is_cancelled_after_that() -> None:
@@ -178,11 +178,11 @@ async def test_whoever_waits_for_the_last_is_cancelled_after_that() -> None:
             await place.go.wait()
 
     place = Workplace()
-    crew = place.hire(4)
-    crew.spawn(leave_slowly())
+    pool = place.hire(4)
+    pool.spawn(leave_slowly())
     await settle()
-    crew.stop()
-    waiting = asyncio.ensure_future(crew.join())
+    pool.stop()
+    waiting = asyncio.ensure_future(pool.join())
     await settle()
     assert not waiting.done()
 
@@ -190,7 +190,7 @@ async def test_whoever_waits_for_the_last_is_cancelled_after_that() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert crew.is_gone
+    assert pool.is_gone
 
 
 async def test_a_cancellation_of_the_wait_for_the_last_reaches_them_again() -> None:
@@ -204,11 +204,11 @@ async def test_a_cancellation_of_the_wait_for_the_last_reaches_them_again() -> N
                 steps.append(step)
 
     place = Workplace()
-    crew = place.hire(4)
-    crew.spawn(leave_slowly())
+    pool = place.hire(4)
+    pool.spawn(leave_slowly())
     await settle()
-    crew.stop()
-    waiting = asyncio.ensure_future(crew.join())
+    pool.stop()
+    waiting = asyncio.ensure_future(pool.join())
     for _ in range(2):
         await settle()
         waiting.cancel()
@@ -216,7 +216,7 @@ async def test_a_cancellation_of_the_wait_for_the_last_reaches_them_again() -> N
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert steps == ["work", "clean up", "clean up more"]
-    assert crew.is_gone
+    assert pool.is_gone
 
 
 @pytest.mark.jumping
@@ -228,16 +228,16 @@ async def test_a_cancellation_goes_before_a_warning_that_is_an_error() -> None:
 
     over = asyncio.Event()
     place = Workplace()
-    crew = place.hire(4)
-    task = crew.spawn(hang())
+    pool = place.hire(4)
+    task = pool.spawn(hang())
     await settle()
-    crew.stop()
-    waiting = asyncio.ensure_future(crew.join())
+    pool.stop()
+    waiting = asyncio.ensure_future(pool.join())
     await settle()
 
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert crew.is_gone
+    assert pool.is_gone
     over.set()
     await task

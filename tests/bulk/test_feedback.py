@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ringme_async.bulk.feedback import Tempo, Verdict, verdict_on
+from ringme_async.bulk.feedback import Feedback, LatencyTracker, feedback_on
 from ringme_async.errors import (
     Busy,
     ClientNotFound,
@@ -17,31 +17,31 @@ from ringme_async.errors import (
 
 
 @pytest.mark.parametrize(
-    ("error", "verdict"),
+    ("error", "feedback"),
     [
-        (ClientNotFound("404"), Verdict.SOUND),
-        (InvalidRequest("malformed"), Verdict.MUTE),
-        (Busy("wait"), Verdict.MUTE),
-        (ServerError("503"), Verdict.MUTE),
-        (ConnectError("refused"), Verdict.ILL),
-        (DeadlineExceeded("too late"), Verdict.ILL),
+        (ClientNotFound("404"), Feedback.SUCCESS),
+        (InvalidRequest("malformed"), Feedback.NEUTRAL),
+        (Busy("wait"), Feedback.NEUTRAL),
+        (ServerError("503"), Feedback.NEUTRAL),
+        (ConnectError("refused"), Feedback.OVERLOAD),
+        (DeadlineExceeded("too late"), Feedback.OVERLOAD),
     ],
     ids=repr,
 )
-def test_only_an_answer_lets_more_go(error: RingMeError, verdict: Verdict) -> None:
-    assert verdict_on(error) is verdict
+def test_only_an_answer_lets_more_go(error: RingMeError, feedback: Feedback) -> None:
+    assert feedback_on(error) is feedback
 
 
-def tempo_after(*seconds: float) -> Tempo:
-    tempo = Tempo()
+def tempo_after(*seconds: float) -> LatencyTracker:
+    latencies = LatencyTracker()
     for taken in seconds:
-        tempo.is_slow(taken)
-    return tempo
+        latencies.is_slow(taken)
+    return latencies
 
 
 class TestAJob:
     def test_is_not_slow_if_it_is_the_first(self) -> None:
-        assert not Tempo().is_slow(1000.0)
+        assert not LatencyTracker().is_slow(1000.0)
 
     @pytest.mark.parametrize(("seconds", "slow"), [(4.0, False), (4.01, True)])
     def test_is_slow_over_eight_times_what_is_usual(self, seconds: float, slow: bool) -> None:

@@ -6,81 +6,88 @@ from typing import Any
 
 import pytest
 
-from ringme_async.bulk.adaptive_limit import Limit
-from ringme_async.bulk.feedback import Verdict
-from ringme_async.bulk.groups import Hosts, HostShare, KeyShare, TenantShare, Ticket, line_up
+from ringme_async.bulk.adaptive_limit import CapacityLimit
+from ringme_async.bulk.feedback import Feedback
+from ringme_async.bulk.groups import (
+    CredentialGroup,
+    HostGroup,
+    HostQueue,
+    QueuedJob,
+    TenantGroup,
+    requeue,
+)
 from tests.bulk.scripted_job import ScriptedJob, World
 
 
-def hosts(slots: int = 64) -> tuple[HostShare[Any], KeyShare[Any], TenantShare[Any]]:
-    limit = Limit(slots)
-    all_of_them = Hosts[Any]()
+def hosts(slots: int = 64) -> tuple[HostGroup[Any], CredentialGroup[Any], TenantGroup[Any]]:
+    limit = CapacityLimit(slots)
+    all_of_them = HostQueue[Any]()
     all_of_them.members = 1
-    host = HostShare[Any]("host", limit, all_of_them)
+    host = HostGroup[Any]("host", limit, all_of_them)
     host.members = 1
-    key = KeyShare[Any]("dealer", limit, host)
-    return host, key, TenantShare[Any]("tenant", key, 4)
+    key = CredentialGroup[Any]("dealer", limit, host)
+    return host, key, TenantGroup[Any]("tenant", key, 4)
 
 
-def ticket(index: int) -> Ticket[Any]:
-    return Ticket(index, index, ScriptedJob(World(), index, [1.0]))
+def queued(index: int) -> QueuedJob[Any]:
+    return QueuedJob(index, index, ScriptedJob(World(), index, [1.0]))
 
 
 class TestATenant:
     @pytest.mark.parametrize(
-        ("verdict", "slow", "allowance"),
+        ("feedback", "slow", "allowance"),
         [
-            (Verdict.SOUND, False, 4),
-            (Verdict.SOUND, True, 1),
-            (Verdict.MUTE, False, 3),
-            (Verdict.MUTE, True, 1),
-            (Verdict.ILL, False, 1),
-            (Verdict.ILL, True, 1),
+            (Feedback.SUCCESS, False, 4),
+            (Feedback.SUCCESS, True, 1),
+            (Feedback.NEUTRAL, False, 3),
+            (Feedback.NEUTRAL, True, 1),
+            (Feedback.OVERLOAD, False, 1),
+            (Feedback.OVERLOAD, True, 1),
         ],
     )
     def test_earns_a_slot_with_an_answer_and_loses_half_without(
-        self, verdict: Verdict, slow: bool, allowance: int
+        self, feedback: Feedback, slow: bool, allowance: int
     ) -> None:
         tenant = hosts()[2]
         tenant.allowance = 3
 
-        tenant.learn(verdict, slow=slow)
+        tenant.learn(feedback, slow=slow)
 
         assert tenant.allowance == allowance
 
     def test_earns_no_more_than_its_most(self) -> None:
         tenant = hosts()[2]
         for _ in range(10):
-            tenant.learn(Verdict.SOUND, slow=False)
+            tenant.learn(Feedback.SUCCESS, slow=False)
 
         assert tenant.allowance == 4
 
     def test_loses_half_and_no_more(self) -> None:
         tenant = hosts()[2]
         tenant.allowance = 4
-        tenant.learn(Verdict.ILL, slow=False)
+        tenant.learn(Feedback.OVERLOAD, slow=False)
 
         assert tenant.allowance == 2
 
     def test_keeps_one_slot_whatever_happens(self) -> None:
         tenant = hosts()[2]
-        tenant.learn(Verdict.ILL, slow=True)
+        tenant.learn(Feedback.OVERLOAD, slow=True)
 
         assert tenant.allowance == 1
 
     def test_can_start_while_a_job_waits_and_fewer_are_in_flight_than_may_be(self) -> None:
         tenant = hosts()[2]
         assert not tenant.can_start()
-        tenant.push(ticket(0))
+        tenant.push(queued(0))
         assert tenant.can_start()
         tenant.in_flight = 1
         assert not tenant.can_start()
 
     def test_takes_jobs_back_to_their_old_places(self) -> None:
         tenant = hosts()[2]
-        tenant.push(ticket(7))
+        tenant.push(queued(7))
         for index in (5, 3, 6, 4):
-            tenant.put_back(ticket(index))
+            tenant.put_back(queued(index))
 
         order: list[int] = []
         while (first := tenant.first) is not None:
@@ -92,50 +99,50 @@ class TestATenant:
 
 class TestACredential:
     @pytest.mark.parametrize(
-        ("verdict", "slow", "allowance"),
+        ("feedback", "slow", "allowance"),
         [
-            (Verdict.SOUND, False, 9),
-            (Verdict.SOUND, True, 8),
-            (Verdict.MUTE, False, 8),
-            (Verdict.ILL, False, 8),
+            (Feedback.SUCCESS, False, 9),
+            (Feedback.SUCCESS, True, 8),
+            (Feedback.NEUTRAL, False, 8),
+            (Feedback.OVERLOAD, False, 8),
         ],
     )
     def test_earns_a_slot_with_a_quick_answer(
-        self, verdict: Verdict, slow: bool, allowance: int
+        self, feedback: Feedback, slow: bool, allowance: int
     ) -> None:
         host, key, _ = hosts()
         host.members = 2
         key.allowance = 8
 
-        key.learn(verdict, "one", slow=slow)
+        key.learn(feedback, "one", slow=slow)
 
         assert key.allowance == allowance
 
     def test_gets_all_slots_with_its_first_answer_if_it_is_alone(self) -> None:
         key = hosts()[1]
 
-        key.learn(Verdict.SOUND, "one", slow=False)
+        key.learn(Feedback.SUCCESS, "one", slow=False)
 
         assert key.allowance == 64
 
     @pytest.mark.parametrize(
-        ("verdict", "slow"),
-        [(Verdict.SOUND, True), (Verdict.MUTE, False), (Verdict.ILL, False)],
+        ("feedback", "slow"),
+        [(Feedback.SUCCESS, True), (Feedback.NEUTRAL, False), (Feedback.OVERLOAD, False)],
     )
     def test_earns_slots_one_by_one_if_it_did_not_begin_well(
-        self, verdict: Verdict, slow: bool
+        self, feedback: Feedback, slow: bool
     ) -> None:
         key = hosts()[1]
 
-        key.learn(verdict, "one", slow=slow)
-        key.learn(Verdict.SOUND, "one", slow=False)
+        key.learn(feedback, "one", slow=slow)
+        key.learn(Feedback.SUCCESS, "one", slow=False)
 
         assert key.allowance == 3
 
     def test_keeps_what_it_has_if_there_are_fewer_slots_than_that(self) -> None:
         key = hosts(slots=1)[1]
 
-        key.learn(Verdict.SOUND, "one", slow=False)
+        key.learn(Feedback.SUCCESS, "one", slow=False)
 
         assert key.allowance == 2
 
@@ -143,7 +150,7 @@ class TestACredential:
         host, key, _ = hosts(slots=8)
         host.members = 2
         for _ in range(10):
-            key.learn(Verdict.SOUND, "one", slow=False)
+            key.learn(Feedback.SUCCESS, "one", slow=False)
 
         assert key.allowance == 8
 
@@ -163,25 +170,25 @@ class TestACredential:
         key = hosts()[1]
         key.allowance = 9
         for member in failed:
-            key.learn(Verdict.ILL, member, slow=False)
+            key.learn(Feedback.OVERLOAD, member, slow=False)
 
         assert key.allowance == allowance
 
     def test_is_not_blamed_if_an_answer_came_in_between(self) -> None:
         key = hosts()[1]
         key.allowance = 8
-        key.learn(Verdict.ILL, "one", slow=False)
-        key.learn(Verdict.SOUND, "two", slow=False)
-        key.learn(Verdict.ILL, "three", slow=False)
+        key.learn(Feedback.OVERLOAD, "one", slow=False)
+        key.learn(Feedback.SUCCESS, "two", slow=False)
+        key.learn(Feedback.OVERLOAD, "three", slow=False)
 
         assert key.allowance == 9
 
     def test_is_still_blamed_after_a_slow_answer(self) -> None:
         key = hosts()[1]
         key.allowance = 8
-        key.learn(Verdict.ILL, "one", slow=False)
-        key.learn(Verdict.SOUND, "two", slow=True)
-        key.learn(Verdict.ILL, "three", slow=False)
+        key.learn(Feedback.OVERLOAD, "one", slow=False)
+        key.learn(Feedback.SUCCESS, "two", slow=True)
+        key.learn(Feedback.OVERLOAD, "three", slow=False)
 
         assert key.allowance == 4
 
@@ -203,7 +210,7 @@ class TestACredential:
         key.in_flight = 100
         for _ in range(3):
             key.relax()
-        key.learn(Verdict.MUTE, "one", slow=False)
+        key.learn(Feedback.NEUTRAL, "one", slow=False)
         before = key.allowance
         key.relax()
         key.relax()
@@ -267,14 +274,14 @@ class TestAHost:
 
 def test_a_share_joins_its_line_once_stays_in_it_and_leaves_it() -> None:
     _, key, tenant = hosts()
-    line_up(key, tenant)
+    requeue(key, tenant)
     assert key.first is None
-    tenant.push(ticket(0))
-    line_up(key, tenant)
-    line_up(key, tenant)
+    tenant.push(queued(0))
+    requeue(key, tenant)
+    requeue(key, tenant)
     assert key.first is tenant
     assert tenant.is_queued
     tenant.in_flight = 5
-    line_up(key, tenant)
+    requeue(key, tenant)
     assert key.first is None
     assert not tenant.is_queued

@@ -7,38 +7,38 @@ from typing import Generic, TypeVar
 
 from attrs import frozen
 
-from ringme_async.bulk.fair_queue import Schedule
+from ringme_async.bulk.fair_queue import FairQueue
 from ringme_async.bulk.probing import Probing
 
-__all__ = ["Sleepers"]
+__all__ = ["WakeUps"]
 
 V = TypeVar("V")
 
 
 @frozen(eq=False)
-class Sleepers(Generic[V]):
+class WakeUps(Generic[V]):
     """The credentials and hosts of a run that go on at a known moment."""
 
-    schedule: Schedule[V]
+    queue: FairQueue[V]
     probing: Probing[V]
 
     @property
     def next_wake(self) -> float | None:
         """When to call ``wake``; None if nothing is parked and no host rests."""
-        due = min(self.schedule.next_wake, self.probing.next_wake)
+        due = min(self.queue.next_wake, self.probing.next_wake)
         return None if due == math.inf else due
 
     @property
     def has_any(self) -> bool:
         """Whether ``next_wake`` may be something."""
-        return self.schedule.has_sleepers or bool(self.probing.rests)
+        return self.queue.has_sleepers or bool(self.probing.rests)
 
     def wake(self, now: float) -> None:
         """Let the credentials and the hosts go on whose time has come."""
-        self.schedule.wake(now)
+        self.queue.wake(now)
         self.probing.wake(now)
 
     def relax(self) -> None:
         """Once a second, let one more job go where those in flight are silent."""
-        self.schedule.relax()
+        self.queue.relax()
         self.probing.relax()

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ringme_async.bulk import BulkRun, Done, Failed, Limit, NotAttempted, NotBefore
-from ringme_async.bulk.fair_queue import Schedule
-from ringme_async.bulk.groups import Ticket
+from ringme_async.bulk import BulkRun, CapacityLimit, Done, Failed, NotAttempted, NotBefore
+from ringme_async.bulk.fair_queue import FairQueue
+from ringme_async.bulk.groups import QueuedJob
 from ringme_async.errors import Busy, ResponseLost
 from tests.bulk.scripted_job import ScriptedJob, World, counting, names_of, now, scripted
 from tests.jumping_loop import JumpingLoop
@@ -287,7 +287,7 @@ class TestFairness:
 
 class TestTheLimit:
     async def test_may_rise_and_fall_in_mid_run(self, world: World) -> None:
-        limit = Limit(4)
+        limit = CapacityLimit(4)
         heard: list[str] = []
         limit.call_on_rise(lambda: heard.append("more"))
 
@@ -402,15 +402,17 @@ class TestProgress:
 
 
 async def test_the_one_that_has_to_be_next_is_not_started_out_of_turn(world: World) -> None:
-    schedule = Schedule[Any](Limit(8), 1, lambda key: key, heeds_quota=False)
-    first, second = (Ticket(n, n, ScriptedJob(world, n, [1.0], tenant_key="one")) for n in range(2))
-    schedule.add(first)
-    schedule.add(second)
-    schedule.add(Ticket(2, 2, ScriptedJob(world, 2, [1.0], tenant_key="two")))
+    queue = FairQueue[Any](CapacityLimit(8), 1, lambda key: key, heeds_quota=False)
+    first, second = (
+        QueuedJob(n, n, ScriptedJob(world, n, [1.0], tenant_key="one")) for n in range(2)
+    )
+    queue.add(first)
+    queue.add(second)
+    queue.add(QueuedJob(2, 2, ScriptedJob(world, 2, [1.0], tenant_key="two")))
 
-    assert schedule.take(first, 0.0)
-    assert not schedule.take(second, 0.0)
-    assert schedule.held == 2
+    assert queue.take(first, 0.0)
+    assert not queue.take(second, 0.0)
+    assert queue.held == 2
 
 
 @st.composite

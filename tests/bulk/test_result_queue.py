@@ -1,0 +1,52 @@
+"""What is finished and not read yet, as it came or in order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ringme_async.bulk import NotAttempted
+from ringme_async.bulk.result_queue import ResultQueue
+
+
+def outbox_of(*places: int, ordered: bool) -> ResultQueue[Any]:
+    results = ResultQueue[Any](ordered)
+    for place in places:
+        results.put(NotAttempted(12, place))
+    return results
+
+
+def readable(results: ResultQueue[Any]) -> list[int]:
+    return [outcome.index for outcome in results.readable]
+
+
+def test_what_is_not_ordered_can_be_read_as_it_came() -> None:
+    assert readable(outbox_of(2, 0, 1, ordered=False)) == [2, 0, 1]
+
+
+def test_what_is_ordered_can_be_read_once_all_before_it_have_come() -> None:
+    results = outbox_of(2, 1, 4, ordered=True)
+    assert readable(results) == []
+    assert results.head == 0
+
+    results.put(NotAttempted(12, 0))
+
+    assert readable(results) == [0, 1, 2]
+    assert results.head == 3
+
+
+def test_all_that_was_not_taken_is_unread_whether_it_can_be_read_or_not() -> None:
+    results = outbox_of(0, 1, 3, 4, ordered=True)
+    assert results.unread == 4
+
+    taken = [results.take().index, results.take().index]
+
+    assert taken == [0, 1]
+    assert results.unread == 2
+
+
+def test_all_that_can_be_read_is_taken_at_once_and_the_rest_stays_unread() -> None:
+    results = outbox_of(0, 1, 3, ordered=True)
+
+    assert [outcome.index for outcome in results.take_all()] == [0, 1]
+    assert results.take_all() == []
+    assert results.unread == 1
