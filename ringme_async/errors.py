@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, Literal, TypeVar
 
-__all__ = ["twin_of"]
+__all__ = ["copy_error"]
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _LONGEST_QUOTE = 200
@@ -414,7 +414,7 @@ class NotApplied(RingMeError):
 E = TypeVar("E", bound=Exception)
 
 
-def twin_of(error: E) -> E:
+def copy_error(error: E) -> E:
     """Make another exception that says the same.
 
     A twin of one of our own errors is bare: without traceback, cause and context, since these

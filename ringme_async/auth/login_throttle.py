@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from ringme_async._internal.validation import number_above_zero, whole_number
 
-__all__ = ["LoginGate", "LoginGates", "LoginLimit"]
+__all__ = ["LoginLimit", "LoginThrottle", "LoginThrottles"]
 
 
 def _a_rate(_limit: object, attribute: attrs.Attribute[float], value: object) -> None:
@@ -42,7 +42,7 @@ class LoginLimit:
     concurrent: int = field(default=6, validator=_a_count)
 
 
-class LoginGate:
+class LoginThrottle:
     """Lets token requests to one host pass one by one, in the order they came.
 
     Entered for each request and left when its answer is there. The next is called only when the
@@ -125,33 +125,35 @@ class LoginGate:
                 return
 
 
-class LoginGates:
+class LoginThrottles:
     """The gates of all hosts; those that nobody uses are forgotten."""
 
-    __slots__ = ("_gates", "_limit", "_sweep_at")
+    __slots__ = ("_limit", "_sweep_at", "_throttles")
 
     _FEWEST_TO_SWEEP = 64
 
     def __init__(self, limit: LoginLimit) -> None:
         self._limit = limit
-        self._gates: dict[str, LoginGate] = {}
+        self._throttles: dict[str, LoginThrottle] = {}
         self._sweep_at = self._FEWEST_TO_SWEEP
 
     def __len__(self) -> int:
-        return len(self._gates)
+        return len(self._throttles)
 
-    def of(self, origin: str) -> LoginGate:
+    def of(self, origin: str) -> LoginThrottle:
         """Give the gate of a host, to be entered at once and not to be kept."""
-        gate = self._gates.get(origin)
-        if gate is None:
-            if len(self._gates) >= self._sweep_at:
+        throttle = self._throttles.get(origin)
+        if throttle is None:
+            if len(self._throttles) >= self._sweep_at:
                 self._sweep()
-            gate = self._gates[origin] = LoginGate(self._limit)
-        return gate
+            throttle = self._throttles[origin] = LoginThrottle(self._limit)
+        return throttle
 
     def _sweep(self) -> None:
         now = asyncio.get_running_loop().time()
-        self._gates = {
-            origin: gate for origin, gate in self._gates.items() if not gate.is_idle(now)
+        self._throttles = {
+            origin: throttle
+            for origin, throttle in self._throttles.items()
+            if not throttle.is_idle(now)
         }
-        self._sweep_at = max(self._FEWEST_TO_SWEEP, 2 * len(self._gates))
+        self._sweep_at = max(self._FEWEST_TO_SWEEP, 2 * len(self._throttles))

@@ -8,9 +8,9 @@ import math
 from attrs import define, field
 
 from ringme_async.auth.token import Token
-from ringme_async.errors import DeadlineExceeded, RingMeError, twin_of
+from ringme_async.errors import DeadlineExceeded, RingMeError, copy_error
 
-__all__ = ["Flight", "Patience"]
+__all__ = ["Patience", "SingleFlight"]
 
 KEPT_FOR_NOBODY = 60.0
 """Seconds for which a login that nobody can wait for keeps others from starting a fresh one."""
@@ -33,7 +33,7 @@ class Patience:
     last_error: RingMeError | None = field(default=None, init=False)
 
 
-class Flight:
+class SingleFlight:
     """Hands one outcome to everybody who waits, each on a future of its own.
 
     So a waiter that is cancelled takes nothing but itself away. The outcome is a value, never an
@@ -132,7 +132,7 @@ class Flight:
 
     def _is_awaited_by(self, patience: Patience) -> bool:
         if self._trouble is not None:
-            patience.last_error = twin_of(self._trouble)
+            patience.last_error = copy_error(self._trouble)
         return self._resumes_at <= patience.deadline
 
     def _too_late(self, patience: Patience) -> DeadlineExceeded:

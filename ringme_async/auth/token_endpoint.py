@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 
 from attrs import field, frozen
 
-from ringme_async.auth.login_throttle import LoginGates, LoginLimit
+from ringme_async.auth.login_throttle import LoginLimit, LoginThrottles
 from ringme_async.auth.token import Token
 from ringme_async.auth.token_response import LoginForm, Refused, read_answer
 from ringme_async.errors import (
@@ -17,7 +17,7 @@ from ringme_async.errors import (
     ServerError,
     TransportError,
     TransportTimeout,
-    twin_of,
+    copy_error,
 )
 from ringme_async.events import Observers, TokenFetched
 from ringme_async.policies.retry import RetryPolicy
@@ -85,7 +85,7 @@ class TokenEndpoint:
         observers: Observers | None = None,
     ) -> None:
         self._transport = transport
-        self._gates = LoginGates(login_limit or LoginLimit())
+        self._throttles = LoginThrottles(login_limit or LoginLimit())
         self._retry = retry or RetryPolicy()
         self._budgets = budgets or RetryBudgets()
         self._timeouts = timeouts or Timeouts()
@@ -136,7 +136,7 @@ class TokenEndpoint:
         attempts = 0
         try:
             while True:
-                async with self._gates.of(origin):
+                async with self._throttles.of(origin):
                     unsent = 0
                     on_send()
                     outcome = await self._attempt(origin, form)
@@ -168,7 +168,7 @@ class TokenEndpoint:
             return Refused(TransportTimeout(text))
         except TransportError as error:
             # Its chain and traceback lead to where the form was sent from.
-            return Refused(twin_of(error))
+            return Refused(copy_error(error))
         outcome = read_answer(response, form, host=_host(origin), sent_at=sent_at)
         if isinstance(outcome, Token):
             self._observers(TokenFetched(_host(origin), form.grant, loop.time() - sent_at))

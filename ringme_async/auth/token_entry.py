@@ -6,15 +6,15 @@ import math
 
 from attrs import define
 
-from ringme_async.auth.single_flight import Flight
+from ringme_async.auth.single_flight import SingleFlight
 from ringme_async.auth.token import Token
 from ringme_async.errors import TokenError
 
-__all__ = ["Entry"]
+__all__ = ["TokenEntry"]
 
 
 @define(eq=False)
-class Entry:
+class TokenEntry:
     """What is known of one key."""
 
     token: Token | None = None
@@ -28,7 +28,7 @@ class Entry:
     """Does it hold a refresh token that stands nowhere else?"""
     refusal: TokenError | None = None
     refused_until: float = -math.inf
-    flight: Flight | None = None
+    flight: SingleFlight | None = None
 
     @property
     def in_use(self) -> bool:

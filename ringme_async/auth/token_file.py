@@ -24,7 +24,7 @@ from attrs import field, frozen
 from ringme_async._internal.text import told_of_file
 from ringme_async._internal.validation import kind_of
 from ringme_async.auth.private_file import FileLock, open_private, sync_directory, try_lock
-from ringme_async.auth.token_record import SavedToken, from_line, to_line
+from ringme_async.auth.token_record import StoredToken, from_line, to_line
 from ringme_async.errors import InvalidRequest
 
 __all__ = ["TokenFile"]
@@ -63,7 +63,7 @@ class TokenFile:
         self._path = os.path.abspath(path)
         self._capacity = capacity
         self._wall_clock = wall_clock
-        self._unsaved: OrderedDict[str, SavedToken] = OrderedDict()
+        self._unsaved: OrderedDict[str, StoredToken] = OrderedDict()
         self._complained = False
         self._records: dict[str, _Line] = {}
         self._header = b""
@@ -100,7 +100,7 @@ class TokenFile:
         """
         return FileLock(f"{self._path}.{name[:_KEY_IN_A_NAME]}.lock")
 
-    def newest(self, name: str) -> SavedToken | None:
+    def newest(self, name: str) -> StoredToken | None:
         """Give the token that came last for a key, from whichever process.
 
         Args:
@@ -141,7 +141,7 @@ class TokenFile:
         known = self._known(name)
         number = 1 + max(after, 0 if known is None else known.number)
         self._unsaved.pop(name, None)
-        self._unsaved[name] = SavedToken(value, now, expires, remaining, refresh_token, number)
+        self._unsaved[name] = StoredToken(value, now, expires, remaining, refresh_token, number)
         if len(self._unsaved) > self._capacity:
             self._forget_one()
         return number
@@ -150,7 +150,7 @@ class TokenFile:
         """Tell whether a key's newest token is not in the file yet."""
         return name in self._unsaved
 
-    def remaining(self, token: SavedToken) -> float | None:
+    def remaining(self, token: StoredToken) -> float | None:
         """How many seconds a token has yet; None if nobody knows."""
         return token.remaining(self._wall_clock())
 
@@ -252,12 +252,12 @@ class TokenFile:
         if name is not None:
             del self._unsaved[name]
 
-    def _known(self, name: str) -> SavedToken | None:
+    def _known(self, name: str) -> StoredToken | None:
         # The file's first: of two logins at once it counts, as everybody can see it.
         known = (self._on_file(name), self._unsaved.get(name))
         return max((token for token in known if token), key=_number_of, default=None)
 
-    def _on_file(self, name: str) -> SavedToken | None:
+    def _on_file(self, name: str) -> StoredToken | None:
         line = self._records.get(name)
         found = None if line is None else from_line(line.text)
         return None if found is None else found[1]
@@ -315,7 +315,7 @@ class TokenFile:
             _log.warning("Tokens are not kept in %s for now: %s", self._path, error)
 
 
-def _number_of(token: SavedToken) -> int:
+def _number_of(token: StoredToken) -> int:
     return token.number
 
 

@@ -15,7 +15,7 @@ from ringme_async.auth.token import Token
 from ringme_async.auth.token_file import TokenFile
 from ringme_async.errors import InvalidRequest, RingMeError, TransportError
 
-__all__ = ["Persistence", "Restored"]
+__all__ = ["Restored", "TokenPersistence"]
 
 LONGEST_TURN = 30.0
 """Seconds for which a trade-in waits for that of another process."""
@@ -42,7 +42,7 @@ class Restored:
     number: int
 
 
-class Persistence:
+class TokenPersistence:
     """Keeps the tokens of one store in a file that other processes use, too.
 
     Args:

@@ -10,13 +10,13 @@ from attrs import field, frozen
 
 from ringme_async.auth.token import flaw_in_text, flaw_in_token
 
-__all__ = ["SavedToken", "from_line", "to_line"]
+__all__ = ["StoredToken", "from_line", "to_line"]
 
 _KEPT_WITHOUT_EXPIRY = 86_400.0
 
 
 @frozen
-class SavedToken:
+class StoredToken:
     """A token between two processes.
 
     Args:
@@ -54,7 +54,7 @@ class SavedToken:
         return remaining if self.lifetime is None else min(remaining, self.lifetime)
 
 
-def to_line(name: str, token: SavedToken) -> bytes:
+def to_line(name: str, token: StoredToken) -> bytes:
     """Write a key's token as one line, its end included."""
     record = {
         "key": name,
@@ -68,7 +68,7 @@ def to_line(name: str, token: SavedToken) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def from_line(line: bytes) -> tuple[str, SavedToken] | None:
+def from_line(line: bytes) -> tuple[str, StoredToken] | None:
     """Read a line back; None if it is anything but a line that was written here."""
     try:
         found: object = json.loads(line)
@@ -89,7 +89,7 @@ def from_line(line: bytes) -> tuple[str, SavedToken] | None:
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         return None
     saved, expires, lifetime = cast("tuple[float, float | None, float | None]", tuple(times))
-    return name, SavedToken(value, saved, expires, lifetime, cast("str | None", refresh), number)
+    return name, StoredToken(value, saved, expires, lifetime, cast("str | None", refresh), number)
 
 
 def _is_a_time(value: object) -> bool:

@@ -15,14 +15,14 @@ from typing import cast
 
 from ringme_async._internal.validation import seconds_from_zero, whole_number
 from ringme_async.auth.credentials import RefreshToken, TokenKey
-from ringme_async.auth.single_flight import Flight, Patience
+from ringme_async.auth.single_flight import Patience, SingleFlight
 from ringme_async.auth.token import Token
 from ringme_async.auth.token_endpoint import TokenEndpoint, TokenHost
-from ringme_async.auth.token_entry import Entry
+from ringme_async.auth.token_entry import TokenEntry
 from ringme_async.auth.token_file import TokenFile
-from ringme_async.auth.token_persistence import Persistence
-from ringme_async.auth.uninterrupted import to_its_end
-from ringme_async.errors import RingMeClosed, TokenError, TransportError, twin_of
+from ringme_async.auth.token_persistence import TokenPersistence
+from ringme_async.auth.uninterrupted import run_uninterrupted
+from ringme_async.errors import RingMeClosed, TokenError, TransportError, copy_error
 
 __all__ = ["TokenStore"]
 
@@ -99,10 +99,10 @@ class TokenStore:
         file = None
         if path is not None:
             file = TokenFile(path, capacity=capacity, wall_clock=wall_clock)
-        self._persistence = Persistence(file)
-        self._entries: OrderedDict[TokenKey, Entry] = OrderedDict()
+        self._persistence = TokenPersistence(file)
+        self._entries: OrderedDict[TokenKey, TokenEntry] = OrderedDict()
         # The last of them, if it was ready: most programs have one, which is then found at once.
-        self._latest: tuple[TokenKey | None, Entry | None] = (None, None)
+        self._latest: tuple[TokenKey | None, TokenEntry | None] = (None, None)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -159,7 +159,7 @@ class TokenStore:
                 self._trim()
                 return saved
             if self._now() < entry.refused_until and entry.refusal is not None:
-                remembered = twin_of(entry.refusal)
+                remembered = copy_error(entry.refusal)
                 remembered.attempts = 0
                 raise remembered
             flight = self._take_off(key, entry, endpoint)
@@ -169,7 +169,7 @@ class TokenStore:
             if flight.deserted:
                 self._desert(key, entry, flight)
         if isinstance(outcome, Exception):
-            raise twin_of(outcome)
+            raise copy_error(outcome)
         return outcome
 
     def drop(self, key: TokenKey, token: Token) -> bool:
@@ -204,7 +204,7 @@ class TokenStore:
             for key, entry in self._entries.items()
         )
         if must_stay:
-            await to_its_end(self._wind_up(tasks), name="ringme end of the tokens")
+            await run_uninterrupted(self._wind_up(tasks), name="ringme end of the tokens")
         else:
             await self._wind_up(tasks)
 
@@ -219,16 +219,16 @@ class TokenStore:
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
-    def _entry(self, key: TokenKey) -> Entry:
+    def _entry(self, key: TokenKey) -> TokenEntry:
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = Entry()
+            entry = self._entries[key] = TokenEntry()
         self._entries.move_to_end(key)
         self._latest = None, None
         return entry
 
-    def _take_off(self, key: TokenKey, entry: Entry, endpoint: TokenEndpoint) -> Flight:
-        flight = entry.flight = Flight()
+    def _take_off(self, key: TokenKey, entry: TokenEntry, endpoint: TokenEndpoint) -> SingleFlight:
+        flight = entry.flight = SingleFlight()
         host = endpoint.at(key.origin, flight.delayed, flight.sent)
         is_trade_in = isinstance(key.auth, RefreshToken)
         fetch = self._trade_in_whole if is_trade_in else self._log_in
@@ -242,7 +242,7 @@ class TokenStore:
         self._trim()
         return flight
 
-    def _end(self, key: TokenKey, entry: Entry, flight: Flight) -> None:
+    def _end(self, key: TokenKey, entry: TokenEntry, flight: SingleFlight) -> None:
         self._tasks.discard(flight.task)
         # A task that is cancelled before its first step never comes to its own landing.
         self._land(key, entry, flight, None)
@@ -250,7 +250,9 @@ class TokenStore:
             # Only what ends the program ends up here; asyncio has passed it on already.
             flight.task.exception()
 
-    async def _log_in(self, key: TokenKey, entry: Entry, flight: Flight, host: TokenHost) -> None:
+    async def _log_in(
+        self, key: TokenKey, entry: TokenEntry, flight: SingleFlight, host: TokenHost
+    ) -> None:
         outcome: Token | Exception | None = None
         try:
             outcome = await _ask(key, host, entry.newest)
@@ -259,13 +261,15 @@ class TokenStore:
         await self._persistence.save()
 
     async def _trade_in_whole(
-        self, key: TokenKey, entry: Entry, flight: Flight, host: TokenHost
+        self, key: TokenKey, entry: TokenEntry, flight: SingleFlight, host: TokenHost
     ) -> None:
-        await to_its_end(
+        await run_uninterrupted(
             self._trade_in(key, entry, flight, host), name="ringme trade-in", leave=flight.leave
         )
 
-    async def _trade_in(self, key: TokenKey, entry: Entry, flight: Flight, host: TokenHost) -> None:
+    async def _trade_in(
+        self, key: TokenKey, entry: TokenEntry, flight: SingleFlight, host: TokenHost
+    ) -> None:
         outcome: Token | Exception | None = None
         try:
             async with self._persistence.turn(key, flight.delayed):
@@ -276,7 +280,9 @@ class TokenStore:
             self._land(key, entry, flight, outcome)
         await self._persistence.settle(key)
 
-    async def _traded_in(self, key: TokenKey, entry: Entry, host: TokenHost) -> Token | Exception:
+    async def _traded_in(
+        self, key: TokenKey, entry: TokenEntry, host: TokenHost
+    ) -> Token | Exception:
         while True:
             saved = self._take_saved(key, entry)
             if saved is not None:
@@ -298,7 +304,11 @@ class TokenStore:
                 return outcome if saved is None else saved
 
     def _land(
-        self, key: TokenKey, entry: Entry, flight: Flight, outcome: Token | Exception | None
+        self,
+        key: TokenKey,
+        entry: TokenEntry,
+        flight: SingleFlight,
+        outcome: Token | Exception | None,
     ) -> None:
         if flight.outcome is not None:
             return
@@ -316,7 +326,9 @@ class TokenStore:
             self._trim()
         flight.land(self._cut_off() if self._closed else outcome)
 
-    def _adopt(self, key: TokenKey, entry: Entry, token: Token, lifetime: float | None) -> None:
+    def _adopt(
+        self, key: TokenKey, entry: TokenEntry, token: Token, lifetime: float | None
+    ) -> None:
         before = entry.newest
         if before is not None:
             token.credit = CREDIT if before.accepted else max(1, before.credit - 1)
@@ -333,7 +345,7 @@ class TokenStore:
             and token.refresh_token != key.auth.refresh_token
         )
 
-    def _desert(self, key: TokenKey, entry: Entry, flight: Flight) -> None:
+    def _desert(self, key: TokenKey, entry: TokenEntry, flight: SingleFlight) -> None:
         if isinstance(key.auth, RefreshToken):
             return
         entry.flight = None
@@ -352,7 +364,7 @@ class TokenStore:
             del self._entries[key]
             self._latest = None, None
 
-    def _take_saved(self, key: TokenKey, entry: Entry) -> Token | None:
+    def _take_saved(self, key: TokenKey, entry: TokenEntry) -> Token | None:
         """Take the file's token if it is newer than ours; give it if it is good now."""
         saved = self._persistence.newer(key, entry.newest, entry.number)
         if saved is None:
@@ -367,7 +379,7 @@ async def _ask(key: TokenKey, host: TokenHost, previous: Token | None) -> Token 
         # A type checker may not have looked at a class of the user's own.
         token = cast("object", await key.auth.fetch(host, previous))
     except Exception as error:  # noqa: BLE001 - handed as it is to those who wait
-        return twin_of(error)
+        return copy_error(error)
     if isinstance(token, Token):
         return token
     kind = type(key.auth).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 
-__all__ = ["to_its_end"]
+__all__ = ["run_uninterrupted"]
 
 LONGEST = 60.0
 """Seconds for which work goes on at most after a cancellation."""
@@ -15,7 +15,7 @@ def _stay(_task: asyncio.Task[None]) -> None:
     pass
 
 
-async def to_its_end(
+async def run_uninterrupted(
     work: Coroutine[object, object, None],
     *,
     name: str,

@@ -28,7 +28,7 @@ from ringme_async.auth import (
 from ringme_async.auth.credentials import file_key
 from ringme_async.auth.private_file import try_lock
 from ringme_async.auth.token_file import TokenFile
-from ringme_async.auth.token_record import SavedToken, from_line, to_line
+from ringme_async.auth.token_record import StoredToken, from_line, to_line
 from ringme_async.errors import InvalidRequest, TokenError
 from tests.auth.exposure import assert_keeps
 from tests.auth.hosts import (
@@ -732,7 +732,7 @@ times = st.floats(0, 1e12)
 @given(
     names,
     st.builds(
-        SavedToken,
+        StoredToken,
         tokens,
         times,
         st.none() | times,
@@ -741,7 +741,7 @@ times = st.floats(0, 1e12)
         st.integers(0),
     ),
 )
-def test_a_saved_token_is_read_back_as_it_was(name: str, token: SavedToken) -> None:
+def test_a_saved_token_is_read_back_as_it_was(name: str, token: StoredToken) -> None:
     line = to_line(name, token)
     assert line.count(b"\n") == 1
     assert line.isascii()
@@ -775,13 +775,13 @@ def test_a_saved_token_is_read_back_as_it_was(name: str, token: SavedToken) -> N
     ],
 )
 def test_a_line_with_a_wrong_value_is_no_line(change: dict[str, object]) -> None:
-    record = json.loads(to_line("k", SavedToken("t", 1.0, 2.0, 1.0, "r")))
+    record = json.loads(to_line("k", StoredToken("t", 1.0, 2.0, 1.0, "r")))
     assert from_line(json.dumps(record).encode())
     assert from_line(json.dumps(record | change).encode()) is None
 
 
 def test_a_saved_token_shows_no_secret() -> None:
-    assert_keeps(repr(SavedToken("hush-t", 1.0, refresh_token="hush-r")), "hush")
+    assert_keeps(repr(StoredToken("hush-t", 1.0, refresh_token="hush-r")), "hush")
 
 
 def test_keys_in_the_file_are_hashes(machine: Machine) -> None:

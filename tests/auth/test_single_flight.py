@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ringme_async.auth import Patience, Token, TokenEndpoint, TokenKey, TokenStore
-from ringme_async.auth.single_flight import Flight
+from ringme_async.auth.single_flight import SingleFlight
 from ringme_async.errors import (
     ConnectError,
     DeadlineExceeded,
@@ -190,7 +190,7 @@ async def test_a_login_that_outlives_its_callers_ends_with_the_store() -> None:
 
 
 async def test_those_who_wait_are_woken_in_the_order_they_came() -> None:
-    flight = Flight()
+    flight = SingleFlight()
     woken: list[int] = []
 
     async def wait(number: int) -> None:
@@ -206,7 +206,7 @@ async def test_those_who_wait_are_woken_in_the_order_they_came() -> None:
 
 
 async def test_who_is_woken_first_is_not_passed_by_one_that_comes_then() -> None:
-    flight = Flight()
+    flight = SingleFlight()
     first = asyncio.create_task(flight.landed(Patience()))
     await settle()
     flight.land(Token("t"))

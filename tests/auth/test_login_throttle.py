@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringme_async.auth import LoginLimit
-from ringme_async.auth.login_throttle import LoginGate, LoginGates
+from ringme_async.auth.login_throttle import LoginThrottle, LoginThrottles
 from ringme_async.errors import InvalidRequest
 from tests.auth.hosts import most_in_a_second, settle
 from tests.jumping_loop import JumpingLoop
@@ -49,8 +49,8 @@ def let_pass(seconds: float) -> None:
 class Visitors:
     """Goes through a gate and notes when, who and how many at once."""
 
-    def __init__(self, gate: LoginGate, *, stay: float = 0.0) -> None:
-        self.gate = gate
+    def __init__(self, throttle: LoginThrottle, *, stay: float = 0.0) -> None:
+        self.throttle = throttle
         self.stay = stay
         self.starts: list[float] = []
         self.order: list[object] = []
@@ -58,7 +58,7 @@ class Visitors:
         self.peak = 0
 
     async def visit(self, who: object = None, *, stay: float | None = None) -> None:
-        async with self.gate:
+        async with self.throttle:
             self.starts.append(now())
             self.order.append(who)
             self.inside += 1
@@ -71,14 +71,14 @@ class Visitors:
 
 @jumping
 async def test_starts_are_evenly_spaced_from_the_first_on() -> None:
-    visitors = Visitors(LoginGate(LoginLimit(per_second=4, concurrent=100)))
+    visitors = Visitors(LoginThrottle(LoginLimit(per_second=4, concurrent=100)))
     await asyncio.gather(*(visitors.visit() for _ in range(6)))
     assert visitors.starts == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0, 1.25])
 
 
 @jumping
 async def test_no_more_than_the_stated_number_are_inside_at_once() -> None:
-    visitors = Visitors(LoginGate(LoginLimit(per_second=1000, concurrent=3)), stay=1.0)
+    visitors = Visitors(LoginThrottle(LoginLimit(per_second=1000, concurrent=3)), stay=1.0)
     await asyncio.gather(*(visitors.visit() for _ in range(9)))
     assert visitors.peak == 3
     assert now() == pytest.approx(3.0, abs=0.1)
@@ -86,14 +86,14 @@ async def test_no_more_than_the_stated_number_are_inside_at_once() -> None:
 
 @jumping
 async def test_those_who_wait_go_in_the_order_they_came() -> None:
-    visitors = Visitors(LoginGate(LoginLimit(per_second=10, concurrent=1)), stay=0.3)
+    visitors = Visitors(LoginThrottle(LoginLimit(per_second=10, concurrent=1)), stay=0.3)
     await asyncio.gather(*(visitors.visit(number) for number in range(20)))
     assert visitors.order == list(range(20))
 
 
 @jumping
 async def test_a_late_comer_does_not_overtake_those_who_wait() -> None:
-    visitors = Visitors(LoginGate(LoginLimit(per_second=10, concurrent=1)), stay=0.3)
+    visitors = Visitors(LoginThrottle(LoginLimit(per_second=10, concurrent=1)), stay=0.3)
     first = [asyncio.create_task(visitors.visit(number)) for number in range(3)]
     await asyncio.sleep(0.3)
     # The first one leaves in this very step, and the second one has not come in yet.
@@ -103,7 +103,7 @@ async def test_a_late_comer_does_not_overtake_those_who_wait() -> None:
 
 @jumping
 async def test_after_a_rest_the_next_one_need_not_wait() -> None:
-    visitors = Visitors(LoginGate(LoginLimit(per_second=2, concurrent=1)))
+    visitors = Visitors(LoginThrottle(LoginLimit(per_second=2, concurrent=1)))
     await visitors.visit()
     await asyncio.sleep(10)
     await visitors.visit()
@@ -112,7 +112,7 @@ async def test_after_a_rest_the_next_one_need_not_wait() -> None:
 
 @jumping
 async def test_a_rest_saves_nothing_up_for_a_burst() -> None:
-    visitors = Visitors(LoginGate(LoginLimit(per_second=18, concurrent=100)))
+    visitors = Visitors(LoginThrottle(LoginLimit(per_second=18, concurrent=100)))
     await asyncio.sleep(3600)
     await asyncio.gather(*(visitors.visit() for _ in range(60)))
     assert most_in_a_second(visitors.starts) <= 19
@@ -120,7 +120,7 @@ async def test_a_rest_saves_nothing_up_for_a_burst() -> None:
 
 @jumping
 async def test_who_is_cancelled_in_the_queue_delays_nobody() -> None:
-    visitors = Visitors(LoginGate(LoginLimit(per_second=10, concurrent=100)))
+    visitors = Visitors(LoginThrottle(LoginLimit(per_second=10, concurrent=100)))
     tasks = [asyncio.create_task(visitors.visit(number)) for number in range(5)]
     await settle()
     tasks[1].cancel()
@@ -132,8 +132,8 @@ async def test_who_is_cancelled_in_the_queue_delays_nobody() -> None:
 
 @jumping
 async def test_who_is_cancelled_between_call_and_start_hands_the_turn_on_at_once() -> None:
-    gate = LoginGate(LoginLimit(per_second=10, concurrent=100))
-    visitors = Visitors(gate)
+    throttle = LoginThrottle(LoginLimit(per_second=10, concurrent=100))
+    visitors = Visitors(throttle)
     tasks = [asyncio.create_task(visitors.visit(number)) for number in range(3)]
     await settle()
     # This timer fires right after the gate's own, which has called the second one by then.
@@ -142,19 +142,19 @@ async def test_who_is_cancelled_between_call_and_start_hands_the_turn_on_at_once
     assert tasks[1].cancelled()
     assert visitors.order == [0, 2]
     assert visitors.starts == pytest.approx([0.0, 0.1])
-    assert gate.is_idle(now() + 1)
+    assert throttle.is_idle(now() + 1)
 
 
 @jumping
 async def test_who_is_cancelled_in_the_step_in_which_a_place_is_freed_does_not_take_it_along() -> (
     None
 ):
-    gate = LoginGate(LoginLimit(per_second=1000, concurrent=1))
-    visitors = Visitors(gate)
+    throttle = LoginThrottle(LoginLimit(per_second=1000, concurrent=1))
+    visitors = Visitors(throttle)
     leave = asyncio.Event()
 
     async def hold() -> None:
-        async with gate:
+        async with throttle:
             await leave.wait()
 
     holder = asyncio.create_task(hold())
@@ -172,8 +172,8 @@ async def test_who_is_cancelled_in_the_step_in_which_a_place_is_freed_does_not_t
 async def test_who_is_cancelled_in_the_step_of_the_call_but_before_it_is_passed_over(
     others: int,
 ) -> None:
-    gate = LoginGate(LoginLimit(per_second=10, concurrent=100))
-    visitors = Visitors(gate)
+    throttle = LoginThrottle(LoginLimit(per_second=10, concurrent=100))
+    visitors = Visitors(throttle)
     await visitors.visit("first")
     tasks: list[asyncio.Task[None]] = []
 
@@ -186,38 +186,38 @@ async def test_who_is_cancelled_in_the_step_of_the_call_but_before_it_is_passed_
     await asyncio.wait(tasks)
     assert visitors.order == ["first", 1][: 1 + others]
     assert visitors.starts == pytest.approx([0.0, 0.1][: 1 + others])
-    assert gate.is_idle(now() + 1)
+    assert throttle.is_idle(now() + 1)
 
 
 @jumping
 async def test_when_all_who_wait_are_cancelled_the_gate_opens_for_the_next() -> None:
-    gate = LoginGate(LoginLimit(per_second=10, concurrent=1))
-    visitors = Visitors(gate)
+    throttle = LoginThrottle(LoginLimit(per_second=10, concurrent=1))
+    visitors = Visitors(throttle)
     tasks = [asyncio.create_task(visitors.visit(number)) for number in range(4)]
     await settle()
     for task in tasks[1:]:
         task.cancel()
     await asyncio.wait(tasks)
     await asyncio.sleep(1)
-    assert gate.is_idle(now())
+    assert throttle.is_idle(now())
     await visitors.visit("next")
     assert visitors.order == [0, "next"]
 
 
 @jumping
 async def test_an_error_inside_frees_the_place() -> None:
-    gate = LoginGate(LoginLimit(per_second=1000, concurrent=1))
+    throttle = LoginThrottle(LoginLimit(per_second=1000, concurrent=1))
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
-            async with gate:
+            async with throttle:
                 raise ZeroDivisionError
-    assert gate.is_idle(now() + 1)
+    assert throttle.is_idle(now() + 1)
 
 
 @jumping
 async def test_the_interval_counts_from_the_real_start_even_if_the_loop_is_late() -> None:
-    gate = LoginGate(LoginLimit(per_second=20, concurrent=100))
-    visitors = Visitors(gate)
+    throttle = LoginThrottle(LoginLimit(per_second=20, concurrent=100))
+    visitors = Visitors(throttle)
     tasks = [asyncio.create_task(visitors.visit()) for _ in range(4)]
     await settle()
     loop = asyncio.get_running_loop()
@@ -229,21 +229,21 @@ async def test_the_interval_counts_from_the_real_start_even_if_the_loop_is_late(
 
 @jumping
 async def test_a_gate_where_somebody_waits_is_not_idle_although_the_loop_is_late() -> None:
-    gate = LoginGate(LoginLimit(per_second=10, concurrent=1))
-    visitors = Visitors(gate)
+    throttle = LoginThrottle(LoginLimit(per_second=10, concurrent=1))
+    visitors = Visitors(throttle)
     await visitors.visit()
     waiting = asyncio.create_task(visitors.visit())
     await settle()
 
     let_pass(0.2)
 
-    assert not gate.is_idle(now())
+    assert not throttle.is_idle(now())
     await waiting
 
 
 @jumping
 async def test_who_comes_between_the_call_and_the_start_of_another_does_not_overtake_it() -> None:
-    visitors = Visitors(LoginGate(LoginLimit(per_second=10, concurrent=100)))
+    visitors = Visitors(LoginThrottle(LoginLimit(per_second=10, concurrent=100)))
     loop = asyncio.get_running_loop()
     come = asyncio.Event()
 
@@ -263,11 +263,11 @@ async def test_who_comes_between_the_call_and_the_start_of_another_does_not_over
 
 @jumping
 async def test_a_gate_is_idle_from_the_moment_on_in_which_the_next_one_may_pass() -> None:
-    gate = LoginGate(LoginLimit(per_second=10))
-    await Visitors(gate).visit()
+    throttle = LoginThrottle(LoginLimit(per_second=10))
+    await Visitors(throttle).visit()
 
-    assert not gate.is_idle(0.0999)
-    assert gate.is_idle(0.1)
+    assert not throttle.is_idle(0.0999)
+    assert throttle.is_idle(0.1)
 
 
 @jumping
@@ -276,7 +276,7 @@ async def test_a_gate_where_nobody_waits_sets_no_timer(monkeypatch: pytest.Monke
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(loop, "call_at", lambda when, *_: timers.append(when))
 
-    async with LoginGate(LoginLimit(per_second=10)):
+    async with LoginThrottle(LoginLimit(per_second=10)):
         pass
 
     assert timers == []
@@ -299,8 +299,8 @@ def test_whoever_comes_stays_and_is_cancelled_the_limit_is_kept_and_no_place_los
     plan: list[tuple[float, float, float | None]], per_second: float, concurrent: int
 ) -> None:
     async def main() -> None:
-        gate = LoginGate(LoginLimit(per_second=per_second, concurrent=concurrent))
-        visitors = Visitors(gate)
+        throttle = LoginThrottle(LoginLimit(per_second=per_second, concurrent=concurrent))
+        visitors = Visitors(throttle)
         loop = asyncio.get_running_loop()
         tasks: list[asyncio.Task[None]] = []
         for number, (pause, stay, cancelled) in enumerate(plan):
@@ -315,7 +315,7 @@ def test_whoever_comes_stays_and_is_cancelled_the_limit_is_kept_and_no_place_los
         assert visitors.order == sorted(visitors.order)  # type: ignore[type-var]
         assert visitors.peak <= concurrent
         assert most_in_a_second(visitors.starts) <= per_second + 1
-        assert gate.is_idle(now() + 2)
+        assert throttle.is_idle(now() + 2)
 
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         runner.run(main())
@@ -323,47 +323,47 @@ def test_whoever_comes_stays_and_is_cancelled_the_limit_is_kept_and_no_place_los
 
 @jumping
 async def test_gates_that_nobody_uses_are_forgotten() -> None:
-    gates = LoginGates(LoginLimit())
+    throttles = LoginThrottles(LoginLimit())
     for number in range(1_000):
-        async with gates.of(f"https://host-{number}.example"):
+        async with throttles.of(f"https://host-{number}.example"):
             pass
         await asyncio.sleep(1)
-    assert len(gates) <= 65
+    assert len(throttles) <= 65
 
 
 @jumping
 async def test_gates_are_looked_through_again_when_they_have_doubled() -> None:
-    gates = LoginGates(LoginLimit())
+    throttles = LoginThrottles(LoginLimit())
     async with AsyncExitStack() as busy:
         for number in range(65):
-            await busy.enter_async_context(gates.of(f"https://busy-{number}.example"))
+            await busy.enter_async_context(throttles.of(f"https://busy-{number}.example"))
     await asyncio.sleep(1)
     # 64 of them were there when the last one came.
     for number in range(128 - 65):
-        gates.of(f"https://host-{number}.example")
-    assert len(gates) == 128
-    gates.of("https://one-more.example")
-    assert len(gates) == 1
+        throttles.of(f"https://host-{number}.example")
+    assert len(throttles) == 128
+    throttles.of("https://one-more.example")
+    assert len(throttles) == 1
 
 
 @jumping
 async def test_a_gate_in_use_is_never_forgotten() -> None:
-    gates = LoginGates(LoginLimit(concurrent=1))
-    busy = gates.of("https://busy.example")
+    throttles = LoginThrottles(LoginLimit(concurrent=1))
+    busy = throttles.of("https://busy.example")
     async with busy:
         for number in range(500):
-            async with gates.of(f"https://host-{number}.example"):
+            async with throttles.of(f"https://host-{number}.example"):
                 await asyncio.sleep(1)
-        assert gates.of("https://busy.example") is busy
+        assert throttles.of("https://busy.example") is busy
 
 
 @jumping
 async def test_a_gate_that_was_entered_a_moment_ago_is_not_forgotten() -> None:
-    gates = LoginGates(LoginLimit())
-    recent: list[LoginGate] = []
+    throttles = LoginThrottles(LoginLimit())
+    recent: list[LoginThrottle] = []
     for number in range(200):
-        recent.append(gates.of(f"https://host-{number}.example"))
+        recent.append(throttles.of(f"https://host-{number}.example"))
         async with recent[-1]:
             pass
-    assert gates.of("https://one-more.example")
-    assert [gates.of(f"https://host-{number}.example") for number in range(200)] == recent
+    assert throttles.of("https://one-more.example")
+    assert [throttles.of(f"https://host-{number}.example") for number in range(200)] == recent

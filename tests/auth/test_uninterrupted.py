@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 
 import pytest
 
-from ringme_async.auth.uninterrupted import to_its_end
+from ringme_async.auth.uninterrupted import run_uninterrupted
 from tests.auth.hosts import settle
 
 pytestmark = pytest.mark.jumping
@@ -18,7 +18,7 @@ def now() -> float:
 
 
 def started(work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-    return asyncio.create_task(to_its_end(work, name="work"))
+    return asyncio.create_task(run_uninterrupted(work, name="work"))
 
 
 async def test_a_cancellation_comes_out_after_the_work() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringme_async.auth import RefreshToken, Token, TokenHost, TokenKey, TokenStore
-from ringme_async.auth.single_flight import Flight, Patience
+from ringme_async.auth.single_flight import Patience, SingleFlight
 from ringme_async.errors import ConnectError, RingMeError, TransportError
 from tests.auth.hosts import (
     KEY,
@@ -325,7 +325,7 @@ async def test_a_late_401_during_a_login_does_not_disturb_it() -> None:
 
 
 async def test_a_flight_that_has_landed_keeps_nobody_waiting() -> None:
-    flight = Flight()
+    flight = SingleFlight()
     waiter = asyncio.create_task(flight.landed(Patience()))
     await settle()
     token = Token("t")
