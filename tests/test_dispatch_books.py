@@ -31,7 +31,7 @@ from ringme_async import (
     TransportTimeout,
     Unauthorized,
 )
-from ringme_async.calls.call import Account
+from ringme_async.calls.call import CallState
 from tests.scripted import Answer, ScriptedTransport, never, record, refusal
 
 pytestmark = pytest.mark.jumping
@@ -246,11 +246,11 @@ class TestAttempts:
 
     async def test_are_counted_and_dated_in_the_account(self, connect: Connect) -> None:
         ringme = connect(ScriptedTransport([refusal(503), record()]))
-        account = Account()
+        state = CallState()
 
-        await ringme._dispatcher.run(ringme.clients._calls.read(12, 60.0), account)
+        await ringme._dispatcher.run(ringme.clients._calls.read(12, 60.0), state)
 
-        assert (account.attempts, account.sent_at) == (2, 0.5)
+        assert (state.attempts, state.sent_at) == (2, 0.5)
 
     @pytest.mark.parametrize(
         ("code", "maybe"),

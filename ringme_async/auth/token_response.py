@@ -14,7 +14,7 @@ from attrs import field, frozen
 from ringme_async._internal.redaction import MASK, spellings, without, without_token
 from ringme_async.auth.token import Token, flaw_in_token
 from ringme_async.errors import RingMeError, TokenError, one_line
-from ringme_async.policies.api_errors import judge
+from ringme_async.policies.api_errors import api_error_from
 from ringme_async.transports import Headers, Response
 
 __all__ = ["LoginForm", "Refused", "read_answer"]
@@ -94,7 +94,7 @@ def read_answer(
     if 200 <= status < 300:
         return _read_success(response, form, host, sent_at)
     if status in {408, 429} or status >= 500:
-        return Refused(judge(_harmless(response, form)))
+        return Refused(api_error_from(_harmless(response, form)))
     if 300 <= status < 400:
         return Refused(_redirected(response, form, host))
     return Refused(_refusal(_json_object(response.body) or {}, status, form, host))

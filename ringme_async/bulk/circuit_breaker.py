@@ -235,7 +235,7 @@ class CircuitBreaker(Generic[J]):
             self._witness_failed = True
             self._count(queued, error, started)
 
-    def judge(self, queued: J, started: float, now: float) -> Action:
+    def api_error_from(self, queued: J, started: float, now: float) -> Action:
         """Decide what follows from a failure that was recorded."""
         was_probe = self.drop_probe(queued)
         match self.state:

@@ -47,7 +47,7 @@ class Call(Generic[T]):
 
 
 @define(eq=False)
-class Account:
+class CallState:
     """What has become of a call so far; it outlives a cancelled call and a parked call's runs.
 
     Attributes:
@@ -64,9 +64,9 @@ class Account:
     stops_clock: ClassVar[bool] = False
 
 
-def sign(error: RingMeError, call: Call[T], account: Account) -> None:
-    """Write into an error whom its call was for and what its account says."""
+def attach_context(error: RingMeError, call: Call[T], state: CallState) -> None:
+    """Write into an error which client its call was for, and what is known of its attempts."""
     error.client_id = call.client_id
     # A login that failed before anything was sent has counted its own requests.
-    error.attempts = account.attempts or error.attempts
-    error.maybe_applied = error.maybe_applied or account.maybe_applied
+    error.attempts = state.attempts or error.attempts
+    error.maybe_applied = error.maybe_applied or state.maybe_applied

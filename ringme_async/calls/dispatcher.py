@@ -13,7 +13,7 @@ from attrs import define, frozen
 from ringme_async._internal.deadlines import Deadline
 from ringme_async._internal.redaction import masked, masked_bytes, tells
 from ringme_async.auth import Patience, Token, TokenEndpoint, TokenStore
-from ringme_async.calls.call import Account, Call, T, sign
+from ringme_async.calls.call import Call, CallState, T, attach_context
 from ringme_async.calls.lifetime import Lifetime
 from ringme_async.errors import (
     DeadlineExceeded,
@@ -28,7 +28,7 @@ from ringme_async.errors import (
     duration,
 )
 from ringme_async.events import Observers, Trace
-from ringme_async.policies.api_errors import is_success, judge
+from ringme_async.policies.api_errors import api_error_from, is_success
 from ringme_async.policies.quota import Quota, Reservation
 from ringme_async.policies.quota_book import QuotaBook
 from ringme_async.policies.retry import RetryPolicy
@@ -45,8 +45,8 @@ def utc_now() -> datetime:
 
 
 @define(eq=False)
-class BulkAccount(Account):
-    """The account of a job: it waits for quota before it gets its slot.
+class BulkCallState(CallState):
+    """The state of a job: it waits for quota before it gets its slot.
 
     Only a retry or a second request may have to wait within.
     """
@@ -70,29 +70,29 @@ class Dispatcher:
     lifetime: Lifetime
     wall_clock: Callable[[], datetime] = utc_now
 
-    async def run(self, call: Call[T], account: Account | None = None) -> T:
+    async def run(self, call: Call[T], state: CallState | None = None) -> T:
         """Run a call to its value.
 
         Args:
             call: What to do.
-            account: Where to keep the books of it; default a new one.
+            state: Where to count its attempts; default a new one.
 
         Raises:
             RingMeError: The last thing that went wrong, or DeadlineExceeded.
         """
-        account = Account() if account is None else account
+        state = CallState() if state is None else state
         loop = asyncio.get_running_loop()
         deadline = loop.time() + call.timeout
         trace = self.observers.trace(call.method, call.path, call.url, call.client_id)
         trace.call_started()
         try:
             with self.lifetime.until(deadline, loop) as until:
-                value = await _Run(self, call, account, trace, until, loop).until_done()
+                value = await _Run(self, call, state, trace, until, loop).until_done()
                 trace.call_ended(None)
                 return value
-            raise _ended_early(call, until) from account.last_error
+            raise _ended_early(call, until) from state.last_error
         except RingMeError as error:
-            sign(error, call, account)
+            attach_context(error, call, state)
             trace.call_ended(error)
             raise
         except BaseException as error:
@@ -110,26 +110,26 @@ def _ended_early(call: Call[T], until: Deadline) -> RingMeError:
 class _Run(Generic[T]):
     """One call on its way, attempt by attempt."""
 
-    rooms: Dispatcher
+    dispatcher: Dispatcher
     call: Call[T]
-    account: Account
+    state: CallState
     trace: Trace
     deadline: Deadline
     loop: asyncio.AbstractEventLoop
 
     async def until_done(self) -> T:
-        rooms, call = self.rooms, self.call
-        quota = rooms.quotas.of(call.key)
-        budget = rooms.budgets.of(call.key.origin)
+        dispatcher, call = self.dispatcher, self.call
+        quota = dispatcher.quotas.of(call.key)
+        budget = dispatcher.budgets.of(call.key.origin)
         tries = 0
         renewals = found_dead = 0
         spent: int | None = None
         unsent = 0
-        claim, self.account.claim = self.account.claim, None
+        claim, self.state.claim = self.state.claim, None
         try:
             while True:
                 now = self.loop.time()
-                token = rooms.tokens.ready(call.key, now)
+                token = dispatcher.tokens.ready(call.key, now)
                 reservation = None if token is None else claim or quota.try_reserve(now)
                 if token is None or reservation is None:
                     token, reservation = await self.wait_for_both(quota, claim)
@@ -138,7 +138,7 @@ class _Run(Generic[T]):
                 try:
                     value = await self.attempt(token, reservation)
                 except RingMeError as failure:
-                    error = self.account.last_error = failure
+                    error = self.state.last_error = failure
                 else:
                     if not token.accepted:
                         token.accepted = True
@@ -148,12 +148,12 @@ class _Run(Generic[T]):
                     continue
                 if isinstance(error, Unauthorized) and call.key.auth.renewable:
                     renewals += 1
-                    found_dead += rooms.tokens.drop(call.key, token)
+                    found_dead += dispatcher.tokens.drop(call.key, token)
                     if renewals > 1 and not self.died_with_others(token, found_dead):
                         raise error
                     if renewals <= _MOST_RENEWALS:
                         continue
-                elif not rooms.retry.retryable(error, idempotent=call.idempotent):
+                elif not dispatcher.retry.retryable(error, idempotent=call.idempotent):
                     raise error
                 tries += 1
                 spent = unsent = self.withdraw(budget, error, tries)
@@ -176,7 +176,7 @@ class _Run(Generic[T]):
         self, quota: Quota, claim: Reservation | None
     ) -> tuple[Token, Reservation]:
         """Wait for a token and for a request of the quota."""
-        tokens, key = self.rooms.tokens, self.call.key
+        tokens, key = self.dispatcher.tokens, self.call.key
         while True:
             # The quota first: no login is wasted on a call that cannot be sent.
             await self.pass_quota(quota)
@@ -196,14 +196,14 @@ class _Run(Generic[T]):
             )
             if self.call.on_quota == "raise":
                 raise used_up
-            self.account.last_error = used_up
+            self.state.last_error = used_up
             self.refuse_a_wait_beyond_deadline(wait, "the reset of the quota", used_up)
             self.trace.parked(wait)
             await asyncio.sleep(wait)
             self.trace.woken()
 
     async def reserve(self, quota: Quota) -> Reservation | None:
-        if not self.account.stops_clock:
+        if not self.state.stops_clock:
             return await quota.reserve()
         began, when = self.loop.time(), self.deadline.when
         # Others in flight, not this call, decide how long that takes.
@@ -215,20 +215,22 @@ class _Run(Generic[T]):
 
     async def log_in(self) -> Token:
         patience = Patience(self.deadline.when, self.call.timeout)
-        self.account.waiting_for_login = True
+        self.state.waiting_for_login = True
         try:
-            return await self.rooms.tokens.get(self.call.key, self.rooms.endpoint, patience)
+            return await self.dispatcher.tokens.get(
+                self.call.key, self.dispatcher.endpoint, patience
+            )
         finally:
-            self.account.waiting_for_login = False
-            self.account.last_error = patience.last_error or self.account.last_error
+            self.state.waiting_for_login = False
+            self.state.last_error = patience.last_error or self.state.last_error
 
     async def attempt(self, token: Token, reservation: Reservation) -> T:
-        self.account.attempts += 1
-        self.account.sent_at = reservation.sent_at
-        extra = self.trace.attempt_sent(self.account.attempts)
+        self.state.attempts += 1
+        self.state.sent_at = reservation.sent_at
+        extra = self.trace.attempt_sent(self.state.attempts)
         response: Response | None = None
         try:
-            response = await self.rooms.transport.send(self.request(token, extra))
+            response = await self.dispatcher.transport.send(self.request(token, extra))
             value = self.judged(response, token, reservation)
         except BaseException as error:
             if response is None:
@@ -254,12 +256,12 @@ class _Run(Generic[T]):
 
     def suspect(self) -> None:
         if self.call.method not in _SAFE_METHODS:
-            self.account.maybe_applied = True
+            self.state.maybe_applied = True
 
     def judged(self, response: Response, token: Token, reservation: Reservation) -> T:
         if is_success(response):
             return self.decoded(response, token, reservation)
-        error = judge(response, secrets=(token.value,))
+        error = api_error_from(response, secrets=(token.value,))
         if isinstance(error, RateLimited):
             reservation.refused(error.reset_after)
         elif isinstance(error, Unauthorized) and "x-ratelimit-remaining" not in response.headers:
@@ -300,14 +302,16 @@ class _Run(Generic[T]):
             headers = self.headers_with(token)
         if extra:
             headers = Headers({**extra, **headers})
-        return Request(call.method, call.url + call.query, headers, call.body, self.rooms.timeouts)
+        return Request(
+            call.method, call.url + call.query, headers, call.body, self.dispatcher.timeouts
+        )
 
     def headers_with(self, token: Token) -> Headers:
         named = {
             "accept": "application/json",
             "accept-encoding": "gzip",
             "authorization": token.authorization,
-            "user-agent": self.rooms.user_agent,
+            "user-agent": self.dispatcher.user_agent,
         }
         if self.call.body:
             named["content-type"] = "application/json"
@@ -321,7 +325,7 @@ class _Run(Generic[T]):
         return headers
 
     def withdraw(self, budget: RetryBudget, error: RingMeError, tries: int) -> int:
-        if tries >= self.rooms.retry.attempts:
+        if tries >= self.dispatcher.retry.attempts:
             raise error
         cost = budget.withdraw(error)
         if cost is None:
@@ -329,7 +333,7 @@ class _Run(Generic[T]):
         return cost
 
     async def back_off(self, error: RingMeError, tries: int) -> None:
-        delay = self.rooms.retry.delay(error, retry=tries, now=self.rooms.wall_clock)
+        delay = self.dispatcher.retry.delay(error, retry=tries, now=self.dispatcher.wall_clock)
         self.refuse_a_wait_beyond_deadline(delay, "the next attempt", error)
         self.trace.retry_scheduled(delay, error)
         await asyncio.sleep(delay)

@@ -88,7 +88,7 @@ class _Logins:
 
 
 @frozen
-class Account:
+class CallState:
     """What the SDK says of the three steps: an outcome for each place."""
 
     read: Outcomes
@@ -144,7 +144,7 @@ async def run_demo(follow: Follow) -> DemoReport:
     )
 
 
-async def _read_and_change(ringme: RingMe, world: World, follow: Follow) -> Account:
+async def _read_and_change(ringme: RingMe, world: World, follow: Follow) -> CallState:
     clients, whos = ringme.clients, world.whos
     everybody = range(TENANTS)
     read = await _step(follow, "reading", clients.get_many(whos), everybody)
@@ -152,7 +152,7 @@ async def _read_and_change(ringme: RingMe, world: World, follow: Follow) -> Acco
     changes = [(whos[place], ClientUpdate(timezone=NEW_ZONE)) for place in some]
     changed = await _step(follow, "changing", clients.update_many(changes), some)
     again = clients.get_many([whos[place] for place in some])
-    return Account(read, changed, await _step(follow, "reading back", again, some))
+    return CallState(read, changed, await _step(follow, "reading back", again, some))
 
 
 async def _step(follow: Follow, what: str, run: BulkRun[Client], places: Sequence[int]) -> Outcomes:
@@ -173,7 +173,7 @@ def _in_new_zone(outcomes: Outcomes) -> set[int]:
     return {place for place, client in _done(outcomes).items() if client.timezone == NEW_ZONE}
 
 
-def disagreements(world: World, account: Account, logins: int) -> Iterator[str]:
+def disagreements(world: World, account: CallState, logins: int) -> Iterator[str]:
     """Compare what the SDK says with what the server has written down."""
     fake = world.fake
     blocked = {

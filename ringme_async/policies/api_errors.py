@@ -47,7 +47,7 @@ def is_success(response: Response) -> bool:
     return 200 <= response.status < 300
 
 
-def judge(response: Response, *, secrets: tuple[str, ...] = ()) -> ApiError:
+def api_error_from(response: Response, *, secrets: tuple[str, ...] = ()) -> ApiError:
     """Make the error that an unsuccessful answer is.
 
     Args:

@@ -16,7 +16,7 @@ from attrs import evolve, fields
 from ringme_async import Client, Done, Progress
 from ringme_async.cli import app
 from ringme_async.cli.codes import ExitCode
-from ringme_async.cli.demo import Account, DemoReport, disagreements
+from ringme_async.cli.demo import CallState, DemoReport, disagreements
 from ringme_async.cli.demo_world import make_world
 from ringme_async.cli.show import Bars
 
@@ -172,7 +172,7 @@ def test_a_server_that_does_not_start_is_told_in_one_line(
 def test_a_record_too_many_or_too_few_is_a_disagreement() -> None:
     world = make_world()
     first = Done(who=world.whos[0], index=0, attempts=2, value=Client(id=world.ids[0]))
-    found = list(disagreements(world, Account({0: first}, {}, {}), logins=1))
+    found = list(disagreements(world, CallState({0: first}, {}, {}), logins=1))
     assert "1 tenants have an outcome by the SDK's account, 1000 by the server's" in found
     assert "2 requests were sent by the SDK's account, 0 by the server's" in found
     assert "1 tokens were fetched by the SDK's account, 0 by the server's" in found

@@ -13,8 +13,8 @@ from attrs import define, field
 from ringme_async._internal.redaction import masked
 from ringme_async.auth import TokenKey
 from ringme_async.bulk import NotBefore
-from ringme_async.calls.call import Account, Call, sign
-from ringme_async.calls.dispatcher import BulkAccount, Dispatcher
+from ringme_async.calls.call import Call, CallState, attach_context
+from ringme_async.calls.dispatcher import BulkCallState, Dispatcher
 from ringme_async.errors import DeadlineExceeded, NotApplied, RateLimited, RingMeClosed, RingMeError
 from ringme_async.events import Parked, Woken
 from ringme_async.resources.clients.model import Client
@@ -34,7 +34,7 @@ class _Job(ABC, Generic[T]):
     dispatcher: Dispatcher
     call: Call[Client]
     parks: bool
-    account: Account = field(factory=BulkAccount, kw_only=True)
+    state: CallState = field(factory=BulkCallState, kw_only=True)
     _told_parked: bool = field(default=False, init=False)
 
     @property
@@ -47,23 +47,23 @@ class _Job(ABC, Generic[T]):
 
     @property
     def attempts(self) -> int:
-        return self.account.attempts
+        return self.state.attempts
 
     @property
     def retries(self) -> int:
-        return max(0, self.account.attempts - 1)
+        return max(0, self.state.attempts - 1)
 
     @property
     def waiting_for_login(self) -> bool:
-        return self.account.waiting_for_login
+        return self.state.waiting_for_login
 
     @property
     def sent_at(self) -> float | None:
-        return self.account.sent_at
+        return self.state.sent_at
 
     def not_before(self) -> float | None:
         quota = self.dispatcher.quotas.of(self.call.key)
-        claim = self.account.claim = quota.try_reserve()
+        claim = self.state.claim = quota.try_reserve()
         if claim is not None:
             return None
         wait = quota.exhausted_for()
@@ -79,7 +79,7 @@ class _Job(ABC, Generic[T]):
         if self._told_parked:
             self._told_parked = False
             self.dispatcher.observers(Woken(self.call.client_id))
-        claim = self.account.claim
+        claim = self.state.claim
         try:
             return await self.work()
         except BaseException as error:
@@ -107,8 +107,8 @@ class _Job(ABC, Generic[T]):
         else:
             error = DeadlineExceeded(f"{reason}, and the call was not over")
             error.advice = DeadlineExceeded.advice_on_run
-        error.__cause__ = self.account.last_error
-        sign(error, self.call, self.account)
+        error.__cause__ = self.state.last_error
+        attach_context(error, self.call, self.state)
         return error
 
     @abstractmethod
@@ -122,7 +122,7 @@ class CallJob(_Job[Client]):
 
     def work(self) -> Awaitable[Client]:
         """Make the call."""
-        return self.dispatcher.run(self.call, self.account)
+        return self.dispatcher.run(self.call, self.state)
 
 
 @define(eq=False)
@@ -169,7 +169,7 @@ class ApplyJob(_Job[Applied]):
 
     async def work(self) -> Applied:
         """Read, decide, write, compare."""
-        client = await self.dispatcher.run(self.call, self.account)
+        client = await self.dispatcher.run(self.call, self.state)
         try:
             left = self.change.left_to_send(client)
             if not left:
@@ -178,7 +178,7 @@ class ApplyJob(_Job[Applied]):
             self._check(answered)
         except RingMeError as error:
             self._mask(error)
-            sign(error, self.call, self.account)
+            attach_context(error, self.call, self.state)
             raise
         return Applied(answered, tuple(left.changes()), self.change.rewritten(answered))
 
@@ -188,9 +188,9 @@ class ApplyJob(_Job[Applied]):
         unsent = self.change
         self._note(unsent.before_sending(left))
         try:
-            return await self.dispatcher.run(self.write(left), self.account)
+            return await self.dispatcher.run(self.write(left), self.state)
         except RingMeError:
-            if not self.account.maybe_applied:
+            if not self.state.maybe_applied:
                 self._note(unsent)
             raise
         finally:

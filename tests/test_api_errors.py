@@ -25,7 +25,7 @@ from ringme_async.errors import (
     UserAccessTypeDenied,
     UserBlocked,
 )
-from ringme_async.policies.api_errors import is_success, judge, reset_after
+from ringme_async.policies.api_errors import api_error_from, is_success, reset_after
 from ringme_async.transports import Response
 
 
@@ -61,7 +61,7 @@ def answer(code: int, status: str | None = None, **headers: str) -> Response:
 def test_code_and_status_choose_the_class(
     code: int, status: str | None, kind: type[ApiError]
 ) -> None:
-    error = judge(answer(code, status))
+    error = api_error_from(answer(code, status))
 
     assert type(error) is kind
     assert (error.status_code, error.status, error.message) == (code, status, "so it is")
@@ -84,7 +84,7 @@ def test_code_and_status_choose_the_class(
 def test_a_body_that_says_nothing_usable_still_gives_the_right_class(
     body: bytes, code: int, kind: type[ApiError]
 ) -> None:
-    error = judge(Response(code, {}, body))
+    error = api_error_from(Response(code, {}, body))
 
     assert type(error) is kind
     assert error.body == body
@@ -92,21 +92,21 @@ def test_a_body_that_says_nothing_usable_still_gives_the_right_class(
 
 
 def test_a_status_without_a_message_is_kept() -> None:
-    error = judge(Response(403, {}, b'{"status": "user_blocked"}'))
+    error = api_error_from(Response(403, {}, b'{"status": "user_blocked"}'))
 
     assert (type(error), error.status, error.message) == (UserBlocked, "user_blocked", None)
 
 
 def test_a_429_without_status_and_with_nothing_remaining_is_the_hourly_limit() -> None:
-    assert type(judge(answer(429, x_ratelimit_remaining="0"))) is RateLimited
+    assert type(api_error_from(answer(429, x_ratelimit_remaining="0"))) is RateLimited
 
 
 def test_a_429_with_something_remaining_is_a_busy_server() -> None:
-    assert type(judge(answer(429, x_ratelimit_remaining="7"))) is Busy
+    assert type(api_error_from(answer(429, x_ratelimit_remaining="7"))) is Busy
 
 
 def test_the_hourly_limit_carries_its_reset() -> None:
-    error = judge(answer(429, "rate_limit_exceeded", x_ratelimit_reset="1234"))
+    error = api_error_from(answer(429, "rate_limit_exceeded", x_ratelimit_reset="1234"))
 
     assert isinstance(error, RateLimited)
     assert error.reset_after == 1234.0
@@ -122,21 +122,25 @@ def test_a_missing_reset_counts_as_a_minute() -> None:
 
 
 def test_the_message_quotes_code_status_and_what_the_server_said() -> None:
-    assert "403 Forbidden (user_blocked): so it is" in str(judge(answer(403, "user_blocked")))
+    assert "403 Forbidden (user_blocked): so it is" in str(
+        api_error_from(answer(403, "user_blocked"))
+    )
 
 
 def test_a_code_without_a_name_is_shown_bare() -> None:
-    assert str(judge(Response(599))) == "599"
+    assert str(api_error_from(Response(599))) == "599"
 
 
 def test_a_redirect_is_said_not_to_be_followed() -> None:
-    assert "not followed" in str(judge(Response(302, {"location": "https://evil.example/"})))
+    assert "not followed" in str(
+        api_error_from(Response(302, {"location": "https://evil.example/"}))
+    )
 
 
 def test_a_message_of_many_lines_becomes_one_bounded_line() -> None:
     body = json.dumps({"message": "a\nb\n" + "x" * 10_000}).encode()
 
-    text = str(judge(Response(400, {}, body)))
+    text = str(api_error_from(Response(400, {}, body)))
 
     assert "\n" not in text
     assert len(text) < 300
@@ -146,7 +150,7 @@ def test_a_secret_that_the_server_echoes_is_nowhere_in_the_error() -> None:
     body = b'{"message": "token s3cret is bad"}'
     headers = {"X-Echo": "Bearer s3cret", "Set-Cookie": "session=s3cret"}
 
-    error = judge(Response(401, headers, body), secrets=("s3cret",))
+    error = api_error_from(Response(401, headers, body), secrets=("s3cret",))
 
     assert "s3cret" not in f"{error!s}{error!r}{vars(error)}"
     assert error.message == "token *** is bad"
@@ -163,7 +167,7 @@ def test_success_is_2xx(code: int, verdict: bool) -> None:
     "echo", [b'{"message": "bad: a\\/b+c"}', b"<p>a/b+c</p>", b"a%2Fb%2Bc", b"a/b%2Bc"]
 )
 def test_a_secret_is_masked_in_every_spelling_of_an_echo(echo: bytes) -> None:
-    error = judge(Response(403, {"Location": "/?t=a%2Fb%2Bc"}, echo), secrets=("a/b+c",))
+    error = api_error_from(Response(403, {"Location": "/?t=a%2Fb%2Bc"}, echo), secrets=("a/b+c",))
 
     shown = f"{error}{vars(error)}"
     assert "a/b+c" not in shown
@@ -176,7 +180,7 @@ def test_a_secret_of_a_few_letters_leaves_other_words_readable(secret: str) -> N
     said = "Expecting the idle abcd of index six"
     body = json.dumps({"message": f"{said}: {secret}"}).encode()
 
-    error = judge(Response(400, {"X-Echo": f"Bearer {secret}"}, body), secrets=(secret,))
+    error = api_error_from(Response(400, {"X-Echo": f"Bearer {secret}"}, body), secrets=(secret,))
 
     assert error.message == f"{said}: ***"
     assert error.headers == {"x-echo": "Bearer ***"}
@@ -184,7 +188,7 @@ def test_a_secret_of_a_few_letters_leaves_other_words_readable(secret: str) -> N
 
 
 def test_a_secret_of_four_letters_is_masked_inside_of_words_too() -> None:
-    error = judge(Response(400, {}, b"xhushx"), secrets=("hush",))
+    error = api_error_from(Response(400, {}, b"xhushx"), secrets=("hush",))
 
     assert error.body == b"x***x"
 
@@ -206,13 +210,13 @@ def test_a_body_keeps_every_byte_that_is_no_secret() -> None:
 
 def test_a_cookie_is_no_part_of_an_error() -> None:
     response = Response(404, {"Set-Cookie": "session=s3cret", "Date": "today"}, b"")
-    error = judge(response)
+    error = api_error_from(response)
     assert dict(error.headers) == {"date": "today"}
 
 
 def test_a_used_up_quota_is_told_with_all_that_the_answer_said() -> None:
     body = b'{"status": "rate_limit_exceeded", "message": "so it is"}'
-    error = judge(Response(429, {"X-RateLimit-Reset": "7", "Date": "today"}, body))
+    error = api_error_from(Response(429, {"X-RateLimit-Reset": "7", "Date": "today"}, body))
     assert isinstance(error, RateLimited)
     assert error.reason == "429 Too Many Requests (rate_limit_exceeded): so it is"
     assert (error.status_code, error.status, error.message) == (
