@@ -222,7 +222,7 @@ class CircuitBreaker(Generic[J]):
         return Action.RETRY if self._suspects_since < self.network.back_at else Action.RELEASE
 
     def record_failure(self, queued: J, failure: Failed, started: float) -> None:
-        """Take in a failure that may be the host's; ``judge`` says what follows."""
+        """Take in a failure that may be the host's; ``decide`` says what follows."""
         queued.failure = failure
         if not self.suspects:
             self._suspects_since = started
@@ -235,7 +235,7 @@ class CircuitBreaker(Generic[J]):
             self._witness_failed = True
             self._count(queued, error, started)
 
-    def api_error_from(self, queued: J, started: float, now: float) -> Action:
+    def decide(self, queued: J, started: float, now: float) -> Action:
         """Decide what follows from a failure that was recorded."""
         was_probe = self.drop_probe(queued)
         match self.state:
@@ -249,7 +249,7 @@ class CircuitBreaker(Generic[J]):
             case State.OPEN:
                 return Action.RETRY
             case State.HALF_OPEN:
-                return self._judge_probe(started, now) if was_probe else Action.RETRY
+                return self._decide_on_probe(started, now) if was_probe else Action.RETRY
             case State.GIVEN_UP:
                 return Action.CLEAR_OUT if self._is_certain else Action.RELEASE
             case State.SUSPECTED:
@@ -368,7 +368,7 @@ class CircuitBreaker(Generic[J]):
         self._most_probes = 1 if self._unasked else 2
         self._set(State.SUSPECTED)
 
-    def _judge_probe(self, started: float, now: float) -> Action:
+    def _decide_on_probe(self, started: float, now: float) -> Action:
         self._waited += now - max(started, self._counted_until)
         self._counted_until = now
         if self._waited >= (_PATIENCE if self._has_answered else _PATIENCE_AT_START):

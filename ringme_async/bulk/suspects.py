@@ -85,7 +85,7 @@ class Suspects(Generic[V]):
             self._hosts[host] = None
             self.held += 1
             breaker.record_failure(queued, outcome, started)
-        self._apply(breaker.api_error_from(queued, started, now), host)
+        self._apply(breaker.decide(queued, started, now), host)
         self._suspect_others()
         return True
 

@@ -43,8 +43,8 @@ from ringme_async.transports.connection_errors import (
     way_to,
 )
 from ringme_async.transports.connection_guard import ConnectionGuard, guard_of
-from ringme_async.transports.lazy_headers import Arrived
-from ringme_async.transports.write_coalescing import Departures, thrifty_sockets
+from ringme_async.transports.lazy_headers import LazyHeaders
+from ringme_async.transports.write_coalescing import WriteCoalescer, thrifty_sockets
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -218,7 +218,7 @@ class AiohttpTransport:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=_GuardedConnector(
-                    limit=0, socket_factory=thrifty_sockets(Departures(self._deadlines))
+                    limit=0, socket_factory=thrifty_sockets(WriteCoalescer(self._deadlines))
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
@@ -271,7 +271,7 @@ class AiohttpTransport:
             auto_decompress=False,
             middlewares=(way.go,),
         )
-        headers = Arrived(answer.headers)
+        headers = LazyHeaders(answer.headers)
         content = answer.content
         if not content.is_eof():
             return await self._read(answer, headers, way)

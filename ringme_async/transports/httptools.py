@@ -19,22 +19,22 @@ from ringme_async.transports.body_decoder import (
     refusal_on_other_loop,
     whole_number,
 )
-from ringme_async.transports.http11.header_parser import Heads
+from ringme_async.transports.http11.header_parser import HeaderParser
 from ringme_async.transports.http11.peer import Peer, Proxy, checked_proxy, parts_of, peer_at
-from ringme_async.transports.http11.request_encoder import Spelling, lines
-from ringme_async.transports.write_coalescing import Departures
+from ringme_async.transports.http11.request_encoder import RequestEncoder, lines
+from ringme_async.transports.write_coalescing import WriteCoalescer
 
 if TYPE_CHECKING:
-    from ringme_async.transports.http11.connection import Wire
-    from ringme_async.transports.http11.connection_pool import Pool
+    from ringme_async.transports.http11.connection import HTTPConnection
+    from ringme_async.transports.http11.connection_pool import ConnectionPool
     from ringme_async.transports.http11.connector import Connector
-    from ringme_async.transports.http11.response_parser import Answers
+    from ringme_async.transports.http11.response_parser import ResponseParser
 else:
     try:
-        from ringme_async.transports.http11.connection import Wire
-        from ringme_async.transports.http11.connection_pool import Pool
+        from ringme_async.transports.http11.connection import HTTPConnection
+        from ringme_async.transports.http11.connection_pool import ConnectionPool
         from ringme_async.transports.http11.connector import Connector
-        from ringme_async.transports.http11.response_parser import Answers
+        from ringme_async.transports.http11.response_parser import ResponseParser
     except ModuleNotFoundError as missing:
         if missing.name != "httptools":
             raise
@@ -57,7 +57,7 @@ class _Site:
     before: str
     after: str = field(repr=False)
     # The connections that nobody uses.
-    idle: list[Wire]
+    idle: list[HTTPConnection]
 
 
 @shown_half_made
@@ -83,16 +83,16 @@ class HttptoolsTransport:
 
     __slots__ = (
         "_closed",
+        "_coalescer",
         "_connector",
         "_deadlines",
-        "_departures",
+        "_encoder",
         "_heads",
         "_loop",
         "_max_body",
         "_pool",
         "_proxy",
         "_sites",
-        "_spelling",
     )
 
     def __init__(
@@ -105,12 +105,12 @@ class HttptoolsTransport:
         self._max_body = whole_number("max_body", max_body, least=1)
         self._proxy: Proxy | None = None if proxy is None else checked_proxy(proxy)
         self._sites: dict[str, _Site] = {}
-        self._spelling = Spelling()
-        self._heads = Heads()
-        self._pool = Pool()
-        self._connector = Connector(self._new_wire, _checked_context(ssl), self._proxy)
+        self._encoder = RequestEncoder()
+        self._heads = HeaderParser()
+        self._pool = ConnectionPool()
+        self._connector = Connector(self._new_connection, _checked_context(ssl), self._proxy)
         self._deadlines = Deadlines()
-        self._departures = Departures(self._deadlines)
+        self._coalescer = WriteCoalescer(self._deadlines)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -180,21 +180,21 @@ class HttptoolsTransport:
 
     async def _converse(self, loop: asyncio.AbstractEventLoop, request: Request) -> Response:
         site, target = self._way(request.url)
-        data = self._spelling.of(request, target, site.after)
+        data = self._encoder.of(request, target, site.after)
         now, seconds = loop.time(), request.timeouts.attempt
-        wire = self._pool.take(site.idle, now)
-        if wire is None:
-            wire = await self._connector.connect(site.peer, request.timeouts)
-        patience = wire.patience
+        connection = self._pool.take(site.idle, now)
+        if connection is None:
+            connection = await self._connector.connect(site.peer, request.timeouts)
+        patience = connection.patience
         patience.when, patience.seconds = now + seconds, seconds
         self._deadlines.begin(patience)
         try:
-            await wire.ask(data, request.url, bodiless=request.method == "HEAD")
+            await connection.ask(data, request.url, bodiless=request.method == "HEAD")
         finally:
             self._deadlines.end(patience)
-            if wire.settle():
-                self._pool.put(wire, site.idle, loop.time())
-        return wire.answers.response().over(wire)
+            if connection.settle():
+                self._pool.put(connection, site.idle, loop.time())
+        return connection.parser.response().over(connection)
 
     def _way(self, url: str) -> tuple[_Site, str]:
         """Tell whom a URL leads to, and the target that is asked for there."""
@@ -215,10 +215,10 @@ class HttptoolsTransport:
         before, fields = ("", ()) if proxy is None or peer.secure else (origin, proxy.fields)
         return _Site(peer, before, lines(" HTTP/1.1", f"Host: {peer.shown}", *fields), [])
 
-    def _new_wire(self) -> Wire:
+    def _new_connection(self) -> HTTPConnection:
         loop = asyncio.get_running_loop()
-        answers = Answers(self._heads, self._max_body)
-        return Wire(loop, self._pool, answers, self._deadlines, self._departures)
+        parser = ResponseParser(self._heads, self._max_body)
+        return HTTPConnection(loop, self._pool, parser, self._deadlines, self._coalescer)
 
 
 def _checked_context(context: object) -> tls.SSLContext | None:

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar, overload
 
 from ringme_async.transports import Headers
 
-__all__ = ["Arrived"]
+__all__ = ["LazyHeaders"]
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class FieldsOfOnesOwn(Fields, Protocol):
         ...
 
 
-class Arrived(Headers):
+class LazyHeaders(Headers):
     """The header fields of an answer; all are read once more than single ones are asked for."""
 
     __slots__ = ("_arrived",)
@@ -63,12 +63,12 @@ class Arrived(Headers):
         values = self._arrived.getall(key, None)
         return values[-1] if values else default
 
-    def without(self, *names: str) -> Arrived:
+    def without(self, *names: str) -> LazyHeaders:
         """Give the other fields."""
         left = self._arrived.copy()
         for name in names:
             left.popall(name, None)
-        return Arrived(left)
+        return LazyHeaders(left)
 
     def __contains__(self, name: object) -> bool:
         return name in self._arrived

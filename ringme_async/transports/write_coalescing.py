@@ -14,7 +14,7 @@ from ringme_async._internal.deadlines import Deadlines
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["Address", "Departures", "ThriftySocket", "thrifty_sockets"]
+__all__ = ["Address", "ThriftySocket", "WriteCoalescer", "thrifty_sockets"]
 
 # How many leave together. Of fewer, a turn holds one or two at most, and of many more the first would
 # wait for long: it costs more than it saves.
@@ -22,7 +22,7 @@ _LOAD: Final = 8
 
 
 @define(eq=False)
-class Departures:
+class WriteCoalescer:
     """Has some of what is sent in one turn of the event loop leave together.
 
     Whoever reads what was sent is woken for it: a server or a proxy on the same machine. Of requests
@@ -42,7 +42,7 @@ class Departures:
     )
     _ends: bool = field(default=False, init=False, repr=False)
 
-    def put_off(self, leave: Callable[[], None]) -> bool:
+    def defer(self, leave: Callable[[], None]) -> bool:
         """Call ``leave`` later in this turn. Returns: False if it may be called at once."""
         if self._under_way.count < _LOAD:
             return False
@@ -88,11 +88,11 @@ class ThriftySocket(socket.socket):
     as uvloop, none of this comes to bear.
     """
 
-    __slots__ = ("_departures",)
+    __slots__ = ("_coalescer",)
 
-    def __init__(self, family: int, kind: int, protocol: int, departures: Departures) -> None:
+    def __init__(self, family: int, kind: int, protocol: int, coalescer: WriteCoalescer) -> None:
         super().__init__(family, kind, protocol)
-        self._departures = departures
+        self._coalescer = coalescer
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Read what has come in, a piece at most."""
@@ -114,7 +114,7 @@ class ThriftySocket(socket.socket):
         return super().sendmsg(buffers, ancdata, flags | self._wait(), address)
 
     def _wait(self) -> int:
-        return _MORE if _MORE and self._departures.put_off(self._leave) else 0
+        return _MORE if _MORE and self._coalescer.defer(self._leave) else 0
 
     def _leave(self) -> None:
         # What was sent before it was closed has left with that.
@@ -123,11 +123,11 @@ class ThriftySocket(socket.socket):
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def thrifty_sockets(departures: Departures) -> Callable[[Address], ThriftySocket]:
+def thrifty_sockets(coalescer: WriteCoalescer) -> Callable[[Address], ThriftySocket]:
     """Give what makes sockets for addresses, as ``getaddrinfo`` gives these."""
 
     def make(address: Address) -> ThriftySocket:
         family, kind, protocol, _, _ = address
-        return ThriftySocket(family, kind, protocol, departures)
+        return ThriftySocket(family, kind, protocol, coalescer)
 
     return make

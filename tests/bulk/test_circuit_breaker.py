@@ -43,7 +43,7 @@ class Bench:
         queued = queued or self.queued(tenant)
         failure = Failed(queued.who, queued.index, 1, error or ServerError("503"))
         self.breaker.record_failure(queued, failure, started)
-        return self.breaker.api_error_from(queued, started, now)
+        return self.breaker.decide(queued, started, now)
 
     def probe(self, *, is_probe: bool = False) -> QueuedJob[Any]:
         queued = self.queued(is_probe=is_probe)
@@ -152,7 +152,7 @@ def test_a_failed_witness_shows_that_no_tenant_can_be_served(bench: Bench) -> No
         bench.fail()
     witness = bench.probe(is_probe=True)
     breaker.record_witness_failure(witness, ServerError("503"), 1.0)
-    assert breaker.api_error_from(witness, 1.0, 1.0) is Action.HOLD
+    assert breaker.decide(witness, 1.0, 1.0) is Action.HOLD
     breaker.open(1.0)
     breaker.half_open(1_900.0)
 

@@ -9,11 +9,11 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ringme_async.transports import Headers
-from ringme_async.transports.lazy_headers import Arrived
+from ringme_async.transports.lazy_headers import LazyHeaders
 
 
 def arrived(fields: Mapping[str, str]) -> Headers:
-    return Arrived(CIMultiDictProxy(CIMultiDict(fields)))
+    return LazyHeaders(CIMultiDictProxy(CIMultiDict(fields)))
 
 
 Make = Callable[[Mapping[str, str]], Headers]
@@ -48,7 +48,7 @@ def test_leaving_fields_out_changes_nothing_of_where_they_came_from(make: Make) 
 def test_a_field_that_came_twice_is_left_out_twice() -> None:
     came = CIMultiDict({"X-One": "1", "X-Two": "2"})
     came.add("x-one", "3")
-    assert dict(Arrived(CIMultiDictProxy(came)).without("x-one")) == {"x-two": "2"}
+    assert dict(LazyHeaders(CIMultiDictProxy(came)).without("x-one")) == {"x-two": "2"}
 
 
 @either_kind

@@ -22,11 +22,11 @@ from ringme_async.errors import (
     TransportTimeout,
 )
 from ringme_async.transports import Headers, Request, Timeouts
-from ringme_async.transports.http11.connection import Wire
-from ringme_async.transports.http11.header_parser import Heads
-from ringme_async.transports.http11.response_parser import Answers
+from ringme_async.transports.http11.connection import HTTPConnection
+from ringme_async.transports.http11.header_parser import HeaderParser
+from ringme_async.transports.http11.response_parser import ResponseParser
 from ringme_async.transports.httptools import HttptoolsTransport
-from ringme_async.transports.write_coalescing import Departures
+from ringme_async.transports.write_coalescing import WriteCoalescer
 from tests.leaping import MINUTE, leap
 from tests.transports import certificates
 from tests.transports.sending import assert_harmless, failure_of, request
@@ -132,13 +132,13 @@ async def test_an_answer_that_comes_before_its_request_has_left_is_not_its_own(
         await peer.send(answer(b"not for you"))
         await peer.until_closed()
 
-    def keep(departures: Departures, leave: Callable[[], None]) -> bool:
+    def keep(coalescer: WriteCoalescer, leave: Callable[[], None]) -> bool:
         is_asked.set()
         return True
 
     async with serving(say_more) as server, fast() as transport:
         await transport.send(request(server.url()))
-        monkeypatch.setattr(Departures, "put_off", keep)
+        monkeypatch.setattr(WriteCoalescer, "defer", keep)
         await failure_of(transport, request(server.url()))
         await server.idle.wait()
 
@@ -153,14 +153,14 @@ async def test_a_request_cancelled_before_it_has_left_never_leaves(
         await peer.send(answer(b"hello"))
         heard.append(await peer.request())
 
-    def keep(departures: Departures, leave: Callable[[], None]) -> bool:
+    def keep(coalescer: WriteCoalescer, leave: Callable[[], None]) -> bool:
         leaving.append(leave)
         return True
 
     heard: list[bytes] = []
     async with serving(answer_and_listen) as server, fast() as transport:
         await transport.send(request(server.url()))
-        monkeypatch.setattr(Departures, "put_off", keep)
+        monkeypatch.setattr(WriteCoalescer, "defer", keep)
         sending = asyncio.create_task(transport.send(request(server.url())))
         await asyncio.sleep(0)
         sending.cancel()
@@ -183,8 +183,8 @@ async def test_what_follows_an_answer_at_once_is_never_its_own(more: bytes) -> N
     assert server.connections == 2
 
 
-def expecting(max_body: int = 1_000) -> Answers:
-    answers = Answers(Heads(), max_body)
+def expecting(max_body: int = 1_000) -> ResponseParser:
+    answers = ResponseParser(HeaderParser(), max_body)
     waiter = asyncio.get_running_loop().create_future()
     answers.expect(waiter, "http://pbx.example.com/", bodiless=False)
     return answers
@@ -218,7 +218,7 @@ async def test_an_answer_that_fails_twice_fails_as_it_did_first() -> None:
 
 
 async def test_an_answer_that_nobody_waits_for_any_more_may_still_end() -> None:
-    answers = Answers(Heads(), 1_000)
+    answers = ResponseParser(HeaderParser(), 1_000)
     waiter = asyncio.get_running_loop().create_future()
     answers.expect(waiter, "http://pbx.example.com/", bodiless=False)
     waiter.cancel()
@@ -318,7 +318,9 @@ async def test_closing_does_not_wait_for_a_connection_whose_end_the_loop_does_no
     loop = asyncio.get_running_loop()
     connect = loop.create_connection
 
-    async def connect_and_forget(factory: Callable[[], Wire], sock: socket.socket) -> NoReturn:
+    async def connect_and_forget(
+        factory: Callable[[], HTTPConnection], sock: socket.socket
+    ) -> NoReturn:
         # As uvloop does when the wait for a connection is cancelled as it comes about.
         made, _protocol = await connect(asyncio.Protocol, sock=sock)
         factory().connection_made(made)
@@ -359,16 +361,16 @@ async def test_a_request_cancelled_in_the_middle_of_its_answer_ends_its_connecti
 async def test_a_request_cancelled_when_its_answer_is_whole_gives_its_connection_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    feed = Answers.feed
+    feed = ResponseParser.feed
 
-    def feed_and_cancel(answers: Answers, data: bytes) -> bool:
+    def feed_and_cancel(answers: ResponseParser, data: bytes) -> bool:
         taken = feed(answers, data)
         sending.cancel()
         return taken
 
     async with serving(answer(b"hello", "X-One: 1")) as server, fast() as transport:
         with monkeypatch.context() as patch:
-            patch.setattr(Answers, "feed", feed_and_cancel)
+            patch.setattr(ResponseParser, "feed", feed_and_cancel)
             sending = asyncio.create_task(transport.send(request(server.url())))
             await asyncio.wait([sending])
         response = await transport.send(request(server.url()))

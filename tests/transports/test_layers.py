@@ -10,12 +10,12 @@ import pytest
 
 from ringme_async._internal.deadlines import Deadlines
 from ringme_async.errors import ConnectError
-from ringme_async.transports.http11.connection import Wire
-from ringme_async.transports.http11.connection_pool import Pool
-from ringme_async.transports.http11.header_parser import Heads
-from ringme_async.transports.http11.response_parser import Answers
+from ringme_async.transports.http11.connection import HTTPConnection
+from ringme_async.transports.http11.connection_pool import ConnectionPool
+from ringme_async.transports.http11.header_parser import HeaderParser
+from ringme_async.transports.http11.response_parser import ResponseParser
 from ringme_async.transports.httptools import HttptoolsTransport
-from ringme_async.transports.write_coalescing import Departures
+from ringme_async.transports.write_coalescing import WriteCoalescer
 from tests.transports import certificates
 from tests.transports.sending import failure_of, request
 from tests.wire import Peer, answer, serving
@@ -44,18 +44,18 @@ async def test_a_connection_is_used_again_if_all_its_layers_have_sent_all(
     unsent: tuple[int, ...],
 ) -> None:
     deadlines = Deadlines()
-    wire = Wire(
+    wire = HTTPConnection(
         asyncio.get_running_loop(),
-        Pool(),
-        Answers(Heads(), 1_000),
+        ConnectionPool(),
+        ResponseParser(HeaderParser(), 1_000),
         deadlines,
-        Departures(deadlines),
+        WriteCoalescer(deadlines),
     )
     layers = [Layer(size) for size in unsent]
     for layer in layers:
         wire.connection_made(layer)
     waiter = wire.ask(b"GET / HTTP/1.1\r\n\r\n", "https://pbx.example.com/", bodiless=False)
-    wire.answers.feed(answer(b"hello"))
+    wire.parser.feed(answer(b"hello"))
     await waiter
 
     assert wire.settle() is not any(unsent)

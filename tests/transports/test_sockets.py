@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ringme_async.transports.write_coalescing import Departures, ThriftySocket, thrifty_sockets
+from ringme_async.transports.write_coalescing import ThriftySocket, WriteCoalescer, thrifty_sockets
 from tests.transports.sending import opened, under_way
 from tests.transports.sending import request as asked
 from tests.wire import answer, serving
@@ -26,7 +26,7 @@ needs_more = pytest.mark.skipif(not hasattr(socket, "MSG_MORE"), reason="not of 
 def connected(request: pytest.FixtureRequest) -> Iterator[Pair]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
-        make = thrifty_sockets(Departures(under_way(getattr(request, "param", LOAD))))
+        make = thrifty_sockets(WriteCoalescer(under_way(getattr(request, "param", LOAD))))
         with make((socket.AF_INET, socket.SOCK_STREAM, 0, "", address)) as reader:
             reader.connect(address)
             writer, _ = server.accept()
@@ -59,7 +59,7 @@ def test_no_more_is_read_than_is_asked_for(connected: Pair) -> None:
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 here")
 def test_a_socket_is_made_for_the_family_of_its_address() -> None:
-    make = thrifty_sockets(Departures(under_way(LOAD)))
+    make = thrifty_sockets(WriteCoalescer(under_way(LOAD)))
     with make((socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::1", 0, 0, 0))) as made:
         assert made.family == socket.AF_INET6
 

@@ -8,45 +8,45 @@ import socket
 from typing import Final, Protocol, cast
 
 from ringme_async._internal.deadlines import Deadline, Deadlines
-from ringme_async.transports.http11.response_parser import Answers
-from ringme_async.transports.write_coalescing import Departures
+from ringme_async.transports.http11.response_parser import ResponseParser
+from ringme_async.transports.write_coalescing import WriteCoalescer
 
-__all__ = ["Keeper", "Patience", "Wire"]
+__all__ = ["ConnectionRegistry", "HTTPConnection", "ResponseDeadline"]
 
 _BUFFER: Final = 2**15
 
 
-class Patience(Deadline):
+class ResponseDeadline(Deadline):
     """How long the answers on a connection are waited for, each in its turn.
 
     At its time it tells the answer, where a deadline of a block would cancel a task.
     """
 
-    __slots__ = ("_answers", "seconds")
+    __slots__ = ("_parser", "seconds")
 
-    def __init__(self, among: Deadlines, answers: Answers) -> None:
+    def __init__(self, among: Deadlines, parser: ResponseParser) -> None:
         super().__init__(math.inf, among)
-        self._answers = answers
+        self._parser = parser
         self.seconds: float = 0.0
 
     def expire(self, now: float) -> None:
         """Give the answer up."""
-        self._answers.give_up(self.seconds)
+        self._parser.give_up(self.seconds)
 
 
-class Keeper(Protocol):
+class ConnectionRegistry(Protocol):
     """Where the open connections are known."""
 
-    def add(self, wire: Wire) -> None:
+    def add(self, connection: HTTPConnection) -> None:
         """Take note of a connection."""
         ...
 
-    def discard(self, wire: Wire) -> None:
+    def discard(self, connection: HTTPConnection) -> None:
         """Forget a connection that has ended."""
         ...
 
 
-class Wire(asyncio.BufferedProtocol):
+class HTTPConnection(asyncio.BufferedProtocol):
     """One connection to a server or a proxy.
 
     It reads into a buffer of its own: for a protocol without one asyncio makes room for 256 KiB for
@@ -63,15 +63,15 @@ class Wire(asyncio.BufferedProtocol):
     __slots__ = (
         "_beneath",
         "_buffer",
-        "_departures",
+        "_coalescer",
         "_discarded",
         "_layers",
         "_loop",
         "_pool",
         "_unsent",
-        "answers",
         "gone",
         "idle_since",
+        "parser",
         "patience",
         "sock",
         "transport",
@@ -84,13 +84,13 @@ class Wire(asyncio.BufferedProtocol):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        pool: Keeper,
-        answers: Answers,
+        pool: ConnectionRegistry,
+        parser: ResponseParser,
         deadlines: Deadlines,
-        departures: Departures,
+        coalescer: WriteCoalescer,
     ) -> None:
         self._loop = loop
-        self._departures = departures
+        self._coalescer = coalescer
         self._discarded = False
         # The request that has not left yet.
         self._unsent = b""
@@ -99,8 +99,8 @@ class Wire(asyncio.BufferedProtocol):
         # TLS and what it goes over have a buffer each, and count only what is in their own.
         self._layers: tuple[asyncio.Transport, ...] = ()
         self._beneath: tuple[asyncio.Transport, ...] = ()
-        self.answers: Answers = answers
-        self.patience: Patience = Patience(deadlines, answers)
+        self.parser: ResponseParser = parser
+        self.patience: ResponseDeadline = ResponseDeadline(deadlines, parser)
         self.gone: asyncio.Future[None] = loop.create_future()
         self.idle_since: float = 0.0
 
@@ -116,16 +116,16 @@ class Wire(asyncio.BufferedProtocol):
             What is to be awaited; after that, however it ends, comes ``settle``.
         """
         waiter = self._loop.create_future()
-        self.answers.expect(waiter, url, bodiless=bodiless)
+        self.parser.expect(waiter, url, bodiless=bodiless)
         self._unsent = data
-        if not self._departures.put_off(self._leave):
+        if not self._coalescer.defer(self._leave):
             self._leave()
         return waiter
 
     def settle(self) -> bool:
         """End an exchange. Returns: Can there be another one? If not, the connection ends."""
         if (
-            self.answers.reusable
+            self.parser.reusable
             and not self._discarded
             and not self.transport.get_write_buffer_size()
             and not (
@@ -148,7 +148,7 @@ class Wire(asyncio.BufferedProtocol):
     def discard(self) -> None:
         """End the connection; if another exchange has begun on it, with that."""
         self._discarded = True
-        if not self.answers.awaited:
+        if not self.parser.awaited:
             self.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -164,13 +164,13 @@ class Wire(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take what has come in."""
         # Nobody asked, or not yet: what follows an answer must never pass for the next one.
-        if self._unsent or not self.answers.feed(bytes(self._buffer[:nbytes])):
+        if self._unsent or not self.parser.feed(bytes(self._buffer[:nbytes])):
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note of the end of the connection."""
         self._unsent = b""
-        self.answers.end(exc)
+        self.parser.end(exc)
         if not self.gone.done():
             self.gone.set_result(None)
         self._pool.discard(self)

@@ -19,7 +19,7 @@ from ringme_async._internal.deadlines import Deadlines
 from ringme_async.errors import TransportTimeout
 from ringme_async.transports import Timeouts
 from ringme_async.transports.connection_errors import no_connection, no_way_through
-from ringme_async.transports.http11.connection import Wire
+from ringme_async.transports.http11.connection import HTTPConnection
 from ringme_async.transports.http11.peer import Peer, Proxy
 from ringme_async.transports.http11.request_encoder import lines
 from ringme_async.transports.http11.resolver import Resolver
@@ -43,19 +43,22 @@ class Connector:
         proxy: The proxy.
     """
 
-    __slots__ = ("_closed", "_new_wire", "_proxy", "_resolver", "_ssl", "_under_way")
+    __slots__ = ("_closed", "_new_connection", "_proxy", "_resolver", "_ssl", "_under_way")
 
     def __init__(
-        self, new_wire: Callable[[], Wire], ssl: tls.SSLContext | None, proxy: Proxy | None
+        self,
+        new_connection: Callable[[], HTTPConnection],
+        ssl: tls.SSLContext | None,
+        proxy: Proxy | None,
     ) -> None:
-        self._new_wire = new_wire
+        self._new_connection = new_connection
         self._ssl = ssl
         self._proxy = proxy
         self._resolver = Resolver()
         self._under_way = Deadlines()
         self._closed = False
 
-    async def connect(self, peer: Peer, timeouts: Timeouts) -> Wire:
+    async def connect(self, peer: Peer, timeouts: Timeouts) -> HTTPConnection:
         """Connect to a host.
 
         Raises:
@@ -92,7 +95,9 @@ class Connector:
         self._under_way.close()
         await self._resolver.aclose()
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, first: Peer, peer: Peer) -> Wire:
+    async def _connect(
+        self, loop: asyncio.AbstractEventLoop, first: Peer, peer: Peer
+    ) -> HTTPConnection:
         addresses = await self._resolver.resolve(first.host, first.port)
         while True:
             sock, others = await _quickest(loop, addresses)
@@ -107,45 +112,49 @@ class Connector:
 
     async def _establish(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, first: Peer, peer: Peer
-    ) -> Wire:
-        wire = self._new_wire()
-        wire.sock = sock
+    ) -> HTTPConnection:
+        connection = self._new_connection()
+        connection.sock = sock
         tunnel = Tunnel(loop) if first is not peer and peer.secure else None
         try:
-            await loop.create_connection(lambda: tunnel or wire, sock=sock)
+            await loop.create_connection(lambda: tunnel or connection, sock=sock)
             if tunnel is not None:
-                wire.connection_made(tunnel.transport)
+                connection.connection_made(tunnel.transport)
             if first.secure:
-                await self._start_tls(loop, wire, tunnel or wire, first)
+                await self._start_tls(loop, connection, tunnel or connection, first)
             if tunnel is not None:
                 await tunnel.open(_asking_for(peer, self._proxy))
-                await self._start_tls(loop, wire, wire, peer)
-            _check_open(wire)
+                await self._start_tls(loop, connection, connection, peer)
+            _check_open(connection)
         except BaseException:
-            wire.abort()
+            connection.abort()
             # asyncio does not tell a protocol that its TLS never came about, and uvloop not that its
             # connection ended as it came about.
-            wire.connection_lost(None)
+            connection.connection_lost(None)
             raise
-        return wire
+        return connection
 
     async def _start_tls(
-        self, loop: asyncio.AbstractEventLoop, wire: Wire, protocol: Tunnel | Wire, peer: Peer
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connection: HTTPConnection,
+        protocol: Tunnel | HTTPConnection,
+        peer: Peer,
     ) -> None:
         """Start TLS over what a connection has by now.
 
         ``create_connection`` would do it as well, but keep the layer beneath to itself. What is
         still unsent is known only of both.
         """
-        _check_open(wire)
+        _check_open(connection)
         secured = await loop.start_tls(
-            wire.transport, protocol, self._context(), server_hostname=peer.name
+            connection.transport, protocol, self._context(), server_hostname=peer.name
         )
         # asyncio gives None where the connection ended at the same moment.
         if secured is None:
             raise ConnectionResetError
-        wire.connection_made(secured)
-        if protocol is not wire:
+        connection.connection_made(secured)
+        if protocol is not connection:
             protocol.connection_made(secured)
 
     def _context(self) -> tls.SSLContext:
@@ -180,9 +189,9 @@ async def _quickest(
     return sock, tuple(address for address in addresses if address is not made[sock])
 
 
-def _check_open(wire: Wire) -> None:
+def _check_open(connection: HTTPConnection) -> None:
     # uvloop gives connections that have ended in the meantime, and so does asyncio without TLS.
-    if wire.gone.done() or wire.transport.is_closing():
+    if connection.gone.done() or connection.transport.is_closing():
         raise ConnectionResetError
 
 

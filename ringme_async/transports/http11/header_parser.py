@@ -9,7 +9,7 @@ from typing import Final
 from ringme_async.transports import Headers
 from ringme_async.transports.body_decoder import in_lower_case
 
-__all__ = ["LONGEST_HEAD", "Heads"]
+__all__ = ["LONGEST_HEAD", "HeaderParser"]
 
 LONGEST_HEAD: Final = 2**16
 # What a field of the head counts for beside its length, so that many small ones are too much too.
@@ -42,7 +42,7 @@ class _Lines(dict[bytes, tuple[str, str]]):
         return found
 
 
-class Heads:
+class HeaderParser:
     """Reads the heads of answers that llhttp has found sound.
 
     It could give their fields itself, but only one by one, by calls that cost more than all else

@@ -9,7 +9,7 @@ from typing import Final
 from ringme_async.errors import InvalidRequest
 from ringme_async.transports import Headers, Request
 
-__all__ = ["Spelling", "forbidden", "lines"]
+__all__ = ["RequestEncoder", "forbidden", "lines"]
 
 _BODY_METHODS: Final = frozenset({"PATCH", "POST", "PUT"})
 # What only the transport can say of a request.
@@ -17,7 +17,7 @@ _OURS: Final = frozenset({"content-length", "host", "transfer-encoding"})
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 
 
-class Spelling:
+class RequestEncoder:
     """Spells requests; the headers sent last are kept, as most requests have the same ones."""
 
     __slots__ = ("_fields", "_headers")

@@ -12,9 +12,9 @@ from ringme_async.errors import ResponseLost, RingMeError, TransportTimeout
 from ringme_async.transports import Headers, Response
 from ringme_async.transports.body_decoder import Body, not_http, peer_of, words_of_system
 from ringme_async.transports.connection_errors import no_answer
-from ringme_async.transports.http11.header_parser import LONGEST_HEAD, Heads
+from ringme_async.transports.http11.header_parser import LONGEST_HEAD, HeaderParser
 
-__all__ = ["Answers", "words_of"]
+__all__ = ["ResponseParser", "words_of"]
 
 _FRAMES: Final = frozenset({"content-length", "transfer-encoding"})
 
@@ -25,7 +25,7 @@ def words_of(error: BaseException) -> str:
     return words_of_system(said or str(error) or "it was closed")
 
 
-class Answers:
+class ResponseParser:
     """The answers that come in over one connection, one after another; the parser calls it back.
 
     Args:
@@ -53,7 +53,7 @@ class Answers:
         "status",
     )
 
-    def __init__(self, heads: Heads, max_body: int) -> None:
+    def __init__(self, heads: HeaderParser, max_body: int) -> None:
         self._heads = heads
         self._max_body = max_body
         self._pieces: list[bytes] = []

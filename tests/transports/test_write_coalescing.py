@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from ringme_async.transports.write_coalescing import Departures
+from ringme_async.transports.write_coalescing import WriteCoalescer
 from tests.transports.sending import opened, request, under_way
 from tests.wire import Peer, answer, serving
 
@@ -17,10 +17,10 @@ LOAD = 8
 
 async def test_what_is_put_off_leaves_when_the_turn_has_ended() -> None:
     left: list[str] = []
-    departures = Departures(under_way(LOAD))
+    coalescer = WriteCoalescer(under_way(LOAD))
 
-    assert departures.put_off(lambda: left.append("first"))
-    assert departures.put_off(lambda: left.append("second"))
+    assert coalescer.defer(lambda: left.append("first"))
+    assert coalescer.defer(lambda: left.append("second"))
     assert left == []
     await asyncio.sleep(0)
     assert left == ["first", "second"]
@@ -28,20 +28,20 @@ async def test_what_is_put_off_leaves_when_the_turn_has_ended() -> None:
 
 async def test_what_is_put_off_leaves_once() -> None:
     left: list[str] = []
-    departures = Departures(under_way(LOAD))
+    coalescer = WriteCoalescer(under_way(LOAD))
 
-    departures.put_off(lambda: left.append("in the first turn"))
+    coalescer.defer(lambda: left.append("in the first turn"))
     await asyncio.sleep(0)
-    departures.put_off(lambda: left.append("in the second turn"))
+    coalescer.defer(lambda: left.append("in the second turn"))
     await asyncio.sleep(0)
     assert left == ["in the first turn", "in the second turn"]
 
 
 async def test_what_is_put_off_while_others_leave_goes_with_the_next() -> None:
     left: list[str] = []
-    departures = Departures(under_way(LOAD))
+    coalescer = WriteCoalescer(under_way(LOAD))
 
-    departures.put_off(lambda: departures.put_off(lambda: left.append("next")) and None)
+    coalescer.defer(lambda: coalescer.defer(lambda: left.append("next")) and None)
     await asyncio.sleep(0)
     assert left == []
     await asyncio.sleep(0)
@@ -49,16 +49,16 @@ async def test_what_is_put_off_while_others_leave_goes_with_the_next() -> None:
 
 
 async def test_with_little_under_way_nothing_waits() -> None:
-    departures = Departures(under_way(LOAD - 1))
-    assert not departures.put_off(lambda: pytest.fail("it was to be called by the caller"))
+    coalescer = WriteCoalescer(under_way(LOAD - 1))
+    assert not coalescer.defer(lambda: pytest.fail("it was to be called by the caller"))
     await asyncio.sleep(0)
 
 
 async def test_a_full_load_leaves_at_once_and_whoever_fills_it_goes_last() -> None:
     left: list[int] = []
-    departures = Departures(under_way(LOAD))
+    coalescer = WriteCoalescer(under_way(LOAD))
 
-    waits = [departures.put_off(partial(left.append, number)) for number in range(LOAD)]
+    waits = [coalescer.defer(partial(left.append, number)) for number in range(LOAD)]
     assert waits == [True] * (LOAD - 1) + [False]
     assert left == list(range(LOAD - 1))
     await asyncio.sleep(0)
@@ -67,11 +67,11 @@ async def test_a_full_load_leaves_at_once_and_whoever_fills_it_goes_last() -> No
 
 async def test_what_is_sent_after_a_full_load_leaves_when_the_turn_has_ended() -> None:
     left: list[int] = []
-    departures = Departures(under_way(LOAD))
+    coalescer = WriteCoalescer(under_way(LOAD))
 
     for number in range(LOAD):
-        departures.put_off(partial(left.append, number))
-    assert departures.put_off(partial(left.append, LOAD))
+        coalescer.defer(partial(left.append, number))
+    assert coalescer.defer(partial(left.append, LOAD))
     assert LOAD not in left
     await asyncio.sleep(0)
     assert left[-1] == LOAD
@@ -86,11 +86,11 @@ async def test_requests_that_are_sent_in_one_turn_leave_together(
         while await peer.request():
             await peer.send(answer(b"{}"))
 
-    def leave(departures: Departures) -> None:
-        together.append(len(departures._waiting))
-        real(departures)
+    def leave(coalescer: WriteCoalescer) -> None:
+        together.append(len(coalescer._waiting))
+        real(coalescer)
 
-    real = Departures._leave
+    real = WriteCoalescer._leave
     together: list[int] = []
     async with serving(keep_answering) as server, opened() as transport:
 
@@ -100,7 +100,7 @@ async def test_requests_that_are_sent_in_one_turn_leave_together(
                     tasks.create_task(transport.send(request(server.url())))
 
         await send_many()
-        monkeypatch.setattr(Departures, "_leave", leave)
+        monkeypatch.setattr(WriteCoalescer, "_leave", leave)
         # With their connections open, all are sent in the turn in which they are asked for.
         await send_many()
     assert server.connections == 2 * LOAD
