@@ -171,8 +171,8 @@ async def test_no_secret_gets_into_the_file(
         with pytest.raises(ServerError):
             await ringme.request("GET", "/echo/")
 
-    desk = fake.engine.oauth.desk
-    tokens = [*desk._grants, *desk._refreshable]
+    token_registry = fake.engine.oauth.token_registry
+    tokens = [*token_registry._grants, *token_registry._refreshable]
     assert len(tokens) >= 4
     text = path.read_text("utf-8")
     for secret in [EMAIL, SECRET, PASSWORD, *PHONES, *tokens]:

@@ -158,7 +158,7 @@ ApplicationLike: TypeAlias = str | FakeApplication
 UserLike: TypeAlias = str | FakeUser
 
 
-class Directory:
+class Accounts:
     """All clients, applications and users of one fake."""
 
     def __init__(

@@ -9,13 +9,13 @@ from urllib.parse import unquote
 
 from attrs import define, field
 
-from ringme_async.testing.fake.accounts import Access, Directory, FakeTenant
+from ringme_async.testing.fake.accounts import Access, Accounts, FakeTenant
 from ringme_async.testing.fake.client_schema import FIELDS, JSON, flaw_in
-from ringme_async.testing.fake.exchange import API_ROOT, Route, Visit
-from ringme_async.testing.fake.rate_limits import Counters
-from ringme_async.testing.fake.request_log import Log
+from ringme_async.testing.fake.exchange import API_ROOT, Exchange, Route
+from ringme_async.testing.fake.rate_limits import RateLimits
+from ringme_async.testing.fake.request_log import RequestLog
 from ringme_async.testing.fake.responses import BUSY, NOTHING, json_answer, raw_answer, refusal
-from ringme_async.testing.fake.tokens import Grant, TokenDesk
+from ringme_async.testing.fake.tokens import Grant, TokenRegistry
 from ringme_async.transports import Headers, Request, Response
 
 _LONGEST_ID = 19
@@ -24,13 +24,13 @@ ResourceAnswer: TypeAlias = "JSON | Callable[[Request], JSON | Response]"
 
 
 @define(eq=False)
-class ApiRoom:
+class ClientAPI:
     """Answers everything below ``/api/ver1.0``."""
 
-    directory: Directory
-    desk: TokenDesk
-    counters: Counters
-    log: Log
+    accounts: Accounts
+    token_registry: TokenRegistry
+    rate_limits: RateLimits
+    log: RequestLog
     date: Callable[[float], str]
     later_revision: bool
     one_write_at_a_time: bool = False
@@ -44,120 +44,120 @@ class ApiRoom:
             route.handlers["PUT"] = self._change
 
     def add_resource(self, method: str, path: str, answer: ResourceAnswer, status: int) -> None:
-        def handle(visit: Visit, _tenant: FakeTenant) -> Response:
-            payload = answer(visit.request) if callable(answer) else answer
+        def handle(exchange: Exchange, _tenant: FakeTenant) -> Response:
+            payload = answer(exchange.request) if callable(answer) else answer
             if isinstance(payload, Response):
-                fields = {**self.headers(visit), **payload.headers}
+                fields = {**self.headers(exchange), **payload.headers}
                 return Response(payload.status, Headers(fields), payload.body)
             if status == 204:
-                return Response(204, Headers(self.headers(visit)))
-            return json_answer(status, payload, self.headers(visit))
+                return Response(204, Headers(self.headers(exchange)))
+            return json_answer(status, payload, self.headers(exchange))
 
         self._route_of(path).handlers[method] = handle
 
-    def release(self, visit: Visit) -> None:
-        if visit.writes and visit.tenant_id is not None:
-            self._writing.discard(visit.tenant_id)
+    def release(self, exchange: Exchange) -> None:
+        if exchange.writes and exchange.tenant_id is not None:
+            self._writing.discard(exchange.tenant_id)
 
-    def identify(self, visit: Visit) -> None:
-        scheme, _, token = visit.request.headers.get("authorization", "").partition(" ")
+    def identify(self, exchange: Exchange) -> None:
+        scheme, _, token = exchange.request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            visit.grant = grant = self.desk.behind(token.strip())
+            exchange.grant = grant = self.token_registry.behind(token.strip())
             if grant is not None:
-                visit.application = grant.application
-                visit.user = grant.user
-        parts = visit.path.split("/")
-        if "%" in visit.path:
+                exchange.application = grant.application
+                exchange.user = grant.user
+        parts = exchange.path.split("/")
+        if "%" in exchange.path:
             parts = [unquote(part) for part in parts]
-        visit.route = route = next((route for route in self._routes if route.fits(parts)), None)
+        exchange.route = route = next((route for route in self._routes if route.fits(parts)), None)
         if route is not None:
-            visit.tenant_id = _tenant_id(route.client_id(parts), visit)
-        if visit.request.body:
-            visit.sent, visit.flaw = _object_in(visit.request)
-        elif visit.method == "PUT":
-            visit.flaw = "the body must be a JSON object, and there is none"
+            exchange.tenant_id = _tenant_id(route.client_id(parts), exchange)
+        if exchange.request.body:
+            exchange.sent, exchange.flaw = _object_in(exchange.request)
+        elif exchange.method == "PUT":
+            exchange.flaw = "the body must be a JSON object, and there is none"
 
-    def headers(self, visit: Visit) -> Mapping[str, str]:
-        fields = self.counters.headers(visit.application, visit.at)
-        fields["date"] = self.date(visit.at)
+    def headers(self, exchange: Exchange) -> Mapping[str, str]:
+        fields = self.rate_limits.headers(exchange.application, exchange.at)
+        fields["date"] = self.date(exchange.at)
         return fields
 
-    def count(self, visit: Visit) -> None:
-        if visit.application is not None:
-            self.counters.admit(visit.application, visit.at)
+    def count(self, exchange: Exchange) -> None:
+        if exchange.application is not None:
+            self.rate_limits.admit(exchange.application, exchange.at)
 
-    def kill_token(self, visit: Visit) -> None:
-        if visit.grant is not None:
-            visit.grant.revoked = True
+    def kill_token(self, exchange: Exchange) -> None:
+        if exchange.grant is not None:
+            exchange.grant.revoked = True
 
-    def answer(self, visit: Visit) -> Response:
-        grant = visit.grant
-        if grant is None or not grant.is_live(visit.at):
-            return self._no_token(visit)
-        if visit.method == "PUT" and visit.tenant_id in self._writing:
-            return refusal(429, BUSY, headers={"date": self.date(visit.at)})
-        if not self.counters.admit(grant.application, visit.at):
-            self.log.violation("hourly_limit", "the hourly limit was used up", visit.at)
-            return self._no(visit, 429, "The hourly limit is used up.", "rate_limit_exceeded")
-        route = visit.route
+    def answer(self, exchange: Exchange) -> Response:
+        grant = exchange.grant
+        if grant is None or not grant.is_live(exchange.at):
+            return self._no_token(exchange)
+        if exchange.method == "PUT" and exchange.tenant_id in self._writing:
+            return refusal(429, BUSY, headers={"date": self.date(exchange.at)})
+        if not self.rate_limits.admit(grant.application, exchange.at):
+            self.log.violation("hourly_limit", "the hourly limit was used up", exchange.at)
+            return self._no(exchange, 429, "The hourly limit is used up.", "rate_limit_exceeded")
+        route = exchange.route
         if route is None:
-            return self._no(visit, 404, "There is no such resource.")
-        handler = route.handlers.get(visit.method)
+            return self._no(exchange, 404, "There is no such resource.")
+        handler = route.handlers.get(exchange.method)
         if handler is None:
             allowed = ", ".join(sorted(route.handlers))
             return refusal(
                 405,
                 f"Only {allowed} may be used here.",
-                headers={**self.headers(visit), "allow": allowed},
+                headers={**self.headers(exchange), "allow": allowed},
             )
-        refused = self._refused(visit, route, grant)
+        refused = self._refused(exchange, route, grant)
         if refused is not None:
             return refused
-        return handler(visit, self._tenant_of(visit) or grant.tenant)
+        return handler(exchange, self._tenant_of(exchange) or grant.tenant)
 
-    def _tenant_of(self, visit: Visit) -> FakeTenant | None:
-        return None if visit.tenant_id is None else self.directory.tenants.get(visit.tenant_id)
+    def _tenant_of(self, exchange: Exchange) -> FakeTenant | None:
+        return None if exchange.tenant_id is None else self.accounts.tenants.get(exchange.tenant_id)
 
-    def _refused(self, visit: Visit, route: Route, grant: Grant) -> Response | None:
+    def _refused(self, exchange: Exchange, route: Route, grant: Grant) -> Response | None:
         user = grant.user
-        tenant = self._tenant_of(visit)
+        tenant = self._tenant_of(exchange)
         if route.names_client and tenant is None:
             message = "There is no client with this id."
-            return self._no(visit, 404, message, "client_not_found")
+            return self._no(exchange, 404, message, "client_not_found")
         if grant.application.tenant.blocked or grant.tenant.blocked:
-            return self._no(visit, 403, "The client is blocked.", "user_blocked")
+            return self._no(exchange, 403, "The client is blocked.", "user_blocked")
         if user is not None and user.blocked:
-            return self._no(visit, 403, "The user is blocked.", "user_blocked")
+            return self._no(exchange, 403, "The user is blocked.", "user_blocked")
         if tenant is not None and not grant.reaches(tenant):
-            return self._no(visit, 403, "This client is none of yours.", "access_denied")
+            return self._no(exchange, 403, "This client is none of yours.", "access_denied")
         if tenant is not None and tenant.blocked:
-            return self._no(visit, 403, "The client is blocked.", "user_blocked")
-        if not _allows(grant.application.access, visit):
+            return self._no(exchange, 403, "The client is blocked.", "user_blocked")
+        if not _allows(grant.application.access, exchange):
             message = "The application's access level is too low."
-            return self._no(visit, 403, message, "app_access_type_deny")
-        if user is not None and not _allows(user.access, visit):
+            return self._no(exchange, 403, message, "app_access_type_deny")
+        if user is not None and not _allows(user.access, exchange):
             message = "The user's access level is too low."
-            return self._no(visit, 403, message, "user_access_type_deny")
+            return self._no(exchange, 403, message, "user_access_type_deny")
         return None
 
-    def _read(self, visit: Visit, tenant: FakeTenant) -> Response:
-        return raw_answer(200, tenant.encoded(), self.headers(visit))
+    def _read(self, exchange: Exchange, tenant: FakeTenant) -> Response:
+        return raw_answer(200, tenant.encoded(), self.headers(exchange))
 
-    def _change(self, visit: Visit, tenant: FakeTenant) -> Response:
+    def _change(self, exchange: Exchange, tenant: FakeTenant) -> Response:
         if self.one_write_at_a_time:
             self._writing.add(tenant.id)
-            visit.writes = True
-        flaws = [visit.flaw] if visit.flaw is not None else self._flaws_in(visit.sent)
+            exchange.writes = True
+        flaws = [exchange.flaw] if exchange.flaw is not None else self._flaws_in(exchange.sent)
         if flaws:
-            return self._no(visit, 400, f"Wrong: {'; '.join(flaws)}.", "wrong_parameter")
-        locked = ", ".join(sorted(visit.sent.keys() & tenant.locked))
+            return self._no(exchange, 400, f"Wrong: {'; '.join(flaws)}.", "wrong_parameter")
+        locked = ", ".join(sorted(exchange.sent.keys() & tenant.locked))
         if locked:
             message = f"{locked} may not be changed by this client."
-            return self._no(visit, 403, message, "access_denied")
-        visit.changed = tenant.differences(visit.sent)
-        if visit.sent:
-            tenant.set(**visit.sent)
-        return self._read(visit, tenant)
+            return self._no(exchange, 403, message, "access_denied")
+        exchange.changed = tenant.differences(exchange.sent)
+        if exchange.sent:
+            tenant.set(**exchange.sent)
+        return self._read(exchange, tenant)
 
     def _flaws_in(self, fields: Mapping[str, JSON]) -> list[str]:
         flaws = (self._flaw_in(name, value) for name, value in fields.items())
@@ -171,17 +171,17 @@ class ApiRoom:
             return f"{name} cannot be written"
         return flaw_in(spec, value)
 
-    def _no_token(self, visit: Visit) -> Response:
+    def _no_token(self, exchange: Exchange) -> Response:
         challenge = 'Bearer realm="ringme"'
         message = "There is no token."
-        if "authorization" in visit.request.headers:
+        if "authorization" in exchange.request.headers:
             challenge += ', error="invalid_token"'
             message = "The token has expired or is wrong."
-        fields = {**self.headers(visit), "www-authenticate": challenge}
+        fields = {**self.headers(exchange), "www-authenticate": challenge}
         return refusal(401, message, headers=fields)
 
-    def _no(self, visit: Visit, code: int, message: str, word: str | None = None) -> Response:
-        return refusal(code, message, word, self.headers(visit))
+    def _no(self, exchange: Exchange, code: int, message: str, word: str | None = None) -> Response:
+        return refusal(code, message, word, self.headers(exchange))
 
     def _route_of(self, path: str) -> Route:
         segments = tuple(f"{API_ROOT}{path}".split("/"))
@@ -193,17 +193,17 @@ class ApiRoom:
         return route
 
 
-def _tenant_id(client_id: str | None, visit: Visit) -> int | None:
+def _tenant_id(client_id: str | None, exchange: Exchange) -> int | None:
     if client_id == "@me":
-        return None if visit.grant is None else visit.grant.tenant.id
+        return None if exchange.grant is None else exchange.grant.tenant.id
     if client_id is None or not (client_id.isascii() and client_id.isdigit()):
         return None
     # A longer number than the API's integers is nobody's.
     return int(client_id) if len(client_id) <= _LONGEST_ID else None
 
 
-def _allows(access: Access, visit: Visit) -> bool:
-    return access == "full" or (access == "read" and visit.method == "GET")
+def _allows(access: Access, exchange: Exchange) -> bool:
+    return access == "full" or (access == "read" and exchange.method == "GET")
 
 
 def _object_in(request: Request) -> tuple[Mapping[str, JSON], str | None]:

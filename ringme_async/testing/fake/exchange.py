@@ -22,7 +22,7 @@ CLIENT_ID = "{client_id}"
 
 
 @define(eq=False)
-class Visit:
+class Exchange:
     """What is known of a request so far, and what becomes of it."""
 
     request: Request
@@ -72,29 +72,29 @@ class Route:
         return parts[self.segments.index(CLIENT_ID)] if self.names_client else None
 
 
-Handler: TypeAlias = Callable[[Visit, FakeTenant], Response]
+Handler: TypeAlias = Callable[[Exchange, FakeTenant], Response]
 
 
-class Room(Protocol):
+class API(Protocol):
     """A part of the fake that answers some of the paths."""
 
-    def identify(self, visit: Visit) -> None:
+    def identify(self, exchange: Exchange) -> None:
         """Find out who asks and whom for; nothing happens yet."""
         ...
 
-    def answer(self, visit: Visit) -> Response:
+    def answer(self, exchange: Exchange) -> Response:
         """Carry the request out."""
         ...
 
-    def headers(self, visit: Visit) -> Mapping[str, str]:
+    def headers(self, exchange: Exchange) -> Mapping[str, str]:
         """Give the header fields that every answer of this room carries."""
         ...
 
-    def count(self, visit: Visit) -> None:
+    def count(self, exchange: Exchange) -> None:
         """Count a request that is answered without being carried out."""
         ...
 
-    def kill_token(self, visit: Visit) -> None:
+    def kill_token(self, exchange: Exchange) -> None:
         """Let the token of this request die before it is looked at."""
         ...
 

@@ -12,25 +12,25 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ringme_async.errors import ConnectError, ResponseLost
-from ringme_async.testing.fake.accounts import Directory, Records, TenantLike
-from ringme_async.testing.fake.client_api import ApiRoom
+from ringme_async.testing.fake.accounts import Accounts, Records, TenantLike
+from ringme_async.testing.fake.client_api import ClientAPI
 from ringme_async.testing.fake.client_schema import JSON
 from ringme_async.testing.fake.fault_schedule import Faults
 from ringme_async.testing.fake.in_memory import delay_in_memory, delivered
-from ringme_async.testing.fake.oauth_api import OAuthRoom
+from ringme_async.testing.fake.oauth_api import OAuthAPI
 from ringme_async.testing.fake.openapi import Description
-from ringme_async.testing.fake.rate_limits import Books, Counters
+from ringme_async.testing.fake.rate_limits import Books, RateLimits
 from ringme_async.testing.fake.request_log import (
     Journal,
-    Log,
+    RequestLog,
     Violation,
     check_not_updated,
     check_quiet,
     check_updated,
 )
-from ringme_async.testing.fake.server import Engine, Latency, WallClock
+from ringme_async.testing.fake.server import FakeServer, Latency, WallClock
 from ringme_async.testing.fake.setup import SetUp
-from ringme_async.testing.fake.tokens import LoginDoor, OAuthSettings, TokenDesk
+from ringme_async.testing.fake.tokens import LoginLimits, OAuthSettings, TokenRegistry
 from ringme_async.transports import Request, Response
 
 if TYPE_CHECKING:
@@ -89,33 +89,39 @@ class FakeRingMe(SetUp):
         wall_clock: datetime | None = None,
     ) -> None:
         settings = OAuthSettings() if oauth is None else oauth
-        directory = Directory(
+        accounts = Accounts(
             seed,
             ceiling=ceiling,
             later_revision=later_revision,
             extension_len_as_string=extension_len_as_string,
         )
-        desk = TokenDesk(seed)
-        counters = Counters(quota_window, ceiling)
+        token_registry = TokenRegistry(seed)
+        rate_limits = RateLimits(quota_window, ceiling)
         clock = WallClock(wall_clock)
-        self._log = Log(deque(maxlen=journal))
-        api = ApiRoom(
-            directory,
-            desk,
-            counters,
+        self._log = RequestLog(deque(maxlen=journal))
+        api = ClientAPI(
+            accounts,
+            token_registry,
+            rate_limits,
             self._log,
             clock.date,
             later_revision,
             one_write_at_a_time,
         )
-        super().__init__(directory=directory, desk=desk, counters=counters, api=api, oauth=settings)
-        self.faults: Faults = Faults()
-        self.records: Records = Records(directory.tenants)
-        self.books: Books = counters.books
-        self.engine: Engine = Engine(
+        super().__init__(
+            accounts=accounts,
+            token_registry=token_registry,
+            rate_limits=rate_limits,
             api=api,
-            oauth=OAuthRoom(settings, directory, desk, clock.date),
-            door=LoginDoor(settings),
+            oauth=settings,
+        )
+        self.faults: Faults = Faults()
+        self.records: Records = Records(accounts.tenants)
+        self.books: Books = rate_limits.books
+        self.engine: FakeServer = FakeServer(
+            api=api,
+            oauth=OAuthAPI(settings, accounts, token_registry, clock.date),
+            login_limits=LoginLimits(settings),
             faults=self.faults,
             log=self._log,
             clock=clock,
@@ -133,14 +139,14 @@ class FakeRingMe(SetUp):
         if self.engine.is_down:
             raise ConnectError("no connection: the fake is down", kind="refused")
         outages = self.engine.outages
-        visit = self.engine.receive(request)
+        exchange = self.engine.receive(request)
         try:
-            await self.engine.hold_up(delay_in_memory(visit))
+            await self.engine.hold_up(delay_in_memory(exchange))
             if self.engine.outages != outages:
                 raise ResponseLost("the fake went down before the answer")
-            return delivered(visit)
+            return delivered(exchange)
         finally:
-            self.engine.release(visit)
+            self.engine.release(exchange)
 
     def serve(
         self, *, host: str = "127.0.0.1", port: int = 0, ssl_context: SSLContext | None = None
@@ -202,11 +208,11 @@ class FakeRingMe(SetUp):
     @property
     def quota_window(self) -> float:
         """Seconds that an "hour" of the limit lasts, from the next window on; may be changed."""
-        return self._counters.window
+        return self._rate_limits.window
 
     @quota_window.setter
     def quota_window(self, seconds: float) -> None:
-        self._counters.window = seconds
+        self._rate_limits.window = seconds
 
     @property
     def requests(self) -> Journal:
@@ -246,12 +252,12 @@ class FakeRingMe(SetUp):
     @property
     def most_logins_in_flight(self) -> int:
         """How many logins were under way at the busiest moment, refused ones too."""
-        return self.engine.door.most_in_flight
+        return self.engine.login_limits.most_in_flight
 
     @property
     def most_logins_per_second(self) -> int:
         """How many logins came in the busiest sliding second, refused ones too."""
-        return self.engine.door.most_per_second
+        return self.engine.login_limits.most_per_second
 
     def assert_updated(self, tenant: TenantLike, **fields: JSON) -> None:
         """Check that a client was changed as wished: what was last sent for each field, with success.

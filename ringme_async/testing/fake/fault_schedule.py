@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 
 from ringme_async.testing import faults
 from ringme_async.testing.fake.accounts import TenantLike
-from ringme_async.testing.fake.exchange import Visit, is_api
+from ringme_async.testing.fake.exchange import Exchange, is_api
 from ringme_async.testing.faults import Fault
 
 _SERVER_ERRORS = tuple(faults.ServerError(code) for code in (500, 502, 503, 504))
@@ -28,12 +28,12 @@ class _Rule:
     since: float = 0.0
     until: float | None = None
 
-    def fits(self, visit: Visit, elapsed: float) -> bool:
-        if self.tenant_id is not None and self.tenant_id != visit.tenant_id:
+    def fits(self, exchange: Exchange, elapsed: float) -> bool:
+        if self.tenant_id is not None and self.tenant_id != exchange.tenant_id:
             return False
         if elapsed < self.since or (self.until is not None and elapsed >= self.until):
             return False
-        return _concerns(self.on, visit)
+        return _concerns(self.on, exchange)
 
 
 @frozen(eq=False)
@@ -45,8 +45,8 @@ class _Chances:
     kinds: tuple[tuple[Fault, ...], ...]
     bounds: tuple[float, ...]
 
-    def draw(self, visit: Visit) -> Fault | None:
-        if not _concerns(self.on, visit):
+    def draw(self, exchange: Exchange) -> Fault | None:
+        if not _concerns(self.on, exchange):
             return None
         lot = self.random.random()
         for bound, kinds in zip(self.bounds, self.kinds, strict=True):
@@ -187,20 +187,20 @@ class Faults:
         """How many faults set by ``next`` have not struck yet."""
         return sum(rule.left for rule in self._rules if rule.left is not None)
 
-    def take(self, visit: Visit) -> Fault | None:
+    def take(self, exchange: Exchange) -> Fault | None:
         """Choose what befalls a request; the fake calls this once for each."""
         if self._began is None:
-            self._began = visit.at
-        fault = self._scripted(visit, visit.at - self._began) if self._rules else None
+            self._began = exchange.at
+        fault = self._scripted(exchange, exchange.at - self._began) if self._rules else None
         if fault is None and self._chances is not None:
-            fault = self._chances.draw(visit)
+            fault = self._chances.draw(exchange)
         if fault is not None:
             self.struck[fault] += 1
         return fault
 
-    def _scripted(self, visit: Visit, elapsed: float) -> Fault | None:
+    def _scripted(self, exchange: Exchange, elapsed: float) -> Fault | None:
         for rule in self._rules:
-            if rule.fits(visit, elapsed):
+            if rule.fits(exchange, elapsed):
                 self._use(rule)
                 return rule.fault
         return None
@@ -221,10 +221,10 @@ def _checked(fault: Fault) -> Fault:
     return fault
 
 
-def _concerns(on: str | None, visit: Visit) -> bool:
+def _concerns(on: str | None, exchange: Exchange) -> bool:
     if on is None:
-        return is_api(visit.path)
-    return visit.path.startswith(on) if on.startswith("/") else visit.method == on
+        return is_api(exchange.path)
+    return exchange.path.startswith(on) if on.startswith("/") else exchange.method == on
 
 
 def _id_of(tenant: TenantLike | None) -> int | None:

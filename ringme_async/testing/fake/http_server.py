@@ -14,9 +14,9 @@ from aiohttp import web
 
 from ringme_async.testing import faults
 from ringme_async.testing.fake.docs_pages import Describe, page_at
-from ringme_async.testing.fake.exchange import Visit
+from ringme_async.testing.fake.exchange import Exchange
 from ringme_async.testing.fake.gzip_bodies import garbled, packed, zeros
-from ringme_async.testing.fake.server import Engine, accepts_gzip
+from ringme_async.testing.fake.server import FakeServer, accepts_gzip
 from ringme_async.transports import Headers, Request
 
 _BODILESS = frozenset({204, 304})
@@ -49,7 +49,7 @@ class LoopbackServer:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: FakeServer,
         describe: Describe,
         *,
         host: str = "127.0.0.1",
@@ -100,12 +100,12 @@ class LoopbackServer:
         page = page_at(request, self._describe)
         if page is not None:
             return page
-        visit = self._engine.receive(await _plain(request))
+        exchange = self._engine.receive(await _plain(request))
         try:
-            await asyncio.sleep(visit.delay)
-            return await _answered(request, visit)
+            await asyncio.sleep(exchange.delay)
+            return await _answered(request, exchange)
         finally:
-            self._engine.release(visit)
+            self._engine.release(exchange)
 
 
 async def _plain(request: web.BaseRequest) -> Request:
@@ -120,34 +120,36 @@ async def _plain(request: web.BaseRequest) -> Request:
     return Request(request.method, url, Headers(fields), await request.read())
 
 
-async def _answered(request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
-    fields = {_wire_name(name): value for name, value in visit.response.headers.items()}
-    body = visit.response.body
-    gzip = accepts_gzip(visit.request.headers) and visit.response.status not in _BODILESS
+async def _answered(request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    fields = {_wire_name(name): value for name, value in exchange.response.headers.items()}
+    body = exchange.response.body
+    gzip = accepts_gzip(exchange.request.headers) and exchange.response.status not in _BODILESS
     if gzip:
         fields["Content-Encoding"] = "gzip"
         body = packed(body)
-    match visit.fault:
+    match exchange.fault:
         case faults.ResetBefore() | faults.ResetAfter():
             return _reset(request)
         case faults.CutBody(share=share) if body:
-            return await _cut(request, visit, fields, body, share)
+            return await _cut(request, exchange, fields, body, share)
         case faults.CutBody():
             return _reset(request)
         case faults.SlowDrip(seconds=seconds, pieces=pieces):
             pauses = seconds / pieces
             parts = _parted(body, pieces)
-            return await _streamed(request, visit, fields, parts, len(body), pauses)
+            return await _streamed(request, exchange, fields, parts, len(body), pauses)
         case faults.GarbledGzip():
             fields["Content-Encoding"] = "gzip"
             return web.Response(
-                status=visit.response.status, headers=fields, body=garbled(visit.response.body)
+                status=exchange.response.status,
+                headers=fields,
+                body=garbled(exchange.response.body),
             )
         case faults.GzipBomb(size=size):
             fields["Content-Encoding"] = "gzip"
-            return await _streamed(request, visit, fields, zeros(size))
+            return await _streamed(request, exchange, fields, zeros(size))
         case _:
-            return web.Response(status=visit.response.status, headers=fields, body=body)
+            return web.Response(status=exchange.response.status, headers=fields, body=body)
 
 
 def _reset(request: web.BaseRequest) -> web.StreamResponse:
@@ -164,23 +166,23 @@ def _transport_of(request: web.BaseRequest) -> asyncio.Transport:
 
 
 async def _cut(
-    request: web.BaseRequest, visit: Visit, fields: dict[str, str], body: bytes, share: float
+    request: web.BaseRequest, exchange: Exchange, fields: dict[str, str], body: bytes, share: float
 ) -> web.StreamResponse:
     part = body[: min(int(len(body) * share), len(body) - 1)]
-    response = await _streamed(request, visit, fields, iter([part]), len(body))
+    response = await _streamed(request, exchange, fields, iter([part]), len(body))
     _transport_of(request).close()
     return response
 
 
 async def _streamed(
     request: web.BaseRequest,
-    visit: Visit,
+    exchange: Exchange,
     fields: dict[str, str],
     parts: Iterator[bytes],
     length: int | None = None,
     pause: float = 0.0,
 ) -> web.StreamResponse:
-    response = web.StreamResponse(status=visit.response.status, headers=fields)
+    response = web.StreamResponse(status=exchange.response.status, headers=fields)
     response.content_length = length
     try:
         await response.prepare(request)

@@ -6,18 +6,18 @@ from attrs import evolve
 
 from ringme_async.errors import ResponseLost
 from ringme_async.testing import faults
-from ringme_async.testing.fake.exchange import Visit
+from ringme_async.testing.fake.exchange import Exchange
 from ringme_async.testing.fake.gzip_bodies import garbled, zeros
 from ringme_async.transports import Headers, Response
 
 
-def delay_in_memory(visit: Visit) -> float:
+def delay_in_memory(exchange: Exchange) -> float:
     """Tell how many seconds pass until the whole answer is there."""
-    drip = visit.fault.seconds if isinstance(visit.fault, faults.SlowDrip) else 0.0
-    return visit.delay + drip
+    drip = exchange.fault.seconds if isinstance(exchange.fault, faults.SlowDrip) else 0.0
+    return exchange.delay + drip
 
 
-def delivered(visit: Visit) -> Response:
+def delivered(exchange: Exchange) -> Response:
     """Give the answer, or raise what a transport makes of its loss.
 
     The body is plain, except where a fault lies in its packing: there it is left to the transport.
@@ -25,19 +25,19 @@ def delivered(visit: Visit) -> Response:
     Raises:
         ResponseLost: The fault leaves no answer.
     """
-    match visit.fault:
+    match exchange.fault:
         case None:
-            return visit.response
+            return exchange.response
         case faults.ResetBefore() | faults.ResetAfter():
             raise ResponseLost("the connection was reset before the answer")
         case faults.CutBody():
             raise ResponseLost("the connection ended in the middle of the answer")
         case faults.GarbledGzip():
-            return _in_gzip(visit.response, garbled(visit.response.body))
+            return _in_gzip(exchange.response, garbled(exchange.response.body))
         case faults.GzipBomb(size=size):
-            return _in_gzip(visit.response, b"".join(zeros(size)))
+            return _in_gzip(exchange.response, b"".join(zeros(size)))
         case _:
-            return visit.response
+            return exchange.response
 
 
 def _in_gzip(response: Response, body: bytes) -> Response:

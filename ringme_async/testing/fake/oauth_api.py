@@ -10,11 +10,11 @@ from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit, urlunspli
 
 from attrs import frozen
 
-from ringme_async.testing.fake.accounts import ApplicationKind, Directory, FakeApplication, FakeUser
+from ringme_async.testing.fake.accounts import Accounts, ApplicationKind, FakeApplication, FakeUser
 from ringme_async.testing.fake.client_schema import JSON
-from ringme_async.testing.fake.exchange import Visit
+from ringme_async.testing.fake.exchange import Exchange
 from ringme_async.testing.fake.responses import NO_HEADERS, json_answer, refusal
-from ringme_async.testing.fake.tokens import OAuthSettings, TokenDesk, masked
+from ringme_async.testing.fake.tokens import OAuthSettings, TokenRegistry, masked
 from ringme_async.transports import Headers, Request, Response
 
 TOKEN_PATH = "/oauth/token"
@@ -46,60 +46,62 @@ class _Refused(Exception):
 
 
 @frozen(eq=False)
-class OAuthRoom:
+class OAuthAPI:
     """Answers everything below ``/oauth`` and ``/login``."""
 
     settings: OAuthSettings
-    directory: Directory
-    desk: TokenDesk
+    accounts: Accounts
+    token_registry: TokenRegistry
     date: Callable[[float], str]
 
-    def identify(self, visit: Visit) -> None:
-        form = _pairs(visit.request.body if visit.method == "POST" else visit.query.encode())
-        visit.sent = dict(masked(_in_json(visit.request.body) or form))
+    def identify(self, exchange: Exchange) -> None:
+        form = _pairs(
+            exchange.request.body if exchange.method == "POST" else exchange.query.encode()
+        )
+        exchange.sent = dict(masked(_in_json(exchange.request.body) or form))
         app_id = dict(form).get("client_id")
         if app_id is None:
-            visit.application = self._named(_basic(visit.request.headers)[0])
+            exchange.application = self._named(_basic(exchange.request.headers)[0])
         else:
-            visit.application = self.directory.applications.get(app_id)
-        if visit.application is not None:
-            visit.tenant_id = visit.application.tenant.id
+            exchange.application = self.accounts.applications.get(app_id)
+        if exchange.application is not None:
+            exchange.tenant_id = exchange.application.tenant.id
 
-    def headers(self, visit: Visit) -> Mapping[str, str]:
-        return {**_NOT_KEPT, "date": self.date(visit.at)}
+    def headers(self, exchange: Exchange) -> Mapping[str, str]:
+        return {**_NOT_KEPT, "date": self.date(exchange.at)}
 
-    def count(self, visit: Visit) -> None:
+    def count(self, exchange: Exchange) -> None:
         """Do nothing: logins have no hourly counter."""
 
-    def kill_token(self, visit: Visit) -> None:
+    def kill_token(self, exchange: Exchange) -> None:
         """Do nothing: a login has no token."""
 
-    def answer(self, visit: Visit) -> Response:
-        date = self.date(visit.at)
-        if visit.path == TOKEN_PATH:
+    def answer(self, exchange: Exchange) -> Response:
+        date = self.date(exchange.at)
+        if exchange.path == TOKEN_PATH:
             wanted, handle = "POST", self._give_token
-        elif visit.path == AUTHORIZE_PATH:
+        elif exchange.path == AUTHORIZE_PATH:
             wanted, handle = "GET", self._agree
         else:
             return refusal(404, "There is no such resource.", headers={"date": date})
-        if visit.method != wanted:
+        if exchange.method != wanted:
             fields = {"allow": wanted, "date": date}
             return refusal(405, f"Only {wanted} is allowed here.", headers=fields)
         try:
-            return handle(visit)
+            return handle(exchange)
         except _Refused as refused:
-            fields = {**refused.headers, **self.headers(visit)}
+            fields = {**refused.headers, **self.headers(exchange)}
             return json_answer(refused.code, refused.payload, fields)
 
-    def _give_token(self, visit: Visit) -> Response:
-        form = _form(visit.request)
-        application = self._who_asks(form, visit.request.headers)
-        visit.application, visit.tenant_id = application, application.tenant.id
+    def _give_token(self, exchange: Exchange) -> Response:
+        form = _form(exchange.request)
+        application = self._who_asks(form, exchange.request.headers)
+        exchange.application, exchange.tenant_id = application, application.tenant.id
         grant = _needed(form, "grant_type")
         if form.get("scope", "all") != "all":
             raise _Refused(400, "invalid_scope", "The only scope is all.")
         if grant == "refresh_token":
-            return self._refresh(visit, form, application)
+            return self._refresh(exchange, form, application)
         kind = _KIND_FOR_GRANT.get(grant)
         if kind is None:
             raise _Refused(400, "unsupported_grant_type", "There is no such grant type.")
@@ -107,7 +109,7 @@ class OAuthRoom:
             told = f"An application of the kind {application.kind} may not use this grant."
             raise _Refused(400, "unauthorized_client", told)
         user = self._user_of(kind, form, application)
-        return self._token(visit, application, user, self._new_refresh_token(application, user))
+        return self._token(exchange, application, user, self._new_refresh_token(application, user))
 
     def _user_of(
         self, kind: ApplicationKind, form: Mapping[str, str], application: FakeApplication
@@ -115,38 +117,40 @@ class OAuthRoom:
         if kind == "trusted":
             return None
         if kind == "password_credentials":
-            user = self.directory.users.get(_needed(form, "username"))
+            user = self.accounts.users.get(_needed(form, "username"))
             if user is None or user.password != _needed(form, "password"):
                 raise _Refused(400, "invalid_grant", "The user name or the password is wrong.")
             return user
         code, redirect_uri = _needed(form, "code"), _needed(form, "redirect_uri")
-        redeemed = self.desk.redeem(code, application, redirect_uri)
+        redeemed = self.token_registry.redeem(code, application, redirect_uri)
         if redeemed is None:
             raise _Refused(400, "invalid_grant", "The code is wrong, used, or for another place.")
         return redeemed[0]
 
     def _refresh(
-        self, visit: Visit, form: Mapping[str, str], application: FakeApplication
+        self, exchange: Exchange, form: Mapping[str, str], application: FakeApplication
     ) -> Response:
         presented = _needed(form, "refresh_token")
-        grant = self.desk.refresh(presented, application)
+        grant = self.token_registry.refresh(presented, application)
         if grant is None:
             raise _Refused(400, "invalid_grant", "The refresh token is wrong or has ended.")
         successor = None
         if self.settings.rotate:
-            self.desk.end_refresh_token(presented)
-            successor = self.desk.issue_refresh_token(application, grant.user)
-        return self._token(visit, application, grant.user, successor)
+            self.token_registry.end_refresh_token(presented)
+            successor = self.token_registry.issue_refresh_token(application, grant.user)
+        return self._token(exchange, application, grant.user, successor)
 
     def _token(
         self,
-        visit: Visit,
+        exchange: Exchange,
         application: FakeApplication,
         user: FakeUser | None,
         refresh_token: str | None,
     ) -> Response:
         settings = self.settings
-        token = self.desk.issue(application, user, lifetime=settings.lifetime, now=visit.at)
+        token = self.token_registry.issue(
+            application, user, lifetime=settings.lifetime, now=exchange.at
+        )
         payload: dict[str, JSON] = {"access_token": token, "token_type": settings.token_type}
         seconds = int(settings.lifetime)
         if settings.expires_in == "number":
@@ -155,20 +159,20 @@ class OAuthRoom:
             payload["expires_in"] = str(seconds)
         if refresh_token is not None:
             payload["refresh_token"] = refresh_token
-        visit.user = user
-        return json_answer(200, payload, self.headers(visit))
+        exchange.user = user
+        return json_answer(200, payload, self.headers(exchange))
 
     def _new_refresh_token(self, application: FakeApplication, user: FakeUser | None) -> str | None:
         wish = self.settings.refresh_tokens
         if wish == "always" or (wish == "public" and application.kind == "public"):
-            return self.desk.issue_refresh_token(application, user)
+            return self.token_registry.issue_refresh_token(application, user)
         return None
 
     def _who_asks(self, form: Mapping[str, str], headers: Headers) -> FakeApplication:
         by_header = "authorization" in headers
         if not by_header:
             secret = form.get("client_secret", "")
-            application = self.directory.applications.get(_needed(form, "client_id"))
+            application = self.accounts.applications.get(_needed(form, "client_id"))
             spellings = {secret}
         elif "client_secret" in form:
             raise _Refused(400, "invalid_request", "The client is authenticated in two ways.")
@@ -182,7 +186,7 @@ class OAuthRoom:
 
     def _named(self, app_id: str) -> FakeApplication | None:
         # RFC 6749 has both parts of the header form-encoded; half of the clients there are don't.
-        known = self.directory.applications
+        known = self.accounts.applications
         return known.get(app_id) or known.get(unquote_plus(app_id))
 
     def _wrong_client(self, by_header: bool) -> _Refused:
@@ -191,9 +195,9 @@ class OAuthRoom:
         headers = {"www-authenticate": 'Basic realm="ringme"'} if by_header else NO_HEADERS
         return _Refused(code, "invalid_client", "The App ID or the App Secret is wrong.", headers)
 
-    def _agree(self, visit: Visit) -> Response:
-        query = dict(_pairs(visit.query.encode()))
-        application = self.directory.applications.get(query.get("client_id", ""))
+    def _agree(self, exchange: Exchange) -> Response:
+        query = dict(_pairs(exchange.query.encode()))
+        application = self.accounts.applications.get(query.get("client_id", ""))
         if application is None or application.kind != "public":
             raise _Refused(400, "unauthorized_client", "There is no such public application.")
         redirect_uri = query.get("redirect_uri", "")
@@ -201,17 +205,17 @@ class OAuthRoom:
             raise _Refused(400, "invalid_request", "redirect_uri must be an absolute URL.")
         if query.get("response_type") == "code":
             user = self.consenting(application)
-            answer = {"code": self.desk.issue_code(application, user, redirect_uri)}
+            answer = {"code": self.token_registry.issue_code(application, user, redirect_uri)}
         else:
             answer = {"error": "unsupported_response_type"}
         if "state" in query:
             answer["state"] = query["state"]
-        fields = {"location": _extended(redirect_uri, answer), "date": self.date(visit.at)}
+        fields = {"location": _extended(redirect_uri, answer), "date": self.date(exchange.at)}
         return Response(302, Headers(fields))
 
     def consenting(self, application: FakeApplication) -> FakeUser | None:
         """Find who agrees: the first user of the client that the application belongs to."""
-        users = self.directory.users.values()
+        users = self.accounts.users.values()
         return next((user for user in users if user.tenant is application.tenant), None)
 
 

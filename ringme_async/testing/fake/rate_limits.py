@@ -78,7 +78,7 @@ class _Counter:
     ends: float = -math.inf
 
 
-class Counters:
+class RateLimits:
     """The counters of all clients.
 
     Attributes:
@@ -91,7 +91,7 @@ class Counters:
         self.window = window
         self.ceiling = ceiling
         self.books: Books = Books()
-        self._counters: dict[int, _Counter] = {}
+        self._rate_limits: dict[int, _Counter] = {}
 
     def admit(self, application: FakeApplication, now: float) -> bool:
         """Count one request, unless its application is over its ceiling."""
@@ -115,16 +115,16 @@ class Counters:
         """Make the three headers of an answer, as the counter stands."""
         if application is None:
             return _headers(self.ceiling, self.ceiling, self.window)
-        counter = self._counters.get(application.tenant.id)
+        counter = self._rate_limits.get(application.tenant.id)
         if counter is None or now >= counter.ends:
             return _headers(application.ceiling, application.ceiling, self.window)
         remaining = max(0, application.ceiling - counter.used)
         return _headers(application.ceiling, remaining, counter.ends - now)
 
     def _running(self, tenant_id: int, now: float) -> _Counter:
-        counter = self._counters.get(tenant_id)
+        counter = self._rate_limits.get(tenant_id)
         if counter is None:
-            counter = self._counters[tenant_id] = _Counter()
+            counter = self._rate_limits[tenant_id] = _Counter()
         if now >= counter.ends:
             counter.used = 0
             counter.started = now

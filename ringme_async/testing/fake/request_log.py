@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from ringme_async._internal.redaction import MASK
 from ringme_async.testing.fake.accounts import FakeApplication, FakeTenant
 from ringme_async.testing.fake.client_schema import JSON
-from ringme_async.testing.fake.exchange import Visit, is_api
+from ringme_async.testing.fake.exchange import Exchange, is_api
 from ringme_async.testing.faults import Fault
 from ringme_async.testing.redaction import Masker
 from ringme_async.transports import Headers
@@ -149,7 +149,7 @@ class Journal(Sequence[JournalEntry]):
 
 
 @define(eq=False)
-class Log:
+class RequestLog:
     """Writes the journal and keeps the sums, which are exact however little is remembered.
 
     Attributes:
@@ -185,13 +185,13 @@ class Log:
         """Count a request as answered."""
         self.in_flight -= 1
 
-    def note(self, visit: Visit) -> None:
+    def note(self, exchange: Exchange) -> None:
         """Write down a request whose answer is known."""
-        status = visit.response.status
+        status = exchange.response.status
         self.answers[status] += 1
-        refused = status >= 400 and visit.fault is None
+        refused = status >= 400 and exchange.fault is None
         if refused or self.entries.maxlen != 0:
-            entry = self._entry(visit, status or None)
+            entry = self._entry(exchange, status or None)
             self.entries.append(entry)
             if refused and len(self.refusals) < _KEPT_REMARKS:
                 self.refusals.append(entry)
@@ -201,31 +201,31 @@ class Log:
         if len(self.violations) < _KEPT_REMARKS:
             self.violations.append(Violation(rule, message, self.total, at))
 
-    def _entry(self, visit: Visit, status: int | None) -> JournalEntry:
-        application = visit.application
-        headers = visit.request.headers
-        path, query, sent = visit.path, "", visit.sent
+    def _entry(self, exchange: Exchange, status: int | None) -> JournalEntry:
+        application = exchange.application
+        headers = exchange.request.headers
+        path, query, sent = exchange.path, "", exchange.sent
         masker = Masker(contacts=False)
-        if is_api(path) and (visit.query or sent or visit.route is None):
+        if is_api(path) and (exchange.query or sent or exchange.route is None):
             # First the headers: from them it is known what must not be seen elsewhere.
             masker.headers(headers)
-            query = masker.query(visit.query)
+            query = masker.query(exchange.query)
             masker.json({**sent})
             path = masker.path(path)
             sent = cast("Mapping[str, JSON]", masker.json({**sent}))
         return JournalEntry(
             self.total,
-            visit.at,
-            visit.method,
-            visit.host,
+            exchange.at,
+            exchange.method,
+            exchange.host,
             path,
             query,
-            visit.tenant_id,
+            exchange.tenant_id,
             None if application is None else application.app_id,
             status,
-            visit.fault,
+            exchange.fault,
             sent,
-            visit.changed,
+            exchange.changed,
             self._masked(headers, masker),
         )
 
@@ -268,7 +268,7 @@ def check_not_updated(writes: Journal, tenant_id: int) -> None:
         raise AssertionError(f"client {tenant_id} was updated; what was sent:\n{_told(writes)}")
 
 
-def check_quiet(log: Log) -> None:
+def check_quiet(log: RequestLog) -> None:
     """Check that nothing was refused and no rule broken."""
     if not log.violations and not log.refusals:
         return

@@ -12,13 +12,13 @@ from typing import Protocol
 
 from attrs import define, field, frozen
 
-from ringme_async.testing.fake.client_api import ApiRoom
-from ringme_async.testing.fake.exchange import Room, Visit, is_api, split_url
+from ringme_async.testing.fake.client_api import ClientAPI
+from ringme_async.testing.fake.exchange import API, Exchange, is_api, split_url
 from ringme_async.testing.fake.fault_schedule import Faults
-from ringme_async.testing.fake.oauth_api import TOKEN_PATH, OAuthRoom
-from ringme_async.testing.fake.request_log import Log
+from ringme_async.testing.fake.oauth_api import TOKEN_PATH, OAuthAPI
+from ringme_async.testing.fake.request_log import RequestLog
 from ringme_async.testing.fake.responses import refusal
-from ringme_async.testing.fake.tokens import LoginDoor
+from ringme_async.testing.fake.tokens import LoginLimits
 from ringme_async.transports import Headers, Request, Response
 
 Latency = float | Callable[[Random], float]
@@ -55,24 +55,24 @@ class WallClock:
 class _Scene:
     """A request as a fault sees it."""
 
-    room: Room
-    visit: Visit
+    room: API
+    exchange: Exchange
     clock: WallClock
 
     def carry_out(self) -> Response:
-        return self.room.answer(self.visit)
+        return self.room.answer(self.exchange)
 
     def count(self) -> None:
-        self.room.count(self.visit)
+        self.room.count(self.exchange)
 
     def kill_token(self) -> None:
-        self.room.kill_token(self.visit)
+        self.room.kill_token(self.exchange)
 
     def headers(self) -> Mapping[str, str]:
-        return self.room.headers(self.visit)
+        return self.room.headers(self.exchange)
 
     def date(self, skew: float = 0.0) -> str:
-        return self.clock.date(self.visit.at + skew)
+        return self.clock.date(self.exchange.at + skew)
 
 
 @frozen(eq=False)
@@ -81,20 +81,20 @@ class _Elsewhere:
 
     clock: WallClock
 
-    def identify(self, visit: Visit) -> None:
+    def identify(self, exchange: Exchange) -> None:
         """Do nothing: nobody is known here."""
 
-    def count(self, visit: Visit) -> None:
+    def count(self, exchange: Exchange) -> None:
         """Do nothing: nothing counts here."""
 
-    def kill_token(self, visit: Visit) -> None:
+    def kill_token(self, exchange: Exchange) -> None:
         """Do nothing: no token is looked at here."""
 
-    def headers(self, visit: Visit) -> Mapping[str, str]:
-        return {"date": self.clock.date(visit.at)}
+    def headers(self, exchange: Exchange) -> Mapping[str, str]:
+        return {"date": self.clock.date(exchange.at)}
 
-    def answer(self, visit: Visit) -> Response:
-        return refusal(404, "There is no such resource.", headers=self.headers(visit))
+    def answer(self, exchange: Exchange) -> Response:
+        return refusal(404, "There is no such resource.", headers=self.headers(exchange))
 
 
 class Server(Protocol):
@@ -110,7 +110,7 @@ class Server(Protocol):
 
 
 @define(eq=False)
-class Engine:
+class FakeServer:
     """Takes requests in, all at once, and says when and how their answers leave.
 
     Attributes:
@@ -122,11 +122,11 @@ class Engine:
         servers: What serves this fake on sockets now.
     """
 
-    api: ApiRoom
-    oauth: OAuthRoom
-    door: LoginDoor
+    api: ClientAPI
+    oauth: OAuthAPI
+    login_limits: LoginLimits
     faults: Faults
-    log: Log
+    log: RequestLog
     clock: WallClock
     latency: Latency
     require_gzip: bool
@@ -141,20 +141,22 @@ class Engine:
     def __attrs_post_init__(self) -> None:
         self._elsewhere = _Elsewhere(self.clock)
 
-    def receive(self, request: Request) -> Visit:
+    def receive(self, request: Request) -> Exchange:
         """Carry a request out as far as it goes; ``release`` has to follow when it is answered."""
         now = asyncio.get_running_loop().time()
         self.log.begin(now)
         host, path, query = split_url(request.url)
-        visit = Visit(request, now, request.method, host, path, query)
+        exchange = Exchange(request, now, request.method, host, path, query)
         try:
-            visit.response = self._response(visit)
-            visit.delay = self._latency() + (0.0 if visit.fault is None else visit.fault.delay)
+            exchange.response = self._response(exchange)
+            exchange.delay = self._latency() + (
+                0.0 if exchange.fault is None else exchange.fault.delay
+            )
         except BaseException:
-            self.release(visit)
+            self.release(exchange)
             raise
-        self.log.note(visit)
-        return visit
+        self.log.note(exchange)
+        return exchange
 
     async def hold_up(self, seconds: float) -> None:
         """Keep an answer back for so long, or until the fake goes down."""
@@ -186,39 +188,39 @@ class Engine:
             await server.resume()
         self.is_down = False
 
-    def release(self, visit: Visit) -> None:
+    def release(self, exchange: Exchange) -> None:
         """Note that nobody waits for this answer any more."""
         self.log.end()
-        self.api.release(visit)
-        if visit.holds_login:
-            self.door.leave()
+        self.api.release(exchange)
+        if exchange.holds_login:
+            self.login_limits.leave()
 
-    def _response(self, visit: Visit) -> Response:
-        room = self._room(visit)
-        room.identify(visit)
-        if visit.path == TOKEN_PATH:
+    def _response(self, exchange: Exchange) -> Response:
+        room = self._room(exchange)
+        room.identify(exchange)
+        if exchange.path == TOKEN_PATH:
             self.logins += 1
-        if not accepts_gzip(visit.request.headers):
-            self.log.violation("gzip", "there was no Accept-Encoding: gzip", visit.at)
+        if not accepts_gzip(exchange.request.headers):
+            self.log.violation("gzip", "there was no Accept-Encoding: gzip", exchange.at)
             if self.require_gzip:
                 return refusal(
-                    406, "Accept-Encoding: gzip is mandatory.", headers=room.headers(visit)
+                    406, "Accept-Encoding: gzip is mandatory.", headers=room.headers(exchange)
                 )
         if room is self.oauth:
-            limit = self.door.enter(visit.at)
+            limit = self.login_limits.enter(exchange.at)
             if limit is not None:
-                self.log.violation("login_limit", limit, visit.at)
-                return refusal(429, "Too many requests.", headers=room.headers(visit))
-            visit.holds_login = True
-        visit.fault = self.faults.take(visit)
-        if visit.fault is None:
-            return room.answer(visit)
-        return visit.fault.strike(_Scene(room, visit, self.clock))
+                self.log.violation("login_limit", limit, exchange.at)
+                return refusal(429, "Too many requests.", headers=room.headers(exchange))
+            exchange.holds_login = True
+        exchange.fault = self.faults.take(exchange)
+        if exchange.fault is None:
+            return room.answer(exchange)
+        return exchange.fault.strike(_Scene(room, exchange, self.clock))
 
-    def _room(self, visit: Visit) -> Room:
-        if is_api(visit.path):
+    def _room(self, exchange: Exchange) -> API:
+        if is_api(exchange.path):
             return self.api
-        return self.oauth if visit.path.startswith(_LOGIN_PATHS) else self._elsewhere
+        return self.oauth if exchange.path.startswith(_LOGIN_PATHS) else self._elsewhere
 
     def _latency(self) -> float:
         return self.latency(self.random) if callable(self.latency) else self.latency

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from ringme_async.testing.fake.accounts import (
     Access,
+    Accounts,
     ApplicationKind,
     ApplicationLike,
-    Directory,
     FakeApplication,
     FakeTenant,
     FakeUser,
@@ -17,10 +17,10 @@ from ringme_async.testing.fake.accounts import (
     TenantLike,
     UserLike,
 )
-from ringme_async.testing.fake.client_api import ApiRoom, ResourceAnswer
+from ringme_async.testing.fake.client_api import ClientAPI, ResourceAnswer
 from ringme_async.testing.fake.client_schema import JSON
-from ringme_async.testing.fake.rate_limits import Counters
-from ringme_async.testing.fake.tokens import OAuthSettings, TokenDesk
+from ringme_async.testing.fake.rate_limits import RateLimits
+from ringme_async.testing.fake.tokens import OAuthSettings, TokenRegistry
 
 _DEALER_CEILING = 1_000_000
 
@@ -31,16 +31,16 @@ class SetUp:
     def __init__(
         self,
         *,
-        directory: Directory,
-        desk: TokenDesk,
-        counters: Counters,
-        api: ApiRoom,
+        accounts: Accounts,
+        token_registry: TokenRegistry,
+        rate_limits: RateLimits,
+        api: ClientAPI,
         oauth: OAuthSettings,
     ) -> None:
         self.oauth = oauth
-        self._directory = directory
-        self._desk = desk
-        self._counters = counters
+        self._accounts = accounts
+        self._token_registry = token_registry
+        self._rate_limits = rate_limits
         self._api = api
 
     def add_tenant(
@@ -59,7 +59,7 @@ class SetUp:
             locked: The writable fields that may not be changed here.
             fields: Fields of the record that differ from the example, in wire form.
         """
-        return self._directory.add_tenant(id, fields, blocked=blocked, locked=locked)
+        return self._accounts.add_tenant(id, fields, blocked=blocked, locked=locked)
 
     def add_tenants(
         self,
@@ -77,8 +77,8 @@ class SetUp:
             fields: Fields of all of them that differ from the example, if it is a number.
         """
         if isinstance(tenants, int):
-            return self._directory.add_many(tenants, first_id, fields)
-        return self._directory.add_records(tenants)
+            return self._accounts.add_many(tenants, first_id, fields)
+        return self._accounts.add_records(tenants)
 
     def add_application(
         self,
@@ -100,7 +100,7 @@ class SetUp:
             ceiling: At how many requests an hour on its client's counter it is refused.
             access: What its access level allows.
         """
-        return self._directory.add_application(
+        return self._accounts.add_application(
             app_id, app_secret, kind=kind, tenant=tenant, ceiling=ceiling, access=access
         )
 
@@ -128,12 +128,12 @@ class SetUp:
         """
         reach: Reach = "all"
         if tenants is not None:
-            reach = frozenset(self._directory.tenant(tenant).id for tenant in tenants)
-        return self._directory.add_application(
+            reach = frozenset(self._accounts.tenant(tenant).id for tenant in tenants)
+        return self._accounts.add_application(
             app_id,
             app_secret,
             kind=kind,
-            tenant=self._directory.add_dealer_tenant(),
+            tenant=self._accounts.add_dealer_tenant(),
             ceiling=ceiling,
             access=access,
             sees=reach,
@@ -157,7 +157,7 @@ class SetUp:
             blocked: Does the user get a 403 ``user_blocked``?
             access: What the user's level allows.
         """
-        return self._directory.add_user(username, password, tenant, blocked=blocked, access=access)
+        return self._accounts.add_user(username, password, tenant, blocked=blocked, access=access)
 
     def add_resource(
         self, method: str, path: str, answer: ResourceAnswer, *, status: int = 200
@@ -181,7 +181,7 @@ class SetUp:
         Raises:
             LookupError: There is none.
         """
-        return self._directory.tenant(who)
+        return self._accounts.tenant(who)
 
     def application(self, which: ApplicationLike) -> FakeApplication:
         """Find an application by its App ID.
@@ -189,7 +189,7 @@ class SetUp:
         Raises:
             LookupError: There is none.
         """
-        return self._directory.application(which)
+        return self._accounts.application(which)
 
     def user(self, which: UserLike) -> FakeUser:
         """Find a user by the login.
@@ -197,7 +197,7 @@ class SetUp:
         Raises:
             LookupError: There is none.
         """
-        return self._directory.user(which)
+        return self._accounts.user(which)
 
     def block(self, who: TenantLike | UserLike, blocked: bool = True) -> None:
         """Block a client, by its id, or a user, by the login: 403 ``user_blocked``.
@@ -226,7 +226,7 @@ class SetUp:
             lifetime: Seconds that it lives, from its first use if no loop runs now; default what
                 ``oauth`` says.
         """
-        return self._desk.issue(
+        return self._token_registry.issue(
             self.application(application),
             None if user is None else self.user(user),
             lifetime=self.oauth.lifetime if lifetime is None else lifetime,
@@ -237,7 +237,7 @@ class SetUp:
         self, application: ApplicationLike, *, user: UserLike | None = None
     ) -> str:
         """Give a refresh token, as if a user had agreed."""
-        return self._desk.issue_refresh_token(
+        return self._token_registry.issue_refresh_token(
             self.application(application), None if user is None else self.user(user)
         )
 
@@ -255,7 +255,7 @@ class SetUp:
             user: Who agreed.
             redirect_uri: What the token request has to name; default anything.
         """
-        return self._desk.issue_code(
+        return self._token_registry.issue_code(
             self.application(application),
             None if user is None else self.user(user),
             redirect_uri,
@@ -274,7 +274,7 @@ class SetUp:
             How many tokens were alive.
         """
         owner = None if application is None else self.application(application)
-        return self._desk.revoke(owner, refresh_tokens=refresh_tokens)
+        return self._token_registry.revoke(owner, refresh_tokens=refresh_tokens)
 
     def spend(self, tenant: TenantLike, requests: int) -> None:
         """Count requests on a client's counter, as if another application had sent them.
@@ -284,7 +284,7 @@ class SetUp:
             requests: How many.
         """
         now = asyncio.get_running_loop().time()
-        self._counters.spend(self.tenant(tenant).id, requests, now)
+        self._rate_limits.spend(self.tenant(tenant).id, requests, now)
 
 
 def _now() -> float | None:

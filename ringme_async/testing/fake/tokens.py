@@ -83,7 +83,7 @@ class _Code:
     redirect_uri: str | None
 
 
-class TokenDesk:
+class TokenRegistry:
     """Gives tokens, refresh tokens and codes, and knows what stands behind them."""
 
     def __init__(self, seed: int) -> None:
@@ -169,7 +169,7 @@ class TokenDesk:
 
 
 @define(eq=False)
-class LoginDoor:
+class LoginLimits:
     """Keeps the limits on ``/oauth`` and ``/login`` (API page, section 2); the refused don't count.
 
     Attributes:
