@@ -106,7 +106,7 @@ def test_rich_is_not_loaded_by_a_notebook_or_a_repr() -> None:
         check=True,
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
     ).stdout
 
     assert said.strip() == "False"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ringme_async.policies.quota import Quota, Reservation
 from ringme_async.policies.quota_book import QuotaBook
 from tests.jumping_loop import JumpingLoop
-from tests.test_quota import headers, known, take, take_all
-from tests.test_quota_simulation import HOUR, Answer, AnswerLost, Server
+from tests.policies.test_quota import headers, known, take, take_all
+from tests.policies.test_quota_simulation import HOUR, Answer, AnswerLost, Server
 
 pytestmark = pytest.mark.jumping
 
