@@ -16,7 +16,7 @@ else:
         """
         if name.startswith("__") and name not in {"__all__", "__version__"}:
             raise AttributeError(_missing(name))
-        # Not `from ringme_async import front`, which would ask for a name again.
+        # Not `from ringme_async import _public`, which would ask for a name again.
         front = import_module("ringme_async._public")
         # Not what is there already: a test may have put something else in its place.
         for public in front.__all__:
@@ -30,9 +30,9 @@ else:
         return globals()[name]
 
     def __dir__() -> list[str]:
-        """Name what is public, and not what it takes to open the door."""
-        tools = {"TYPE_CHECKING", "_missing", "annotations", "import_module"}
-        return sorted({*globals(), *__getattr__("__all__")} - tools)
+        """Name what is public, and no module behind it."""
+        own = [name for name in globals() if name.startswith("__")]
+        return sorted({*own, *__getattr__("__all__")})
 
     def _missing(name: str) -> str:
         return f"module {__name__!r} has no attribute {name!r}"

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ringme_async._internal.frozen_json import JSON
-from ringme_async._internal.half_made import show_half_made
+from ringme_async._internal.public_names import publish
 from ringme_async.auth import (
     Auth,
     BearerToken,
@@ -91,7 +91,9 @@ else:
         """Load aiohttp when somebody asks for its transport: who brings another one needs none."""
         if name != "AiohttpTransport":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return import_module("ringme_async.transports.aiohttp").AiohttpTransport
+        transport = import_module("ringme_async.transports.aiohttp").AiohttpTransport
+        publish("ringme_async", [name], {name: transport})
+        return transport
 
 
 __all__ = [
@@ -178,4 +180,4 @@ __all__ = [
     "client_to_json",
 ]
 
-show_half_made(__all__, globals())
+publish("ringme_async", __all__, globals())

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
+import pytest
+
 RECORD = Path(__file__).with_name("promises.txt")
 DOORS = (
     "ringme_async",
@@ -89,6 +91,26 @@ def promises() -> list[str]:
 
 def test_every_public_name_signature_and_exit_code_is_as_recorded() -> None:
     assert promises() == RECORD.read_text("utf-8").splitlines()
+
+
+@pytest.mark.parametrize("door", DOORS[:-1])
+def test_public_classes_say_that_they_live_where_users_import_them(door: str) -> None:
+    module = import_module(door)
+    ours = [
+        value
+        for name in module.__all__
+        if inspect.isclass(value := getattr(module, name)) or inspect.isroutine(value)
+    ]
+    assert {value.__name__: value.__module__ for value in ours} == {
+        value.__name__: door for value in ours
+    }
+
+
+@pytest.mark.parametrize("door", DOORS[:-1])
+def test_completion_offers_public_names_alone(door: str) -> None:
+    module = import_module(door)
+    offered = {name for name in dir(module) if not name.startswith("_")}
+    assert offered == {name for name in module.__all__ if not name.startswith("_")}
 
 
 if __name__ == "__main__":

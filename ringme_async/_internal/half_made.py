@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import wraps
 from typing import Final, TypeVar, cast
 
-__all__ = ["show_half_made", "shown_half_made"]
+__all__ = ["shown_half_made"]
 
 C = TypeVar("C", bound=type)
 
@@ -23,19 +23,6 @@ def shown_half_made(cls: C) -> C:
     if own is not object.__repr__ and not hasattr(own, _MARK):
         setattr(cls, "__repr__", _lenient(own))  # noqa: B010 - assigning to a method is no typed act
     return cls
-
-
-def show_half_made(names: Iterable[str], module: dict[str, object]) -> None:
-    """Do this for every class among the public names of a module.
-
-    Args:
-        names: The public names; one that is missing is loaded later.
-        module: What the module holds.
-    """
-    for name in names:
-        value = module.get(name)
-        if isinstance(value, type):
-            shown_half_made(value)
 
 
 def _lenient(own: Callable[[object], str]) -> Callable[[object], str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ringme_async._internal.half_made import show_half_made
+from ringme_async._internal.public_names import publish
 from ringme_async.mirror.apply import ApplyReport, apply_plan
 from ringme_async.mirror.errors import OutputError, OutputInUse
 from ringme_async.mirror.failures import FailureKind
@@ -30,4 +30,8 @@ __all__ = [
     "sink_for",
 ]
 
-show_half_made(__all__, globals())
+publish(__name__, __all__, globals())
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -225,3 +225,7 @@ class OpenTelemetryObserver:
 
 def _whose(event: CallStarted | AttemptSent) -> dict[str, str | int]:
     return {} if event.client_id is None else {"ringme.client_id": event.client_id}
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ringme_async._internal.half_made import show_half_made
+from ringme_async._internal.public_names import publish
 from ringme_async.testing.clock import JumpingLoop
 from ringme_async.testing.fake.accounts import FakeApplication, FakeTenant, FakeUser
 from ringme_async.testing.fake.fake_ringme import FakeRingMe
@@ -26,4 +26,8 @@ __all__ = [
     "faults",
 ]
 
-show_half_made(__all__, globals())
+publish(__name__, __all__, globals())
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from attrs import evolve, field, frozen
 
-from ringme_async._internal.half_made import show_half_made
+from ringme_async._internal.public_names import publish
 from ringme_async.testing.fake.responses import BUSY, NO_HEADERS, refusal
 from ringme_async.transports import Headers, Response
 
@@ -344,4 +344,4 @@ def _spoiled(body: bytes) -> bytes:
     return body[:third] + b"\xff\x00" * max(1, third // 2) + body[2 * third :]
 
 
-show_half_made(__all__, globals())
+publish(__name__, __all__, globals())
