@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.work import RECORD, TOKEN
+from benchmarks.work import RECORD, TOKEN, record_at
 from ringme_async import (
     BearerToken,
     ClientCredentials,
@@ -43,9 +43,9 @@ WARM_UP = 2_000
 LONG_ENOUGH = 2.0
 
 
-async def ready(_request: Request) -> Response:
-    """Answer everything with the same response."""
-    return READY
+async def ready(request: Request) -> Response:
+    """Answer with the record of the client whom the URL names."""
+    return Response(200, QUOTA, record_at(request.url.encode()))
 
 
 async def different(request: Request) -> Response:
@@ -54,9 +54,8 @@ async def different(request: Request) -> Response:
         app_id = request.body.partition(b"client_id=")[2].partition(b"&")[0].decode()
         token = {"access_token": f"token-of-{app_id}", "token_type": "Bearer", "expires_in": 3600}
         return Response(200, {"content-type": "application/json"}, json.dumps(token).encode())
-    number = request.url.rsplit("/", 3)[1].encode()
-    body = RECORD.replace(b'"id": 12', b'"id": ' + (number if number.isdigit() else b"12"))
-    return Response(200, QUOTA, body)
+    is_own = "/@me/" in request.url
+    return Response(200, QUOTA, RECORD if is_own else record_at(request.url.encode()))
 
 
 def opened(answer: Callable[[Request], Awaitable[Response]] = ready) -> RingMe:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import shutil
 import signal
 import socket
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from benchmarks.work import RECORD
+from benchmarks.work import record_at
 
 _NGINX_CONF = """\
 daemon off;
@@ -32,26 +31,26 @@ http {{
   fastcgi_temp_path {folder}/fastcgi;
   scgi_temp_path {folder}/scgi;
   uwsgi_temp_path {folder}/uwsgi;
-  open_file_cache max=16;
   keepalive_requests 100000000;
   keepalive_timeout 600s;
   add_header X-RateLimit-Limit 1000000000;
   add_header X-RateLimit-Remaining 999999999;
   add_header X-RateLimit-Reset 3599;
-  root {folder};
   server {{
     listen 127.0.0.1:{plain};
     {location}
   }}
   server {{
     listen 127.0.0.1:{packed};
-    gzip_static on;
+    gzip on;
+    gzip_types application/json;
+    gzip_comp_level 1;
     {location}
   }}
 }}
 """
-# A PUT is answered with the record too: nginx refuses it with 405, and is told to answer otherwise.
-_LOCATION = "error_page 405 =200 /record.json; location / { try_files /record.json =404; }"
+# Each client has its own record: the SDK takes no other.
+_LOCATION = "location ~ ^/api/ver1.0/client/([0-9]+)/client/$ {{ return 200 '{record}'; }}"
 
 
 @frozen
@@ -65,7 +64,7 @@ class Upstream:
 
 @contextmanager
 def upstream(*, without_nginx: bool = False) -> Iterator[Upstream]:
-    """Start a server that answers every request with the record, and end it."""
+    """Start a server that answers each request with the record asked for, and end it."""
     nginx = None if without_nginx else find_nginx()
     if nginx is not None:
         with _nginx(nginx) as server:
@@ -86,12 +85,11 @@ def _nginx(nginx: str) -> Iterator[Upstream]:
         folder = Path(name)
         # Its worker may run as another user.
         folder.chmod(0o755)
-        (folder / "record.json").write_bytes(RECORD)
-        (folder / "record.json.gz").write_bytes(gzip.compress(RECORD, mtime=0))
         plain, packed = _free_port(), _free_port()
         conf = folder / "nginx.conf"
+        location = _LOCATION.format(record=record_at(b"/client/$1/client/").decode())
         conf.write_text(
-            _NGINX_CONF.format(folder=folder, plain=plain, packed=packed, location=_LOCATION)
+            _NGINX_CONF.format(folder=folder, plain=plain, packed=packed, location=location)
         )
         process = subprocess.Popen([nginx, "-p", name, "-c", str(conf)], stderr=subprocess.DEVNULL)
         try:

@@ -13,9 +13,20 @@ from attrs import frozen
 T = TypeVar("T")
 
 RECORD: Final = Path(__file__).with_name("record.json").read_bytes()
+_BEFORE, _, _AFTER = RECORD.partition(b'"id": 12')
 TOKEN: Final = "a-token"
 CHANGE: Final = {"timezone": "Asia/Omsk", "hold_music": None}
 API: Final = "/api/ver1.0"
+
+
+def record_at(path: bytes) -> bytes:
+    """Give the record of the client whom a path or URL names; of another one it would be an error.
+
+    Args:
+        path: Ends in ``/client/{client_id}/client/``.
+    """
+    number = path.rsplit(b"/", 3)[-3]
+    return b'%b"id": %b%b' % (_BEFORE, number, _AFTER)
 
 
 @frozen

@@ -97,7 +97,7 @@ def _normal_host(host: str) -> str | None:
         return host.lower()
     try:
         return f"[{IPv6Address(host[1:-1])}]"
-    except AddressValueError:
+    except AddressValueError:  # pragma: no cover - urlsplit refuses it since Python 3.11.4
         return None
 
 

@@ -169,9 +169,22 @@ class RunState(Generic[V]):
         A fresh tenant to ask is looked for in all that may be held: the first thousands may be one
         block of broken tenants.
         """
-        if self.queue.held - self.queue.parked < self.reach:
+        queue = self.queue
+        if queue.held - queue.parked < self.reach and not self._is_held_up_briefly:
             return False
         return not any(host.breaker.needs_fresh for host in self.probing.asking)
+
+    @property
+    def _is_held_up_briefly(self) -> bool:
+        """Whether jobs that wait for an answer about their quota would fill the slots.
+
+        Most such waits end with the first answer. So the input is read beyond them only after the
+        first look further: a run of two slots must not pull hundreds of elements at once.
+        """
+        if self.reach > _FIRST_REACH:
+            return False
+        on_hold = self.queue.waiting_for_quota
+        return on_hold > 0 and len(self.running) + on_hold >= self.queue.limit.value
 
     def reach_further(self) -> None:
         """Look at twice as many, as none of these has been able to go on."""

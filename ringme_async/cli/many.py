@@ -283,7 +283,7 @@ def _check_writable(out: str) -> None:
         flaw = "it is a folder; name a file in it"
     elif not os.path.isdir(folder):
         flaw = f"there is no folder {folder}"
-    elif not os.access(folder, os.W_OK):
+    elif not os.access(folder, os.W_OK):  # pragma: no cover - root may write everywhere
         flaw = f"you may not make files in {folder}"
     if flaw:
         raise CouldNotStart(f"{out}: no file can be written there: {flaw}")

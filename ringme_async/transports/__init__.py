@@ -143,10 +143,8 @@ class Response:
     body: bytes = b""
     connection: Connection | None = field(default=None, kw_only=True)
 
-    def over(self, connection: Connection | None) -> Response:
+    def over(self, connection: Connection) -> Response:
         """Give the same response with the connection that brought it."""
-        if connection is None:
-            return self
         return Response(self.status, self.headers, self.body, connection=connection)
 
     def __reduce__(self) -> tuple[type[Response], tuple[int, Headers, bytes]]:

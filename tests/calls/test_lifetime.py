@@ -36,7 +36,7 @@ from ringme_async import (
 from ringme_async.calls.lifetime import Lifetime
 from ringme_async.transports import Request, Response
 from ringme_async.transports.httptools import HttptoolsTransport
-from tests.scripted import ScriptedTransport, never, record, refusal, token
+from tests.scripted import ScriptedTransport, asked_for, never, record, refusal, token
 from tests.unhurried import without_slowness
 
 URL = "https://pbx.example.com"
@@ -207,7 +207,7 @@ async def test_a_call_after_the_end_is_refused_and_not_sent() -> None:
 
 @jumping
 async def test_a_run_under_way_when_its_ringme_is_closed_has_an_outcome_for_every_element() -> None:
-    ringme = RingMe(URL, auth=FIXED, transport=ScriptedTransport([record(), record(), never]))
+    ringme = RingMe(URL, auth=FIXED, transport=ScriptedTransport([asked_for, asked_for, never]))
 
     async def read() -> BulkReport[Client]:
         return await ringme.clients.get_many(range(100), concurrency=8)

@@ -415,6 +415,18 @@ class TestApplying:
 
 
 class TestASavedPlan:
+    async def test_leaves_a_file_alone_that_is_no_plan(
+        self, ringme: RingMe, tmp_path: Path
+    ) -> None:
+        notes = tmp_path / "notes.txt"
+        notes.write_text("mine", "utf-8")
+        plan = await ringme.clients.plan({12: OMSK})
+
+        with pytest.raises(InvalidRequest, match="is left alone"):
+            plan.save(notes)
+
+        assert notes.read_text("utf-8") == "mine"
+
     async def test_is_json_with_resolved_ids_and_no_credentials(
         self, ringme: RingMe, tmp_path: Path
     ) -> None:
