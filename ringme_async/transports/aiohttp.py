@@ -27,24 +27,24 @@ from ringme_async.errors import (
 from ringme_async.transports import Headers, Request, Response
 from ringme_async.transports.body_decoder import (
     DEFAULT_MAX_BODY,
-    Body,
-    not_http,
+    BodyDecoder,
+    decompressed,
+    not_http_error,
     peer_of,
     refusal_of_closed,
     refusal_on_other_loop,
-    unpacked,
+    system_message,
     whole_number,
-    words_of_system,
 )
 from ringme_async.transports.connection_errors import (
-    no_answer,
-    no_connection,
-    no_way_through,
-    way_to,
+    connect_error,
+    no_response_error,
+    proxy_error,
+    route_to,
 )
 from ringme_async.transports.connection_guard import ConnectionGuard, guard_of
 from ringme_async.transports.lazy_headers import LazyHeaders
-from ringme_async.transports.write_coalescing import WriteCoalescer, thrifty_sockets
+from ringme_async.transports.write_coalescing import WriteCoalescer, thrifty_socket_factory
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -218,7 +218,7 @@ class AiohttpTransport:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=_GuardedConnector(
-                    limit=0, socket_factory=thrifty_sockets(WriteCoalescer(self._deadlines))
+                    limit=0, socket_factory=thrifty_socket_factory(WriteCoalescer(self._deadlines))
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
@@ -279,10 +279,10 @@ class AiohttpTransport:
         data = content.read_nowait()
         _end(answer)
         response = Response(answer.status, headers, data, connection=_connection_of(answer))
-        return unpacked(request, response, self._max_body)
+        return decompressed(request, response, self._max_body)
 
     async def _read(self, answer: aiohttp.ClientResponse, headers: Headers, way: _Way) -> Response:
-        body = Body(way.request.url, headers, self._max_body)
+        body = BodyDecoder(way.request.url, headers, self._max_body)
         content = answer.content
         try:
             while not content.at_eof():
@@ -294,13 +294,13 @@ class AiohttpTransport:
                 raise
             data = body.so_far()
             if not isinstance(error, Exception):
-                way.cut_short = Response(answer.status, body.headers_left(headers), data)
+                way.cut_short = Response(answer.status, body.remaining_headers(headers), data)
                 raise
         _end(answer)
         brought_by = _connection_of(answer)
         if isinstance(brought_by, _GivenConnection):
             brought_by.check()
-        left = body.headers_left(headers)
+        left = body.remaining_headers(headers)
         return Response(answer.status, left, data, connection=brought_by)
 
 
@@ -421,7 +421,7 @@ class _Way:
     @property
     def way(self) -> str:
         """The same, with the proxy on the way."""
-        return way_to(self.request.url, self._proxy)
+        return route_to(self.request.url, self._proxy)
 
     @property
     def sent(self) -> bool:
@@ -458,7 +458,7 @@ class _Way:
 
     def closed(self) -> ConnectError:
         """Make the error of a request that was not sent before its session was closed."""
-        return no_connection(self.way, "the session was closed")
+        return connect_error(self.way, "the session was closed")
 
     def explain(self, error: Exception) -> RingMeError:
         """Make the transport's error of another one, of which nothing secret is kept."""
@@ -472,31 +472,31 @@ class _Way:
             case aiohttp.ClientConnectorError():
                 return self._unconnected(error)
             case aiohttp.ClientHttpProxyError():
-                return no_way_through(self._proxy, peer, f"status {error.status}")
+                return proxy_error(self._proxy, peer, f"status {error.status}")
             case TimeoutError():
                 return self.too_late(
                     min(self.request.timeouts.connect, self.request.timeouts.attempt)
                 )
             case aiohttp.ClientConnectionError() | OSError() if not sent:
-                return no_connection(self.way, _words(error))
+                return connect_error(self.way, _words(error))
             case OSError():
-                return no_answer(self.request.url, _words(error))
+                return no_response_error(self.request.url, _words(error))
             case ValueError() | aiohttp.NonHttpUrlClientError():
                 return InvalidRequest("the method, the URL or a header holds what HTTP forbids")
             case aiohttp.ClientResponseError():
                 if sent:
-                    return not_http(self.request.url)
-                return no_way_through(self._proxy, peer, "what it answered is not HTTP")
+                    return not_http_error(self.request.url)
+                return proxy_error(self._proxy, peer, "what it answered is not HTTP")
             case aiohttp.ClientPayloadError():
                 return ResponseLost(f"the answer of {peer} broke off")
             case _:
-                return no_answer(self.request.url, None)
+                return no_response_error(self.request.url, None)
 
     def _unconnected(self, error: aiohttp.ClientConnectorError) -> ConnectError:
         where, way = f"{error.host}:{error.port}", self.way
         if isinstance(error, aiohttp.ClientProxyConnectionError):
-            way = way_to(self.request.url, where)
-        return no_connection(way, _words(error), error.os_error, direct=where == self.peer)
+            way = route_to(self.request.url, where)
+        return connect_error(way, _words(error), error.os_error, direct=where == self.peer)
 
     def _write_own_fields(self, wire: aiohttp.ClientRequest) -> None:
         wire.headers.clear()
@@ -564,7 +564,7 @@ def _words(error: Exception) -> str:
     said = error.strerror or str(error)
     if said.startswith(_NOT_THE_SYSTEM):
         said = os.strerror(error.errno) if error.errno else "it was closed"
-    return words_of_system(said)
+    return system_message(said)
 
 
 def _checked_context(context: object) -> tls.SSLContext | Literal[True]:

@@ -24,7 +24,7 @@ _GZIP_WBITS: Final = 16 + zlib.MAX_WBITS
 _FRAMING: Final = 2**16
 # A stream of empty members never reaches the cap, and each of them costs a copy of the rest.
 _MOST_MEMBERS: Final = 1_000
-_OF_THE_WIRE: Final = ("content-encoding", "content-length")
+_WIRE_HEADERS: Final = ("content-encoding", "content-length")
 # Where in Python's own source an error of TLS was noticed.
 _PLACE: Final = re.compile(r" \(_ssl\.c:\d+\)")
 
@@ -50,7 +50,7 @@ def asking_for_gzip(request: Request) -> Request:
     return attrs.evolve(request, headers=headers)
 
 
-def in_lower_case(fields: dict[str, str]) -> Headers:
+def lower_case_headers(fields: dict[str, str]) -> Headers:
     """Freeze fields whose names are in lower case already, and which nobody else has."""
     headers = Headers.__new__(Headers)
     # To look at each name again would cost as much as to read it did.
@@ -79,12 +79,12 @@ def peer_of(url: str) -> str:
     return f"{parts.hostname or 'no host'}:{port}"
 
 
-def words_of_system(said: str) -> str:
+def system_message(said: str) -> str:
     """Fold what the system says of a connection into one line, of what concerns its user."""
     return one_line(_PLACE.sub("", said))
 
 
-def not_http(url: str) -> ResponseLost:
+def not_http_error(url: str) -> ResponseLost:
     """Make the error of an answer that cannot be read at all, with what mostly is the reason."""
     error = ResponseLost(f"what {peer_of(url)} answered is not HTTP")
     error.advice = "check the base URL: its port, and whether it begins with https or http"
@@ -106,7 +106,7 @@ def refusal_on_other_loop(transport: object) -> InvalidRequest:
     )
 
 
-class Body:
+class BodyDecoder:
     """A body on its way in: its coding is undone chunk by chunk, and it never passes its cap.
 
     Args:
@@ -165,9 +165,9 @@ class Body:
         """Give what has come in, whole or not."""
         return b"".join(self._parts)
 
-    def headers_left(self, headers: Headers) -> Headers:
+    def remaining_headers(self, headers: Headers) -> Headers:
         """Give the headers without those that describe the body as it was on the wire."""
-        return headers if self._inflater is None else headers.without(*_OF_THE_WIRE)
+        return headers if self._inflater is None else headers.without(*_WIRE_HEADERS)
 
     def _keep(self, part: bytes) -> None:
         self._size += len(part)
@@ -214,7 +214,7 @@ class Body:
         return ResponseLost(f"the answer of {peer_of(self._url)} cannot be read: {why}")
 
 
-def unpacked(request: Request, response: Response, max_body: int) -> Response:
+def decompressed(request: Request, response: Response, max_body: int) -> Response:
     """Undo the coding of a response that is in memory as a whole.
 
     Where the status is an error, a body that cannot be read to its end is given as far as it
@@ -229,9 +229,9 @@ def unpacked(request: Request, response: Response, max_body: int) -> Response:
         if coding is None:
             return response
         if coding == "gzip" and (data := _gunzipped(response.body, max_body)) is not None:
-            left = response.headers.without(*_OF_THE_WIRE)
+            left = response.headers.without(*_WIRE_HEADERS)
             return Response(response.status, left, data, connection=response.connection)
-    body = Body(request.url, response.headers, max_body)
+    body = BodyDecoder(request.url, response.headers, max_body)
     try:
         body.feed(response.body)
         data = body.finish()
@@ -239,7 +239,7 @@ def unpacked(request: Request, response: Response, max_body: int) -> Response:
         if response.status < 400:
             raise
         data = body.so_far()
-    left = body.headers_left(response.headers)
+    left = body.remaining_headers(response.headers)
     return Response(response.status, left, data, connection=response.connection)
 
 

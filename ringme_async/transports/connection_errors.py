@@ -11,7 +11,7 @@ from typing import Final
 from ringme_async.errors import CertificateError, ConnectError, ConnectFailure, ResponseLost
 from ringme_async.transports.body_decoder import peer_of
 
-__all__ = ["no_answer", "no_connection", "no_way_through", "way_to"]
+__all__ = ["connect_error", "no_response_error", "proxy_error", "route_to"]
 
 _NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 # Not EAI_AGAIN: the resolver may know the name later. Some systems have no EAI_NODATA.
@@ -20,13 +20,13 @@ _UNKNOWN_NAMES: Final = frozenset(
 )
 
 
-def way_to(url: str, proxy: str | None) -> str:
+def route_to(url: str, proxy: str | None) -> str:
     """Name where a request goes, and the proxy that it goes through."""
     peer = peer_of(url)
     return peer if proxy is None else f"{peer} through the proxy {proxy}"
 
 
-def no_connection(
+def connect_error(
     way: str, words: str, cause: BaseException | None = None, *, direct: bool = False
 ) -> ConnectError:
     """Make the error of a connection that did not come about.
@@ -43,12 +43,12 @@ def no_connection(
     return ConnectError(text, kind=_kind_of(cause) if direct else None)
 
 
-def no_way_through(proxy: str | None, peer: str, why: str) -> ConnectError:
+def proxy_error(proxy: str | None, peer: str, why: str) -> ConnectError:
     """Make the error of a proxy that opens no tunnel."""
     return ConnectError(f"the proxy {proxy or 'of the session'} gives no way to {peer}: {why}")
 
 
-def no_answer(url: str, words: str | None) -> ResponseLost:
+def no_response_error(url: str, words: str | None) -> ResponseLost:
     """Make the error of a connection that ended before an answer had begun.
 
     Args:

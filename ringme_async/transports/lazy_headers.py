@@ -23,14 +23,14 @@ class Fields(Protocol):
         """Give all fields, in their order."""
         ...
 
-    def copy(self) -> FieldsOfOnesOwn:
+    def copy(self) -> MutableFields:
         """Give fields that can be changed."""
         ...
 
     def __contains__(self, key: object, /) -> bool: ...
 
 
-class FieldsOfOnesOwn(Fields, Protocol):
+class MutableFields(Fields, Protocol):
     """Fields that can be changed."""
 
     def popall(self, key: str, default: None) -> Sequence[str] | None:
@@ -41,15 +41,15 @@ class FieldsOfOnesOwn(Fields, Protocol):
 class LazyHeaders(Headers):
     """The header fields of an answer; all are read once more than single ones are asked for."""
 
-    __slots__ = ("_arrived",)
+    __slots__ = ("_received",)
 
-    def __init__(self, arrived: Fields) -> None:
-        self._arrived = arrived
+    def __init__(self, received: Fields) -> None:
+        self._received = received
 
     def __getattr__(self, name: str) -> dict[str, str]:
         if name != "_fields":
             raise AttributeError(name)
-        self._fields = {name.lower(): value for name, value in self._arrived.items()}
+        self._fields = {name.lower(): value for name, value in self._received.items()}
         return self._fields
 
     @overload
@@ -60,18 +60,18 @@ class LazyHeaders(Headers):
     def get(self, key: str, default: T, /) -> str | T: ...
     def get(self, key: str, default: object = None, /) -> object:
         """Give a field's value, the last if it came often, or the default if it did not come."""
-        values = self._arrived.getall(key, None)
+        values = self._received.getall(key, None)
         return values[-1] if values else default
 
     def without(self, *names: str) -> LazyHeaders:
         """Give the other fields."""
-        left = self._arrived.copy()
+        left = self._received.copy()
         for name in names:
             left.popall(name, None)
         return LazyHeaders(left)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._arrived
+        return name in self._received
 
     def __reduce__(self) -> tuple[type[Headers], tuple[dict[str, str]]]:
         return Headers, (self._fields,)

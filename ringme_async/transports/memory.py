@@ -11,10 +11,10 @@ from ringme_async.transports import Request, Response
 from ringme_async.transports.body_decoder import (
     DEFAULT_MAX_BODY,
     asking_for_gzip,
+    decompressed,
     peer_of,
     refusal_of_closed,
     refusal_on_other_loop,
-    unpacked,
     whole_number,
 )
 
@@ -61,7 +61,7 @@ class InMemoryTransport:
         loop = self._open()
         with self._deadlines.until(loop.time() + request.timeouts.attempt, loop):
             response = await self._handler(asking_for_gzip(request))
-            return unpacked(request, response, self._max_body)
+            return decompressed(request, response, self._max_body)
         raise TransportTimeout(
             f"no whole answer from {peer_of(request.url)} within {request.timeouts.attempt:g} s"
         )

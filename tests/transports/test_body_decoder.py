@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from ringme_async.errors import ResponseLost, ResponseTooLarge
 from ringme_async.transports import Headers, Request, Response
-from ringme_async.transports.body_decoder import Body, peer_of, unpacked
+from ringme_async.transports.body_decoder import BodyDecoder, decompressed, peer_of
 
 URL = "https://pbx.example.com/path?q=s3cret"
 
 
-def intake(coding: str, max_body: int = 10_000) -> Body:
-    return Body(URL, Headers({"content-encoding": coding}), max_body)
+def intake(coding: str, max_body: int = 10_000) -> BodyDecoder:
+    return BodyDecoder(URL, Headers({"content-encoding": coding}), max_body)
 
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -111,12 +111,12 @@ def test_an_answer_in_one_piece_is_unpacked_as_one_in_chunks_is(
         expected = type(error)
 
     if isinstance(expected, bytes):
-        whole = unpacked(Request("GET", URL), answer, cap)
+        whole = decompressed(Request("GET", URL), answer, cap)
         assert whole.body == expected
         assert dict(whole.headers) == {"x-one": "1"}
     else:
         with pytest.raises(expected):
-            unpacked(Request("GET", URL), answer, cap)
+            decompressed(Request("GET", URL), answer, cap)
 
 
 def test_a_bomb_in_one_piece_takes_no_more_room_than_a_few_times_the_cap() -> None:
@@ -125,7 +125,7 @@ def test_a_bomb_in_one_piece_takes_no_more_room_than_a_few_times_the_cap() -> No
     tracemalloc.start()
     try:
         with pytest.raises(ResponseTooLarge, match="1048576 bytes"):
-            unpacked(Request("GET", URL), answer, 2**20)
+            decompressed(Request("GET", URL), answer, 2**20)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from ringme_async import AiohttpTransport, ConnectError, Request, Transport
-from ringme_async.transports.connection_errors import no_connection
+from ringme_async.transports.connection_errors import connect_error
 from ringme_async.transports.httptools import HttptoolsTransport
 
 _SEVERAL = "Multiple exceptions: [Errno {}] Connect call failed, [Errno {}] Connect call failed"
@@ -29,8 +29,8 @@ _SEVERAL = "Multiple exceptions: [Errno {}] Connect call failed, [Errno {}] Conn
     ids=repr,
 )
 def test_only_what_is_certain_has_a_kind(error: BaseException, kind: str | None) -> None:
-    assert no_connection("a.example:443", "no", error, direct=True).kind == kind
-    assert no_connection("a.example:443", "no", error).kind is None
+    assert connect_error("a.example:443", "no", error, direct=True).kind == kind
+    assert connect_error("a.example:443", "no", error).kind is None
 
 
 def a_port_that_refuses() -> int:

@@ -1,4 +1,4 @@
-"""Reading the heads of answers."""
+"""The parser of response heads."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def test_a_head_says_what_the_parser_takes_it_to_say(parts: list[str]) -> None:
     data = f"HTTP/1.1 200 OK\r\n{''.join(parts)}\r\n\r\n".encode()
     reference = Reference(data).headers
     if reference is not None:
-        heads = HeaderParser()
+        parser = HeaderParser()
         # The second time it is read from lines that have come before.
-        for headers in (heads.read(data)[0], heads.read(data)[0]):
+        for headers in (parser.parse(data)[0], parser.parse(data)[0]):
             assert headers == reference or (headers is None and BARE_CR.search(data))
 
 
@@ -68,36 +68,36 @@ def test_a_head_says_what_the_parser_takes_it_to_say(parts: list[str]) -> None:
 def test_what_follows_a_head_is_left(parts: list[str], ends: str) -> None:
     first = "HTTP/1.1 103 Early\r\nLink: x"
     second = f"HTTP/1.1 200 OK\r\n{''.join(parts)}\r\n\r\n".encode()
-    heads = HeaderParser()
+    parser = HeaderParser()
     reference = Reference(second).headers
     if reference is not None:
-        early, rest = heads.read(f"{first}{ends}".encode() + second)
-        headers, _ = heads.read(rest)
+        early, rest = parser.parse(f"{first}{ends}".encode() + second)
+        headers, _ = parser.parse(rest)
         assert early == {"link": "x"}
         assert headers == reference or (headers is None and BARE_CR.search(second))
 
 
 def test_a_field_that_comes_again_counts_as_it_came_last() -> None:
-    headers, _ = HeaderParser().read(b"HTTP/1.1 200 OK\r\nA: 1\r\nB: 2\r\na: 3\r\nA: 4\r\n\r\n")
+    headers, _ = HeaderParser().parse(b"HTTP/1.1 200 OK\r\nA: 1\r\nB: 2\r\na: 3\r\nA: 4\r\n\r\n")
 
     assert headers is not None
     assert list(headers.items()) == [("a", "4"), ("b", "2")]
 
 
 def test_lines_that_never_come_again_take_no_more_and_more_memory() -> None:
-    heads = HeaderParser()
+    parser = HeaderParser()
     for number in range(1_000):
-        headers, _ = heads.read(f"HTTP/1.1 200 OK\r\nA: {number}\r\nB: c\r\n\r\n".encode())
+        headers, _ = parser.parse(f"HTTP/1.1 200 OK\r\nA: {number}\r\nB: c\r\n\r\n".encode())
         assert headers == {"a": str(number), "b": "c"}
 
-    assert len(heads.lines) <= 256
+    assert len(parser.lines) <= 256
 
 
 def test_long_lines_are_not_kept() -> None:
-    heads = HeaderParser()
-    heads.read(b"HTTP/1.1 200 OK\r\nA: " + b"1" * 1_000 + b"\r\nB: c\r\n\r\n")
+    parser = HeaderParser()
+    parser.parse(b"HTTP/1.1 200 OK\r\nA: " + b"1" * 1_000 + b"\r\nB: c\r\n\r\n")
 
-    assert list(heads.lines) == [b"B: c"]
+    assert list(parser.lines) == [b"B: c"]
 
 
 def test_a_head_that_is_too_much_is_not_read() -> None:
@@ -105,4 +105,4 @@ def test_a_head_that_is_too_much_is_not_read() -> None:
     many = b"\r\n".join([b"A: 1"] * 1_000)
 
     for lines in (long, many, many.replace(b"\r", b""), b"A: \0", b"A: \0\n"):
-        assert HeaderParser().read(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n\r\n")[0] is None
+        assert HeaderParser().parse(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n\r\n")[0] is None

@@ -12,12 +12,12 @@ from ringme_async.transports import Headers
 from ringme_async.transports.lazy_headers import LazyHeaders
 
 
-def arrived(fields: Mapping[str, str]) -> Headers:
+def received(fields: Mapping[str, str]) -> Headers:
     return LazyHeaders(CIMultiDictProxy(CIMultiDict(fields)))
 
 
 Make = Callable[[Mapping[str, str]], Headers]
-either_kind = pytest.mark.parametrize("make", [Headers, arrived])
+either_kind = pytest.mark.parametrize("make", [Headers, received])
 
 
 @either_kind

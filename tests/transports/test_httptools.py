@@ -132,13 +132,13 @@ async def test_an_answer_that_comes_before_its_request_has_left_is_not_its_own(
         await peer.send(answer(b"not for you"))
         await peer.until_closed()
 
-    def keep(coalescer: WriteCoalescer, leave: Callable[[], None]) -> bool:
+    def defer(coalescer: WriteCoalescer, flush: Callable[[], None]) -> bool:
         is_asked.set()
         return True
 
     async with serving(say_more) as server, fast() as transport:
         await transport.send(request(server.url()))
-        monkeypatch.setattr(WriteCoalescer, "defer", keep)
+        monkeypatch.setattr(WriteCoalescer, "defer", defer)
         await failure_of(transport, request(server.url()))
         await server.idle.wait()
 
@@ -146,26 +146,26 @@ async def test_an_answer_that_comes_before_its_request_has_left_is_not_its_own(
 async def test_a_request_cancelled_before_it_has_left_never_leaves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    leaving: list[Callable[[], None]] = []
+    deferred: list[Callable[[], None]] = []
 
     async def answer_and_listen(peer: Peer) -> None:
         await peer.request()
         await peer.send(answer(b"hello"))
         heard.append(await peer.request())
 
-    def keep(coalescer: WriteCoalescer, leave: Callable[[], None]) -> bool:
-        leaving.append(leave)
+    def defer(coalescer: WriteCoalescer, flush: Callable[[], None]) -> bool:
+        deferred.append(flush)
         return True
 
     heard: list[bytes] = []
     async with serving(answer_and_listen) as server, fast() as transport:
         await transport.send(request(server.url()))
-        monkeypatch.setattr(WriteCoalescer, "defer", keep)
+        monkeypatch.setattr(WriteCoalescer, "defer", defer)
         sending = asyncio.create_task(transport.send(request(server.url())))
         await asyncio.sleep(0)
         sending.cancel()
         await asyncio.wait([sending])
-        leaving[0]()
+        deferred[0]()
         await server.idle.wait()
 
     assert sending.cancelled()
@@ -184,73 +184,73 @@ async def test_what_follows_an_answer_at_once_is_never_its_own(more: bytes) -> N
 
 
 def expecting(max_body: int = 1_000) -> ResponseParser:
-    answers = ResponseParser(HeaderParser(), max_body)
+    parser = ResponseParser(HeaderParser(), max_body)
     waiter = asyncio.get_running_loop().create_future()
-    answers.expect(waiter, "http://pbx.example.com/", bodiless=False)
-    return answers
+    parser.expect(waiter, "http://pbx.example.com/", bodiless=False)
+    return parser
 
 
 async def test_an_answer_that_has_ended_takes_in_no_more() -> None:
-    answers = expecting()
-    assert answers.feed(answer(b"hello"))
-    assert answers.reusable
-    assert not answers.feed(b"more")
+    parser = expecting()
+    assert parser.feed(answer(b"hello"))
+    assert parser.reusable
+    assert not parser.feed(b"more")
 
-    assert answers.response().body == b"hello"
-    assert not answers.reusable
+    assert parser.response().body == b"hello"
+    assert not parser.reusable
 
 
 async def test_an_answer_that_has_failed_takes_in_no_more() -> None:
-    answers = expecting(max_body=4)
-    answers.feed(chunked(b"hello", b"hello"))
+    parser = expecting(max_body=4)
+    parser.feed(chunked(b"hello", b"hello"))
 
-    assert not answers.feed(b"more")
+    assert not parser.feed(b"more")
     with pytest.raises(ResponseTooLarge):
-        answers.response()
+        parser.response()
 
 
 async def test_an_answer_that_fails_twice_fails_as_it_did_first() -> None:
-    answers = expecting(max_body=4)
-    answers.feed(chunked(b"hello", end=b"zz\r\n"))
+    parser = expecting(max_body=4)
+    parser.feed(chunked(b"hello", end=b"zz\r\n"))
 
     with pytest.raises(ResponseLost, match="is not HTTP"):
-        answers.response()
+        parser.response()
 
 
 async def test_an_answer_that_nobody_waits_for_any_more_may_still_end() -> None:
-    answers = ResponseParser(HeaderParser(), 1_000)
+    parser = ResponseParser(HeaderParser(), 1_000)
     waiter = asyncio.get_running_loop().create_future()
-    answers.expect(waiter, "http://pbx.example.com/", bodiless=False)
+    parser.expect(waiter, "http://pbx.example.com/", bodiless=False)
     waiter.cancel()
-    answers.end(None)
+    parser.connection_lost(None)
 
     with pytest.raises(ResponseLost):
-        answers.response()
+        parser.response()
 
 
 async def test_an_answer_that_ended_in_time_is_not_given_up() -> None:
-    answers = expecting()
-    answers.feed(answer(b"hello"))
-    answers.give_up(1.0)
+    parser = expecting()
+    parser.feed(answer(b"hello"))
+    parser.time_out(1.0)
 
-    assert answers.response().body == b"hello"
+    assert parser.response().body == b"hello"
 
 
 async def test_an_answer_that_breaks_off_after_its_head_is_lost() -> None:
-    answers = expecting()
-    answers.feed(answer(b"", length=5))
-    answers.end(None)
+    parser = expecting()
+    parser.feed(answer(b"", length=5))
+    parser.connection_lost(None)
 
     with pytest.raises(ResponseLost, match="broke off"):
-        answers.response()
+        parser.response()
 
 
 async def test_the_status_of_an_error_that_breaks_off_after_its_head_is_told() -> None:
-    answers = expecting()
-    answers.feed(answer(b"", length=5, status="403 No"))
-    answers.end(None)
+    parser = expecting()
+    parser.feed(answer(b"", length=5, status="403 No"))
+    parser.connection_lost(None)
 
-    response = answers.response()
+    response = parser.response()
     assert (response.status, response.body) == (403, b"")
 
 
@@ -363,8 +363,8 @@ async def test_a_request_cancelled_when_its_answer_is_whole_gives_its_connection
 ) -> None:
     feed = ResponseParser.feed
 
-    def feed_and_cancel(answers: ResponseParser, data: bytes) -> bool:
-        taken = feed(answers, data)
+    def feed_and_cancel(parser: ResponseParser, data: bytes) -> bool:
+        taken = feed(parser, data)
         sending.cancel()
         return taken
 

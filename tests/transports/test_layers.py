@@ -44,7 +44,7 @@ async def test_a_connection_is_used_again_if_all_its_layers_have_sent_all(
     unsent: tuple[int, ...],
 ) -> None:
     deadlines = Deadlines()
-    wire = HTTPConnection(
+    connection = HTTPConnection(
         asyncio.get_running_loop(),
         ConnectionPool(),
         ResponseParser(HeaderParser(), 1_000),
@@ -53,12 +53,14 @@ async def test_a_connection_is_used_again_if_all_its_layers_have_sent_all(
     )
     layers = [Layer(size) for size in unsent]
     for layer in layers:
-        wire.connection_made(layer)
-    waiter = wire.ask(b"GET / HTTP/1.1\r\n\r\n", "https://pbx.example.com/", bodiless=False)
-    wire.parser.feed(answer(b"hello"))
+        connection.connection_made(layer)
+    waiter = connection.send_request(
+        b"GET / HTTP/1.1\r\n\r\n", "https://pbx.example.com/", bodiless=False
+    )
+    connection.parser.feed(answer(b"hello"))
     await waiter
 
-    assert wire.settle() is not any(unsent)
+    assert connection.finish_exchange() is not any(unsent)
     assert layers[-1].aborted is any(unsent)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from ringme_async.errors import ResponseLost, ResponseTooLarge, TransportError, TransportTimeout
 from ringme_async.transports import Headers
-from ringme_async.transports.body_decoder import Body
+from ringme_async.transports.body_decoder import BodyDecoder
 from tests.leaping import leap
 from tests.transports.sending import failure_of, opened, request, sent
 from tests.wire import Peer, Script, answer, chunked, serving
@@ -341,9 +341,9 @@ async def test_an_answer_that_stalls_times_out_as_sent(parts: tuple[bytes, ...])
 async def test_the_status_of_an_error_outlives_a_body_that_stalls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    feed = Body.feed
+    feed = BodyDecoder.feed
 
-    def feed_slowly(body: Body, chunk: bytes) -> None:
+    def feed_slowly(body: BodyDecoder, chunk: bytes) -> None:
         feed(body, chunk)
         leap()
 
@@ -352,7 +352,7 @@ async def test_the_status_of_an_error_outlives_a_body_that_stalls(
         await peer.send(answer(b"no su", length=12, status="404 Not Found"))
         await peer.until_closed()
 
-    monkeypatch.setattr(Body, "feed", feed_slowly)
+    monkeypatch.setattr(BodyDecoder, "feed", feed_slowly)
     async with serving(stall) as server, opened() as transport:
         response = await transport.send(request(server.url()))
         await server.idle.wait()

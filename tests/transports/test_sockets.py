@@ -9,13 +9,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from ringme_async.transports.write_coalescing import ThriftySocket, WriteCoalescer, thrifty_sockets
+from ringme_async.transports.write_coalescing import (
+    ThriftySocket,
+    WriteCoalescer,
+    thrifty_socket_factory,
+)
 from tests.transports.sending import opened, under_way
 from tests.transports.sending import request as asked
 from tests.wire import answer, serving
 
 PIECE = 2**16
-LOAD = 8
+BATCH = 8
 Pair = tuple[ThriftySocket, socket.socket]
 
 
@@ -26,7 +30,7 @@ needs_more = pytest.mark.skipif(not hasattr(socket, "MSG_MORE"), reason="not of 
 def connected(request: pytest.FixtureRequest) -> Iterator[Pair]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
-        make = thrifty_sockets(WriteCoalescer(under_way(getattr(request, "param", LOAD))))
+        make = thrifty_socket_factory(WriteCoalescer(under_way(getattr(request, "param", BATCH))))
         with make((socket.AF_INET, socket.SOCK_STREAM, 0, "", address)) as reader:
             reader.connect(address)
             writer, _ = server.accept()
@@ -59,7 +63,7 @@ def test_no_more_is_read_than_is_asked_for(connected: Pair) -> None:
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 here")
 def test_a_socket_is_made_for_the_family_of_its_address() -> None:
-    make = thrifty_sockets(WriteCoalescer(under_way(LOAD)))
+    make = thrifty_socket_factory(WriteCoalescer(under_way(BATCH)))
     with make((socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::1", 0, 0, 0))) as made:
         assert made.family == socket.AF_INET6
 
@@ -103,7 +107,7 @@ async def test_what_waits_leaves_with_the_end_of_its_socket(connected: Pair) -> 
     assert peer.recv(6) == b""
 
 
-@pytest.mark.parametrize("connected", [LOAD - 1], indirect=True)
+@pytest.mark.parametrize("connected", [BATCH - 1], indirect=True)
 async def test_what_is_sent_by_few_leaves_at_once(connected: Pair) -> None:
     sender, peer = connected
     sender.send(b"abc")
