@@ -1,4 +1,4 @@
-"""The header fields of an answer, left as a library gives them until all are read."""
+"""Response headers in the form of the HTTP library, converted only when all are read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Fields(Protocol):
-    """Fields that are found in any letter case, some of them several times."""
+    """Header fields of an HTTP library: names in any letter case, some several times."""
 
     def getall(self, key: str, default: None) -> Sequence[str] | None:
         """Give all values of a field."""
@@ -24,22 +24,22 @@ class Fields(Protocol):
         ...
 
     def copy(self) -> MutableFields:
-        """Give fields that can be changed."""
+        """Give a copy that can change."""
         ...
 
     def __contains__(self, key: object, /) -> bool: ...
 
 
 class MutableFields(Fields, Protocol):
-    """Fields that can be changed."""
+    """Header fields that can change."""
 
     def popall(self, key: str, default: None) -> Sequence[str] | None:
-        """Take all values of a field out."""
+        """Remove all values of a field."""
         ...
 
 
 class LazyHeaders(Headers):
-    """The header fields of an answer; all are read once more than single ones are asked for."""
+    """The headers of a response. They are converted when more than single fields are read."""
 
     __slots__ = ("_received",)
 
@@ -59,7 +59,7 @@ class LazyHeaders(Headers):
     @overload
     def get(self, key: str, default: T, /) -> str | T: ...
     def get(self, key: str, default: object = None, /) -> object:
-        """Give a field's value, the last if it came often, or the default if it did not come."""
+        """Give the last value of a field, or the default if the field is missing."""
         values = self._received.getall(key, None)
         return values[-1] if values else default
 

@@ -70,7 +70,7 @@ Address: TypeAlias = tuple[
 
 # More than most responses need. From 128 KiB up glibc maps and unmaps memory for each read.
 _READ_SIZE: Final = 2**16
-# Has the system wait for more bytes. Only Linux has this flag.
+# Has the system wait for more bytes. Not every system has this flag.
 _MSG_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
 
 
