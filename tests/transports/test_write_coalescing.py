@@ -9,15 +9,15 @@ from functools import partial
 import pytest
 
 from ringme_async.transports.write_coalescing import WriteCoalescer
-from tests.transports.sending import opened, request, under_way
+from tests.transports.sending import in_flight, opened, request
 from tests.wire import Peer, answer, serving
 
 BATCH = 8
 
 
-async def test_what_is_put_off_leaves_when_the_turn_has_ended() -> None:
+async def test_a_deferred_write_leaves_at_the_end_of_the_turn() -> None:
     left: list[str] = []
-    coalescer = WriteCoalescer(under_way(BATCH))
+    coalescer = WriteCoalescer(in_flight(BATCH))
 
     assert coalescer.defer(lambda: left.append("first"))
     assert coalescer.defer(lambda: left.append("second"))
@@ -26,9 +26,9 @@ async def test_what_is_put_off_leaves_when_the_turn_has_ended() -> None:
     assert left == ["first", "second"]
 
 
-async def test_what_is_put_off_leaves_once() -> None:
+async def test_a_deferred_write_leaves_once() -> None:
     left: list[str] = []
-    coalescer = WriteCoalescer(under_way(BATCH))
+    coalescer = WriteCoalescer(in_flight(BATCH))
 
     coalescer.defer(lambda: left.append("in the first turn"))
     await asyncio.sleep(0)
@@ -37,9 +37,9 @@ async def test_what_is_put_off_leaves_once() -> None:
     assert left == ["in the first turn", "in the second turn"]
 
 
-async def test_what_is_put_off_while_others_leave_goes_with_the_next() -> None:
+async def test_a_write_deferred_during_a_flush_leaves_with_the_next() -> None:
     left: list[str] = []
-    coalescer = WriteCoalescer(under_way(BATCH))
+    coalescer = WriteCoalescer(in_flight(BATCH))
 
     coalescer.defer(lambda: coalescer.defer(lambda: left.append("next")) and None)
     await asyncio.sleep(0)
@@ -48,15 +48,15 @@ async def test_what_is_put_off_while_others_leave_goes_with_the_next() -> None:
     assert left == ["next"]
 
 
-async def test_with_little_under_way_nothing_waits() -> None:
-    coalescer = WriteCoalescer(under_way(BATCH - 1))
+async def test_with_few_requests_in_flight_no_write_waits() -> None:
+    coalescer = WriteCoalescer(in_flight(BATCH - 1))
     assert not coalescer.defer(lambda: pytest.fail("it was to be called by the caller"))
     await asyncio.sleep(0)
 
 
-async def test_a_full_load_leaves_at_once_and_whoever_fills_it_goes_last() -> None:
+async def test_a_full_batch_leaves_at_once_and_its_last_write_goes_last() -> None:
     left: list[int] = []
-    coalescer = WriteCoalescer(under_way(BATCH))
+    coalescer = WriteCoalescer(in_flight(BATCH))
 
     waits = [coalescer.defer(partial(left.append, number)) for number in range(BATCH)]
     assert waits == [True] * (BATCH - 1) + [False]
@@ -65,9 +65,9 @@ async def test_a_full_load_leaves_at_once_and_whoever_fills_it_goes_last() -> No
     assert left == list(range(BATCH - 1))
 
 
-async def test_what_is_sent_after_a_full_load_leaves_when_the_turn_has_ended() -> None:
+async def test_a_write_after_a_full_batch_leaves_at_the_end_of_the_turn() -> None:
     left: list[int] = []
-    coalescer = WriteCoalescer(under_way(BATCH))
+    coalescer = WriteCoalescer(in_flight(BATCH))
 
     for number in range(BATCH):
         coalescer.defer(partial(left.append, number))
@@ -79,7 +79,7 @@ async def test_what_is_sent_after_a_full_load_leaves_when_the_turn_has_ended() -
 
 @pytest.mark.usefixtures("each_transport")
 @pytest.mark.skipif(not hasattr(socket, "MSG_MORE"), reason="aiohttp's need the system's help")
-async def test_requests_that_are_sent_in_one_turn_leave_together(
+async def test_requests_of_one_turn_leave_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def keep_answering(peer: Peer) -> None:
