@@ -44,7 +44,7 @@ def test_headers_do_not_show_their_secrets(name: str) -> None:
     assert "s3cret" not in repr(Headers({name: "s3cret"}))
 
 
-def test_headers_show_what_is_no_secret() -> None:
+def test_headers_show_values_that_are_not_secret() -> None:
     assert repr(Headers({"Date": "today"})) == "Headers({'date': 'today'})"
 
 
@@ -75,7 +75,7 @@ def test_timeouts_must_be_above_zero(seconds: float) -> None:
         Timeouts(connect=seconds)
 
 
-def test_headers_give_a_default_for_what_is_absent() -> None:
+def test_headers_give_a_default_for_a_missing_field() -> None:
     assert Headers({"A": "1"}).get("b", "2") == "2"
 
 

@@ -1,4 +1,4 @@
-"""What a transport is: one request in, one response out. Nothing more."""
+"""The transport protocol: one request in, one response out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SECRET_HEADERS = frozenset(
 
 
 class Headers(Mapping[str, str]):
-    """Header fields, frozen, looked up in any letter case, shown without their secrets."""
+    """Frozen header fields. Names match in any letter case, and ``repr`` masks secrets."""
 
     __slots__ = ("_fields",)
 
@@ -51,19 +51,19 @@ class Headers(Mapping[str, str]):
     @overload
     def get(self, key: str, default: T, /) -> str | T: ...
     def get(self, key: str, default: object = None, /) -> object:
-        """Give a field's value, or the default if there is no such field."""
+        """Give the value of a field, or the default if the field is missing."""
         value = self._fields.get(key)
         return self._fields.get(key.lower(), default) if value is None else value
 
     def items(self) -> ItemsView[str, str]:
-        """Give the fields, their names in lower case."""
+        """Give the fields, with names in lower case."""
         return self._fields.items()
 
     def without(self, *names: str) -> Headers:
-        """Give the other fields.
+        """Give a copy without some fields.
 
         Args:
-            names: Of the fields to leave out, in any letter case.
+            names: The fields to leave out, in any letter case.
         """
         unwanted = {name.lower() for name in names}
         return Headers({name: text for name, text in self.items() if name not in unwanted})
@@ -87,17 +87,17 @@ def _positive(_instance: object, attribute: attrs.Attribute[float], value: objec
 
 
 def as_headers(fields: Mapping[str, str] | None) -> Headers:
-    """Freeze header fields; those that are frozen already are returned as they are."""
+    """Freeze header fields. ``Headers`` come back unchanged."""
     return fields if isinstance(fields, Headers) else Headers(fields)
 
 
 @frozen
 class Timeouts:
-    """How long the parts of one attempt may take, in seconds, beneath the call's deadline.
+    """Time-outs of one attempt, in seconds. The call's deadline bounds them.
 
     Args:
-        connect: For the connection, TLS included. Default 10.
-        attempt: For the whole attempt, from the connection to the body's last byte. Default 30.
+        connect: For connecting, with TLS. Default 10.
+        attempt: For the whole attempt, from connecting to the last byte of the body. Default 30.
     """
 
     connect: float = field(default=10.0, validator=_positive)
@@ -109,7 +109,7 @@ _DEFAULT_TIMEOUTS = Timeouts()
 
 @frozen(eq=False, repr=False)
 class Request:
-    """One HTTP request, whole, as it goes to a transport."""
+    """One complete HTTP request."""
 
     method: str
     url: str
@@ -127,16 +127,16 @@ class Request:
 
 
 class Connection(Protocol):
-    """What brought a response, as far as its reader is concerned."""
+    """The connection that delivered a response."""
 
     def discard(self) -> None:
-        """Let it carry no further request, because what it brought answers another one."""
+        """Keep it from further requests, because it delivered a response to another one."""
         ...
 
 
 @frozen(eq=False, repr=False)
 class Response:
-    """One HTTP response, read to its end, its body decompressed."""
+    """One complete HTTP response, its body decompressed."""
 
     status: int
     headers: Headers = field(factory=Headers, converter=as_headers)
@@ -144,18 +144,18 @@ class Response:
     connection: Connection | None = field(default=None, kw_only=True)
 
     def over(self, connection: Connection) -> Response:
-        """Give the same response with the connection that brought it."""
+        """Give the same response with the connection that delivered it."""
         return Response(self.status, self.headers, self.body, connection=connection)
 
     def __reduce__(self) -> tuple[type[Response], tuple[int, Headers, bytes]]:
-        # No pickle holds a connection.
+        # A connection cannot be pickled.
         return Response, (self.status, self.headers, self.body)
 
     def json(self) -> JSON:
         """Read the body as JSON.
 
         Raises:
-            DecodeError: It is none.
+            DecodeError: The body is not JSON.
         """
         try:
             return cast("JSON", json.loads(self.body))
@@ -170,21 +170,21 @@ class Response:
 class Transport(Protocol):
     """Sends one request and returns one response.
 
-    An implementation follows no redirects, retries nothing and keeps no cookies. It is safe to be
-    cancelled at any await.
+    An implementation follows no redirects, retries nothing and keeps no cookies. Cancellation is
+    safe at any await.
     """
 
     async def send(self, request: Request) -> Response:
         """Send a request and read its response to the end.
 
         Raises:
-            TransportError: No usable answer arrived; its ``sent`` says whether the request may
+            TransportError: No usable response arrived. Its ``sent`` says whether the request may
                 have reached the server.
         """
         ...
 
     async def aclose(self) -> None:
-        """Release what the transport holds; further calls do nothing."""
+        """Release the transport's connections. Further calls do nothing."""
         ...
 
 
@@ -192,9 +192,9 @@ class Releasable(Protocol):
     """A transport that can also be released without waiting."""
 
     def let_go(self) -> None:
-        """Release at once what ``aclose`` would, when nobody is left to await that.
+        """Release at once what ``aclose`` would, when no task can await ``aclose``.
 
-        It is called once a ``RingMe`` that was used and never closed is thrown away, on its event loop
-        or when that has ended; nobody can catch what it raises.
+        A ``RingMe`` that was never closed calls this when it is garbage collected. The call comes
+        on its event loop, or after that loop has ended. Exceptions from it cannot be caught.
         """
         ...

@@ -1,4 +1,4 @@
-"""The transport over the network: aiohttp, held to what a transport is."""
+"""The default network transport, on aiohttp. No other file imports aiohttp."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Final, Literal
 
 import aiohttp
-from attrs import frozen
 from multidict import CIMultiDict, istr
 from yarl import URL
 
@@ -27,66 +26,72 @@ from ringme_async.errors import (
 from ringme_async.transports import Headers, Request, Response
 from ringme_async.transports.body_decoder import (
     DEFAULT_MAX_BODY,
-    Body,
-    not_http,
+    BodyDecoder,
+    decompressed,
+    not_http_error,
     peer_of,
     refusal_of_closed,
     refusal_on_other_loop,
-    unpacked,
+    system_message,
     whole_number,
-    words_of_system,
 )
 from ringme_async.transports.connection_errors import (
-    no_answer,
-    no_connection,
-    no_way_through,
-    way_to,
+    connect_error,
+    no_response_error,
+    proxy_error,
+    route_to,
 )
-from ringme_async.transports.connection_guard import ConnectionGuard, guard_of
+from ringme_async.transports.connection_guard import (
+    ConnectionGuard,
+    UnguardedConnection,
+    guard_of,
+)
 from ringme_async.transports.lazy_headers import LazyHeaders
-from ringme_async.transports.write_coalescing import WriteCoalescer, thrifty_sockets
+from ringme_async.transports.write_coalescing import WriteCoalescer, thrifty_socket_factory
 
 if TYPE_CHECKING:
-    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
 __all__ = ["AiohttpTransport"]
 
-# aiohttp warns of bodies given as bytes that are larger than this.
+# aiohttp warns about larger bodies that are given as bytes.
 _LARGE_BODY: Final = 2**20
 _BODY_METHODS: Final = frozenset({"PATCH", "POST", "PUT"})
 _ACCEPT_ENCODING: Final = istr("Accept-Encoding")
 _ONLY_CONTENT_TYPE: Final = ("Content-Type",)
-# How asyncio and aiohttp begin where they put words of their own in the place of the system's.
-_NOT_THE_SYSTEM: Final = ("Connect call failed", "Can not write")
+# The start of messages that asyncio and aiohttp put in place of the system's.
+_NOT_SYSTEM_PREFIXES: Final = ("Connect call failed", "Can not write")
 
-
-# How uvloop begins when a connection ended at the moment of its use.
-_OF_A_LOOP: Final = ("File descriptor", "Invalid file descriptor", "unable to perform operation")
+# The start of uvloop's messages about a connection that ended at the moment of its use.
+_LOOP_ERROR_PREFIXES: Final = (
+    "File descriptor",
+    "Invalid file descriptor",
+    "unable to perform operation",
+)
 
 
 @shown_half_made
 class AiohttpTransport:
     """Sends requests with aiohttp.
 
-    One request is one request on the wire: no redirect is followed, nothing is retried, no cookie
-    is kept. TLS is verified. It belongs to the event loop it is first used on.
+    It sends each request once. It follows no redirect, retries nothing and keeps no cookie. It
+    verifies TLS. It belongs to the event loop of its first request.
 
     Args:
-        session: A session to send with. It stays the caller's, who closes it; its connector and
-            proxy are used, its default headers, cookies, auth, time-outs, middlewares and
-            ``raise_for_status`` are not. Its connections have no guard: a stray answer that comes
-            between two calls is found out only if it is the record of another client. Where its
-            connector has a limit, ``timeouts.connect`` bounds TCP and TLS, and ``timeouts.attempt``
-            everything before them. Default one of its own, made with the first request and closed
-            by ``aclose``.
-        max_body: The cap on a body after decompression, in bytes. Default 8 MiB.
-        ssl: What to verify servers with, for a company's own CA. Default the system's CAs.
-        proxy: URL of an HTTP proxy, with its user and password if it needs them.
-        limit: How many connections of its own session may be in use at once. Default 0, no limit:
-            how many calls run at once is decided above. To wait for a free one is no part of
-            connecting: ``timeouts.attempt`` bounds it.
+        session: A session to send with. The caller closes it. The transport uses its connector
+            and proxy, and ignores its default headers, cookies, auth, time-outs, middlewares and
+            ``raise_for_status``. Its connections have no guard: a stray response between two calls
+            is noticed only if it holds the record of another client. If its connector has a
+            limit, ``timeouts.connect`` bounds TCP and TLS, and ``timeouts.attempt`` the wait
+            before them. Default the transport's own session, made with the first request and
+            closed by ``aclose``.
+        max_body: The largest body after decompression, in bytes. Default 8 MiB.
+        ssl: The context that verifies servers, for a company's own CA. Default the system's CAs.
+        proxy: URL of an HTTP proxy, with user and password if the proxy needs them.
+        limit: The number of connections of the transport's own session in use at once. Default 0,
+            no limit. ``timeouts.attempt`` bounds the wait for a free connection;
+            ``timeouts.connect`` does not.
 
     Raises:
         InvalidRequest: An argument is malformed.
@@ -95,7 +100,7 @@ class AiohttpTransport:
     __slots__ = (
         "_closed",
         "_deadlines",
-        "_fields",
+        "_header_encoder",
         "_loop",
         "_max_body",
         "_owned",
@@ -119,79 +124,84 @@ class AiohttpTransport:
         self._max_body = whole_number("max_body", max_body, least=1)
         self._ssl = _checked_context(ssl)
         self._proxy = None if proxy is None else _checked_proxy(proxy)
-        # aiohttp would count the time in its queue as time to connect.
+        # aiohttp's own limit would count the wait for a connection as time to connect.
         slots = whole_number("limit", limit, least=0)
         self._slots = asyncio.Semaphore(slots) if slots and session is None else None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._deadlines = Deadlines()
-        self._fields = _Fields()
+        self._header_encoder = _HeaderEncoder()
         self._closed = False
 
     async def send(self, request: Request) -> Response:
-        """Send a request and read its answer to the end.
+        """Send a request and read its response to the end.
 
-        The status of an error outlives a body that breaks off, stalls or is over ``max_body``: it
-        comes back with as much of that as arrived.
+        A response with an error status comes back even if its body breaks off, stalls or is over
+        ``max_body``, with as much body as arrived.
 
         Raises:
-            ConnectError: No connection came about; nothing was sent.
-            TransportTimeout: The connection took longer than ``timeouts.connect`` (not sent), or
-                the whole longer than ``timeouts.attempt`` (sent, unless still connecting).
-            ResponseLost: The connection broke, or what came is no readable HTTP answer.
+            ConnectError: The connection failed. Nothing was sent.
+            TransportTimeout: Connecting took longer than ``timeouts.connect`` (not sent), or the
+                attempt longer than ``timeouts.attempt`` (sent, unless still connecting).
+            ResponseLost: The connection broke, or the response is not readable HTTP.
             ResponseTooLarge: The body is over ``max_body``.
-            InvalidRequest: The method, URL or a header holds what HTTP forbids; or the transport,
-                or the session that it was given, is closed or belongs to another event loop.
+            InvalidRequest: HTTP forbids the method, the URL or a header. Or the transport or its
+                given session is closed, or belongs to another event loop.
         """
         loop = asyncio.get_running_loop()
         session = self._open(loop)
-        way = _Way(request, self._fields.of(request.headers), self._proxy, alone=self._owned)
+        exchange = _Exchange(
+            request,
+            self._header_encoder.encode(request.headers),
+            self._proxy,
+            owns_session=self._owned,
+        )
         deadline = loop.time() + request.timeouts.attempt
         failure: RingMeError
-        # Errors are made here and raised below: clear of aiohttp's own, which hold the request's
-        # headers, and of the frames that hold bodies.
+        # Errors are raised outside the `except`. Otherwise their tracebacks would show aiohttp's
+        # errors with the request's headers, and frames with bodies.
         try:
             with self._deadlines.until(deadline, loop):
                 if self._slots is None:
-                    return await self._converse(session, way)
-                return await self._in_turn(session, way, self._slots)
-            if way.cut_short is not None:
-                return way.cut_short
-            failure = way.too_late(request.timeouts.attempt)
+                    return await self._send(session, exchange)
+                return await self._wait_and_send(session, exchange, self._slots)
+            if exchange.partial_response is not None:
+                return exchange.partial_response
+            failure = exchange.timeout_error(request.timeouts.attempt)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not session.closed or task is None or task.cancelling():
                 raise
-            failure = way.closed()
-        except _NotAgain as end:
-            failure = way.explain(end.error)
+            failure = exchange.closed_error()
+        except _RetryBlocker as blocker:
+            failure = exchange.error_from(blocker.error)
         except (aiohttp.ClientError, OSError, ValueError, RingMeError) as error:
-            failure = way.explain(error)
+            failure = exchange.error_from(error)
         except RuntimeError as error:
-            # A session that was given may run code of the caller's, whose bugs are not the network's.
-            if type(error) is not RuntimeError or not (self._owned or _is_of_a_loop(error)):
+            # A given session may run the caller's code. A bug there is not a network failure.
+            if type(error) is not RuntimeError or not (self._owned or _is_loop_error(error)):
                 raise
-            failure = way.explain(error)
+            failure = exchange.error_from(error)
         raise failure.with_traceback(None)
 
     async def aclose(self) -> None:
-        """Close the session if it is the transport's own; further calls do nothing.
+        """Close the transport's own session. Further calls do nothing.
 
         Raises:
-            InvalidRequest: It belongs to another event loop, which still runs.
+            InvalidRequest: The transport belongs to another event loop that still runs.
         """
         self._closed = True
         session = self._session
         if session is not None and self._owned:
             self._check_loop(asyncio.get_running_loop())
             await session.close()
-        # Requests over a given session go on, and have to end in their time.
+        # Requests over a given session go on, and need their deadlines.
         if self._deadlines.is_idle:
             self._deadlines.close()
 
     def let_go(self) -> None:
-        """Let go of its own session at once, when nobody is left to await ``aclose``.
+        """Close the transport's own session at once, when no task can await ``aclose``.
 
-        On its event loop only, or when that has ended.
+        Call it on the transport's event loop, or after that loop has ended.
         """
         self._closed = True
         session = self._session
@@ -199,7 +209,7 @@ class AiohttpTransport:
             return
         connector = session.connector
         session.detach()
-        # Its first step closes the connections; the others would only wait for that.
+        # The first step of `close` closes the connections. The rest would only wait for them.
         closing = connector.close().__await__()
         next(closing, None)
         closing.close()
@@ -218,7 +228,7 @@ class AiohttpTransport:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=_GuardedConnector(
-                    limit=0, socket_factory=thrifty_sockets(WriteCoalescer(self._deadlines))
+                    limit=0, socket_factory=thrifty_socket_factory(WriteCoalescer(self._deadlines))
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
@@ -228,7 +238,7 @@ class AiohttpTransport:
             raise InvalidRequest(
                 "the ClientSession given to this AiohttpTransport is closed; close it last"
             )
-        # Which loop it was made on, a session says in private only.
+        # aiohttp has no public name for the loop of a session.
         elif getattr(self._session, "_loop", loop) is not loop:
             raise InvalidRequest(
                 "the ClientSession given to this AiohttpTransport belongs to another event loop;"
@@ -243,86 +253,91 @@ class AiohttpTransport:
             return
         raise refusal_on_other_loop(self)
 
-    async def _in_turn(
-        self, session: aiohttp.ClientSession, way: _Way, slots: asyncio.Semaphore
+    async def _wait_and_send(
+        self, session: aiohttp.ClientSession, exchange: _Exchange, slots: asyncio.Semaphore
     ) -> Response:
-        way.waits = True
+        exchange.is_queued = True
         async with slots:
-            way.waits = False
+            exchange.is_queued = False
             if session.closed:
-                raise way.closed()
-            return await self._converse(session, way)
+                raise exchange.closed_error()
+            return await self._send(session, exchange)
 
-    async def _converse(self, session: aiohttp.ClientSession, way: _Way) -> Response:
-        request = way.request
-        answer = await session.request(
+    async def _send(self, session: aiohttp.ClientSession, exchange: _Exchange) -> Response:
+        request = exchange.request
+        response = await session.request(
             request.method,
-            _as_url(request.url),
-            headers=way.fields(session),
-            data=way.content(),
-            skip_auto_headers=way.unwanted(),
-            timeout=_patience(
-                request.timeouts.connect, queues=not self._owned and _queues(session)
+            _parse_url(request.url),
+            headers=exchange.headers_for(session),
+            data=exchange.body(),
+            skip_auto_headers=exchange.skipped_headers(),
+            timeout=_client_timeout(
+                request.timeouts.connect, has_queue=not self._owned and _has_queue(session)
             ),
             ssl=self._ssl,
             proxy=self._proxy,
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=False,
-            middlewares=(way.go,),
+            middlewares=(exchange.middleware,),
         )
-        headers = LazyHeaders(answer.headers)
-        content = answer.content
+        headers = LazyHeaders(response.headers)
+        content = response.content
         if not content.is_eof():
-            return await self._read(answer, headers, way)
-        # It has come whole, with its head.
+            return await self._read_body(response, headers, exchange)
+        # The body arrived together with the head.
         data = content.read_nowait()
-        _end(answer)
-        response = Response(answer.status, headers, data, connection=_connection_of(answer))
-        return unpacked(request, response, self._max_body)
+        _close_unfinished(response)
+        connection = _connection_of(response)
+        whole = Response(response.status, headers, data, connection=connection)
+        return decompressed(request, whole, self._max_body)
 
-    async def _read(self, answer: aiohttp.ClientResponse, headers: Headers, way: _Way) -> Response:
-        body = Body(way.request.url, headers, self._max_body)
-        content = answer.content
+    async def _read_body(
+        self, response: aiohttp.ClientResponse, headers: Headers, exchange: _Exchange
+    ) -> Response:
+        body = BodyDecoder(exchange.request.url, headers, self._max_body)
+        content = response.content
         try:
             while not content.at_eof():
                 body.feed(await content.readany())
             data = body.finish()
         except BaseException as error:
-            answer.close()
-            if answer.status < 400:
+            response.close()
+            if response.status < 400:
                 raise
             data = body.so_far()
             if not isinstance(error, Exception):
-                way.cut_short = Response(answer.status, body.headers_left(headers), data)
+                exchange.partial_response = Response(
+                    response.status, body.remaining_headers(headers), data
+                )
                 raise
-        _end(answer)
-        brought_by = _connection_of(answer)
-        if isinstance(brought_by, _GivenConnection):
-            brought_by.check()
-        left = body.headers_left(headers)
-        return Response(answer.status, left, data, connection=brought_by)
+        _close_unfinished(response)
+        connection = _connection_of(response)
+        if isinstance(connection, UnguardedConnection):
+            connection.close_if_dirty()
+        left = body.remaining_headers(headers)
+        return Response(response.status, left, data, connection=connection)
 
 
-class _Answer(aiohttp.ClientResponse):
-    """An answer that remembers its connection, which aiohttp takes back at its end."""
+class _GuardedResponse(aiohttp.ClientResponse):
+    """A response that keeps its connection. aiohttp forgets the connection at the body's end."""
 
-    brought_by: ConnectionGuard | _GivenConnection | None = None
+    pooled_connection: ConnectionGuard | UnguardedConnection | None = None
 
-    async def start(self, connection: Connection) -> _Answer:
+    async def start(self, connection: Connection) -> _GuardedResponse:
         protocol, transport = connection.protocol, connection.transport
         if protocol is not None and transport is not None:
             guard = transport.get_protocol()
             if isinstance(guard, ConnectionGuard):
-                self.brought_by = guard
+                self.pooled_connection = guard
             else:
-                self.brought_by = _GivenConnection(protocol)
+                self.pooled_connection = UnguardedConnection(protocol)
         await super().start(connection)
         return self
 
 
 class _GuardedConnector(aiohttp.TCPConnector):
-    """Puts a guard on each connection, so that none is used again that holds a stray answer."""
+    """Puts a guard on each connection, so that a stray response closes it."""
 
     async def connect(
         self,
@@ -336,235 +351,231 @@ class _GuardedConnector(aiohttp.TCPConnector):
         return connection
 
 
-@frozen
-class _GivenConnection:
-    """A connection of a given session, looked at once its answer has been read."""
+class _HeaderEncoder:
+    """Converts headers to aiohttp's form. It caches the last ones: most requests have the same."""
 
-    _protocol: ResponseHandler
-
-    def check(self) -> None:
-        """Close it if something follows the answer."""
-        if self._protocol.should_close:
-            self._protocol.close()
-
-    def discard(self) -> None:
-        """Close it."""
-        self._protocol.close()
-
-
-class _Fields:
-    """Header fields in aiohttp's form; with one credential they are the same at every call."""
-
-    __slots__ = ("_headers", "_spelled")
+    __slots__ = ("_encoded", "_headers")
 
     def __init__(self) -> None:
         self._headers: Headers | None = None
-        self._spelled = CIMultiDict[str]()
+        self._encoded = CIMultiDict[str]()
 
-    def of(self, headers: Headers) -> CIMultiDict[str]:
+    def encode(self, headers: Headers) -> CIMultiDict[str]:
         if headers is not self._headers:
             self._headers = headers
-            self._spelled = CIMultiDict({_spelled(n): value for n, value in headers.items()})
-            # It is mandatory on every request (API page, section 3).
-            self._spelled.setdefault(_ACCEPT_ENCODING, "gzip")
-        return self._spelled
+            self._encoded = CIMultiDict({_title(n): value for n, value in headers.items()})
+            # The header is mandatory on every request (API page, section 3).
+            self._encoded.setdefault(_ACCEPT_ENCODING, "gzip")
+        return self._encoded
 
 
-class _NotAgain(aiohttp.ClientError):
-    """Carries an error past aiohttp, which would send the request a second time on its own."""
+class _RetryBlocker(aiohttp.ClientError):
+    """Carries an error past aiohttp, which would otherwise retry the request."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(type(error).__name__)
         self.error = error
 
 
-class _Way:
-    """One request on its way through aiohttp."""
+class _Exchange:
+    """One request and its response, by way of aiohttp."""
 
-    __slots__ = ("_alone", "_fields", "_proxy", "_wire", "cut_short", "request", "waits")
+    __slots__ = (
+        "_client_request",
+        "_headers",
+        "_owns_session",
+        "_proxy",
+        "is_queued",
+        "partial_response",
+        "request",
+    )
 
     def __init__(
-        self, request: Request, fields: CIMultiDict[str], proxy: URL | None, *, alone: bool
+        self, request: Request, headers: CIMultiDict[str], proxy: URL | None, *, owns_session: bool
     ) -> None:
         self.request = request
         self._proxy = None if proxy is None else f"{proxy.host}:{proxy.port}"
-        self._fields = fields
-        self._alone = alone
-        self._wire: aiohttp.ClientRequest | None = None
-        # Does it wait for its turn?
-        self.waits: bool = False
-        # The answer of an error, as far as it had come when it was cancelled.
-        self.cut_short: Response | None = None
+        self._headers = headers
+        self._owns_session = owns_session
+        self._client_request: aiohttp.ClientRequest | None = None
+        # True while the request waits for a free connection.
+        self.is_queued: bool = False
+        # The part of a response with an error status that arrived before a cancellation.
+        self.partial_response: Response | None = None
 
-    async def go(
-        self, wire: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    async def middleware(
+        self, client_request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Go on to the network: the middleware of this request alone."""
-        self._wire = wire
-        wire.response_class = _Answer
-        if not self._alone:
-            self._write_own_fields(wire)
+        """Send the request, as the only aiohttp middleware."""
+        self._client_request = client_request
+        client_request.response_class = _GuardedResponse
+        if not self._owns_session:
+            self._replace_headers(client_request)
         try:
-            answer = await handler(wire)
+            response = await handler(client_request)
         except (aiohttp.ClientError, OSError) as error:
-            raise _NotAgain(error) from None
-        if not self._alone and "Set-Cookie" in answer.headers:
-            # The jar of a session that is not ours is none of this server's business.
-            answer.cookies = SimpleCookie()
-        return answer
+            raise _RetryBlocker(error) from None
+        if not self._owns_session and "Set-Cookie" in response.headers:
+            # Keep this server's cookies out of the caller's cookie jar.
+            response.cookies = SimpleCookie()
+        return response
 
     @property
     def peer(self) -> str:
-        """The host and port that it goes to."""
+        """The host and port of the request."""
         return peer_of(self.request.url)
 
     @property
-    def way(self) -> str:
-        """The same, with the proxy on the way."""
-        return way_to(self.request.url, self._proxy)
+    def route(self) -> str:
+        """The host and port, and the proxy before them."""
+        return route_to(self.request.url, self._proxy)
 
     @property
     def sent(self) -> bool:
-        """May a byte have left? Only a request that has no response object yet surely has not."""
-        if self._wire is None:
-            return not self.waits
-        return getattr(self._wire, "response", self) is not None
+        """True if a byte may have left. Before aiohttp makes the response object, none has."""
+        if self._client_request is None:
+            return not self.is_queued
+        return getattr(self._client_request, "response", self) is not None
 
-    def fields(self, session: aiohttp.ClientSession) -> CIMultiDict[str]:
-        """Give the header fields, without the one that aiohttp refuses beside its own auth."""
-        if self._alone or (session.auth is None and not session.trust_env):
-            return self._fields
-        fields = self._fields.copy()
-        fields.pop("Authorization", None)
-        return fields
+    def headers_for(self, session: aiohttp.ClientSession) -> CIMultiDict[str]:
+        """Give the headers, without ``Authorization`` if aiohttp would refuse it."""
+        if self._owns_session or (session.auth is None and not session.trust_env):
+            return self._headers
+        headers = self._headers.copy()
+        headers.pop("Authorization", None)
+        return headers
 
-    def content(self) -> bytes | io.BytesIO | None:
-        """Give the body in the form that aiohttp takes without a warning."""
+    def body(self) -> bytes | io.BytesIO | None:
+        """Give the body in a form that aiohttp accepts without a warning."""
         body = self.request.body
         return io.BytesIO(body) if len(body) > _LARGE_BODY else body or None
 
-    def unwanted(self) -> tuple[str, ...] | None:
-        """Name the header that aiohttp would otherwise make up."""
+    def skipped_headers(self) -> tuple[str, ...] | None:
+        """Name the header that aiohttp must not add."""
         if self.request.method in _BODY_METHODS and "content-type" not in self.request.headers:
             return _ONLY_CONTENT_TYPE
         return None
 
-    def too_late(self, seconds: float) -> TransportTimeout:
-        """Make the error of what took longer than these seconds."""
+    def timeout_error(self, seconds: float) -> TransportTimeout:
+        """Make the error of a time-out after these seconds."""
         if self.sent:
             return TransportTimeout(f"no whole answer from {self.peer} within {seconds:g} s")
-        what = "free connection" if self.waits else "connection"
-        return TransportTimeout(f"no {what} to {self.way} within {seconds:g} s", sent=False)
+        what = "free connection" if self.is_queued else "connection"
+        return TransportTimeout(f"no {what} to {self.route} within {seconds:g} s", sent=False)
 
-    def closed(self) -> ConnectError:
-        """Make the error of a request that was not sent before its session was closed."""
-        return no_connection(self.way, "the session was closed")
+    def closed_error(self) -> ConnectError:
+        """Make the error of a request whose session was closed before it was sent."""
+        return connect_error(self.route, "the session was closed")
 
-    def explain(self, error: Exception) -> RingMeError:
-        """Make the transport's error of another one, of which nothing secret is kept."""
+    def error_from(self, error: Exception) -> RingMeError:
+        """Convert an error to the transport's own, without anything secret."""
         peer, sent = self.peer, self.sent
-        if isinstance(error, RuntimeError) or _is_of_a_loop(error):
-            # The loop's own words show its objects, and say nothing to a user.
+        if isinstance(error, RuntimeError) or _is_loop_error(error):
+            # The loop's message shows its objects and says nothing to a user.
             error = OSError("the event loop could not use its socket")
         match error:
             case RingMeError():
                 return error
             case aiohttp.ClientConnectorError():
-                return self._unconnected(error)
+                return self._connect_error(error)
             case aiohttp.ClientHttpProxyError():
-                return no_way_through(self._proxy, peer, f"status {error.status}")
+                return proxy_error(self._proxy, peer, f"status {error.status}")
             case TimeoutError():
-                return self.too_late(
+                return self.timeout_error(
                     min(self.request.timeouts.connect, self.request.timeouts.attempt)
                 )
             case aiohttp.ClientConnectionError() | OSError() if not sent:
-                return no_connection(self.way, _words(error))
+                return connect_error(self.route, _system_message(error))
             case OSError():
-                return no_answer(self.request.url, _words(error))
+                return no_response_error(self.request.url, _system_message(error))
             case ValueError() | aiohttp.NonHttpUrlClientError():
                 return InvalidRequest("the method, the URL or a header holds what HTTP forbids")
             case aiohttp.ClientResponseError():
                 if sent:
-                    return not_http(self.request.url)
-                return no_way_through(self._proxy, peer, "what it answered is not HTTP")
+                    return not_http_error(self.request.url)
+                return proxy_error(self._proxy, peer, "what it answered is not HTTP")
             case aiohttp.ClientPayloadError():
                 return ResponseLost(f"the answer of {peer} broke off")
             case _:
-                return no_answer(self.request.url, None)
+                return no_response_error(self.request.url, None)
 
-    def _unconnected(self, error: aiohttp.ClientConnectorError) -> ConnectError:
-        where, way = f"{error.host}:{error.port}", self.way
+    def _connect_error(self, error: aiohttp.ClientConnectorError) -> ConnectError:
+        failed, route = f"{error.host}:{error.port}", self.route
         if isinstance(error, aiohttp.ClientProxyConnectionError):
-            way = way_to(self.request.url, where)
-        return no_connection(way, _words(error), error.os_error, direct=where == self.peer)
+            route = route_to(self.request.url, failed)
+        message = _system_message(error)
+        return connect_error(route, message, error.os_error, direct=failed == self.peer)
 
-    def _write_own_fields(self, wire: aiohttp.ClientRequest) -> None:
-        wire.headers.clear()
-        wire.headers["Host"] = wire.url.host_port_subcomponent or ""
-        wire.headers.update(self._fields)
-        if self.request.body or wire.method in _BODY_METHODS:
-            wire.headers["Content-Length"] = str(len(self.request.body))
-
-
-def _connection_of(answer: aiohttp.ClientResponse) -> ConnectionGuard | _GivenConnection | None:
-    # What stands in for a session, as in tests, makes answers of its own.
-    return answer.brought_by if isinstance(answer, _Answer) else None
+    def _replace_headers(self, client_request: aiohttp.ClientRequest) -> None:
+        headers = client_request.headers
+        headers.clear()
+        headers["Host"] = client_request.url.host_port_subcomponent or ""
+        headers.update(self._headers)
+        if self.request.body or client_request.method in _BODY_METHODS:
+            headers["Content-Length"] = str(len(self.request.body))
 
 
-def _is_of_a_loop(error: Exception) -> bool:
-    return str(error).startswith(_OF_A_LOOP)
+def _connection_of(
+    response: aiohttp.ClientResponse,
+) -> ConnectionGuard | UnguardedConnection | None:
+    # A mocked session makes responses of its own class.
+    return response.pooled_connection if isinstance(response, _GuardedResponse) else None
 
 
-def _end(answer: aiohttp.ClientResponse) -> None:
-    # Read to its end, it has given the connection back, but for a 101 that nobody asked for, or a
-    # request that is not written whole yet.
-    if answer.connection is not None:
-        answer.close()
+def _is_loop_error(error: Exception) -> bool:
+    return str(error).startswith(_LOOP_ERROR_PREFIXES)
 
 
-def _as_url(url: str) -> URL:
-    # Most URLs differ in their paths alone, and yarl parses the whole of each.
+def _close_unfinished(response: aiohttp.ClientResponse) -> None:
+    # After the body's end aiohttp still holds the connection of an unexpected 101, and of a request
+    # that is not fully written.
+    if response.connection is not None:
+        response.close()
+
+
+def _parse_url(url: str) -> URL:
+    # yarl parses each URL whole, but most URLs differ only in the path.
     authority = url.find("/", url.find("://") + 3)
     if authority < 0 or "?" in url or "#" in url:
         return URL(url, encoded=True)
-    return _origin(url[:authority]).with_path(url[authority:], encoded=True)
+    return _parse_origin(url[:authority]).with_path(url[authority:], encoded=True)
 
 
 @lru_cache(maxsize=256)
-def _origin(url: str) -> URL:
+def _parse_origin(url: str) -> URL:
     return URL(url, encoded=True)
 
 
 @lru_cache(maxsize=64)
-def _patience(connect: float, *, queues: bool) -> aiohttp.ClientTimeout:
-    # The attempt as a whole has a timer of its own; rounding up to whole seconds would overrun it.
+def _client_timeout(connect: float, *, has_queue: bool) -> aiohttp.ClientTimeout:
+    # The attempt has its own timer, and aiohttp's rounding up to whole seconds would overrun it.
     never = float("inf")
-    if queues:
+    if has_queue:
         return aiohttp.ClientTimeout(total=None, sock_connect=connect, ceil_threshold=never)
     return aiohttp.ClientTimeout(total=None, connect=connect, ceil_threshold=never)
 
 
-def _queues(session: aiohttp.ClientSession) -> bool:
-    """Tell whether requests may wait for a connection that is free."""
+def _has_queue(session: aiohttp.ClientSession) -> bool:
+    """True if requests may wait for a free connection."""
     connector = session.connector
     return connector is not None and (connector.limit > 0 or connector.limit_per_host > 0)
 
 
 @lru_cache(maxsize=256)
-def _spelled(name: str) -> istr:
+def _title(name: str) -> istr:
     return istr(name.title())
 
 
-def _words(error: Exception) -> str:
-    """Give what the system says; aiohttp's own words may quote the URL."""
+def _system_message(error: Exception) -> str:
+    """Give the system's message. aiohttp's own message may quote the URL."""
     if isinstance(error, aiohttp.ClientConnectorError):
         error = error.os_error
     if not isinstance(error, OSError):
         return "it was closed"
-    said = error.strerror or str(error)
-    if said.startswith(_NOT_THE_SYSTEM):
-        said = os.strerror(error.errno) if error.errno else "it was closed"
-    return words_of_system(said)
+    message = error.strerror or str(error)
+    if message.startswith(_NOT_SYSTEM_PREFIXES):
+        message = os.strerror(error.errno) if error.errno else "it was closed"
+    return system_message(message)
 
 
 def _checked_context(context: object) -> tls.SSLContext | Literal[True]:

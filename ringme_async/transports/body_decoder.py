@@ -1,4 +1,4 @@
-"""What the transports share: asking for gzip, and taking in a body up to a cap."""
+"""Shared by all transports: asks for gzip, and decodes bodies up to a cap."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ringme_async.transports import Headers, Request, Response
 DEFAULT_MAX_BODY: Final = 8 * 2**20
 
 _GZIP_WBITS: Final = 16 + zlib.MAX_WBITS
-# What the framing of an incompressible body may add to it on the wire.
-_FRAMING: Final = 2**16
-# A stream of empty members never reaches the cap, and each of them costs a copy of the rest.
-_MOST_MEMBERS: Final = 1_000
-_OF_THE_WIRE: Final = ("content-encoding", "content-length")
-# Where in Python's own source an error of TLS was noticed.
-_PLACE: Final = re.compile(r" \(_ssl\.c:\d+\)")
+# Compression may add this much to an incompressible body.
+_COMPRESSION_OVERHEAD: Final = 2**16
+# A stream of empty members never reaches the cap, and each one costs a copy of the rest.
+_MAX_MEMBERS: Final = 1_000
+_WIRE_HEADERS: Final = ("content-encoding", "content-length")
+# The place in Python's source that ends the message of a TLS error.
+_SOURCE_PLACE: Final = re.compile(r" \(_ssl\.c:\d+\)")
 
 
 class _Inflater(Protocol):
@@ -40,7 +40,7 @@ class _Inflater(Protocol):
 
 
 def asking_for_gzip(request: Request) -> Request:
-    """Give the request with ``Accept-Encoding: gzip``, unless it asks for something itself.
+    """Add ``Accept-Encoding: gzip`` to a request that has no such header.
 
     The header is mandatory on every request (API page, section 3).
     """
@@ -50,19 +50,19 @@ def asking_for_gzip(request: Request) -> Request:
     return attrs.evolve(request, headers=headers)
 
 
-def in_lower_case(fields: dict[str, str]) -> Headers:
-    """Freeze fields whose names are in lower case already, and which nobody else has."""
+def lower_case_headers(fields: dict[str, str]) -> Headers:
+    """Freeze fields with lower-case names. The caller gives the dict away."""
     headers = Headers.__new__(Headers)
-    # To look at each name again would cost as much as to read it did.
+    # Checking each name again would cost as much as parsing it.
     headers._fields = fields  # pyright: ignore[reportPrivateUsage]
     return headers
 
 
 def whole_number(name: str, value: object, *, least: int) -> int:
-    """Give a setting back if it is a whole number.
+    """Check that a setting is a whole number.
 
     Raises:
-        InvalidRequest: It is none, or is below ``least``.
+        InvalidRequest: The value is not a whole number, or is below ``least``.
     """
     if type(value) is not int or value < least:
         raise InvalidRequest(f"{name} must be a whole number from {least} up, not {value!r}")
@@ -70,7 +70,7 @@ def whole_number(name: str, value: object, *, least: int) -> int:
 
 
 def peer_of(url: str) -> str:
-    """Name the host and port of a URL, and nothing else of it, for a message."""
+    """Name the host and port of a URL for a message, and no other part."""
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -79,20 +79,20 @@ def peer_of(url: str) -> str:
     return f"{parts.hostname or 'no host'}:{port}"
 
 
-def words_of_system(said: str) -> str:
-    """Fold what the system says of a connection into one line, of what concerns its user."""
-    return one_line(_PLACE.sub("", said))
+def system_message(text: str) -> str:
+    """Fold a message of the system into one line, without places in Python's source."""
+    return one_line(_SOURCE_PLACE.sub("", text))
 
 
-def not_http(url: str) -> ResponseLost:
-    """Make the error of an answer that cannot be read at all, with what mostly is the reason."""
+def not_http_error(url: str) -> ResponseLost:
+    """Make the error of a response that is not HTTP, with the usual cause as advice."""
     error = ResponseLost(f"what {peer_of(url)} answered is not HTTP")
     error.advice = "check the base URL: its port, and whether it begins with https or http"
     return error
 
 
 def refusal_of_closed(transport: object) -> InvalidRequest:
-    """Make the error of a call through a transport that is closed."""
+    """Make the error of a call on a closed transport."""
     return InvalidRequest(
         f"this {type(transport).__name__} is closed; a RingMe closes its transport with itself,"
         " so give each RingMe its own"
@@ -100,22 +100,22 @@ def refusal_of_closed(transport: object) -> InvalidRequest:
 
 
 def refusal_on_other_loop(transport: object) -> InvalidRequest:
-    """Make the error of a call through a transport that belongs to another event loop."""
+    """Make the error of a call on a transport of another event loop."""
     return InvalidRequest(
         f"this {type(transport).__name__} belongs to another event loop: make one for each loop"
     )
 
 
-class Body:
-    """A body on its way in: its coding is undone chunk by chunk, and it never passes its cap.
+class BodyDecoder:
+    """Decompresses a body chunk by chunk, and refuses more than the cap.
 
     Args:
-        url: Where it comes from, for messages.
-        headers: Of its answer.
-        max_body: The cap on its size after decompression, in bytes.
+        url: The URL of the request, for messages.
+        headers: The headers of the response.
+        max_body: The largest body after decompression, in bytes.
     """
 
-    __slots__ = ("_cap", "_coding", "_inflater", "_members", "_parts", "_raw", "_size", "_url")
+    __slots__ = ("_cap", "_coding", "_inflater", "_members", "_parts", "_received", "_size", "_url")
 
     def __init__(self, url: str, headers: Headers, max_body: int) -> None:
         self._url = url
@@ -123,24 +123,24 @@ class Body:
         self._coding = headers.get("content-encoding", "").strip().lower()
         self._parts: list[bytes] = []
         self._size = 0
-        self._raw = 0
+        self._received = 0
         self._members = 0
         self._inflater: _Inflater | None = None
 
     def feed(self, chunk: bytes) -> None:
-        """Take in the next bytes as they came over the wire.
+        """Decode the next bytes of the body.
 
         Raises:
-            ResponseTooLarge: The body is over its cap.
-            ResponseLost: Its coding is garbled, or one that was not asked for.
+            ResponseTooLarge: The body is over the cap.
+            ResponseLost: The body is garbled, or in a coding that the request did not allow.
         """
         if not chunk:
             return
-        self._raw += len(chunk)
+        self._received += len(chunk)
         if self._coding in {"", "identity"}:
-            self._keep(chunk)
+            self._append(chunk)
             return
-        if self._raw > self._cap + _FRAMING:
+        if self._received > self._cap + _COMPRESSION_OVERHEAD:
             raise self._too_large()
         try:
             self._inflate(chunk)
@@ -155,21 +155,21 @@ class Body:
         """Give the whole body.
 
         Raises:
-            ResponseLost: It stops in the middle of its compressed stream.
+            ResponseLost: The compressed body stops in the middle.
         """
         if self._inflater is not None and not self._inflater.eof:
             raise self._lost(f"its {self._coding} body stops in the middle")
         return self.so_far()
 
     def so_far(self) -> bytes:
-        """Give what has come in, whole or not."""
+        """Give the decoded part of the body."""
         return b"".join(self._parts)
 
-    def headers_left(self, headers: Headers) -> Headers:
-        """Give the headers without those that describe the body as it was on the wire."""
-        return headers if self._inflater is None else headers.without(*_OF_THE_WIRE)
+    def remaining_headers(self, headers: Headers) -> Headers:
+        """Give the headers without the ones that describe the compressed body."""
+        return headers if self._inflater is None else headers.without(*_WIRE_HEADERS)
 
-    def _keep(self, part: bytes) -> None:
+    def _append(self, part: bytes) -> None:
         self._size += len(part)
         if self._size > self._cap:
             raise self._too_large()
@@ -179,27 +179,27 @@ class Body:
         inflater, rest = self._inflater, chunk
         while True:
             if inflater is not None and inflater.eof:
-                # Padding with zeros may follow a member.
+                # Zero padding may follow a member.
                 rest = rest.lstrip(b"\0")
             if not rest:
                 return
             if inflater is None or inflater.eof:
                 inflater = self._inflater = self._next_member(rest)
-            # One byte more than fits, so that a body over the cap shows itself as such.
-            self._keep(inflater.decompress(rest, self._cap - self._size + 1))
+            # One byte more than the cap, so that `_append` notices a larger body.
+            self._append(inflater.decompress(rest, self._cap - self._size + 1))
             rest = inflater.unused_data
 
     def _next_member(self, start: bytes) -> _Inflater:
         self._members += 1
-        if self._members > _MOST_MEMBERS:
+        if self._members > _MAX_MEMBERS:
             raise self._lost(f"its {self._coding} body is cut into too many pieces")
-        return zlib.decompressobj(self._wbits(start))
+        return zlib.decompressobj(self._window_bits(start))
 
-    def _wbits(self, start: bytes) -> int:
+    def _window_bits(self, start: bytes) -> int:
         if self._coding in {"gzip", "x-gzip"}:
             return _GZIP_WBITS
         if self._coding == "deflate" and self._inflater is None:
-            # Some servers mean a bare deflate stream, without the zlib header of RFC 9110.
+            # Some servers send a bare deflate stream, without the zlib header of RFC 9110.
             return zlib.MAX_WBITS if start[0] & 0x0F == 8 else -zlib.MAX_WBITS
         if self._coding == "deflate":
             raise self._lost("something follows its deflate body")
@@ -214,24 +214,24 @@ class Body:
         return ResponseLost(f"the answer of {peer_of(self._url)} cannot be read: {why}")
 
 
-def unpacked(request: Request, response: Response, max_body: int) -> Response:
-    """Undo the coding of a response that is in memory as a whole.
+def decompressed(request: Request, response: Response, max_body: int) -> Response:
+    """Decompress a response that is complete in memory.
 
-    Where the status is an error, a body that cannot be read to its end is given as far as it
-    goes, since the status says what matters.
+    A response with an error status keeps the readable part of its body, because the status
+    matters more.
 
     Raises:
-        ResponseTooLarge: The body of a success is over its cap.
+        ResponseTooLarge: The body of a success is over the cap.
         ResponseLost: The body of a success cannot be decompressed.
     """
     if len(response.body) <= max_body:
         coding = response.headers.get("content-encoding")
         if coding is None:
             return response
-        if coding == "gzip" and (data := _gunzipped(response.body, max_body)) is not None:
-            left = response.headers.without(*_OF_THE_WIRE)
+        if coding == "gzip" and (data := _gunzip(response.body, max_body)) is not None:
+            left = response.headers.without(*_WIRE_HEADERS)
             return Response(response.status, left, data, connection=response.connection)
-    body = Body(request.url, response.headers, max_body)
+    body = BodyDecoder(request.url, response.headers, max_body)
     try:
         body.feed(response.body)
         data = body.finish()
@@ -239,15 +239,15 @@ def unpacked(request: Request, response: Response, max_body: int) -> Response:
         if response.status < 400:
             raise
         data = body.so_far()
-    left = body.headers_left(response.headers)
+    left = body.remaining_headers(response.headers)
     return Response(response.status, left, data, connection=response.connection)
 
 
-def _gunzipped(packed: bytes, max_body: int) -> bytes | None:
-    """Undo gzip where it is as simple as nearly always: in one piece, sound, within the cap."""
+def _gunzip(compressed: bytes, max_body: int) -> bytes | None:
+    """Decompress gzip in the usual case: one sound member within the cap. None otherwise."""
     inflater = zlib.decompressobj(_GZIP_WBITS)
     try:
-        data = inflater.decompress(packed, max_body + 1)
+        data = inflater.decompress(compressed, max_body + 1)
     except zlib.error:
         return None
     return data if inflater.eof and not inflater.unused_data and len(data) <= max_body else None

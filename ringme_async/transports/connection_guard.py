@@ -1,67 +1,72 @@
-"""A guard on a pooled connection: it closes one that carries anything between two exchanges."""
+"""Closes a pooled connection that carries bytes between two exchanges."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Protocol, cast
 
-__all__ = ["ConnectionGuard", "guard_of"]
+from attrs import frozen
+
+__all__ = ["ConnectionGuard", "UnguardedConnection", "guard_of"]
 
 
 class Pooled(Protocol):
-    """What an HTTP library keeps in its pool: an asyncio protocol that knows what it holds."""
+    """The asyncio protocol of an HTTP library for a connection in its pool."""
 
     @property
     def should_close(self) -> bool:
-        """Does it hold anything that the next request must not meet?"""
+        """True if it holds bytes that the next request must not get."""
         ...
 
     def force_close(self) -> None:
-        """Let no further request use the connection."""
+        """Keep the connection from further requests."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
         ...
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come in."""
+        """Parse received bytes."""
         ...
 
     def eof_received(self) -> bool | None:
-        """Take note that nothing more comes."""
+        """Handle the end of input."""
         ...
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Take note of the end."""
+        """Handle the end of the connection."""
         ...
 
     def pause_writing(self) -> None:
-        """Write no more for now."""
+        """Stop writing for now."""
         ...
 
     def resume_writing(self) -> None:
-        """Write again."""
+        """Continue writing."""
         ...
 
 
 class Lease(Protocol):
-    """The use of a connection for one exchange, after whose end it knows no protocol any more."""
+    """The use of a connection for one exchange."""
 
     @property
     def protocol(self) -> object:
-        """What reads the connection; None after the end."""
+        """The protocol of the connection, or None after the exchange."""
         ...
 
 
 class ConnectionGuard(asyncio.Protocol):
-    """Stands between a connection and the HTTP library that keeps it in a pool.
+    """Stands between a connection and the HTTP library that pools it.
 
-    aiohttp puts a connection back while it parses the end of an answer, and looks at what it takes
-    out of the pool only to see whether it is open. So whatever follows the answer, in the same
-    segment or later, passes for the answer to the next request: that of another tenant. asyncio
-    hands all bytes to the guard first, which closes the connection in the same turn of the loop,
-    before a request can take it.
+    aiohttp pools a connection again while it parses the end of a response. Later it only checks
+    that the connection is open. So bytes after the response would pass for the response to the
+    next request, of another tenant. asyncio gives all bytes to the guard first. The guard closes
+    the connection in the same turn of the loop, before a request can take it.
 
     Args:
         transport: The connection.
-        pooled: What the library reads it with.
+        pooled: The protocol that the library reads it with.
     """
 
     __slots__ = ("_lease", "_pooled", "_transport")
@@ -72,7 +77,7 @@ class ConnectionGuard(asyncio.Protocol):
         self._lease: Lease | None = None
 
     def begin(self, lease: Lease) -> None:
-        """Take note that an exchange begins; the connection goes back to the pool by itself."""
+        """Begin an exchange. Its end is visible in the lease."""
         self._lease = lease
 
     @property
@@ -80,17 +85,17 @@ class ConnectionGuard(asyncio.Protocol):
         return self._lease is not None and self._lease.protocol is not None
 
     def discard(self) -> None:
-        """Close the connection; if another exchange has begun on it, after that."""
+        """Close the connection, or let the exchange in flight finish first."""
         self._pooled.force_close()
         if not self._in_use:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Hand on what belongs to an exchange."""
+        """Forward the bytes of an exchange, and close the connection on stray bytes."""
         stray = not self._in_use
         if not stray:
             self._pooled.data_received(data)
-            # The exchange may have ended within these bytes, and more may stand in them.
+            # Bytes may follow the end of the exchange in the same segment.
             stray = self._holds_more()
         if stray and not self._transport.is_closing():
             self._transport.abort()
@@ -99,25 +104,41 @@ class ConnectionGuard(asyncio.Protocol):
         return not self._in_use and self._pooled.should_close
 
     def eof_received(self) -> bool | None:
-        """Hand on that nothing more comes."""
+        """Forward the end of input."""
         return self._pooled.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Hand on that the connection has ended."""
+        """Forward the end of the connection."""
         self._pooled.connection_lost(exc)
         self._lease = None
 
     def pause_writing(self) -> None:
-        """Hand on that the other side reads too slowly."""
+        """Forward that the write buffer is full."""
         self._pooled.pause_writing()
 
     def resume_writing(self) -> None:
-        """Hand on that the other side reads again."""
+        """Forward that the write buffer has room."""
         self._pooled.resume_writing()
 
 
+@frozen
+class UnguardedConnection:
+    """A connection of a session that the caller gave, checked only after its response."""
+
+    _protocol: Pooled
+
+    def close_if_dirty(self) -> None:
+        """Close it if bytes follow the response."""
+        if self._protocol.should_close:
+            self._protocol.close()
+
+    def discard(self) -> None:
+        """Close it."""
+        self._protocol.close()
+
+
 def guard_of(transport: asyncio.Transport, pooled: object) -> ConnectionGuard:
-    """Give the guard of a connection, which is put there the first time."""
+    """Give the guard of a connection, and install it the first time."""
     found = transport.get_protocol()
     if isinstance(found, ConnectionGuard):
         return found

@@ -1,4 +1,4 @@
-"""The fast transport over the network: HTTP/1.1 on asyncio's own connections, parsed in C."""
+"""The fast network transport: HTTP/1.1 on asyncio connections, parsed in C."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ringme_async.transports.body_decoder import (
     whole_number,
 )
 from ringme_async.transports.http11.header_parser import HeaderParser
-from ringme_async.transports.http11.peer import Peer, Proxy, checked_proxy, parts_of, peer_at
+from ringme_async.transports.http11.peer import Peer, Proxy, checked_proxy, parse_origin, split_url
 from ringme_async.transports.http11.request_encoder import RequestEncoder, lines
 from ringme_async.transports.write_coalescing import WriteCoalescer
 
@@ -49,33 +49,33 @@ _TARGET: Final = re.compile(r"/[!-\"$-~]*", re.ASCII)
 
 
 @define(eq=False)
-class _Site:
-    """What URLs begin with: who answers there, what requests to it have in common, its rest."""
+class _Origin:
+    """The scheme, host and port of URLs, and what all requests to them share."""
 
     peer: Peer
-    # What stands before and after the part of the URL that differs.
-    before: str
-    after: str = field(repr=False)
-    # The connections that nobody uses.
+    # A plain proxy gets the whole URL as the target.
+    target_prefix: str
+    # The end of the request line, and the header fields that each request has.
+    shared_head: str = field(repr=False)
     idle: list[HTTPConnection]
 
 
 @shown_half_made
 class HttptoolsTransport:
-    """Sends requests over connections of its own, and parses the answers with httptools.
+    """Sends requests over its own connections and parses responses with httptools.
 
-    It does what ``AiohttpTransport`` does, in less than half of its CPU time. It has to be asked for:
-    ``pip install 'ringme-async[fast]'``, and
+    It does what ``AiohttpTransport`` does, in less than half the CPU time. Install it with
+    ``pip install 'ringme-async[fast]'`` and import it with
     ``from ringme_async.transports.httptools import HttptoolsTransport``.
 
-    One request is one request on the wire: no redirect is followed, nothing is retried, no cookie
-    is kept, no proxy is taken from the environment. TLS is verified. It speaks HTTP/1.1 only. It
-    belongs to the event loop it is first used on.
+    It sends each request once. It follows no redirect, retries nothing, keeps no cookie and takes
+    no proxy from the environment. It verifies TLS and speaks HTTP/1.1 only. It belongs to the
+    event loop of its first request.
 
     Args:
-        max_body: The cap on a body after decompression, in bytes. Default 8 MiB.
-        ssl: What to verify servers with, for a company's own CA. Default the system's CAs.
-        proxy: URL of an HTTP proxy, with its user and password if it needs them.
+        max_body: The largest body after decompression, in bytes. Default 8 MiB.
+        ssl: The context that verifies servers, for a company's own CA. Default the system's CAs.
+        proxy: URL of an HTTP proxy, with user and password if the proxy needs them.
 
     Raises:
         InvalidRequest: An argument is malformed.
@@ -87,12 +87,12 @@ class HttptoolsTransport:
         "_connector",
         "_deadlines",
         "_encoder",
-        "_heads",
+        "_header_parser",
         "_loop",
         "_max_body",
+        "_origins",
         "_pool",
         "_proxy",
-        "_sites",
     )
 
     def __init__(
@@ -104,9 +104,9 @@ class HttptoolsTransport:
     ) -> None:
         self._max_body = whole_number("max_body", max_body, least=1)
         self._proxy: Proxy | None = None if proxy is None else checked_proxy(proxy)
-        self._sites: dict[str, _Site] = {}
+        self._origins: dict[str, _Origin] = {}
         self._encoder = RequestEncoder()
-        self._heads = HeaderParser()
+        self._header_parser = HeaderParser()
         self._pool = ConnectionPool()
         self._connector = Connector(self._new_connection, _checked_context(ssl), self._proxy)
         self._deadlines = Deadlines()
@@ -115,33 +115,33 @@ class HttptoolsTransport:
         self._closed = False
 
     async def send(self, request: Request) -> Response:
-        """Send a request and read its answer to the end.
+        """Send a request and read its response to the end.
 
         Raises:
-            ConnectError: No connection came about; nothing was sent.
-            TransportTimeout: The connection took longer than ``timeouts.connect`` (not sent), or
-                the whole longer than ``timeouts.attempt`` (sent, unless still connecting).
-            ResponseLost: The connection broke, or what came is no readable HTTP answer. The
-                status of an error outlives that, with as much of its body as arrived.
+            ConnectError: The connection failed. Nothing was sent.
+            TransportTimeout: Connecting took longer than ``timeouts.connect`` (not sent), or the
+                attempt longer than ``timeouts.attempt`` (sent, unless still connecting).
+            ResponseLost: The connection broke, or the response is not readable HTTP. A response
+                with an error status comes back all the same, with as much body as arrived.
             ResponseTooLarge: The body is over ``max_body``.
-            InvalidRequest: The method, URL or a header holds what HTTP forbids; or the transport
-                is closed, or was used on another event loop before.
+            InvalidRequest: HTTP forbids the method, the URL or a header. Or the transport is
+                closed, or belongs to another event loop.
         """
         loop = asyncio.get_running_loop()
         if self._closed or loop is not self._loop:
             self._open(loop)
         try:
-            return await self._converse(loop, request)
+            return await self._exchange(loop, request)
         except RingMeError as error:
             failure = error
-        # Raised here, clear of the frames that hold bodies and secrets.
+        # Outside the `except`, so that no traceback holds the frames with bodies and secrets.
         raise failure.with_traceback(None)
 
     async def aclose(self) -> None:
         """Close the connections; further calls do nothing.
 
         Raises:
-            InvalidRequest: It belongs to another event loop, which still runs.
+            InvalidRequest: The transport belongs to another event loop that still runs.
         """
         self._closed = True
         loop = asyncio.get_running_loop()
@@ -153,13 +153,13 @@ class HttptoolsTransport:
         self._deadlines.close()
 
     def let_go(self) -> None:
-        """Close the connections at once, when nobody is left to await ``aclose``.
+        """Close the connections at once, when no task can await ``aclose``.
 
-        On its event loop only, or when that has ended.
+        Call it on the transport's event loop, or after that loop has ended.
         """
         self._closed = True
         if self._loop is not None and self._loop.is_closed():
-            self._pool.forsake()
+            self._pool.close_sockets()
         elif self._loop is not None:
             self._connector.close()
             self._pool.close()
@@ -178,46 +178,46 @@ class HttptoolsTransport:
         if self._loop is not None and self._loop is not loop:
             raise refusal_on_other_loop(self)
 
-    async def _converse(self, loop: asyncio.AbstractEventLoop, request: Request) -> Response:
-        site, target = self._way(request.url)
-        data = self._encoder.of(request, target, site.after)
+    async def _exchange(self, loop: asyncio.AbstractEventLoop, request: Request) -> Response:
+        origin, target = self._origin_and_target(request.url)
+        data = self._encoder.encode(request, target, origin.shared_head)
         now, seconds = loop.time(), request.timeouts.attempt
-        connection = self._pool.take(site.idle, now)
+        connection = self._pool.take(origin.idle, now)
         if connection is None:
-            connection = await self._connector.connect(site.peer, request.timeouts)
-        patience = connection.patience
-        patience.when, patience.seconds = now + seconds, seconds
-        self._deadlines.begin(patience)
+            connection = await self._connector.connect(origin.peer, request.timeouts)
+        deadline = connection.deadline
+        deadline.when, deadline.seconds = now + seconds, seconds
+        self._deadlines.begin(deadline)
         try:
-            await connection.ask(data, request.url, bodiless=request.method == "HEAD")
+            await connection.send_request(data, request.url, bodiless=request.method == "HEAD")
         finally:
-            self._deadlines.end(patience)
-            if connection.settle():
-                self._pool.put(connection, site.idle, loop.time())
+            self._deadlines.end(deadline)
+            if connection.finish_exchange():
+                self._pool.put(connection, origin.idle, loop.time())
         return connection.parser.response().over(connection)
 
-    def _way(self, url: str) -> tuple[_Site, str]:
-        """Tell whom a URL leads to, and the target that is asked for there."""
+    def _origin_and_target(self, url: str) -> tuple[_Origin, str]:
+        """Split a URL into its origin and the target of the request line."""
         start = url.find("/", len("https://"))
-        site = self._sites.get(url[:start])
-        if site is not None:
+        origin = self._origins.get(url[:start])
+        if origin is not None:
             target = url[start:]
             if _TARGET.fullmatch(target):
-                return site, f"{site.before}{target}"
-        origin, target = parts_of(url)
-        site = self._sites.get(origin)
-        if site is None:
-            site = self._sites[origin] = self._new_site(origin)
-        return site, f"{site.before}{target}"
+                return origin, f"{origin.target_prefix}{target}"
+        prefix, target = split_url(url)
+        origin = self._origins.get(prefix)
+        if origin is None:
+            origin = self._origins[prefix] = self._new_origin(prefix)
+        return origin, f"{origin.target_prefix}{target}"
 
-    def _new_site(self, origin: str) -> _Site:
-        peer, proxy = peer_at(origin), self._proxy
-        before, fields = ("", ()) if proxy is None or peer.secure else (origin, proxy.fields)
-        return _Site(peer, before, lines(" HTTP/1.1", f"Host: {peer.shown}", *fields), [])
+    def _new_origin(self, url: str) -> _Origin:
+        peer, proxy = parse_origin(url), self._proxy
+        prefix, fields = ("", ()) if proxy is None or peer.secure else (url, proxy.fields)
+        return _Origin(peer, prefix, lines(" HTTP/1.1", f"Host: {peer.host_field}", *fields), [])
 
     def _new_connection(self) -> HTTPConnection:
         loop = asyncio.get_running_loop()
-        parser = ResponseParser(self._heads, self._max_body)
+        parser = ResponseParser(self._header_parser, self._max_body)
         return HTTPConnection(loop, self._pool, parser, self._deadlines, self._coalescer)
 
 

@@ -1,4 +1,4 @@
-"""The header fields of an answer, left as a library gives them until all are read."""
+"""Response headers in the form of the HTTP library, converted only when all are read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Fields(Protocol):
-    """Fields that are found in any letter case, some of them several times."""
+    """Header fields of an HTTP library: names in any letter case, some several times."""
 
     def getall(self, key: str, default: None) -> Sequence[str] | None:
         """Give all values of a field."""
@@ -23,33 +23,33 @@ class Fields(Protocol):
         """Give all fields, in their order."""
         ...
 
-    def copy(self) -> FieldsOfOnesOwn:
-        """Give fields that can be changed."""
+    def copy(self) -> MutableFields:
+        """Give a copy that can change."""
         ...
 
     def __contains__(self, key: object, /) -> bool: ...
 
 
-class FieldsOfOnesOwn(Fields, Protocol):
-    """Fields that can be changed."""
+class MutableFields(Fields, Protocol):
+    """Header fields that can change."""
 
     def popall(self, key: str, default: None) -> Sequence[str] | None:
-        """Take all values of a field out."""
+        """Remove all values of a field."""
         ...
 
 
 class LazyHeaders(Headers):
-    """The header fields of an answer; all are read once more than single ones are asked for."""
+    """The headers of a response. They are converted when more than single fields are read."""
 
-    __slots__ = ("_arrived",)
+    __slots__ = ("_received",)
 
-    def __init__(self, arrived: Fields) -> None:
-        self._arrived = arrived
+    def __init__(self, received: Fields) -> None:
+        self._received = received
 
     def __getattr__(self, name: str) -> dict[str, str]:
         if name != "_fields":
             raise AttributeError(name)
-        self._fields = {name.lower(): value for name, value in self._arrived.items()}
+        self._fields = {name.lower(): value for name, value in self._received.items()}
         return self._fields
 
     @overload
@@ -59,19 +59,19 @@ class LazyHeaders(Headers):
     @overload
     def get(self, key: str, default: T, /) -> str | T: ...
     def get(self, key: str, default: object = None, /) -> object:
-        """Give a field's value, the last if it came often, or the default if it did not come."""
-        values = self._arrived.getall(key, None)
+        """Give the last value of a field, or the default if the field is missing."""
+        values = self._received.getall(key, None)
         return values[-1] if values else default
 
     def without(self, *names: str) -> LazyHeaders:
         """Give the other fields."""
-        left = self._arrived.copy()
+        left = self._received.copy()
         for name in names:
             left.popall(name, None)
         return LazyHeaders(left)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._arrived
+        return name in self._received
 
     def __reduce__(self) -> tuple[type[Headers], tuple[dict[str, str]]]:
         return Headers, (self._fields,)

@@ -1,4 +1,4 @@
-"""A transport without a network: the requests go to a function."""
+"""A transport without a network: a function answers the requests."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ from ringme_async.transports import Request, Response
 from ringme_async.transports.body_decoder import (
     DEFAULT_MAX_BODY,
     asking_for_gzip,
+    decompressed,
     peer_of,
     refusal_of_closed,
     refusal_on_other_loop,
-    unpacked,
     whole_number,
 )
 
 __all__ = ["Handler", "InMemoryTransport"]
 
 Handler = Callable[[Request], Awaitable[Response]]
-"""Answers a request; whatever it raises reaches the caller as it is."""
+"""Answers a request. Its exceptions reach the caller unchanged."""
 
 
 class InMemoryTransport:
-    """Hands each request to an async function, and gives back what that returns.
+    """Passes each request to an async function and returns its response.
 
-    It does what every transport does: asks for gzip and undoes it (API page, section 3), keeps
-    the attempt's time-out, and keeps bodies under their cap. It serves several event loops in
-    turn, but not at once.
+    Like every transport it asks for gzip and decompresses it (API page, section 3), keeps the
+    attempt's time-out, and caps bodies. It serves several event loops, one after the other.
 
     Args:
-        handler: Answers the requests, several at once. A ``TransportError`` that it raises is the
-            network's failure; any other exception is a bug of its own, and gets out too.
-        max_body: The cap on a body after decompression, in bytes. Default 8 MiB.
+        handler: Answers the requests, several at once. It may raise a ``TransportError`` as a
+            network failure. Any other exception counts as a bug and gets out too.
+        max_body: The largest body after decompression, in bytes. Default 8 MiB.
 
     Raises:
         InvalidRequest: ``max_body`` is not a whole number from 1 up.
@@ -56,20 +55,20 @@ class InMemoryTransport:
             TransportTimeout: The handler took longer than ``timeouts.attempt``.
             ResponseTooLarge: The body is over ``max_body``.
             ResponseLost: The body cannot be decompressed.
-            InvalidRequest: The transport is closed, or is in use on another event loop.
+            InvalidRequest: The transport is closed, or in use on another event loop.
         """
         loop = self._open()
         with self._deadlines.until(loop.time() + request.timeouts.attempt, loop):
             response = await self._handler(asking_for_gzip(request))
-            return unpacked(request, response, self._max_body)
+            return decompressed(request, response, self._max_body)
         raise TransportTimeout(
             f"no whole answer from {peer_of(request.url)} within {request.timeouts.attempt:g} s"
         )
 
     async def aclose(self) -> None:
-        """Refuse further requests; further calls do nothing."""
+        """Refuse further requests. Further calls do nothing."""
         self._closed = True
-        # What is under way goes on, and has to end in its time.
+        # Requests in flight go on, and need their deadlines.
         if self._deadlines.is_idle:
             self._deadlines.close()
 
@@ -80,6 +79,6 @@ class InMemoryTransport:
         if self._loop is not loop:
             if self._loop is not None and not (self._deadlines.is_idle or self._loop.is_closed()):
                 raise refusal_on_other_loop(self)
-            # The old ones may have a timer set, on a loop that does not run any more.
+            # The old deadlines may have a timer on a loop that no longer runs.
             self._loop, self._deadlines = loop, Deadlines()
         return loop

@@ -1,4 +1,4 @@
-"""What is sent in one turn of the event loop leaves together."""
+"""Sends the writes of one turn of the event loop together."""
 
 from __future__ import annotations
 
@@ -14,78 +14,75 @@ from ringme_async._internal.deadlines import Deadlines
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["Address", "ThriftySocket", "WriteCoalescer", "thrifty_sockets"]
+__all__ = ["Address", "ThriftySocket", "WriteCoalescer", "thrifty_socket_factory"]
 
-# How many leave together. Of fewer, a turn holds one or two at most, and of many more the first would
-# wait for long: it costs more than it saves.
-_LOAD: Final = 8
+# Writes in a batch. With fewer requests in flight a turn holds one or two writes, and waiting saves
+# nothing. In a larger batch the first write would wait too long.
+_BATCH: Final = 8
 
 
 @define(eq=False)
 class WriteCoalescer:
-    """Has some of what is sent in one turn of the event loop leave together.
+    """Flushes the writes of one turn of the event loop in batches.
 
-    Whoever reads what was sent is woken for it: a server or a proxy on the same machine. Of requests
-    that leave one by one, each wakes it anew, because it has long dealt with the one before, and the
-    system does that in the sender's time.
+    Each write wakes its reader, such as a server or a proxy on the same machine. The system spends
+    the sender's time on it. Writes that leave together wake the reader once.
 
-    They leave as soon as there are eight of them, and at the latest at the end of the turn: whoever is ready
-    early must not wait for all others, least of all if the server takes its time.
+    A batch leaves as soon as it has eight writes, and at the latest at the end of the turn. So no
+    write waits for all others.
 
     Args:
-        under_way: What is under way. While that is less than eight, nothing waits.
+        in_flight: Deadlines of the requests in flight. Below eight, no write waits.
     """
 
-    _under_way: Deadlines
+    _in_flight: Deadlines
     _waiting: list[Callable[[], None]] = field(
         factory=list[Callable[[], None]], init=False, repr=False
     )
-    _ends: bool = field(default=False, init=False, repr=False)
+    _is_scheduled: bool = field(default=False, init=False, repr=False)
 
-    def defer(self, leave: Callable[[], None]) -> bool:
-        """Call ``leave`` later in this turn. Returns: False if it may be called at once."""
-        if self._under_way.count < _LOAD:
+    def defer(self, flush: Callable[[], None]) -> bool:
+        """Call ``flush`` later in this turn. Returns: False if the caller may flush at once."""
+        if self._in_flight.count < _BATCH:
             return False
-        if len(self._waiting) == _LOAD - 1:
-            self._leave()
+        if len(self._waiting) == _BATCH - 1:
+            self._flush()
             return False
-        if not self._ends:
-            self._ends = True
-            asyncio.get_running_loop().call_soon(self._end)
-        self._waiting.append(leave)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        self._waiting.append(flush)
         return True
 
-    def _end(self) -> None:
-        self._ends = False
-        self._leave()
+    def _end_turn(self) -> None:
+        self._is_scheduled = False
+        self._flush()
 
-    def _leave(self) -> None:
+    def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for leave in waiting:
-            leave()
+        for flush in waiting:
+            flush()
 
 
 Address: TypeAlias = tuple[
     int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]
 ]
 
-# More than most answers take, and less than the 128 KiB from which a C library such as glibc has
-# the system hand out memory, and take it back, each time.
-_PIECE: Final = 2**16
-# Says that more is to come, for which the system waits. Not all systems can.
-_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
+# More than most responses need. From 128 KiB up glibc maps and unmaps memory for each read.
+_READ_SIZE: Final = 2**16
+# Has the system wait for more bytes. Not every system has this flag.
+_MSG_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
 
 
 class ThriftySocket(socket.socket):
-    """A TCP socket that reads little at once, and whose sends of a turn of the loop leave together.
+    """A TCP socket that reads small pieces and sends the writes of one turn together.
 
-    asyncio's own loop makes room for 256 KiB before it reads anything. Over plain HTTP that takes a
-    tenth of the CPU time of a request, since the system hands that memory out and takes it back for
-    each answer. Under TLS it is read otherwise, and this changes nothing.
+    asyncio allocates 256 KiB before each read. Over plain HTTP that takes a tenth of the CPU time
+    of a request, because the system maps and unmaps the memory each time. Under TLS asyncio reads
+    in another way, and this changes nothing.
 
-    What is sent is handed to the system at once, which is told to wait with it until it is pushed; a
-    system that cannot wait, as all but Linux, lets it leave. On loops that read and write otherwise, such
-    as uvloop, none of this comes to bear.
+    Linux gets the bytes at once and holds them until they are pushed. Other systems send them at
+    once. Loops such as uvloop do not use these methods.
     """
 
     __slots__ = ("_coalescer",)
@@ -95,12 +92,12 @@ class ThriftySocket(socket.socket):
         self._coalescer = coalescer
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        """Read what has come in, a piece at most."""
-        return super().recv(min(_PIECE, bufsize), flags)
+        """Read at most one small piece."""
+        return super().recv(min(_READ_SIZE, bufsize), flags)
 
     def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
-        """Hand over what is to leave, with what else is sent in this turn of the loop."""
-        return super().send(data, flags | self._wait())
+        """Send bytes, together with the other writes of this turn."""
+        return super().send(data, flags | self._more_flag())
 
     def sendmsg(
         self,
@@ -110,21 +107,21 @@ class ThriftySocket(socket.socket):
         address: Any = None,
         /,
     ) -> int:
-        """Do as ``send`` does, with what lies in several places."""
-        return super().sendmsg(buffers, ancdata, flags | self._wait(), address)
+        """Send several buffers, as ``send`` does."""
+        return super().sendmsg(buffers, ancdata, flags | self._more_flag(), address)
 
-    def _wait(self) -> int:
-        return _MORE if _MORE and self._coalescer.defer(self._leave) else 0
+    def _more_flag(self) -> int:
+        return _MSG_MORE if _MSG_MORE and self._coalescer.defer(self._push) else 0
 
-    def _leave(self) -> None:
-        # What was sent before it was closed has left with that.
+    def _push(self) -> None:
+        # Closing a socket has pushed its bytes already.
         if self.fileno() >= 0:
-            # It is set already; setting it has what waits leave.
+            # The option is set already. Setting it again pushes the bytes that wait.
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def thrifty_sockets(coalescer: WriteCoalescer) -> Callable[[Address], ThriftySocket]:
-    """Give what makes sockets for addresses, as ``getaddrinfo`` gives these."""
+def thrifty_socket_factory(coalescer: WriteCoalescer) -> Callable[[Address], ThriftySocket]:
+    """Give a factory of sockets for addresses of ``getaddrinfo``."""
 
     def make(address: Address) -> ThriftySocket:
         family, kind, protocol, _, _ = address

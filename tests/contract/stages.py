@@ -1,7 +1,7 @@
-"""The transports that the contract holds for, each before the same handler.
+"""The transports under the contract, each before the same handler.
 
-To add one: write a stage, which gives the transport and the base URL by which it reaches the
-handler, and name it in ``STAGES``.
+To add one, write a stage and name it in ``STAGES``. A stage gives the transport and the base URL
+that leads to the handler.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Stage(Protocol):
-    """Puts a transport before a handler; on leaving, the transport is closed."""
+    """Opens a transport before a handler, and closes it at the end."""
 
     def __call__(
         self, handler: Handler, *, max_body: int = ...
@@ -70,7 +70,7 @@ async def over_httptools(
 async def over_a_given_session(
     handler: Handler, *, max_body: int = 8 * 2**20
 ) -> AsyncIterator[tuple[Transport, str]]:
-    """Send with a session whose every setting is at odds with what a transport does."""
+    """Send with a session whose every setting contradicts the contract."""
     session = ClientSession(
         base_url="http://elsewhere.example.com/",
         cookies={"kept": "cookie"},
@@ -98,7 +98,7 @@ async def _refuse(request: ClientRequest, handler: ClientHandlerType) -> ClientR
 
 @asynccontextmanager
 async def on_loopback(handler: Handler) -> AsyncIterator[str]:
-    """Serve a handler on a socket; a handler that fails answers 500."""
+    """Serve a handler on a socket. A failing handler answers 500."""
 
     async def handle(asked: web.BaseRequest) -> web.Response:
         request = Request(

@@ -1,4 +1,4 @@
-"""What every transport does, whatever carries its bytes."""
+"""The contract of every transport."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FOR_A_MINUTE = Timeouts(connect=MINUTE, attempt=MINUTE)
 
 
 def zipped(body: bytes) -> bytes:
-    """Compress without the time of day, which would stand in the names of tests."""
+    """Compress without a timestamp, which would get into the names of tests."""
     return gzip.compress(body, mtime=0)
 
 
@@ -39,7 +39,7 @@ def stage(request: pytest.FixtureRequest) -> Stage:
 
 
 class Echo:
-    """Keeps what it is asked, and answers as it is told."""
+    """Records its requests and gives one response."""
 
     def __init__(self, response: Response | None = None) -> None:
         self.requests: list[Request] = []
@@ -101,7 +101,7 @@ async def test_the_body_arrives_as_sent(stage: Stage, body: bytes) -> None:
     assert echo.request.body == body
 
 
-async def test_no_header_is_made_up_that_describes_the_body(stage: Stage) -> None:
+async def test_no_header_about_the_body_is_added(stage: Stage) -> None:
     echo = Echo()
     async with stage(echo) as (transport, base_url):
         await transport.send(Request("POST", base_url, Headers(), b"a=b"))
@@ -109,7 +109,7 @@ async def test_no_header_is_made_up_that_describes_the_body(stage: Stage) -> Non
     assert "content-type" not in echo.request.headers
 
 
-async def test_gzip_is_asked_for(stage: Stage) -> None:
+async def test_requests_accept_gzip(stage: Stage) -> None:
     echo = Echo()
     async with stage(echo) as (transport, base_url):
         await transport.send(Request("GET", base_url))
@@ -117,7 +117,7 @@ async def test_gzip_is_asked_for(stage: Stage) -> None:
     assert echo.request.headers["accept-encoding"] == "gzip"
 
 
-async def test_a_request_that_asks_for_another_coding_is_left_alone(stage: Stage) -> None:
+async def test_a_request_keeps_its_own_accept_encoding(stage: Stage) -> None:
     echo = Echo()
     async with stage(echo) as (transport, base_url):
         await transport.send(Request("GET", base_url, Headers({"Accept-Encoding": "identity"})))
@@ -136,8 +136,8 @@ async def test_any_status_comes_back_as_a_response(stage: Stage, status: int) ->
 
 @pytest.mark.parametrize("name", ["X-RateLimit-Reset", "x-ratelimit-reset", "X-RATELIMIT-RESET"])
 async def test_headers_come_back_in_any_letter_case(stage: Stage, name: str) -> None:
-    told = Response(200, {"x-RateLimit-Reset": "1800"})
-    async with stage(Echo(told)) as (transport, base_url):
+    scripted = Response(200, {"x-RateLimit-Reset": "1800"})
+    async with stage(Echo(scripted)) as (transport, base_url):
         response = await transport.send(Request("GET", base_url))
 
     assert response.headers[name] == "1800"
@@ -160,7 +160,7 @@ async def test_the_answer_to_head_has_no_body(stage: Stage) -> None:
     assert (response.status, response.headers["x-one"], response.body) == (200, "1", b"")
 
 
-async def test_a_redirect_is_an_answer_and_is_not_followed(stage: Stage) -> None:
+async def test_a_redirect_comes_back_and_is_not_followed(stage: Stage) -> None:
     echo = Echo(Response(307, {"Location": "/elsewhere"}))
     async with stage(echo) as (transport, base_url):
         response = await transport.send(Request("POST", base_url, Headers(), b"client_secret=s"))
@@ -183,17 +183,17 @@ async def test_a_redirect_is_an_answer_and_is_not_followed(stage: Stage) -> None
     ],
     ids=["gzip", "upper", "x-gzip", "members", "padded", "deflate", "bare deflate", "identity"],
 )
-async def test_a_packed_body_is_unpacked(stage: Stage, coding: str, packed: bytes) -> None:
-    told = Response(200, {"Content-Encoding": coding}, packed)
-    async with stage(Echo(told)) as (transport, base_url):
+async def test_a_compressed_body_is_decompressed(stage: Stage, coding: str, packed: bytes) -> None:
+    scripted = Response(200, {"Content-Encoding": coding}, packed)
+    async with stage(Echo(scripted)) as (transport, base_url):
         response = await transport.send(Request("GET", base_url))
 
     assert response.body == b"hello"
 
 
-async def test_headers_that_described_the_packed_body_are_gone(stage: Stage) -> None:
-    told = Response(200, {**GZIPPED, "X-One": "1"}, gzip.compress(b"hello"))
-    async with stage(Echo(told)) as (transport, base_url):
+async def test_headers_about_the_compressed_body_are_removed(stage: Stage) -> None:
+    scripted = Response(200, {**GZIPPED, "X-One": "1"}, gzip.compress(b"hello"))
+    async with stage(Echo(scripted)) as (transport, base_url):
         response = await transport.send(Request("GET", base_url))
 
     assert "content-encoding" not in response.headers
@@ -201,7 +201,7 @@ async def test_headers_that_described_the_packed_body_are_gone(stage: Stage) -> 
     assert response.headers["x-one"] == "1"
 
 
-async def test_an_empty_body_needs_no_unpacking(stage: Stage) -> None:
+async def test_an_empty_body_needs_no_decompression(stage: Stage) -> None:
     async with stage(Echo(Response(200, GZIPPED))) as (transport, base_url):
         response = await transport.send(Request("GET", base_url))
 
@@ -225,11 +225,11 @@ async def test_an_empty_body_needs_no_unpacking(stage: Stage) -> None:
         ("gzip, gzip", zipped(zipped(b"hello"))),
     ],
 )
-async def test_a_body_that_cannot_be_unpacked_is_lost(
+async def test_a_body_that_cannot_be_decompressed_is_lost(
     stage: Stage, coding: str, packed: bytes
 ) -> None:
-    told = Response(200, {"Content-Encoding": coding}, packed)
-    async with stage(Echo(told)) as (transport, base_url):
+    scripted = Response(200, {"Content-Encoding": coding}, packed)
+    async with stage(Echo(scripted)) as (transport, base_url):
         with pytest.raises(ResponseLost) as lost:
             await transport.send(Request("GET", base_url))
 
@@ -239,11 +239,11 @@ async def test_a_body_that_cannot_be_unpacked_is_lost(
 
 @pytest.mark.parametrize("status", [400, 599])
 @pytest.mark.parametrize("coding", ["gzip", "br"])
-async def test_the_status_of_an_error_outlives_its_unreadable_body(
+async def test_an_error_status_survives_an_unreadable_body(
     stage: Stage, coding: str, status: int
 ) -> None:
-    told = Response(status, {"Content-Encoding": coding}, gzip.compress(b"hello")[:-3])
-    async with stage(Echo(told)) as (transport, base_url):
+    scripted = Response(status, {"Content-Encoding": coding}, gzip.compress(b"hello")[:-3])
+    async with stage(Echo(scripted)) as (transport, base_url):
         response = await transport.send(Request("GET", base_url))
 
     assert response.status == status
@@ -254,8 +254,8 @@ async def test_the_status_of_an_error_outlives_its_unreadable_body(
 @pytest.mark.parametrize("packed", [False, True])
 async def test_a_body_may_be_as_large_as_the_cap(stage: Stage, size: int, packed: bool) -> None:
     body = b"x" * size
-    told = Response(200, GZIPPED, gzip.compress(body)) if packed else Response(200, {}, body)
-    async with stage(Echo(told), max_body=1_000) as (transport, base_url):
+    scripted = Response(200, GZIPPED, gzip.compress(body)) if packed else Response(200, {}, body)
+    async with stage(Echo(scripted), max_body=1_000) as (transport, base_url):
         response = await transport.send(Request("GET", base_url))
 
     assert response.body == body
@@ -265,29 +265,29 @@ async def test_a_body_may_be_as_large_as_the_cap(stage: Stage, size: int, packed
 @pytest.mark.parametrize("packed", [False, True])
 async def test_a_body_over_the_cap_is_refused(stage: Stage, size: int, packed: bool) -> None:
     body = b"x" * size
-    told = Response(200, GZIPPED, gzip.compress(body)) if packed else Response(200, {}, body)
-    async with stage(Echo(told), max_body=1_000) as (transport, base_url):
+    scripted = Response(200, GZIPPED, gzip.compress(body)) if packed else Response(200, {}, body)
+    async with stage(Echo(scripted), max_body=1_000) as (transport, base_url):
         with pytest.raises(ResponseTooLarge, match="max_body, 1000 bytes"):
             await transport.send(Request("GET", base_url))
 
 
 @pytest.mark.parametrize("size", [1_001, 1_000_000])
 @pytest.mark.parametrize("packed", [False, True])
-async def test_the_status_of_an_error_outlives_a_body_over_the_cap(
+async def test_an_error_status_survives_a_body_over_the_cap(
     stage: Stage, size: int, packed: bool
 ) -> None:
     body = b"x" * size
-    told = Response(503, GZIPPED, gzip.compress(body)) if packed else Response(503, {}, body)
-    async with stage(Echo(told), max_body=1_000) as (transport, base_url):
+    scripted = Response(503, GZIPPED, gzip.compress(body)) if packed else Response(503, {}, body)
+    async with stage(Echo(scripted), max_body=1_000) as (transport, base_url):
         response = await transport.send(Request("GET", base_url))
 
     assert response.status == 503
     assert len(response.body) <= 1_000
 
 
-async def test_padding_without_end_is_refused_as_well(stage: Stage) -> None:
-    told = Response(200, GZIPPED, gzip.compress(b"x") + b"\0" * 100_000)
-    async with stage(Echo(told), max_body=1_000) as (transport, base_url):
+async def test_endless_padding_is_refused(stage: Stage) -> None:
+    scripted = Response(200, GZIPPED, gzip.compress(b"x") + b"\0" * 100_000)
+    async with stage(Echo(scripted), max_body=1_000) as (transport, base_url):
         with pytest.raises(ResponseTooLarge):
             await transport.send(Request("GET", base_url))
 
@@ -322,7 +322,7 @@ async def test_an_attempt_that_takes_too_long_times_out(stage: Stage) -> None:
     assert "s3cret" not in str(late.value)
 
 
-async def test_the_caller_s_own_time_out_is_not_the_transport_s(stage: Stage) -> None:
+async def test_a_time_out_of_the_caller_stays_the_caller_s(stage: Stage) -> None:
     for_longer = Timeouts(connect=MINUTE, attempt=10 * MINUTE)
     async with stage(take_too_long) as (transport, base_url):
         with pytest.raises(TimeoutError) as late:

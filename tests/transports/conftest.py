@@ -1,4 +1,4 @@
-"""The transports over the network, each before the same faults."""
+"""Fixtures that run a test with each network transport."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture(params=[AiohttpTransport, HttptoolsTransport])
 def each_transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have what ``sending.make`` makes be each of them in turn."""
+    """Have ``sending.made`` make each network transport in turn."""
     monkeypatch.setattr(sending, "make", request.param)

@@ -1,4 +1,4 @@
-"""Short ways to send one request and look at what becomes of it."""
+"""Sends one request and checks its outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.leaping import MINUTE
 SECRET = "s3cret"
 PATIENT = Timeouts(connect=MINUTE, attempt=MINUTE)
 
-# What is tested; the fixture ``each_transport`` says which.
+# The transport under test. The fixture ``each_transport`` sets it.
 make: Callable[..., Transport] = AiohttpTransport
 
 
@@ -32,8 +32,8 @@ def request(
     return Request(method, f"{url}?q={SECRET}", Headers(headers), body, timeouts)
 
 
-def under_way(count: int) -> Deadlines:
-    """Make deadlines by which so much is under way."""
+def in_flight(count: int) -> Deadlines:
+    """Make deadlines with this many requests in flight."""
     deadlines = Deadlines()
     for _ in range(count):
         deadlines.begin(deadlines.until(math.inf))
@@ -41,7 +41,7 @@ def under_way(count: int) -> Deadlines:
 
 
 def made(**settings: Any) -> Transport:
-    """Make the transport that is tested."""
+    """Make the transport under test."""
     return make(**settings)
 
 
@@ -54,7 +54,7 @@ async def opened(
     proxy: str | None = None,
     limit: int = 0,
 ) -> AsyncIterator[Transport]:
-    """Open a transport and close it; those with a session or a limit are aiohttp's."""
+    """Open and close a transport. A session or a limit makes it an ``AiohttpTransport``."""
     if session is not None or limit:
         transport: Transport = AiohttpTransport(
             session, max_body=max_body, ssl=ssl, proxy=proxy, limit=limit
@@ -70,13 +70,13 @@ async def opened(
 async def sent(
     url: str, method: str = "GET", body: bytes = b"", *, max_body: int = 8 * 2**20
 ) -> Response:
-    """Send one request with a transport of its own."""
+    """Send one request with a new transport."""
     async with opened(max_body=max_body) as transport:
         return await transport.send(request(url, method, body))
 
 
 async def failure_of(transport: Transport, asked: Request) -> TransportError:
-    """Send a request that fails, and check what holds for every failure."""
+    """Send a request that fails, and check the promises of every failure."""
     with pytest.raises(TransportError) as caught:
         await transport.send(asked)
     assert_harmless(caught.value)
@@ -84,7 +84,7 @@ async def failure_of(transport: Transport, asked: Request) -> TransportError:
 
 
 def assert_harmless(error: RingMeError) -> None:
-    """Check that an error is one line, and tells no secret and nothing of aiohttp."""
+    """Check that an error is one line, without secrets and without aiohttp's frames."""
     assert "\n" not in str(error)
     for text in (str(error), repr(error), repr(vars(error))):
         assert SECRET not in text

@@ -1,4 +1,4 @@
-"""Names with several addresses, slow resolvers, and hosts of which a part is away."""
+"""Names with several addresses, slow resolvers, and hosts with dead addresses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def addresses(port: int, *hosts: str) -> list[Address]:
 
 
 class Names:
-    """Stands for the system's resolver, and counts what it is asked."""
+    """Replaces the system's resolver and counts the look-ups."""
 
     def __init__(self, look_up: Callable[[int], Awaitable[list[Address]]]) -> None:
         self.asked: list[str] = []
@@ -54,7 +54,7 @@ def known_as(*hosts: str) -> Names:
 
 @contextmanager
 def swallowing(host: str, port: int) -> Iterator[None]:
-    """Hold an address whose queue is full, so that the system drops what else would connect."""
+    """Hold an address with a full queue, so that the system drops further connects."""
     with ExitStack() as held:
         listener = held.enter_context(socket.socket())
         listener.bind((host, port))
@@ -75,7 +75,7 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is n
 
 
 @needs_linux
-async def test_a_host_is_reached_whose_first_address_swallows_packets() -> None:
+async def test_a_host_with_a_first_address_that_drops_packets_is_reached() -> None:
     async with serving(answer(b"hello")) as server, opened() as transport:
         with swallowing("127.0.0.2", server.port):
             known_as("127.0.0.2", "127.0.0.1")
@@ -86,7 +86,7 @@ async def test_a_host_is_reached_whose_first_address_swallows_packets() -> None:
 
 
 @needs_linux
-async def test_a_host_that_swallows_packets_at_all_addresses_is_not_sent_to() -> None:
+async def test_a_host_that_drops_packets_at_all_addresses_is_not_sent_to() -> None:
     async with opened() as transport, serving(answer()) as server:
         with swallowing("127.0.0.2", server.port), swallowing("127.0.0.3", server.port):
             known_as("127.0.0.2", "127.0.0.3")
@@ -99,7 +99,7 @@ async def test_a_host_that_swallows_packets_at_all_addresses_is_not_sent_to() ->
 
 
 @needs_linux
-async def test_a_host_is_reached_whose_first_address_goes_no_further_than_tcp() -> None:
+async def test_a_host_with_a_first_address_that_stops_after_tcp_is_reached() -> None:
     shown = certificates.of_server(NAME)
     async with (
         serving(answer(b"hello"), tls=shown) as server,
@@ -151,7 +151,7 @@ async def test_many_connections_at_once_look_a_name_up_once() -> None:
     assert names.asked == [NAME]
 
 
-async def test_a_failed_look_up_is_told_to_all_and_not_remembered() -> None:
+async def test_a_failed_look_up_fails_all_callers_and_is_not_cached() -> None:
     failing = True
 
     async def look_up(port: int) -> list[Address]:
@@ -173,7 +173,7 @@ async def test_a_failed_look_up_is_told_to_all_and_not_remembered() -> None:
     assert all("Temporary failure" in str(error) and not error.sent for error in errors)
 
 
-async def test_a_caller_that_leaves_does_not_take_the_look_up_with_it() -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_look_up() -> None:
     may_answer = asyncio.Event()
 
     async def look_up(port: int) -> list[Address]:
@@ -197,7 +197,7 @@ async def test_a_caller_that_leaves_does_not_take_the_look_up_with_it() -> None:
     assert names.asked == [NAME]
 
 
-async def test_closing_ends_a_look_up_for_nobody() -> None:
+async def test_closing_cancels_a_look_up_without_callers() -> None:
     async def look_up(port: int) -> list[Address]:
         return await asyncio.Event().wait() and []
 
@@ -215,7 +215,7 @@ async def test_closing_ends_a_look_up_for_nobody() -> None:
 
 
 @pytest.mark.parametrize("dots", [".", "..."])
-async def test_a_full_domain_name_is_one_without_its_last_dot(dots: str) -> None:
+async def test_the_last_dot_of_a_full_domain_name_is_dropped(dots: str) -> None:
     names = known_as("127.0.0.1")
     shown = certificates.of_server(NAME)
     async with (

@@ -1,4 +1,4 @@
-"""Users who mock aiohttp with aioresponses can go on doing so."""
+"""The transport works when users mock aiohttp with aioresponses."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def test_a_mocked_refusal_of_the_connection_is_not_sent(mocked: aiorespons
     assert "pbx.example.com:443: Refused" in str(error)
 
 
-async def test_a_mocked_answer_may_take_its_time(mocked: aioresponses) -> None:
+async def test_a_mocked_response_may_be_slow(mocked: aioresponses) -> None:
     async def dawdle(*_: object, **__: object) -> None:
         await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""Taking in a body chunk by chunk."""
+"""Decoding a body chunk by chunk."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from ringme_async.errors import ResponseLost, ResponseTooLarge
 from ringme_async.transports import Headers, Request, Response
-from ringme_async.transports.body_decoder import Body, peer_of, unpacked
+from ringme_async.transports.body_decoder import BodyDecoder, decompressed, peer_of
 
 URL = "https://pbx.example.com/path?q=s3cret"
 
 
-def intake(coding: str, max_body: int = 10_000) -> Body:
-    return Body(URL, Headers({"content-encoding": coding}), max_body)
+def decoder_of(coding: str, max_body: int = 10_000) -> BodyDecoder:
+    return BodyDecoder(URL, Headers({"content-encoding": coding}), max_body)
 
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -36,11 +36,11 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 )
 def test_any_body_survives_any_cut_into_chunks(body: bytes, coding: str, size: int) -> None:
     packed = PACKERS[coding](body)
-    taken = intake(coding)
+    decoder = decoder_of(coding)
     for place in range(0, len(packed), size):
-        taken.feed(packed[place : place + size])
+        decoder.feed(packed[place : place + size])
 
-    assert taken.finish() == body
+    assert decoder.finish() == body
 
 
 @given(
@@ -48,25 +48,25 @@ def test_any_body_survives_any_cut_into_chunks(body: bytes, coding: str, size: i
     coding=st.sampled_from(["gzip", "deflate"]),
     data=st.data(),
 )
-def test_no_half_of_a_packed_body_passes_for_the_whole(
+def test_half_a_compressed_body_never_passes_for_the_whole(
     body: bytes, coding: str, data: st.DataObject
 ) -> None:
     packed = PACKERS[coding](body)
-    taken = intake(coding)
-    taken.feed(packed[: data.draw(st.integers(1, len(packed) - 1))])
+    decoder = decoder_of(coding)
+    decoder.feed(packed[: data.draw(st.integers(1, len(packed) - 1))])
 
     with pytest.raises(ResponseLost, match="stops in the middle"):
-        taken.finish()
-    assert body.startswith(taken.so_far())
+        decoder.finish()
+    assert body.startswith(decoder.so_far())
 
 
 @given(noise=st.binary(min_size=1, max_size=500), coding=st.sampled_from(["gzip", "deflate", "br"]))
-def test_noise_ends_in_a_body_or_in_one_error(noise: bytes, coding: str) -> None:
-    taken = intake(coding)
+def test_noise_gives_a_body_or_one_kind_of_error(noise: bytes, coding: str) -> None:
+    decoder = decoder_of(coding)
     lost: ResponseLost | None = None
     try:
-        taken.feed(noise)
-        taken.finish()
+        decoder.feed(noise)
+        decoder.finish()
     except ResponseLost as error:
         lost = error
 
@@ -79,14 +79,14 @@ def test_noise_ends_in_a_body_or_in_one_error(noise: bytes, coding: str) -> None
     body=st.binary(max_size=300), cap=st.integers(1, 300), coding=st.sampled_from(sorted(PACKERS))
 )
 def test_the_cap_holds_to_the_byte(body: bytes, cap: int, coding: str) -> None:
-    taken = intake(coding, cap)
+    decoder = decoder_of(coding, cap)
     if len(body) > cap:
         with pytest.raises(ResponseTooLarge, match=f"{cap} bytes"):
-            taken.feed(PACKERS[coding](body))
-        assert len(taken.so_far()) <= cap
+            decoder.feed(PACKERS[coding](body))
+        assert len(decoder.so_far()) <= cap
     else:
-        taken.feed(PACKERS[coding](body))
-        assert taken.finish() == body
+        decoder.feed(PACKERS[coding](body))
+        assert decoder.finish() == body
 
 
 @given(
@@ -95,37 +95,37 @@ def test_the_cap_holds_to_the_byte(body: bytes, cap: int, coding: str) -> None:
     lost=st.integers(0, 9),
     cap=st.integers(1, 400),
 )
-def test_an_answer_in_one_piece_is_unpacked_as_one_in_chunks_is(
+def test_a_response_in_one_piece_decompresses_as_one_in_chunks(
     pieces: list[bytes], padding: int, lost: int, cap: int
 ) -> None:
     packed = b"".join(map(gzip.compress, pieces)) + b"\0" * padding
     packed = packed[: len(packed) - lost]
     answer = Response(200, Headers({"content-encoding": "gzip", "x-one": "1"}), packed)
-    taken = intake("gzip", cap)
+    decoder = decoder_of("gzip", cap)
     expected: bytes | type[Exception]
     try:
-        taken.feed(packed[:1])
-        taken.feed(packed[1:])
-        expected = taken.finish()
+        decoder.feed(packed[:1])
+        decoder.feed(packed[1:])
+        expected = decoder.finish()
     except (ResponseLost, ResponseTooLarge) as error:
         expected = type(error)
 
     if isinstance(expected, bytes):
-        whole = unpacked(Request("GET", URL), answer, cap)
+        whole = decompressed(Request("GET", URL), answer, cap)
         assert whole.body == expected
         assert dict(whole.headers) == {"x-one": "1"}
     else:
         with pytest.raises(expected):
-            unpacked(Request("GET", URL), answer, cap)
+            decompressed(Request("GET", URL), answer, cap)
 
 
-def test_a_bomb_in_one_piece_takes_no_more_room_than_a_few_times_the_cap() -> None:
+def test_a_bomb_in_one_piece_takes_a_few_times_the_cap_in_memory() -> None:
     bomb = gzip.compress(bytes(64 * 2**20))
     answer = Response(200, Headers({"content-encoding": "gzip"}), bomb)
     tracemalloc.start()
     try:
         with pytest.raises(ResponseTooLarge, match="1048576 bytes"):
-            unpacked(Request("GET", URL), answer, 2**20)
+            decompressed(Request("GET", URL), answer, 2**20)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -133,13 +133,13 @@ def test_a_bomb_in_one_piece_takes_no_more_room_than_a_few_times_the_cap() -> No
     assert most < 4 * 2**20
 
 
-def test_zeros_in_a_chunk_of_their_own_are_padding() -> None:
-    taken = intake("gzip")
-    taken.feed(gzip.compress(b"hello"))
-    taken.feed(b"\0" * 10)
-    taken.feed(b"\0\0" + gzip.compress(b" again"))
+def test_a_chunk_of_zeros_is_padding() -> None:
+    decoder = decoder_of("gzip")
+    decoder.feed(gzip.compress(b"hello"))
+    decoder.feed(b"\0" * 10)
+    decoder.feed(b"\0\0" + gzip.compress(b" again"))
 
-    assert taken.finish() == b"hello again"
+    assert decoder.finish() == b"hello again"
 
 
 @pytest.mark.parametrize(
@@ -153,5 +153,5 @@ def test_zeros_in_a_chunk_of_their_own_are_padding() -> None:
         ("/path", "no host:80"),
     ],
 )
-def test_a_message_names_host_and_port_and_no_more(url: str, peer: str) -> None:
+def test_a_message_names_only_host_and_port(url: str, peer: str) -> None:
     assert peer_of(url) == peer

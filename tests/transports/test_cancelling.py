@@ -1,4 +1,4 @@
-"""A request that is cancelled anywhere leaves nothing behind."""
+"""A request that is cancelled at any step leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def answer_in_pieces(peer: Peer) -> None:
 
 
 async def settle(server: WireServer, open_connections: int) -> None:
-    """Let go on what was set going, until the server sees no more connections than allowed."""
+    """Run the loop until the server has no more connections than allowed."""
     while server.open_connections > open_connections:
         await asyncio.sleep(0)
     for _ in range(3):
@@ -37,20 +37,20 @@ async def settle(server: WireServer, open_connections: int) -> None:
 
 
 async def cancel_after(steps: int, transport: Transport, server: WireServer, body: bytes) -> bool:
-    """Cancel a request after some steps of the loop. Returns: Was it still under way?"""
+    """Cancel a request after some steps of the loop. Returns: True if it was in flight."""
     sending = asyncio.create_task(transport.send(request(server.url(), "PUT", body)))
     for _ in range(steps):
         await asyncio.sleep(0)
-    under_way = sending.cancel()
+    in_flight = sending.cancel()
     await asyncio.wait([sending])
-    assert sending.cancelled() is under_way
-    return under_way
+    assert sending.cancelled() is in_flight
+    return in_flight
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
 async def test_a_request_cancelled_at_any_step_leaves_nothing_behind(tls: bool, warm: bool) -> None:
-    # Then aiohttp warns of what is left open.
+    # aiohttp then warns about open connections.
     asyncio.get_running_loop().set_debug(True)
     shown = certificates.of_server("127.0.0.1") if tls else None
     trust = certificates.of_client() if tls else None
@@ -60,16 +60,16 @@ async def test_a_request_cancelled_at_any_step_leaves_nothing_behind(tls: bool, 
             if warm:
                 await transport.send(request(server.url()))
             before = asyncio.all_tasks()
-            under_way = await cancel_after(steps, transport, server, b"{}")
-            if under_way:
-                # What was cut is not kept for the next request; an unused connection may be.
+            in_flight = await cancel_after(steps, transport, server, b"{}")
+            if in_flight:
+                # A cancelled exchange loses its connection. An unused connection may stay.
                 await settle(server, open_connections=1)
                 assert (await transport.send(request(server.url()))).body == b"hello"
             await transport.aclose()
             await settle(server, open_connections=0)
             left = asyncio.all_tasks() - before
             assert not left
-            if not under_way:
+            if not in_flight:
                 break
         else:
             raise AssertionError("the request never ended")
@@ -101,7 +101,7 @@ async def test_an_upload_cancelled_in_the_middle_ends_its_connection_and_its_tas
     assert not left
 
 
-async def test_a_time_out_of_the_caller_in_the_same_moment_is_the_caller_s() -> None:
+async def test_a_simultaneous_time_out_of_the_caller_stays_the_caller_s() -> None:
     async with serving(answer_in_pieces) as server:
         transport = made()
         with pytest.raises(TimeoutError):

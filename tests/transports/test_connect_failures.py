@@ -1,4 +1,4 @@
-"""Which failures to connect show that nothing can listen at an address."""
+"""Which connect failures prove that nothing listens at an address."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from ringme_async import AiohttpTransport, ConnectError, Request, Transport
-from ringme_async.transports.connection_errors import no_connection
+from ringme_async.transports.connection_errors import connect_error
 from ringme_async.transports.httptools import HttptoolsTransport
 
 _SEVERAL = "Multiple exceptions: [Errno {}] Connect call failed, [Errno {}] Connect call failed"
@@ -28,9 +28,9 @@ _SEVERAL = "Multiple exceptions: [Errno {}] Connect call failed, [Errno {}] Conn
     ],
     ids=repr,
 )
-def test_only_what_is_certain_has_a_kind(error: BaseException, kind: str | None) -> None:
-    assert no_connection("a.example:443", "no", error, direct=True).kind == kind
-    assert no_connection("a.example:443", "no", error).kind is None
+def test_only_a_certain_connect_failure_has_a_kind(error: BaseException, kind: str | None) -> None:
+    assert connect_error("a.example:443", "no", error, direct=True).kind == kind
+    assert connect_error("a.example:443", "no", error).kind is None
 
 
 def a_port_that_refuses() -> int:
@@ -39,7 +39,7 @@ def a_port_that_refuses() -> int:
 
 
 @pytest.mark.parametrize("make", [AiohttpTransport, HttptoolsTransport])
-async def test_a_port_that_refuses_is_told_from_a_proxy_that_does(
+async def test_a_refusing_host_differs_from_a_refusing_proxy(
     make: type[AiohttpTransport | HttptoolsTransport],
 ) -> None:
     url = f"http://127.0.0.1:{a_port_that_refuses()}"

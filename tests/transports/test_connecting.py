@@ -1,4 +1,4 @@
-"""Connections that do not come about: names, routes, time, TLS, proxies, and URLs that are none."""
+"""Failed connects: names, routes, time-outs, TLS, proxies, and malformed URLs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SLOW_ATTEMPT = Timeouts(connect=10 * MINUTE, attempt=MINUTE)
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """Hold a port on which nobody listens."""
+    """Hold a port without a listener."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]
@@ -69,7 +69,7 @@ async def test_an_unknown_host_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> N
     assert "pbx.invalid:443: Name or service not known" in str(error)
 
 
-async def test_https_to_a_port_that_speaks_http_says_so() -> None:
+async def test_https_to_an_http_port_says_so() -> None:
     async def answer_in_plain(peer: Peer) -> None:
         await peer.reader.read(1)
         await peer.send(answer(status="400 Bad Request"))
@@ -87,7 +87,7 @@ async def test_https_to_a_port_that_speaks_http_says_so() -> None:
 async def test_a_handshake_that_stalls_times_out_as_not_sent(timeouts: Timeouts) -> None:
     async def stall(peer: Peer) -> None:
         await peer.reader.read(1)
-        # aiohttp rounds a time-out up, to a whole second.
+        # aiohttp rounds a time-out up to a whole second.
         leap(2 * MINUTE)
         await peer.until_closed()
 
@@ -138,7 +138,7 @@ async def test_a_certificate_of_the_company_s_own_ca_is_trusted_when_given() -> 
     ],
     ids=["unknown CA", "name", "expired"],
 )
-async def test_a_server_that_cannot_prove_who_it_is_gets_nothing(
+async def test_a_server_with_an_untrusted_certificate_gets_nothing(
     name: str, not_after: datetime | None, trusted: bool, words: str
 ) -> None:
     shown = certificates.of_server(name, not_after=not_after)
@@ -153,7 +153,7 @@ async def test_a_server_that_cannot_prove_who_it_is_gets_nothing(
     assert server.requests == []
 
 
-async def test_a_certificate_that_is_not_trusted_is_asked_for_once() -> None:
+async def test_an_untrusted_certificate_is_not_retried() -> None:
     async with (
         serving(answer(), tls=certificates.of_server("127.0.0.1")) as server,
         RingMe(server.url(""), auth=BearerToken("t0ken"), transport=made()) as ringme,
@@ -164,7 +164,7 @@ async def test_a_certificate_that_is_not_trusted_is_asked_for_once() -> None:
     assert caught.value.attempts == 1
 
 
-async def test_http_to_a_port_that_speaks_https_says_so() -> None:
+async def test_http_to_an_https_port_says_so() -> None:
     async with (
         serving(answer(), tls=certificates.of_server("127.0.0.1")) as server,
         opened() as transport,
@@ -262,7 +262,7 @@ async def test_a_broken_tls_stream_is_a_loss() -> None:
         f"http://{'a' * 70}.example.com/",
     ],
 )
-async def test_a_url_that_is_none_is_refused(url: str) -> None:
+async def test_a_malformed_url_is_refused(url: str) -> None:
     async with opened() as transport:
         with pytest.raises((InvalidRequest, ConnectError)) as caught:
             await transport.send(request(url))
@@ -274,7 +274,7 @@ async def test_a_url_that_is_none_is_refused(url: str) -> None:
     ("method", "fields"),
     [("G ET", {}), ("GET\r\nX: y", {}), ("GET", {"X-One": "1\r\nX-Two: 2"}), ("GET", {"X": "\0"})],
 )
-async def test_what_http_forbids_is_refused(method: str, fields: dict[str, str]) -> None:
+async def test_a_request_that_http_forbids_is_refused(method: str, fields: dict[str, str]) -> None:
     async with serving(answer()) as server, opened() as transport:
         with pytest.raises(InvalidRequest) as caught:
             await transport.send(Request(method, server.url(), Headers(fields)))
@@ -286,7 +286,7 @@ async def test_what_http_forbids_is_refused(method: str, fields: dict[str, str])
 @pytest.mark.parametrize(
     "proxy", ["", "socks5://proxy:1", "proxy:3128", "http://", "http://s3cret@[::1"]
 )
-def test_a_proxy_that_is_none_is_refused(proxy: str) -> None:
+def test_a_malformed_proxy_url_is_refused(proxy: str) -> None:
     with pytest.raises(InvalidRequest, match="proxy must be a URL") as caught:
         made(proxy=proxy)
 
@@ -295,7 +295,7 @@ def test_a_proxy_that_is_none_is_refused(proxy: str) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, None, "1"])
-def test_a_cap_that_is_none_is_refused(value: Any) -> None:
+def test_a_malformed_cap_is_refused(value: Any) -> None:
     with pytest.raises(InvalidRequest, match="max_body"):
         made(max_body=value)
 
@@ -323,7 +323,7 @@ async def test_a_plain_request_goes_through_the_proxy() -> None:
     assert "user" not in repr(transport)
 
 
-async def test_a_proxy_is_not_told_what_goes_through_its_tunnel() -> None:
+async def test_a_proxy_does_not_see_the_request_in_its_tunnel() -> None:
     asked: list[bytes] = []
 
     async def refuse(peer: Peer) -> None:
@@ -342,7 +342,7 @@ async def test_a_proxy_is_not_told_what_goes_through_its_tunnel() -> None:
     assert b"Bearer" not in asked[0]
 
 
-async def test_a_proxy_that_hangs_up_is_a_connection_that_did_not_come_about() -> None:
+async def test_a_proxy_that_hangs_up_is_a_connect_error() -> None:
     async def hang_up(peer: Peer) -> None:
         await peer.request()
 
@@ -382,7 +382,7 @@ async def test_a_proxy_that_stalls_is_named_with_the_host() -> None:
     assert f"pbx.example.com:443 through the proxy 127.0.0.1:{proxy.port} within" in str(error)
 
 
-async def test_a_certificate_behind_a_proxy_is_told_of_with_both() -> None:
+async def test_a_certificate_error_behind_a_proxy_names_host_and_proxy() -> None:
     shown = certificates.of_server("pbx.example.com")
 
     async def open_the_way(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""The guard on a pooled connection, beside what ``test_identity`` shows of it over sockets."""
+"""The guard on a pooled connection. ``test_identity`` tests it over sockets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.wire import Peer, answer, serving
 
 
 class Pooled:
-    """What an HTTP library reads a connection with."""
+    """The protocol of an HTTP library for a connection."""
 
     def __init__(self) -> None:
         self.should_close = False
@@ -46,8 +46,8 @@ class Lease:
     protocol: object = "something"
 
 
-class Line(asyncio.Transport):
-    """A connection that keeps its protocol, and knows whether it was aborted."""
+class FakeTransport(asyncio.Transport):
+    """A transport that records its protocol and whether it was aborted."""
 
     aborted = False
 
@@ -68,12 +68,12 @@ class Line(asyncio.Transport):
         self.aborted = True
 
 
-def guarded() -> tuple[Line, Pooled, ConnectionGuard]:
-    line, pooled = Line(), Pooled()
-    guard = guard_of(line, pooled)
-    assert line.get_protocol() is guard
-    assert guard_of(line, pooled) is guard
-    return line, pooled, guard
+def guarded() -> tuple[FakeTransport, Pooled, ConnectionGuard]:
+    fake, pooled = FakeTransport(), Pooled()
+    guard = guard_of(fake, pooled)
+    assert fake.get_protocol() is guard
+    assert guard_of(fake, pooled) is guard
+    return fake, pooled, guard
 
 
 def test_the_library_gets_all_that_happens_to_a_connection() -> None:
@@ -88,23 +88,23 @@ def test_the_library_gets_all_that_happens_to_a_connection() -> None:
     assert pooled.seen == [b"data", "pause", "resume", "eof", broken]
 
 
-def test_what_comes_between_two_exchanges_closes_the_connection_unread() -> None:
-    line, pooled, guard = guarded()
+def test_bytes_between_two_exchanges_close_the_connection_unread() -> None:
+    fake, pooled, guard = guarded()
     guard.data_received(b"stray")
-    assert line.aborted
+    assert fake.aborted
     guard.data_received(b"more of it")
     assert pooled.seen == []
 
 
 def test_a_connection_in_use_that_is_discarded_ends_with_its_exchange() -> None:
-    line, pooled, guard = guarded()
+    fake, pooled, guard = guarded()
     guard.begin(lease := Lease())
     guard.discard()
     assert pooled.should_close
-    assert not line.aborted
+    assert not fake.aborted
     lease.protocol = None
     guard.discard()
-    assert line.aborted
+    assert fake.aborted
 
 
 @pytest.mark.usefixtures("each_transport")
@@ -126,7 +126,7 @@ async def test_a_discarded_connection_in_use_answers_its_request_and_no_other() 
 
 
 @pytest.mark.usefixtures("each_transport")
-async def test_a_discarded_connection_that_nobody_uses_is_closed() -> None:
+async def test_a_discarded_idle_connection_is_closed() -> None:
     async with serving(answer(b"hello")) as server, opened() as transport:
         response = await transport.send(request(server.url()))
         assert response.connection is not None
@@ -134,7 +134,7 @@ async def test_a_discarded_connection_that_nobody_uses_is_closed() -> None:
         await server.idle.wait()
 
 
-async def test_a_connection_that_ends_as_it_comes_about_needs_no_guard(
+async def test_a_connection_that_ends_while_it_is_made_needs_no_guard(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     connect = aiohttp.TCPConnector.connect
@@ -151,7 +151,7 @@ async def test_a_connection_that_ends_as_it_comes_about_needs_no_guard(
     assert type(error) is ConnectError
 
 
-async def test_a_connection_that_ends_as_the_request_leaves_is_a_lost_answer(
+async def test_a_connection_that_ends_while_the_request_is_sent_is_a_lost_response(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     send: Callable[..., Awaitable[aiohttp.ClientResponse]] = aiohttp.ClientRequest.send

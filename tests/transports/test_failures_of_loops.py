@@ -20,7 +20,7 @@ from tests.wire import Peer, answer, serving
 
 TRANSPORTS = (AiohttpTransport, HttptoolsTransport)
 WHOLE = answer(b"0123456789")
-# As uvloop says it.
+# The message of uvloop.
 TAKEN = "File descriptor 12 is used by transport <TCPTransport closed=False 0x1>"
 GONE = "unable to perform operation on <TCPTransport closed=True 0x1>; the handler is closed"
 
@@ -36,7 +36,7 @@ def loops() -> list[Any]:
 
 
 def _cut(peer: Peer) -> None:
-    """Reset the connection, unless the other side did already."""
+    """Reset the connection, unless the peer did already."""
     if peer.writer.get_extra_info("socket") is None:
         peer.writer.transport.abort()
     else:
@@ -44,7 +44,7 @@ def _cut(peer: Peer) -> None:
 
 
 async def _sweep(make: Callable[..., Transport]) -> list[Response | RingMeError]:
-    """Send requests at once to servers that reset at every step, and cancel some of them."""
+    """Send concurrent requests to servers that reset at every step, and cancel some."""
     chance = random.Random(14)
 
     async def after_the_handshake(peer: Peer) -> None:
@@ -102,14 +102,14 @@ def test_resets_under_tls_end_in_errors_of_the_package(
     new_loop: Callable[[], asyncio.AbstractEventLoop], make: Callable[..., Transport]
 ) -> None:
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        # Any other exception gets out of the sweep, and fails the test.
+        # Any other exception gets out of the sweep and fails the test.
         ends = runner.run(_sweep(make))
     assert {type(end) for end in ends} >= {Response, ConnectError, ResponseLost}
 
 
 @pytest.mark.parametrize("error", [RuntimeError(TAKEN), RuntimeError(GONE)], ids=["taken", "gone"])
 @pytest.mark.usefixtures("each_transport")
-async def test_a_loop_that_cannot_connect_a_socket_is_a_connection_that_did_not_come_about(
+async def test_a_loop_that_cannot_connect_a_socket_is_a_connect_error(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""What the fast transport does beyond what all transports do."""
+"""Tests of the fast transport alone, beyond the contract."""
 
 from __future__ import annotations
 
@@ -69,18 +69,18 @@ def said_by(program: str) -> str:
     ).stdout.strip()
 
 
-def test_the_extra_is_named_where_it_is_missing() -> None:
+def test_a_missing_extra_is_named() -> None:
     assert said_by(WITHOUT_THE_EXTRA) == (
         "HttptoolsTransport needs more than is installed; "
         "install it with: pip install 'ringme-async[fast]'"
     )
 
 
-def test_another_module_that_is_missing_is_named_itself() -> None:
+def test_any_other_missing_module_is_named_itself() -> None:
     assert said_by(WITH_A_BROKEN_EXTRA) == "httptools.parser"
 
 
-def test_a_transport_shows_whether_it_is_open_and_no_secret() -> None:
+def test_the_repr_shows_the_state_and_no_secret() -> None:
     transport = HttptoolsTransport(proxy="http://user:s3cret@proxy.example.com:3128")
 
     assert repr(transport) == "<HttptoolsTransport: open>"
@@ -88,7 +88,7 @@ def test_a_transport_shows_whether_it_is_open_and_no_secret() -> None:
     assert repr(transport) == "<HttptoolsTransport: closed>"
 
 
-def test_a_transport_keeps_to_the_loop_that_it_was_used_on() -> None:
+def test_a_transport_belongs_to_the_loop_of_its_first_request() -> None:
     async def use(transport: HttptoolsTransport) -> None:
         async with serving(answer()) as server:
             await transport.send(request(server.url()))
@@ -100,7 +100,7 @@ def test_a_transport_keeps_to_the_loop_that_it_was_used_on() -> None:
     asyncio.run(transport.aclose())
 
 
-async def test_bytes_that_nobody_asked_for_end_an_unused_connection() -> None:
+async def test_stray_bytes_close_an_idle_connection() -> None:
     said_more = asyncio.Event()
 
     async def say_more(peer: Peer) -> None:
@@ -120,7 +120,7 @@ async def test_bytes_that_nobody_asked_for_end_an_unused_connection() -> None:
     assert server.connections == 2
 
 
-async def test_an_answer_that_comes_before_its_request_has_left_is_not_its_own(
+async def test_a_response_before_its_request_is_sent_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     is_asked = asyncio.Event()
@@ -132,48 +132,48 @@ async def test_an_answer_that_comes_before_its_request_has_left_is_not_its_own(
         await peer.send(answer(b"not for you"))
         await peer.until_closed()
 
-    def keep(coalescer: WriteCoalescer, leave: Callable[[], None]) -> bool:
+    def defer(coalescer: WriteCoalescer, flush: Callable[[], None]) -> bool:
         is_asked.set()
         return True
 
     async with serving(say_more) as server, fast() as transport:
         await transport.send(request(server.url()))
-        monkeypatch.setattr(WriteCoalescer, "defer", keep)
+        monkeypatch.setattr(WriteCoalescer, "defer", defer)
         await failure_of(transport, request(server.url()))
         await server.idle.wait()
 
 
-async def test_a_request_cancelled_before_it_has_left_never_leaves(
+async def test_a_request_cancelled_before_it_is_sent_is_never_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    leaving: list[Callable[[], None]] = []
+    deferred: list[Callable[[], None]] = []
 
     async def answer_and_listen(peer: Peer) -> None:
         await peer.request()
         await peer.send(answer(b"hello"))
-        heard.append(await peer.request())
+        requests.append(await peer.request())
 
-    def keep(coalescer: WriteCoalescer, leave: Callable[[], None]) -> bool:
-        leaving.append(leave)
+    def defer(coalescer: WriteCoalescer, flush: Callable[[], None]) -> bool:
+        deferred.append(flush)
         return True
 
-    heard: list[bytes] = []
+    requests: list[bytes] = []
     async with serving(answer_and_listen) as server, fast() as transport:
         await transport.send(request(server.url()))
-        monkeypatch.setattr(WriteCoalescer, "defer", keep)
+        monkeypatch.setattr(WriteCoalescer, "defer", defer)
         sending = asyncio.create_task(transport.send(request(server.url())))
         await asyncio.sleep(0)
         sending.cancel()
         await asyncio.wait([sending])
-        leaving[0]()
+        deferred[0]()
         await server.idle.wait()
 
     assert sending.cancelled()
-    assert heard == [b""]
+    assert requests == [b""]
 
 
 @pytest.mark.parametrize("more", [b"no HTTP", answer(b"not for you", "X-One: 1")])
-async def test_what_follows_an_answer_at_once_is_never_its_own(more: bytes) -> None:
+async def test_bytes_right_after_a_response_never_reach_the_next_request(more: bytes) -> None:
     async with serving(answer(b"hello") + more) as server, fast() as transport:
         responses = [await transport.send(request(server.url())) for _ in range(2)]
 
@@ -184,77 +184,77 @@ async def test_what_follows_an_answer_at_once_is_never_its_own(more: bytes) -> N
 
 
 def expecting(max_body: int = 1_000) -> ResponseParser:
-    answers = ResponseParser(HeaderParser(), max_body)
+    parser = ResponseParser(HeaderParser(), max_body)
     waiter = asyncio.get_running_loop().create_future()
-    answers.expect(waiter, "http://pbx.example.com/", bodiless=False)
-    return answers
+    parser.expect(waiter, "http://pbx.example.com/", bodiless=False)
+    return parser
 
 
-async def test_an_answer_that_has_ended_takes_in_no_more() -> None:
-    answers = expecting()
-    assert answers.feed(answer(b"hello"))
-    assert answers.reusable
-    assert not answers.feed(b"more")
+async def test_a_finished_response_takes_no_more_bytes() -> None:
+    parser = expecting()
+    assert parser.feed(answer(b"hello"))
+    assert parser.reusable
+    assert not parser.feed(b"more")
 
-    assert answers.response().body == b"hello"
-    assert not answers.reusable
+    assert parser.response().body == b"hello"
+    assert not parser.reusable
 
 
-async def test_an_answer_that_has_failed_takes_in_no_more() -> None:
-    answers = expecting(max_body=4)
-    answers.feed(chunked(b"hello", b"hello"))
+async def test_a_failed_response_takes_no_more_bytes() -> None:
+    parser = expecting(max_body=4)
+    parser.feed(chunked(b"hello", b"hello"))
 
-    assert not answers.feed(b"more")
+    assert not parser.feed(b"more")
     with pytest.raises(ResponseTooLarge):
-        answers.response()
+        parser.response()
 
 
-async def test_an_answer_that_fails_twice_fails_as_it_did_first() -> None:
-    answers = expecting(max_body=4)
-    answers.feed(chunked(b"hello", end=b"zz\r\n"))
+async def test_the_first_failure_of_a_response_counts() -> None:
+    parser = expecting(max_body=4)
+    parser.feed(chunked(b"hello", end=b"zz\r\n"))
 
     with pytest.raises(ResponseLost, match="is not HTTP"):
-        answers.response()
+        parser.response()
 
 
-async def test_an_answer_that_nobody_waits_for_any_more_may_still_end() -> None:
-    answers = ResponseParser(HeaderParser(), 1_000)
+async def test_a_response_may_end_after_its_waiter_is_cancelled() -> None:
+    parser = ResponseParser(HeaderParser(), 1_000)
     waiter = asyncio.get_running_loop().create_future()
-    answers.expect(waiter, "http://pbx.example.com/", bodiless=False)
+    parser.expect(waiter, "http://pbx.example.com/", bodiless=False)
     waiter.cancel()
-    answers.end(None)
+    parser.connection_lost(None)
 
     with pytest.raises(ResponseLost):
-        answers.response()
+        parser.response()
 
 
-async def test_an_answer_that_ended_in_time_is_not_given_up() -> None:
-    answers = expecting()
-    answers.feed(answer(b"hello"))
-    answers.give_up(1.0)
+async def test_a_response_that_ended_in_time_does_not_time_out() -> None:
+    parser = expecting()
+    parser.feed(answer(b"hello"))
+    parser.time_out(1.0)
 
-    assert answers.response().body == b"hello"
+    assert parser.response().body == b"hello"
 
 
-async def test_an_answer_that_breaks_off_after_its_head_is_lost() -> None:
-    answers = expecting()
-    answers.feed(answer(b"", length=5))
-    answers.end(None)
+async def test_a_response_that_breaks_off_after_its_head_is_lost() -> None:
+    parser = expecting()
+    parser.feed(answer(b"", length=5))
+    parser.connection_lost(None)
 
     with pytest.raises(ResponseLost, match="broke off"):
-        answers.response()
+        parser.response()
 
 
-async def test_the_status_of_an_error_that_breaks_off_after_its_head_is_told() -> None:
-    answers = expecting()
-    answers.feed(answer(b"", length=5, status="403 No"))
-    answers.end(None)
+async def test_an_error_status_survives_a_break_after_the_head() -> None:
+    parser = expecting()
+    parser.feed(answer(b"", length=5, status="403 No"))
+    parser.connection_lost(None)
 
-    response = answers.response()
+    response = parser.response()
     assert (response.status, response.body) == (403, b"")
 
 
-async def test_bytes_after_an_answer_to_head_end_its_connection() -> None:
+async def test_bytes_after_a_response_to_head_close_the_connection() -> None:
     async def say_more(peer: Peer) -> None:
         await peer.request()
         await peer.send(answer(b"hello"))
@@ -267,7 +267,7 @@ async def test_bytes_after_an_answer_to_head_end_its_connection() -> None:
     assert response.body == b""
 
 
-async def test_an_answer_that_ends_the_connection_is_taken_at_its_word() -> None:
+async def test_connection_close_in_a_response_is_obeyed() -> None:
     async with serving(answer(b"hello", "Connection: close")) as server, fast() as transport:
         for _ in range(2):
             await transport.send(request(server.url()))
@@ -275,7 +275,7 @@ async def test_an_answer_that_ends_the_connection_is_taken_at_its_word() -> None
     assert server.connections == 2
 
 
-async def test_closing_ends_what_is_under_way() -> None:
+async def test_closing_ends_requests_in_flight() -> None:
     asked = asyncio.Event()
 
     async def keep_silent(peer: Peer) -> None:
@@ -294,7 +294,7 @@ async def test_closing_ends_what_is_under_way() -> None:
     assert error.sent
 
 
-async def test_closing_ends_what_is_still_connecting() -> None:
+async def test_closing_ends_connects_in_flight() -> None:
     async def keep_silent(peer: Peer) -> None:
         await peer.until_closed()
 
@@ -312,7 +312,7 @@ async def test_closing_ends_what_is_still_connecting() -> None:
     assert "the transport was closed" in str(error)
 
 
-async def test_closing_does_not_wait_for_a_connection_whose_end_the_loop_does_not_tell(
+async def test_closing_does_not_wait_for_a_connection_whose_end_the_loop_hides(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -321,7 +321,7 @@ async def test_closing_does_not_wait_for_a_connection_whose_end_the_loop_does_no
     async def connect_and_forget(
         factory: Callable[[], HTTPConnection], sock: socket.socket
     ) -> NoReturn:
-        # As uvloop does when the wait for a connection is cancelled as it comes about.
+        # As uvloop does if a connect is cancelled at the moment of its success.
         made, _protocol = await connect(asyncio.Protocol, sock=sock)
         factory().connection_made(made)
         made.close()
@@ -337,7 +337,7 @@ async def test_closing_does_not_wait_for_a_connection_whose_end_the_loop_does_no
     assert sending.cancelled()
 
 
-async def test_a_request_cancelled_in_the_middle_of_its_answer_ends_its_connection() -> None:
+async def test_a_request_cancelled_during_its_response_closes_the_connection() -> None:
     begun = asyncio.Event()
 
     async def begin(peer: Peer) -> None:
@@ -358,15 +358,15 @@ async def test_a_request_cancelled_in_the_middle_of_its_answer_ends_its_connecti
     assert sending.cancelled()
 
 
-async def test_a_request_cancelled_when_its_answer_is_whole_gives_its_connection_back(
+async def test_a_request_cancelled_after_its_response_gives_its_connection_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     feed = ResponseParser.feed
 
-    def feed_and_cancel(answers: ResponseParser, data: bytes) -> bool:
-        taken = feed(answers, data)
+    def feed_and_cancel(parser: ResponseParser, data: bytes) -> bool:
+        expected = feed(parser, data)
         sending.cancel()
-        return taken
+        return expected
 
     async with serving(answer(b"hello", "X-One: 1")) as server, fast() as transport:
         with monkeypatch.context() as patch:
@@ -393,7 +393,7 @@ async def test_each_request_has_its_own_headers() -> None:
     ("first", "second"),
     [("", "/a#b"), ("/", "/a#b/c"), ("?q=/", "/a"), ("/a", "/a?q=/#/"), ("/a#b", "/a")],
 )
-async def test_a_site_that_is_known_is_asked_for_what_the_url_says(first: str, second: str) -> None:
+async def test_a_known_origin_gets_the_target_of_the_url(first: str, second: str) -> None:
     async with serving(answer()) as server, fast() as transport:
         for path in (first, second):
             await transport.send(Request("GET", f"http://127.0.0.1:{server.port}{path}"))
@@ -404,7 +404,7 @@ async def test_a_site_that_is_known_is_asked_for_what_the_url_says(first: str, s
     assert server.connections == 1
 
 
-async def test_a_site_that_is_known_is_not_asked_for_what_cannot_be_spelled() -> None:
+async def test_a_known_origin_never_gets_a_malformed_target() -> None:
     async with serving(answer()) as server, fast() as transport:
         await transport.send(Request("GET", server.url()))
         for character in map(chr, (*range(0x21), *range(0x7F, 0x180), 0x44F, 0xFF21, 0xD800)):
@@ -451,7 +451,9 @@ async def test_the_framing_is_the_transport_s_own() -> None:
         ("http://127.0.0.1/", {"X-One": "1\n2"}),
     ],
 )
-async def test_what_cannot_be_spelled_is_refused(url: str, fields: dict[str, str]) -> None:
+async def test_a_request_that_cannot_be_encoded_is_refused(
+    url: str, fields: dict[str, str]
+) -> None:
     async with fast() as transport:
         with pytest.raises(InvalidRequest) as caught:
             await transport.send(Request("GET", url, Headers(fields)))
@@ -459,7 +461,7 @@ async def test_what_cannot_be_spelled_is_refused(url: str, fields: dict[str, str
     assert_harmless(caught.value)
 
 
-async def test_a_head_without_end_is_no_http() -> None:
+async def test_an_endless_head_is_not_http() -> None:
     async def pour(peer: Peer) -> None:
         await peer.request()
         await peer.send(b"HTTP/1.1 200 OK\r\n")
@@ -484,7 +486,7 @@ async def test_a_head_without_end_is_no_http() -> None:
     ],
     ids=["folded field", "lines that end with LF", "space before the colon", "padded size"],
 )
-async def test_an_answer_in_the_spelling_of_old_servers_is_read(head: str) -> None:
+async def test_the_head_of_an_old_server_is_parsed(head: str) -> None:
     end = b"\r\n0\r\n\r\n" if "chunked" in head else b""
     async with serving(head.encode() + b"hello" + end) as server, fast() as transport:
         responses = [await transport.send(request(server.url())) for _ in range(2)]
@@ -494,7 +496,7 @@ async def test_an_answer_in_the_spelling_of_old_servers_is_read(head: str) -> No
     assert server.connections == 1
 
 
-async def test_fields_after_a_body_in_chunks_are_passed_over() -> None:
+async def test_trailer_fields_are_ignored() -> None:
     data = (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"5\r\nhello\r\n0\r\nX-RateLimit-Remaining: 0\r\n\r\n"
@@ -507,7 +509,7 @@ async def test_fields_after_a_body_in_chunks_are_passed_over() -> None:
 
 
 async def relay(peer: Peer, server: WireServer) -> None:
-    """Be a proxy that opens the way it is asked for, whatever its name, to one server."""
+    """Act as a proxy that connects every tunnel to one server."""
     asked = await peer.request()
     assert asked.startswith(b"CONNECT pbx.example.com:443 HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic dXNlcjpzM2NyZXQ=\r\n" in asked
@@ -533,7 +535,7 @@ async def relay(peer: Peer, server: WireServer) -> None:
 async def behind_a_proxy(
     script: bytes, *names: str
 ) -> AsyncIterator[tuple[HttptoolsTransport, Request]]:
-    """Stand before a proxy, behind which a server shows a certificate of these names, or stalls."""
+    """Open a transport with a proxy before a server with these names, or one that stalls."""
     shown = certificates.of_server(*names) if names else None
 
     async def stall(peer: Peer) -> None:
@@ -561,7 +563,7 @@ async def test_a_request_in_tls_goes_through_the_proxy_s_tunnel() -> None:
     assert bodies == [b"hello", b"hello"]
 
 
-async def test_a_server_behind_a_proxy_has_to_prove_who_it_is() -> None:
+async def test_a_server_behind_a_proxy_needs_a_valid_certificate() -> None:
     async with behind_a_proxy(answer(), "elsewhere.example.com") as (transport, asked):
         error = await failure_of(transport, asked)
 
@@ -583,7 +585,7 @@ async def sent_through(proxy: str) -> None:
         await transport.send(request("http://pbx.example.com/"))
 
 
-async def test_a_user_without_a_password_opens_a_proxy_too() -> None:
+async def test_a_proxy_user_needs_no_password() -> None:
     async with serving(answer(b"hello")) as proxy:
         url = f"http://us%40er@127.0.0.1:{proxy.port}"
         await sent_through(url)
@@ -591,7 +593,7 @@ async def test_a_user_without_a_password_opens_a_proxy_too() -> None:
     assert b"Proxy-Authorization: Basic dXNAZXI6\r\n" in proxy.requests[0]
 
 
-async def test_a_proxy_without_a_user_is_told_of_none() -> None:
+async def test_a_proxy_without_a_user_gets_no_authorization() -> None:
     async with serving(answer(b"hello")) as proxy:
         await sent_through(f"http://127.0.0.1:{proxy.port}")
 

@@ -1,4 +1,4 @@
-"""Which connections are kept for the next request, for how long, and what ends them."""
+"""Which connections a transport keeps for the next request, and how long."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.wire import Peer, Script, answer, serving
 pytestmark = pytest.mark.usefixtures("each_transport")
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"
-# Each with whether another request may go over the connection.
+# Each response, and whether its connection may be reused.
 ENDS = {
     "nothing": (HEAD, True),
     "keep-alive": (HEAD + b"Connection: keep-alive\r\n", True),
@@ -52,7 +52,7 @@ def repeating(head: bytes, body: bytes) -> Script:
 @pytest.mark.every_loop
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(("head", "kept"), ENDS.values(), ids=list(ENDS))
-async def test_a_connection_that_the_server_ends_is_not_used_again(
+async def test_a_connection_that_the_server_ends_is_not_reused(
     method: str, head: bytes, kept: bool
 ) -> None:
     async with serving(repeating(head, b"hello")) as server, opened() as transport:
@@ -65,12 +65,12 @@ async def test_a_connection_that_the_server_ends_is_not_used_again(
 
 @pytest.mark.every_loop
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
-async def test_a_connection_whose_request_is_not_whole_is_not_used_again(tls: bool) -> None:
+async def test_a_connection_with_an_unfinished_request_is_not_reused(tls: bool) -> None:
     async def refuse_early(peer: Peer) -> None:
         if server.connections == 1:
             await peer.reader.readuntil(b"\r\n\r\n")
             await peer.send(answer(b"too large", status="413 Content Too Large"))
-            # The rest is never read, and the system does not hold so much.
+            # The rest is never read, and exceeds the system's buffers.
             await asyncio.Event().wait()
         while await peer.request():
             await peer.send(answer(b"hello"))
@@ -87,7 +87,7 @@ async def test_a_connection_whose_request_is_not_whole_is_not_used_again(tls: bo
 
 @pytest.mark.every_loop
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors where Linux lists them")
-async def test_what_is_thrown_away_unclosed_leaves_no_descriptor() -> None:
+async def test_an_unclosed_transport_leaves_no_descriptor() -> None:
     def held() -> int:
         return len(os.listdir("/proc/self/fd"))
 
@@ -110,7 +110,7 @@ async def test_what_is_thrown_away_unclosed_leaves_no_descriptor() -> None:
 
 
 class TestThePoolOfTheFastTransport:
-    """aiohttp looks at a clock of its own, which does not leap."""
+    """aiohttp reads its own clock, which does not leap."""
 
     @pytest.fixture
     def each_transport(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ class TestThePoolOfTheFastTransport:
     async def together(self, count: int, transport: Transport, url: str) -> None:
         await asyncio.gather(*(transport.send(request(url)) for _ in range(count)))
 
-    async def test_closes_what_nobody_uses_for_a_while(self) -> None:
+    async def test_closes_idle_connections_after_a_while(self) -> None:
         async with serving(self.meeting(20)) as server, opened() as transport:
             await self.together(20, transport, server.url())
             leap(14)
@@ -132,7 +132,9 @@ class TestThePoolOfTheFastTransport:
             leap(16)
             await server.idle.wait()
 
-    async def test_does_not_trust_what_lay_idle_while_the_loop_was_held_up(self) -> None:
+    async def test_does_not_reuse_a_connection_that_expired_while_the_loop_was_blocked(
+        self,
+    ) -> None:
         async with serving(answer(b"hello")) as server, opened() as transport:
             await transport.send(request(server.url()))
             leap(16)
@@ -140,7 +142,7 @@ class TestThePoolOfTheFastTransport:
 
         assert server.connections == 2
 
-    async def test_closes_the_least_recently_used_if_there_are_too_many(
+    async def test_closes_the_least_recently_used_connection_over_the_limit(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(pool, "_MOST_IDLE", 2)
@@ -152,7 +154,7 @@ class TestThePoolOfTheFastTransport:
             assert [server.open_connections for server in servers] == [1, 0, 1]
 
     def meeting(self, count: int) -> Script:
-        """Answer requests when so many have come, but those that come alone at once."""
+        """Answer concurrent requests together, and a single request at once."""
         everybody = asyncio.Barrier(count)
 
         async def meet(peer: Peer) -> None:
@@ -170,7 +172,7 @@ class TestLettingGoOfTheFastTransport:
     def each_transport(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sending, "make", HttptoolsTransport)
 
-    async def test_closes_it_at_once(self) -> None:
+    async def test_closes_connections_at_once(self) -> None:
         async with serving(answer()) as server:
             transport = HttptoolsTransport()
             await transport.send(request(server.url()))
@@ -179,7 +181,7 @@ class TestLettingGoOfTheFastTransport:
             with pytest.raises(InvalidRequest, match="is closed"):
                 await transport.send(request(server.url()))
 
-    async def test_ends_what_still_connects(self) -> None:
+    async def test_cancels_connects_in_flight(self) -> None:
         async def keep_silent(peer: Peer) -> None:
             await peer.until_closed()
 
@@ -195,7 +197,7 @@ class TestLettingGoOfTheFastTransport:
 
         assert type(error) is ConnectError
 
-    async def test_needs_no_loop_if_it_was_never_used(self) -> None:
+    async def test_needs_no_loop_if_the_transport_was_never_used(self) -> None:
         HttptoolsTransport().let_go()
 
     def test_closes_the_sockets_of_a_loop_that_has_ended(self) -> None:
@@ -217,13 +219,13 @@ class TestLettingGoOfTheFastTransport:
             server_side.settimeout(MINUTE)
             assert server_side.recv(65_536) == b""
         with warnings.catch_warnings():
-            # asyncio's transports can only be closed while their loop is open.
+            # asyncio can close a transport only while its loop is open.
             warnings.simplefilter("ignore", ResourceWarning)
             del transport
             gc.collect()
 
 
-async def test_closing_at_the_moment_of_a_time_out_is_closing() -> None:
+async def test_closing_wins_over_a_simultaneous_time_out() -> None:
     async def keep_silent(peer: Peer) -> None:
         await peer.until_closed()
 

@@ -1,4 +1,4 @@
-"""The layers of a connection: what is still unsent in each, and what ends as they come about."""
+"""The layers of a connection: their unsent bytes, and failures while they are made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.wire import Peer, answer, serving
 
 
 class Layer(asyncio.Transport):
-    """Holds so many bytes that have not left."""
+    """A transport with this many unsent bytes."""
 
     def __init__(self, unsent: int) -> None:
         super().__init__()
@@ -40,11 +40,11 @@ class Layer(asyncio.Transport):
 
 
 @pytest.mark.parametrize("unsent", [(0,), (1,), (0, 0), (0, 1), (1, 0), (0, 0, 1), (0, 1, 0)])
-async def test_a_connection_is_used_again_if_all_its_layers_have_sent_all(
+async def test_a_connection_is_reused_only_if_no_layer_has_unsent_bytes(
     unsent: tuple[int, ...],
 ) -> None:
     deadlines = Deadlines()
-    wire = HTTPConnection(
+    connection = HTTPConnection(
         asyncio.get_running_loop(),
         ConnectionPool(),
         ResponseParser(HeaderParser(), 1_000),
@@ -53,12 +53,14 @@ async def test_a_connection_is_used_again_if_all_its_layers_have_sent_all(
     )
     layers = [Layer(size) for size in unsent]
     for layer in layers:
-        wire.connection_made(layer)
-    waiter = wire.ask(b"GET / HTTP/1.1\r\n\r\n", "https://pbx.example.com/", bodiless=False)
-    wire.parser.feed(answer(b"hello"))
+        connection.connection_made(layer)
+    waiter = connection.send_request(
+        b"GET / HTTP/1.1\r\n\r\n", "https://pbx.example.com/", bodiless=False
+    )
+    connection.parser.feed(answer(b"hello"))
     await waiter
 
-    assert wire.settle() is not any(unsent)
+    assert connection.finish_exchange() is not any(unsent)
     assert layers[-1].aborted is any(unsent)
 
 
@@ -67,7 +69,7 @@ async def keep_silent(peer: Peer) -> None:
 
 
 @pytest.mark.every_loop
-async def test_a_connection_that_ends_as_its_tls_comes_about_is_not_sent(
+async def test_a_connection_that_ends_during_its_tls_handshake_is_not_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def come_to_nothing(transport: asyncio.Transport, *_: object, **__: object) -> None:
@@ -86,7 +88,7 @@ async def test_a_connection_that_ends_as_its_tls_comes_about_is_not_sent(
 
 
 @pytest.mark.every_loop
-async def test_a_connection_that_ends_as_it_comes_about_is_not_sent(
+async def test_a_connection_that_ends_while_it_is_made_is_not_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -109,7 +111,7 @@ async def test_a_connection_that_ends_as_it_comes_about_is_not_sent(
 
 
 @pytest.mark.every_loop
-async def test_a_socket_that_the_loop_does_not_take_is_not_sent(
+async def test_a_socket_that_the_loop_refuses_is_not_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def refuse(factory: object, sock: socket.socket) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Requests that wait for a free connection, by a limit of ours or of a given session."""
+"""Requests that wait for a connection under the transport's or a given session's limit."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ each_limit = pytest.mark.parametrize("by", ["limit", "session", "host"])
 
 
 @each_limit
-async def test_to_wait_for_a_free_connection_is_not_to_connect(by: str) -> None:
+async def test_the_wait_for_a_free_connection_does_not_count_as_connecting(by: str) -> None:
     may_answer = asyncio.Event()
 
     async def answer_later(peer: Peer) -> None:
@@ -61,7 +61,7 @@ async def test_to_wait_for_a_free_connection_is_not_to_connect(by: str) -> None:
 
 
 @each_limit
-async def test_what_waits_for_too_long_was_not_sent(by: str) -> None:
+async def test_a_request_that_waits_too_long_is_not_sent(by: str) -> None:
     async def keep_silent(peer: Peer) -> None:
         await peer.until_closed()
 
@@ -80,7 +80,7 @@ async def test_what_waits_for_too_long_was_not_sent(by: str) -> None:
     assert server.connections == 1
 
 
-async def test_what_waits_when_the_transport_is_closed_was_not_sent() -> None:
+async def test_a_request_that_waits_while_the_transport_closes_is_not_sent() -> None:
     async def keep_silent(peer: Peer) -> None:
         await peer.until_closed()
 
@@ -97,7 +97,7 @@ async def test_what_waits_when_the_transport_is_closed_was_not_sent() -> None:
     assert {"the session was closed" in str(error) for error in waited} == {True}
 
 
-async def test_what_waits_when_a_given_session_is_closed_was_not_sent() -> None:
+async def test_a_request_that_waits_while_a_given_session_closes_is_not_sent() -> None:
     async def keep_silent(peer: Peer) -> None:
         await peer.until_closed()
 

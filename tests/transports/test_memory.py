@@ -1,4 +1,4 @@
-"""What the transport in memory does beyond the contract."""
+"""Tests of the transport in memory alone, beyond the contract."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASKED = Request("GET", "https://pbx.example.com/?q=s3cret")
     [ConnectError("no route"), ZeroDivisionError(), TimeoutError(), KeyError("id")],
     ids=lambda error: type(error).__name__,
 )
-async def test_whatever_the_handler_raises_gets_out_as_it_is(error: Exception) -> None:
+async def test_an_exception_of_the_handler_gets_out_unchanged(error: Exception) -> None:
     async def fail(request: Request) -> Response:
         raise error
 
@@ -98,7 +98,7 @@ def test_it_serves_one_loop_after_the_other_and_keeps_the_time_of_each() -> None
 
     asyncio.run(send_and_leave())
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
-        # Later than what the first loop's timer was set to, which will never go off.
+        # Later than the first loop's timer, which never fires.
         runner.run(send_until(1_800.0))
 
 
@@ -126,7 +126,7 @@ def test_it_is_refused_on_a_second_loop_while_it_is_in_use_on_the_first() -> Non
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.5])
-def test_a_cap_that_is_none_is_refused(value: int) -> None:
+def test_a_malformed_cap_is_refused(value: int) -> None:
     async def fail(request: Request) -> Response:
         raise AssertionError
 
@@ -135,7 +135,7 @@ def test_a_cap_that_is_none_is_refused(value: int) -> None:
 
 
 @pytest.mark.jumping
-async def test_what_runs_ends_in_its_time_after_closing() -> None:
+async def test_a_request_in_flight_keeps_its_time_out_after_closing() -> None:
     async def never(request: Request) -> Response:
         await asyncio.Event().wait()
         raise AssertionError

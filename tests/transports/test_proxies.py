@@ -1,4 +1,4 @@
-"""Proxies that answer CONNECT in every way, before each transport."""
+"""Each transport meets every response of a proxy to CONNECT."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ NO_HTTP = {
 }
 
 
-def relaying(said: bytes, server: WireServer) -> Script:
-    """Make a proxy that says something, and then relays to one server, whatever it was asked for."""
+def relaying(reply: bytes, server: WireServer) -> Script:
+    """Make a proxy that sends some bytes and then relays to one server."""
 
     async def relay(peer: Peer) -> None:
         asked = await peer.request()
         assert asked.startswith(b"CONNECT pbx.example.com:443 HTTP/1.1\r\n")
-        await peer.send(said)
+        await peer.send(reply)
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
 
         async def back() -> None:
@@ -84,14 +84,14 @@ async def before(proxy: Script, scheme: str = "http") -> AsyncIterator[tuple[str
         yield f"{scheme}://localhost:{server.port}", server
 
 
-@pytest.mark.parametrize("said", OPEN.values(), ids=list(OPEN))
-async def test_a_tunnel_opens_with_the_head_of_the_answer(said: bytes) -> None:
-    if sys.flags.dev_mode and sending.make is AiohttpTransport and b"\r" not in said:
+@pytest.mark.parametrize("reply", OPEN.values(), ids=list(OPEN))
+async def test_a_tunnel_opens_with_the_head_of_the_answer(reply: bytes) -> None:
+    if sys.flags.dev_mode and sending.make is AiohttpTransport and b"\r" not in reply:
         pytest.skip("aiohttp reads no such lines in Python's development mode")
     shown = certificates.of_server("pbx.example.com")
     async with (
         serving(answer(b"hello"), tls=shown) as server,
-        before(relaying(said, server)) as (proxy, _),
+        before(relaying(reply, server)) as (proxy, _),
         opened(proxy=proxy, ssl=certificates.of_client()) as transport,
     ):
         asked = request(URL, "PUT", b"{}", PATIENT)
@@ -114,11 +114,11 @@ async def test_a_tunnel_leads_through_a_proxy_in_tls() -> None:
     assert seen.connections == 1
 
 
-@pytest.mark.parametrize("said", (REFUSED | NO_HTTP).values(), ids=list(REFUSED | NO_HTTP))
-async def test_a_refused_tunnel_is_not_sent_and_takes_no_time(said: bytes) -> None:
+@pytest.mark.parametrize("reply", (REFUSED | NO_HTTP).values(), ids=list(REFUSED | NO_HTTP))
+async def test_a_refused_tunnel_fails_at_once_as_not_sent(reply: bytes) -> None:
     async def refuse(peer: Peer) -> None:
         await peer.request()
-        await peer.send(said)
+        await peer.send(reply)
         await peer.until_closed()
 
     async with before(refuse) as (proxy, seen), opened(proxy=proxy) as transport:
@@ -130,7 +130,7 @@ async def test_a_refused_tunnel_is_not_sent_and_takes_no_time(said: bytes) -> No
     assert "pbx.example.com:443" in str(error)
 
 
-async def test_a_head_without_end_is_no_tunnel() -> None:
+async def test_an_endless_head_opens_no_tunnel() -> None:
     async def pour(peer: Peer) -> None:
         await peer.request()
         await peer.send(b"HTTP/1.1 200 OK\r\n")
@@ -145,14 +145,14 @@ async def test_a_head_without_end_is_no_tunnel() -> None:
     assert not error.sent
 
 
-@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nVia"], ids=["silence", "half a head"])
+@pytest.mark.parametrize("reply", [b"", b"HTTP/1.1 200 OK\r\nVia"], ids=["silence", "half a head"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_proxy_that_says_too_little_takes_the_time_of_a_connection(
-    said: bytes, scheme: str
+async def test_an_incomplete_proxy_response_ends_in_the_connect_time_out(
+    reply: bytes, scheme: str
 ) -> None:
     async def stall(peer: Peer) -> None:
         await peer.request()
-        await peer.send(said)
+        await peer.send(reply)
         await peer.reader.read(1)
 
     trust = certificates.of_client()

@@ -1,4 +1,4 @@
-"""How names are looked up, and for how long the addresses are used."""
+"""How the resolver looks names up, and how long it caches addresses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TCP = socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, ""
 
 
 def known_as(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
-    """Stand for a system that knows each name by these addresses. Returns: What it was asked."""
+    """Have each name resolve to these addresses. Returns: The names looked up."""
 
     async def look_up(host: str, port: int, **_: object) -> list[object]:
         asked.append(host)
@@ -52,7 +52,7 @@ async def test_an_address_is_not_looked_up(monkeypatch: pytest.MonkeyPatch, host
     assert asked == []
 
 
-async def test_only_so_many_names_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_cache_of_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = known_as(monkeypatch, "127.0.0.1")
     monkeypatch.setattr(resolving, "_MOST_NAMES", 2)
     resolver = Resolver()
@@ -73,7 +73,7 @@ async def test_a_name_without_addresses_is_not_sent_to(monkeypatch: pytest.Monke
     assert not error.sent
 
 
-async def test_what_the_loop_says_of_a_socket_is_a_connection_that_did_not_come_about(
+async def test_an_error_of_the_loop_about_a_socket_is_a_connect_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def in_use(sock: socket.socket, address: object) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What comes over the wire: whole, broken, hostile."""
+"""Responses from the network: whole, broken, hostile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from ringme_async.errors import ResponseLost, ResponseTooLarge, TransportError, TransportTimeout
 from ringme_async.transports import Headers
-from ringme_async.transports.body_decoder import Body
+from ringme_async.transports.body_decoder import BodyDecoder
 from tests.leaping import leap
 from tests.transports.sending import failure_of, opened, request, sent
 from tests.wire import Peer, Script, answer, chunked, serving
@@ -47,7 +47,7 @@ async def lost(script: Script | bytes) -> TransportError:
     return error
 
 
-async def test_the_request_on_the_wire_holds_nothing_unasked_for() -> None:
+async def test_a_request_has_no_unexpected_headers() -> None:
     async with serving(answer()) as server, opened() as transport:
         asked = request(server.url("/a%2Fb/../%7e"), "PUT", b"{}", Accept="a/b", User_Agent="x")
         await transport.send(asked)
@@ -55,7 +55,7 @@ async def test_the_request_on_the_wire_holds_nothing_unasked_for() -> None:
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     first, *fields = head.decode().split("\r\n")
     assert first == "PUT /a%2Fb/../%7e?q=s3cret HTTP/1.1"
-    # aiohttp names itself where nobody else is named.
+    # aiohttp adds its own User-Agent where a request has none.
     assert {field.partition(":")[0] for field in fields} - {"User-Agent"} == {
         "Host",
         "Authorization",
@@ -67,7 +67,7 @@ async def test_the_request_on_the_wire_holds_nothing_unasked_for() -> None:
     assert body == b"{}"
 
 
-async def test_a_request_with_a_body_of_nothing_says_so() -> None:
+async def test_a_post_without_a_body_has_content_length_zero() -> None:
     async with serving(answer()) as server:
         await sent(server.url(), "POST")
 
@@ -94,7 +94,7 @@ async def test_connections_are_used_again() -> None:
     ],
     ids=["length", "reset", "between chunks", "in a chunk", "gzip"],
 )
-async def test_an_answer_that_breaks_off_is_lost(script: Script) -> None:
+async def test_a_response_that_breaks_off_is_lost(script: Script) -> None:
     error = await lost(script)
 
     assert "broke" in str(error)
@@ -125,20 +125,20 @@ async def test_an_answer_that_breaks_off_is_lost(script: Script) -> None:
         "size of a chunk",
     ],
 )
-async def test_what_is_not_http_is_lost(bytes_: bytes) -> None:
+async def test_a_response_that_is_not_http_is_lost(bytes_: bytes) -> None:
     error = await lost(saying(bytes_))
 
     assert "is not HTTP; check the base URL: its port, and whether it begins with" in str(error)
 
 
 @pytest.mark.parametrize("part", [b"", b"HTTP/1.1 200 OK\r\nContent-Le"], ids=["none", "head"])
-async def test_a_connection_closed_before_the_answer_is_a_loss(part: bytes) -> None:
+async def test_a_connection_closed_before_the_response_is_a_loss(part: bytes) -> None:
     error = await lost(saying(part))
 
     assert "closed the connection" in str(error)
 
 
-async def test_a_connection_reset_before_the_answer_is_a_loss() -> None:
+async def test_a_connection_reset_before_the_response_is_a_loss() -> None:
     error = await lost(saying(reset=True))
 
     assert "Connection reset by peer" in str(error)
@@ -174,7 +174,7 @@ async def test_a_connection_closed_while_idle_is_replaced() -> None:
         await peer.request()
         await peer.send(answer(b"hello"))
         peer.writer.write_eof()
-        # The client closes its end when it has noticed.
+        # The client closes its end once it has noticed.
         await peer.until_closed()
 
     async with serving(answer_one) as server, opened() as transport:
@@ -186,7 +186,7 @@ async def test_a_connection_closed_while_idle_is_replaced() -> None:
     assert server.connections == 2
 
 
-async def test_bytes_after_the_answer_never_reach_the_next_request() -> None:
+async def test_bytes_after_a_response_never_reach_the_next_request() -> None:
     script = saying(answer(b"hello and more", length=5))
     async with serving(script) as server, opened() as transport:
         bodies = set[bytes]()
@@ -200,7 +200,7 @@ async def test_bytes_after_the_answer_never_reach_the_next_request() -> None:
     assert server.connections == 2
 
 
-async def test_interim_answers_are_passed_over() -> None:
+async def test_interim_responses_are_skipped() -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
     async with serving(saying(interim, answer(b"hello"))) as server:
         response = await sent(server.url())
@@ -225,7 +225,7 @@ async def test_the_header_fields_of_an_answer_are_like_any_others() -> None:
     assert not hasattr(headers, "fields")
 
 
-async def test_a_switch_of_protocols_that_nobody_asked_for_ends_the_connection() -> None:
+async def test_an_unexpected_switch_of_protocols_closes_the_connection() -> None:
     async def switch(peer: Peer) -> None:
         await peer.request()
         await peer.send(
@@ -233,7 +233,7 @@ async def test_a_switch_of_protocols_that_nobody_asked_for_ends_the_connection()
         )
         await peer.until_closed()
 
-    # Then aiohttp warns of what is left open.
+    # aiohttp then warns about open connections.
     asyncio.get_running_loop().set_debug(True)
     async with serving(switch) as server, opened() as transport:
         response = await transport.send(request(server.url()))
@@ -249,7 +249,7 @@ async def test_a_body_without_a_length_ends_with_its_connection() -> None:
     assert response.body == b"hello"
 
 
-async def test_a_gzip_body_in_many_chunks_is_unpacked() -> None:
+async def test_a_gzip_body_in_many_chunks_is_decompressed() -> None:
     packed = gzip.compress(b"hello" * 1_000)
     pieces = [packed[place : place + 1] for place in range(len(packed))]
     async with serving(chunked(*pieces, fields=(GZIP,))) as server:
@@ -274,7 +274,7 @@ async def test_the_answer_to_head_may_announce_a_body() -> None:
     ],
     ids=["plain", "gzip"],
 )
-async def test_the_status_of_an_error_outlives_a_body_that_breaks_off(script: Script) -> None:
+async def test_an_error_status_survives_a_body_that_breaks_off(script: Script) -> None:
     async with serving(script) as server:
         response = await sent(server.url())
 
@@ -322,7 +322,7 @@ async def test_an_endless_body_stops_at_the_cap() -> None:
     [(), (b"HTTP/1.1 200 OK\r\n",), (answer(b"hel", length=5),)],
     ids=["nothing", "half a head", "half a body"],
 )
-async def test_an_answer_that_stalls_times_out_as_sent(parts: tuple[bytes, ...]) -> None:
+async def test_a_response_that_stalls_times_out_as_sent(parts: tuple[bytes, ...]) -> None:
     async def stall(peer: Peer) -> None:
         await peer.request()
         for part in parts:
@@ -338,12 +338,12 @@ async def test_an_answer_that_stalls_times_out_as_sent(parts: tuple[bytes, ...])
     assert error.sent
 
 
-async def test_the_status_of_an_error_outlives_a_body_that_stalls(
+async def test_an_error_status_survives_a_body_that_stalls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    feed = Body.feed
+    feed = BodyDecoder.feed
 
-    def feed_slowly(body: Body, chunk: bytes) -> None:
+    def feed_slowly(body: BodyDecoder, chunk: bytes) -> None:
         feed(body, chunk)
         leap()
 
@@ -352,7 +352,7 @@ async def test_the_status_of_an_error_outlives_a_body_that_stalls(
         await peer.send(answer(b"no su", length=12, status="404 Not Found"))
         await peer.until_closed()
 
-    monkeypatch.setattr(Body, "feed", feed_slowly)
+    monkeypatch.setattr(BodyDecoder, "feed", feed_slowly)
     async with serving(stall) as server, opened() as transport:
         response = await transport.send(request(server.url()))
         await server.idle.wait()
@@ -361,7 +361,7 @@ async def test_the_status_of_an_error_outlives_a_body_that_stalls(
 
 
 @pytest.mark.parametrize("size", [10, 5 * 2**20])
-async def test_an_answer_that_comes_before_the_request_is_read_counts(size: int) -> None:
+async def test_a_response_before_the_request_is_read_counts(size: int) -> None:
     async def refuse(peer: Peer) -> None:
         await peer.reader.readuntil(b"\r\n\r\n")
         await peer.send(answer(b"too large", status="413 Too Large"))

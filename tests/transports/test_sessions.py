@@ -1,4 +1,4 @@
-"""Whose session it is, on which loop, and how it ends."""
+"""Who owns a session, on which loop it runs, and how it ends."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_another_loop_is_refused_in_one_line() -> None:
     asyncio.run(transport.aclose())
 
 
-def test_another_loop_cannot_close_what_still_runs() -> None:
+def test_another_loop_cannot_close_a_transport_in_use() -> None:
     transport = AiohttpTransport()
 
     async def use() -> None:
@@ -252,7 +252,7 @@ def test_another_loop_cannot_close_what_still_runs() -> None:
         runner.run(transport.aclose())
 
 
-async def test_the_representation_tells_the_state() -> None:
+async def test_the_repr_shows_the_state() -> None:
     async with aiohttp.ClientSession() as session:
         transport = AiohttpTransport(session, proxy="http://user:s3cret@proxy.example.com:1")
         assert repr(transport) == "<AiohttpTransport: open, a given session>"
@@ -270,7 +270,7 @@ async def test_many_time_outs_cost_no_memory() -> None:
     assert server.connections == 1
 
 
-async def test_a_given_session_is_not_let_go_of() -> None:
+async def test_letting_go_leaves_a_given_session_open() -> None:
     async with aiohttp.ClientSession() as session:
         transport = AiohttpTransport(session)
         transport.let_go()
@@ -279,7 +279,7 @@ async def test_a_given_session_is_not_let_go_of() -> None:
             await transport.send(request("http://127.0.0.1:1"))
 
 
-async def test_what_runs_over_a_given_session_ends_in_its_time_after_closing() -> None:
+async def test_a_request_over_a_given_session_keeps_its_time_out_after_closing() -> None:
     asked = asyncio.Event()
 
     async def keep_silent(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""Sockets that take little of the system's time."""
+"""Sockets that read small pieces and coalesce writes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from ringme_async.transports.write_coalescing import ThriftySocket, WriteCoalescer, thrifty_sockets
-from tests.transports.sending import opened, under_way
+from ringme_async.transports.write_coalescing import (
+    ThriftySocket,
+    WriteCoalescer,
+    thrifty_socket_factory,
+)
+from tests.transports.sending import in_flight, opened
 from tests.transports.sending import request as asked
 from tests.wire import answer, serving
 
 PIECE = 2**16
-LOAD = 8
+BATCH = 8
 Pair = tuple[ThriftySocket, socket.socket]
 
 
@@ -26,7 +30,7 @@ needs_more = pytest.mark.skipif(not hasattr(socket, "MSG_MORE"), reason="not of 
 def connected(request: pytest.FixtureRequest) -> Iterator[Pair]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
-        make = thrifty_sockets(WriteCoalescer(under_way(getattr(request, "param", LOAD))))
+        make = thrifty_socket_factory(WriteCoalescer(in_flight(getattr(request, "param", BATCH))))
         with make((socket.AF_INET, socket.SOCK_STREAM, 0, "", address)) as reader:
             reader.connect(address)
             writer, _ = server.accept()
@@ -34,7 +38,7 @@ def connected(request: pytest.FixtureRequest) -> Iterator[Pair]:
                 yield reader, writer
 
 
-def test_no_more_is_read_at_once_than_a_piece(connected: Pair) -> None:
+def test_a_read_takes_at_most_one_small_piece(connected: Pair) -> None:
     reader, writer = connected
 
     def send() -> None:
@@ -49,7 +53,7 @@ def test_no_more_is_read_at_once_than_a_piece(connected: Pair) -> None:
     assert b"".join(pieces) == b"x" * 4 * PIECE
 
 
-def test_no_more_is_read_than_is_asked_for(connected: Pair) -> None:
+def test_a_read_takes_at_most_the_requested_size(connected: Pair) -> None:
     reader, writer = connected
     writer.sendall(b"abcdef")
     assert reader.recv(3) == b"abc"
@@ -59,7 +63,7 @@ def test_no_more_is_read_than_is_asked_for(connected: Pair) -> None:
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 here")
 def test_a_socket_is_made_for_the_family_of_its_address() -> None:
-    make = thrifty_sockets(WriteCoalescer(under_way(LOAD)))
+    make = thrifty_socket_factory(WriteCoalescer(in_flight(BATCH)))
     with make((socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("::1", 0, 0, 0))) as made:
         assert made.family == socket.AF_INET6
 
@@ -83,7 +87,7 @@ async def test_the_session_of_a_transport_reads_in_small_pieces(
 
 
 @needs_more
-async def test_what_is_sent_leaves_at_the_end_of_its_turn(connected: Pair) -> None:
+async def test_writes_leave_at_the_end_of_their_turn(connected: Pair) -> None:
     sender, peer = connected
     sender.send(b"abc")
     sender.sendmsg([b"d", b"ef"])
@@ -94,7 +98,7 @@ async def test_what_is_sent_leaves_at_the_end_of_its_turn(connected: Pair) -> No
 
 
 @needs_more
-async def test_what_waits_leaves_with_the_end_of_its_socket(connected: Pair) -> None:
+async def test_closing_a_socket_sends_its_deferred_writes(connected: Pair) -> None:
     sender, peer = connected
     sender.send(b"abc")
     sender.close()
@@ -103,8 +107,8 @@ async def test_what_waits_leaves_with_the_end_of_its_socket(connected: Pair) -> 
     assert peer.recv(6) == b""
 
 
-@pytest.mark.parametrize("connected", [LOAD - 1], indirect=True)
-async def test_what_is_sent_by_few_leaves_at_once(connected: Pair) -> None:
+@pytest.mark.parametrize("connected", [BATCH - 1], indirect=True)
+async def test_with_few_requests_in_flight_writes_leave_at_once(connected: Pair) -> None:
     sender, peer = connected
     sender.send(b"abc")
     assert peer.recv(3) == b"abc"

@@ -1,4 +1,4 @@
-"""HTTP/1.1 over one connection: an exchange at a time."""
+"""HTTP/1.1 over one connection, one exchange at a time."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _BUFFER: Final = 2**15
 
 
 class ResponseDeadline(Deadline):
-    """How long the answers on a connection are waited for, each in its turn.
+    """The deadline of the current exchange on a connection.
 
-    At its time it tells the answer, where a deadline of a block would cancel a task.
+    It fails the response instead of cancelling a task.
     """
 
     __slots__ = ("_parser", "seconds")
@@ -30,34 +30,34 @@ class ResponseDeadline(Deadline):
         self.seconds: float = 0.0
 
     def expire(self, now: float) -> None:
-        """Give the answer up."""
-        self._parser.give_up(self.seconds)
+        """Fail the response with a time-out."""
+        self._parser.time_out(self.seconds)
 
 
 class ConnectionRegistry(Protocol):
-    """Where the open connections are known."""
+    """The open connections of a transport."""
 
     def add(self, connection: HTTPConnection) -> None:
-        """Take note of a connection."""
+        """Register an open connection."""
         ...
 
     def discard(self, connection: HTTPConnection) -> None:
-        """Forget a connection that has ended."""
+        """Remove a closed connection."""
         ...
 
 
 class HTTPConnection(asyncio.BufferedProtocol):
     """One connection to a server or a proxy.
 
-    It reads into a buffer of its own: for a protocol without one asyncio makes room for 256 KiB for
-    each answer, which the system may have to hand out and take back each time.
+    It reads into its own buffer. Without one, asyncio allocates 256 KiB for each read, and the
+    system may map and unmap that memory each time.
 
     Args:
         loop: The event loop.
-        pool: Where all that are open are kept.
-        answers: What reads the answers.
-        deadlines: What ends the wait for them.
-        departures: When the requests leave.
+        pool: Registers the open connections.
+        parser: Parses the responses.
+        deadlines: Times the exchanges out.
+        coalescer: Decides when a request is written.
     """
 
     __slots__ = (
@@ -69,15 +69,15 @@ class HTTPConnection(asyncio.BufferedProtocol):
         "_loop",
         "_pool",
         "_unsent",
-        "gone",
+        "closed",
+        "deadline",
         "idle_since",
         "parser",
-        "patience",
         "sock",
         "transport",
     )
 
-    # What moves the bytes, and what they go over; both are there once the connection is.
+    # Both are set once the connection is established.
     transport: asyncio.Transport
     sock: socket.socket
 
@@ -92,38 +92,38 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._loop = loop
         self._coalescer = coalescer
         self._discarded = False
-        # The request that has not left yet.
+        # A request that is not written yet.
         self._unsent = b""
         self._pool = pool
         self._buffer = memoryview(bytearray(_BUFFER))
-        # TLS and what it goes over have a buffer each, and count only what is in their own.
+        # TLS and the transport beneath it each count only the bytes in their own write buffer.
         self._layers: tuple[asyncio.Transport, ...] = ()
         self._beneath: tuple[asyncio.Transport, ...] = ()
         self.parser: ResponseParser = parser
-        self.patience: ResponseDeadline = ResponseDeadline(deadlines, parser)
-        self.gone: asyncio.Future[None] = loop.create_future()
+        self.deadline: ResponseDeadline = ResponseDeadline(deadlines, parser)
+        self.closed: asyncio.Future[None] = loop.create_future()
         self.idle_since: float = 0.0
 
-    def ask(self, data: bytes, url: str, *, bodiless: bool) -> asyncio.Future[None]:
+    def send_request(self, data: bytes, url: str, *, bodiless: bool) -> asyncio.Future[None]:
         """Send a request.
 
         Args:
             data: The request.
             url: Where it goes, for messages.
-            bodiless: Does the answer end with its head?
+            bodiless: True if the response ends with its head.
 
         Returns:
-            What is to be awaited; after that, however it ends, comes ``settle``.
+            A future to await. Call ``finish_exchange`` after it, whatever its outcome.
         """
         waiter = self._loop.create_future()
         self.parser.expect(waiter, url, bodiless=bodiless)
         self._unsent = data
-        if not self._coalescer.defer(self._leave):
-            self._leave()
+        if not self._coalescer.defer(self._write_request):
+            self._write_request()
         return waiter
 
-    def settle(self) -> bool:
-        """End an exchange. Returns: Can there be another one? If not, the connection ends."""
+    def finish_exchange(self) -> bool:
+        """End an exchange. Returns: True if the connection can be reused; otherwise it closes."""
         if (
             self.parser.reusable
             and not self._discarded
@@ -137,45 +137,45 @@ class HTTPConnection(asyncio.BufferedProtocol):
         return False
 
     def abort(self) -> None:
-        """End the connection at once, if it has come about."""
+        """Close the connection at once, if it is established."""
         if self._layers:
             self.transport.abort()
 
-    def forsake(self) -> None:
-        """Close the socket, where the loop has ended and closes nothing any more."""
+    def close_socket(self) -> None:
+        """Close the socket directly, when its event loop has ended."""
         self.sock.close()
 
     def discard(self) -> None:
-        """End the connection; if another exchange has begun on it, with that."""
+        """Close the connection, or let the exchange in flight finish first."""
         self._discarded = True
         if not self.parser.awaited:
             self.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection, or the TLS that has been started on it."""
+        """Store the transport, or the TLS transport above it."""
         self.transport = cast("asyncio.Transport", transport)
         self._beneath, self._layers = self._layers, (*self._layers, self.transport)
         self._pool.add(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Say where to put what comes in."""
+        """Give the buffer to read into."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what has come in."""
-        # Nobody asked, or not yet: what follows an answer must never pass for the next one.
+        """Parse the bytes that arrived."""
+        # Bytes without a request must never pass for the response to the next one.
         if self._unsent or not self.parser.feed(bytes(self._buffer[:nbytes])):
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take note of the end of the connection."""
+        """Fail the exchange in flight and leave the pool."""
         self._unsent = b""
-        self.parser.end(exc)
-        if not self.gone.done():
-            self.gone.set_result(None)
+        self.parser.connection_lost(exc)
+        if not self.closed.done():
+            self.closed.set_result(None)
         self._pool.discard(self)
 
-    def _leave(self) -> None:
+    def _write_request(self) -> None:
         data, self._unsent = self._unsent, b""
         if data:
             self.transport.write(data)

@@ -1,4 +1,4 @@
-"""The head of an answer: its fields, from lines most of which have come before."""
+"""The head of a response: its header fields, from lines that mostly came before."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections.abc import Mapping
 from typing import Final
 
 from ringme_async.transports import Headers
-from ringme_async.transports.body_decoder import in_lower_case
+from ringme_async.transports.body_decoder import lower_case_headers
 
 __all__ = ["LONGEST_HEAD", "HeaderParser"]
 
 LONGEST_HEAD: Final = 2**16
-# What a field of the head counts for beside its length, so that many small ones are too much too.
+# Each field counts this much beside its length, so that many small fields exceed the cap too.
 _FIELD: Final = 64
 _MOST_LINES: Final = 256
 _LONGEST_LINE: Final = 256
-# What no line holds, unless it is folded, or lines end with LF alone; or in no HTTP at all.
-_ODD: Final = re.compile(rb"^[ \t]|[\r\n\0]")
+# Matches folded lines, lines that end with LF alone, and bytes that HTTP forbids.
+_IRREGULAR: Final = re.compile(rb"^[ \t]|[\r\n\0]")
 _FOLD: Final = re.compile(rb"\n([ \t])")
 
 
-class _OddLineError(Exception):
-    """A line is not just a field."""
+class _IrregularLineError(Exception):
+    """A line is more than one field."""
 
 
 class _Lines(dict[bytes, tuple[str, str]]):
-    """Lines of heads, each with the name and the value that it holds; a new one is read."""
+    """A cache of header lines with their names and values. It parses new lines."""
 
     __slots__ = ()
 
     def __missing__(self, line: bytes) -> tuple[str, str]:
-        if _ODD.search(line):
-            raise _OddLineError
+        if _IRREGULAR.search(line):
+            raise _IrregularLineError
         name, _, value = line.decode("utf-8", "surrogateescape").partition(":")
         found = name.rstrip(" ").lower(), value.strip(" \t")
         if len(line) <= _LONGEST_LINE:
@@ -43,45 +43,44 @@ class _Lines(dict[bytes, tuple[str, str]]):
 
 
 class HeaderParser:
-    """Reads the heads of answers that llhttp has found sound.
+    """Parses the heads of responses after llhttp has accepted them.
 
-    It could give their fields itself, but only one by one, by calls that cost more than all else
-    about an answer. A server says nearly the same in each head, so its lines are kept and found
-    again as they are; only new ones are taken apart.
+    llhttp gives fields one by one, in calls that cost more than the rest of a response. A server
+    repeats most lines in each head, so this parser caches lines and parses only new ones.
     """
 
-    __slots__ = ("_field_in", "lines")
+    __slots__ = ("_parse_line", "lines")
 
     def __init__(self) -> None:
         self.lines: Mapping[bytes, tuple[str, str]] = _Lines()
-        self._field_in = self.lines.__getitem__
+        self._parse_line = self.lines.__getitem__
 
-    def read(self, data: bytes) -> tuple[Headers | None, bytes]:
-        """Read the first head of some data.
+    def parse(self, data: bytes) -> tuple[Headers | None, bytes]:
+        """Parse the first head in some data.
 
         Returns:
-            Its fields, or None if they are too much or hold a zero byte; and what follows it.
+            Its fields, or None if they exceed the cap or hold a zero byte; and the bytes after it.
         """
         head, _, rest = data.lstrip(b"\r\n").partition(b"\r\n\r\n")
         first, *lines = head.split(b"\r\n")
         try:
             if first.find(b"\n") >= 0:
-                raise _OddLineError
+                raise _IrregularLineError
             return self._headers(head, lines), rest
-        except _OddLineError:
-            return self._read_oddly(data)
+        except _IrregularLineError:
+            return self._parse_irregular(data)
 
-    def _read_oddly(self, data: bytes) -> tuple[Headers | None, bytes]:
-        """Read as old servers spell: lines that end with LF alone, and fields over many lines."""
+    def _parse_irregular(self, data: bytes) -> tuple[Headers | None, bytes]:
+        """Parse the head of an old server: lines that end with LF alone, and folded fields."""
         after = data.lstrip(b"\r\n").replace(b"\r\n", b"\n").partition(b"\n")[2].lstrip(b" ")
         head, _, rest = after.partition(b"\n\n") if after[:1] != b"\n" else (b"", b"", after[1:])
         lines = _FOLD.sub(rb"\1", head).split(b"\n") if head else []
         try:
             return self._headers(head, lines), rest
-        except _OddLineError:
+        except _IrregularLineError:
             return None, rest
 
     def _headers(self, head: bytes, lines: list[bytes]) -> Headers | None:
         if len(head) + _FIELD * len(lines) > LONGEST_HEAD:
             return None
-        return in_lower_case(dict(map(self._field_in, lines)))
+        return lower_case_headers(dict(map(self._parse_line, lines)))

@@ -1,4 +1,4 @@
-"""Where URLs lead: the hosts to connect to, directly or through a proxy."""
+"""The hosts that URLs name, and the proxy to reach them through."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from attrs import field, frozen
 from ringme_async.errors import InvalidRequest
 from ringme_async.transports.http11.request_encoder import forbidden
 
-__all__ = ["Peer", "Proxy", "checked_proxy", "parts_of", "peer_at"]
+__all__ = ["Peer", "Proxy", "checked_proxy", "parse_origin", "split_url"]
 
 _URL: Final = re.compile(
     r"(https?://[!-\"$-.0->@-~]+)(/[!-\"$-~]*|\?[!-\"$-~]*)?(?:#.*)?", re.ASCII
 )
-# A dot ends a full domain name. Servers do not expect it in the Host field.
+# Servers do not expect the last dot of a full domain name in the Host field.
 _LAST_DOTS: Final = re.compile(r"\.+(?=:\d*$|$)", re.ASCII)
 
 
@@ -28,18 +28,18 @@ class Peer:
     Attributes:
         host: Its name or address.
         port: Its port.
-        secure: Does it speak TLS?
-        shown: As the ``Host`` field gives it.
+        secure: True if it speaks TLS.
+        host_field: The value of the ``Host`` field.
     """
 
     host: str
     port: int
     secure: bool
-    shown: str
+    host_field: str
 
     @property
-    def name(self) -> str:
-        """The host as certificates name it: without the dot that ends a full domain name."""
+    def tls_name(self) -> str:
+        """The host as certificates name it, without the last dot of a full domain name."""
         return self.host.rstrip(".")
 
     def __str__(self) -> str:
@@ -48,17 +48,17 @@ class Peer:
 
 @frozen
 class Proxy:
-    """A proxy, and the header fields that open it."""
+    """A proxy, and the header fields that authorize requests to it."""
 
     peer: Peer
     fields: tuple[str, ...] = field(repr=False)
 
 
-def parts_of(url: str) -> tuple[str, str]:
+def split_url(url: str) -> tuple[str, str]:
     """Split a URL into its origin and the target of a request.
 
     Raises:
-        InvalidRequest: It is none, or one that HTTP cannot carry.
+        InvalidRequest: The URL is malformed, or HTTP forbids it.
     """
     parts = _URL.fullmatch(url)
     if parts is None:
@@ -67,11 +67,11 @@ def parts_of(url: str) -> tuple[str, str]:
     return parts[1], f"/{target}" if target[0] == "?" else target
 
 
-def peer_at(origin: str) -> Peer:
-    """Read an origin, such as ``https://pbx.example.com``.
+def parse_origin(origin: str) -> Peer:
+    """Parse an origin, such as ``https://pbx.example.com``.
 
     Raises:
-        InvalidRequest: It names no host, a port that is none, or a user.
+        InvalidRequest: The origin has no host, a malformed port, or a user.
     """
     scheme, _, netloc = origin.partition("://")
     try:
@@ -88,22 +88,22 @@ def peer_at(origin: str) -> Peer:
 
 
 def checked_proxy(proxy: str) -> Proxy:
-    """Read the URL of a proxy.
+    """Parse the URL of a proxy.
 
     Raises:
-        InvalidRequest: It is none.
+        InvalidRequest: The URL is malformed.
     """
     try:
         parts = urlsplit(proxy)
-        peer = peer_at(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
+        peer = parse_origin(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
         if parts.scheme in {"http", "https"}:
-            return Proxy(peer, _opening(parts.username, parts.password))
+            return Proxy(peer, _proxy_authorization(parts.username, parts.password))
     except (ValueError, InvalidRequest):
         pass
     raise InvalidRequest('proxy must be a URL such as "http://proxy.example.com:3128"')
 
 
-def _opening(username: str | None, password: str | None) -> tuple[str, ...]:
+def _proxy_authorization(username: str | None, password: str | None) -> tuple[str, ...]:
     if username is None:
         return ()
     secrets = f"{unquote(username)}:{unquote(password or '')}"

@@ -1,4 +1,4 @@
-"""How a request is spelled on the wire, and what HTTP forbids in it."""
+"""Encodes requests as HTTP/1.1, and refuses what HTTP forbids."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ringme_async.transports import Headers, Request
 __all__ = ["RequestEncoder", "forbidden", "lines"]
 
 _BODY_METHODS: Final = frozenset({"PATCH", "POST", "PUT"})
-# What only the transport can say of a request.
-_OURS: Final = frozenset({"content-length", "host", "transfer-encoding"})
+# Fields that only the transport sets.
+_TRANSPORT_HEADERS: Final = frozenset({"content-length", "host", "transfer-encoding"})
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 
 
 class RequestEncoder:
-    """Spells requests; the headers sent last are kept, as most requests have the same ones."""
+    """Encodes requests. It caches the last headers, because most requests have the same ones."""
 
     __slots__ = ("_fields", "_headers")
 
@@ -26,30 +26,30 @@ class RequestEncoder:
         self._headers: Headers | None = None
         self._fields = ""
 
-    def of(self, request: Request, target: str, after: str) -> bytes:
-        """Spell a request.
+    def encode(self, request: Request, target: str, shared_head: str) -> bytes:
+        """Encode a request.
 
         Args:
             request: The request.
-            target: What it asks for, as it stands in the request line.
-            after: The rest of that line, and the lines that all requests to an origin share.
+            target: The target in the request line.
+            shared_head: The rest of that line, and the fields that requests to an origin share.
 
         Raises:
-            InvalidRequest: The method or a header holds what HTTP forbids.
+            InvalidRequest: HTTP forbids the method or a header.
         """
         if request.headers is not self._headers:
             self._fields = _fields(request.headers)
             self._headers = request.headers
         method, body = _checked_method(request.method), request.body
         framing = f"Content-Length: {len(body)}\r\n" if body or method in _BODY_METHODS else ""
-        return f"{method} {target}{after}{self._fields}{framing}\r\n".encode() + body
+        return f"{method} {target}{shared_head}{self._fields}{framing}\r\n".encode() + body
 
 
 def lines(*texts: str) -> str:
-    """Put lines one below the other, unless one of them would be more than a line.
+    """Join lines and end each with CRLF.
 
     Raises:
-        InvalidRequest: It would.
+        InvalidRequest: A text holds a line break, a zero byte or a lone surrogate.
     """
     text = "\r\n".join((*texts, ""))
     if text.count("\n") == text.count("\r") == len(texts) and "\0" not in text:
@@ -63,16 +63,20 @@ def lines(*texts: str) -> str:
 
 
 def forbidden() -> InvalidRequest:
-    """Make the error of a request that HTTP cannot carry."""
+    """Make the error of a request that HTTP forbids."""
     return InvalidRequest("the method, the URL or a header holds what HTTP forbids")
 
 
 def _fields(headers: Headers) -> str:
-    """Spell the header fields of a request, but for those that are the transport's own.
+    """Encode the header fields of a request, without the fields that the transport sets.
 
     ``Accept-Encoding: gzip`` is mandatory on every request (API page, section 3).
     """
-    fields = [f"{_title(name)}: {value}" for name, value in headers.items() if name not in _OURS]
+    fields = [
+        f"{_title(name)}: {value}"
+        for name, value in headers.items()
+        if name not in _TRANSPORT_HEADERS
+    ]
     if "accept-encoding" not in headers:
         fields.append("Accept-Encoding: gzip")
     return lines(*fields)
