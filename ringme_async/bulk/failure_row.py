@@ -26,7 +26,7 @@ class FailureRow:
     """
 
     answered_at: float = -math.inf
-    back_at: float = -math.inf
+    recovered_at: float = -math.inf
     failures: int = 0
     _tenants: set[Hashable] = field(factory=set[Hashable], init=False)
     _sources: set[object] = field(factory=set[object], init=False)
@@ -56,7 +56,7 @@ class FailureRow:
     def end(self, now: float) -> None:
         """Begin a new row: an answer has come."""
         if self.is_enough and len(self._sources) >= _SEVERAL:
-            self.back_at = now
+            self.recovered_at = now
         self._sources.clear()
         self.failures = 0
         self._tenants.clear()

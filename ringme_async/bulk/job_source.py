@@ -97,7 +97,7 @@ class JobSource(Generic[T, V]):
         except Exception as error:  # noqa: BLE001 - it gets out of the run as it is, at its end
             self.error = error
             element = _END
-        return self._admit(element)
+        return self._queued_job(element)
 
     async def fetch(self) -> QueuedJob[V] | Failed | NotAttempted | None:
         """Wait for an element; None: there is no more."""
@@ -106,7 +106,7 @@ class JobSource(Generic[T, V]):
         except Exception as error:  # noqa: BLE001 - it gets out of the run as it is, at its end
             self.error = error
             element = _END
-        return self._admit(element)
+        return self._queued_job(element)
 
     def hurry(self) -> None:
         """Give the element that is being fetched no more than a second."""
@@ -156,7 +156,7 @@ class JobSource(Generic[T, V]):
         finally:
             self._fetching = None
 
-    def _admit(self, element: T | _End) -> QueuedJob[V] | Failed | NotAttempted | None:
+    def _queued_job(self, element: T | _End) -> QueuedJob[V] | Failed | NotAttempted | None:
         if element is _END:
             self.ended = True
             return None

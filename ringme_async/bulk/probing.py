@@ -35,7 +35,7 @@ class Probing(Generic[V]):
     """The hosts of a run that are asked, or rest until they are asked again.
 
     Args:
-        schedule: The jobs in hand.
+        queue: The unfinished jobs.
         probe_of: Makes a witness's probe; None: there are no witnesses.
 
     Attributes:
@@ -46,8 +46,8 @@ class Probing(Generic[V]):
 
     queue: FairQueue[V]
     probe_of: ProbeOf | None
-    asking: dict[HostGroup[V], None] = field(factory=dict[HostGroup[V], None], init=False)
-    under_way: dict[QueuedJob[V], HostGroup[V]] = field(
+    hosts_to_probe: dict[HostGroup[V], None] = field(factory=dict[HostGroup[V], None], init=False)
+    witness_probes: dict[QueuedJob[V], HostGroup[V]] = field(
         factory=dict[QueuedJob[V], HostGroup[V]], init=False
     )
     rests: list[tuple[float, int, HostGroup[V]]] = field(
@@ -66,13 +66,13 @@ class Probing(Generic[V]):
             heapq.heappop(self.rests)
         return math.inf
 
-    def follow(self, host: HostGroup[V]) -> None:
+    def update(self, host: HostGroup[V]) -> None:
         """Take in that a host's breaker has changed its state."""
         breaker = host.breaker
-        if breaker.is_asking:
-            self.asking[host] = None
+        if breaker.is_probing:
+            self.hosts_to_probe[host] = None
         else:
-            self.asking.pop(host, None)
+            self.hosts_to_probe.pop(host, None)
         if breaker.state is State.OPEN:
             self._times_rested += 1
             heapq.heappush(self.rests, (breaker.rests_until, self._times_rested, host))
@@ -83,21 +83,26 @@ class Probing(Generic[V]):
         while self.next_wake <= now + TIMER_SLACK:
             _, _, host = heapq.heappop(self.rests)
             host.breaker.half_open(now)
-            self.follow(host)
-        self.feed()
+            self.update(host)
+        self.clear_starved()
 
-    def relax(self) -> None:
+    def extend_if_silent(self) -> None:
         """Once a second, send one more probe where those under way are silent."""
-        for host in self.asking:
-            host.breaker.relax()
+        for host in self.hosts_to_probe:
+            host.breaker.extend_if_silent()
 
-    def feed(self) -> None:
+    def clear_starved(self) -> None:
         """Look again for somebody to ask."""
-        for host in self.asking:
+        for host in self.hosts_to_probe:
             host.breaker.is_starved = False
 
     def start(
-        self, host: HostGroup[V], now: float, *, has_room: bool, head: QueuedJob[V] | None = None
+        self,
+        host: HostGroup[V],
+        now: float,
+        *,
+        has_room: bool,
+        next_in_order: QueuedJob[V] | None = None,
     ) -> QueuedJob[V] | None:
         """Start a probe of a host; None: there is nobody to ask.
 
@@ -105,7 +110,7 @@ class Probing(Generic[V]):
             host: The host.
             now: The moment.
             has_room: Whether one more outcome may come about; a witness's probe has none.
-            head: The job that has to be read next in an ordered run, and has the last room.
+            next_in_order: The job that has to be read next in an ordered run, and has the last room.
         """
         breaker = host.breaker
         queued: QueuedJob[V] | None = None
@@ -116,16 +121,16 @@ class Probing(Generic[V]):
         if queued is None:
             queued = self._witness(host, now)
         if queued is None and has_room and breaker.state is State.HALF_OPEN:
-            queued = self._one_that_failed(host, now)
+            queued = self._failed_job(host, now)
         if queued is None and not has_room:
-            queued = self._head(head, host, now)
+            queued = self._next_in_order(next_in_order, host, now)
         if queued is not None:
             breaker.add_probe(queued)
         return queued
 
-    def end(self, queued: QueuedJob[V]) -> HostGroup[V]:
+    def end_witness_probe(self, queued: QueuedJob[V]) -> HostGroup[V]:
         """Let go of a witness's probe; give its host."""
-        return self.under_way.pop(queued)
+        return self.witness_probes.pop(queued)
 
     def _witness(self, host: HostGroup[V], now: float) -> QueuedJob[V] | None:
         while (witness := host.breaker.next_witness()) is not None:
@@ -136,7 +141,7 @@ class Probing(Generic[V]):
                 continue
             queued = QueuedJob(witness.index, witness.who, job, is_probe=True)
             queued.tenant = witness.tenant
-            self.under_way[queued] = host
+            self.witness_probes[queued] = host
             return queued
         return None
 
@@ -156,17 +161,17 @@ class Probing(Generic[V]):
             return self._random.choice(untried)
         return untried[-1 - int(_halving(turn // 2) * len(untried))]
 
-    def _head(
-        self, head: QueuedJob[V] | None, host: HostGroup[V], now: float
+    def _next_in_order(
+        self, next_in_order: QueuedJob[V] | None, host: HostGroup[V], now: float
     ) -> QueuedJob[V] | None:
-        if head is None or head.tenant.first is not head:
+        if next_in_order is None or next_in_order.tenant.first is not next_in_order:
             return None
-        key = head.tenant.owner
-        if key.host is not host or key.parked_until is not None:
+        credential = next_in_order.tenant.owner
+        if credential.host is not host or credential.parked_until is not None:
             return None
-        return head if self.queue.start_probe(head, now) else None
+        return next_in_order if self.queue.start_probe(next_in_order, now) else None
 
-    def _one_that_failed(self, host: HostGroup[V], now: float) -> QueuedJob[V] | None:
+    def _failed_job(self, host: HostGroup[V], now: float) -> QueuedJob[V] | None:
         while (queued := self.queue.first_of(host)) is not None:
             if self.queue.start_probe(queued, now):
                 return queued

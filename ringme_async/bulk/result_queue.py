@@ -19,13 +19,13 @@ class ResultQueue(Generic[V]):
     """Gives outcomes as they came or, ``ordered``, each after all before it.
 
     Attributes:
-        head: The place in the input of what has to come next, if it is ordered.
+        next_index: The place in the input of what has to come next, if it is ordered.
         readable: What can be taken now.
         unread: How many it holds.
     """
 
     ordered: bool
-    head: int = field(default=0, init=False)
+    next_index: int = field(default=0, init=False)
     readable: deque[Outcome[V]] = field(factory=deque[Outcome[V]], init=False)
     unread: int = field(default=0, init=False)
     _early: dict[int, Outcome[V]] = field(factory=dict[int, Outcome[V]], init=False)
@@ -37,9 +37,9 @@ class ResultQueue(Generic[V]):
             self.readable.append(outcome)
             return
         self._early[outcome.index] = outcome
-        while (following := self._early.pop(self.head, None)) is not None:
+        while (following := self._early.pop(self.next_index, None)) is not None:
             self.readable.append(following)
-            self.head += 1
+            self.next_index += 1
 
     def take(self) -> Outcome[V]:
         """Take the next one out."""

@@ -48,7 +48,7 @@ def _itself(element: object) -> object:
     return element
 
 
-def _one_for_all(_key: object) -> None:
+def _one_for_all(_credential: object) -> None:
     return None
 
 
@@ -168,7 +168,7 @@ class BulkRun(Generic[V]):
     async def _collect(self) -> BulkReport[V]:
         async with self:
             outcomes: list[Outcome[V]] = []
-            while batch := await self._engine.next_ones():
+            while batch := await self._engine.next_batch():
                 outcomes += batch
             self._report = self._run_state.counts.report(
                 outcomes, complete=self._run_state.is_complete

@@ -27,7 +27,7 @@ class Suspects(Generic[V]):
     """The hosts of a run from which nothing but failures has come of late.
 
     Args:
-        schedule: The jobs in hand.
+        queue: The unfinished jobs.
         probing: The hosts that are asked whether they are there.
         retry: Lets a job wait again that failed.
         report: Lets failures be read.
@@ -50,7 +50,7 @@ class Suspects(Generic[V]):
         """How many hosts are down, and are waited for."""
         return sum(host.breaker.is_down for host in self._hosts)
 
-    def take_in(
+    def record(
         self,
         queued: QueuedJob[V],
         outcome: Done[V] | Failed,
@@ -65,12 +65,12 @@ class Suspects(Generic[V]):
         Returns:
             Whether its failure is held.
         """
-        host = self.probing.under_way[queued] if queued.is_probe else queued.tenant.owner.host
+        host = self.probing.witness_probes[queued] if queued.is_probe else queued.tenant.owner.host
         breaker = host.breaker
         if not isinstance(outcome, Failed) or (sign := sign_of(outcome.error)):
             action = breaker.record_answer(queued, now)
             if action is not None:
-                self._clear(action, host, now)
+                self._end_suspicion(action, host, now)
             return False
         if sign is None:
             breaker.drop_probe(queued)
@@ -78,7 +78,7 @@ class Suspects(Generic[V]):
         if queued.is_probe:
             breaker.record_witness_failure(queued, outcome.error, started)
         else:
-            self.queue.hold_back(queued, feedback, slow=slow)
+            self.queue.hold_suspect(queued, feedback, slow=slow)
             if breaker.began_in_outage(started):
                 self.retry(queued)
                 return True
@@ -94,26 +94,26 @@ class Suspects(Generic[V]):
         if host.breaker.should_open:
             self._apply(host.breaker.open(now), host)
 
-    def end_doubt(self) -> None:
+    def release_all(self) -> None:
         """Report what is held: nothing will come that could tell more."""
         for host in self._hosts:
             self._release(host)
             if not host.breaker.is_down:
                 host.breaker.close()
-                self.probing.follow(host)
+                self.probing.update(host)
 
-    def end(self) -> None:
+    def close_all(self) -> None:
         """Report what is held, and let all hosts go on: the run starts nothing more."""
         for host in self._hosts:
             self._release(host)
             host.breaker.close()
-            self.probing.follow(host)
+            self.probing.update(host)
         self._hosts.clear()
 
-    def _clear(self, action: Action, host: HostGroup[V], now: float) -> None:
+    def _end_suspicion(self, action: Action, host: HostGroup[V], now: float) -> None:
         """Take in that a host has answered that may have been silent."""
         self._hosts.pop(host, None)
-        if host.breaker.back_at == now:
+        if host.breaker.recovered_at == now:
             host.allowance = 1
         self._apply(action, host)
 
@@ -122,36 +122,36 @@ class Suspects(Generic[V]):
         if self.queue.network.is_enough:
             for host in self._hosts:
                 if host.breaker.suspect_with_network():
-                    self.probing.follow(host)
+                    self.probing.update(host)
 
     def _apply(self, action: Action, host: HostGroup[V]) -> None:
         """Do with the suspects of a host what its breaker says."""
-        self.probing.follow(host)
+        self.probing.update(host)
         match action:
             case Action.HOLD:
                 pass
             case Action.RELEASE:
                 self._release(host)
             case Action.RETRY:
-                for suspect in self._take(host):
+                for suspect in self._take_suspects(host):
                     self.retry(suspect)
             case Action.GIVE_UP | Action.CLEAR_OUT:
-                self._give_up(host, all_of_it=action is Action.CLEAR_OUT)
+                self._give_up(host, include_untried=action is Action.CLEAR_OUT)
 
     def _release(self, host: HostGroup[V]) -> None:
         """Report failures that are not their host's, or that nothing is done about any more."""
-        suspects = self._take(host)
+        suspects = self._take_suspects(host)
         for suspect in suspects:
-            self.queue.let_go(suspect)
+            self.queue.forget(suspect)
         self.report([suspect.failure for suspect in suspects if suspect.failure is not None])
 
-    def _give_up(self, host: HostGroup[V], *, all_of_it: bool) -> None:
+    def _give_up(self, host: HostGroup[V], *, include_untried: bool) -> None:
         """Report what failed; drop what waits, too, if no tenant of the host can be served."""
         self._release(host)
-        waiting = self.queue.clear_out(host, all_of_it=all_of_it)
+        waiting = self.queue.drop_waiting(host, include_untried=include_untried)
         self.drop(waiting, f"its host does not answer: {host.breaker.why}")
 
-    def _take(self, host: HostGroup[V]) -> list[QueuedJob[V]]:
+    def _take_suspects(self, host: HostGroup[V]) -> list[QueuedJob[V]]:
         suspects = host.breaker.take_suspects()
         self.held -= len(suspects)
         return suspects

@@ -31,14 +31,14 @@ class WakeUps(Generic[V]):
     @property
     def has_any(self) -> bool:
         """Whether ``next_wake`` may be something."""
-        return self.queue.has_sleepers or bool(self.probing.rests)
+        return self.queue.has_parked or bool(self.probing.rests)
 
     def wake(self, now: float) -> None:
         """Let the credentials and the hosts go on whose time has come."""
         self.queue.wake(now)
         self.probing.wake(now)
 
-    def relax(self) -> None:
+    def extend_if_silent(self) -> None:
         """Once a second, let one more job go where those in flight are silent."""
-        self.queue.relax()
-        self.probing.relax()
+        self.queue.extend_if_silent()
+        self.probing.extend_if_silent()

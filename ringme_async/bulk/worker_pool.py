@@ -32,7 +32,7 @@ class Timers:
                 return
             timer.cancel()
         loop = asyncio.get_running_loop()
-        self._timers[name] = loop.call_at(when, self._ring, name, action)
+        self._timers[name] = loop.call_at(when, self._fire, name, action)
 
     def cancel(self) -> None:
         """Have nothing done any more."""
@@ -40,7 +40,7 @@ class Timers:
             timer.cancel()
         self._timers.clear()
 
-    def _ring(self, name: str, action: Callable[[], None]) -> None:
+    def _fire(self, name: str, action: Callable[[], None]) -> None:
         del self._timers[name]
         action()
 
@@ -70,15 +70,15 @@ class WorkerPool:
 
     limit: CapacityLimit
     work: Callable[[], Coroutine[Any, Any, None]]
-    on_leave: Callable[[], None]
+    on_task_done: Callable[[], None]
     is_stopping: bool = field(default=False, init=False)
     error: BaseException | None = field(default=None, init=False)
     _context: Context = field(factory=copy_context, init=False)
     _tasks: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
     _workers: int = field(default=0, init=False)
     # Whether a worker has been stirred that has not come to look yet.
-    _is_stirring: bool = field(default=False, init=False)
-    _resting: list[asyncio.Future[None]] = field(factory=list[asyncio.Future[None]], init=False)
+    _is_waking: bool = field(default=False, init=False)
+    _idle: list[asyncio.Future[None]] = field(factory=list[asyncio.Future[None]], init=False)
 
     @property
     def is_gone(self) -> bool:
@@ -88,38 +88,38 @@ class WorkerPool:
     @property
     def has_idle_worker(self) -> bool:
         """Whether a worker has nothing to do."""
-        return bool(self._resting) or self._workers < self.limit.value
+        return bool(self._idle) or self._workers < self.limit.value
 
     @property
-    def can_stir(self) -> bool:
+    def can_wake(self) -> bool:
         """Whether ``stir`` would find one, and none is about to look."""
-        return not self._is_stirring and self.has_idle_worker
+        return not self._is_waking and self.has_idle_worker
 
-    def stir(self) -> None:
+    def wake_one(self) -> None:
         """Let one more worker look for something to do, unless one is about to.
 
         Who finds something stirs the next, so that one is enough.
         """
-        if self.is_stopping or self._is_stirring:
+        if self.is_stopping or self._is_waking:
             return
-        if self._resting:
-            self._is_stirring = True
-            self._resting.pop().set_result(None)
+        if self._idle:
+            self._is_waking = True
+            self._idle.pop().set_result(None)
         elif self._workers < self.limit.value:
-            self._is_stirring = True
+            self._is_waking = True
             self._workers += 1
             self.spawn(self.work())
 
-    def arrive(self) -> None:
+    def worker_started(self) -> None:
         """Take note that a worker has begun."""
-        self._is_stirring = False
+        self._is_waking = False
 
-    async def rest(self) -> None:
+    async def wait_for_work(self) -> None:
         """Wait, as a worker, to be stirred."""
         resting = asyncio.get_running_loop().create_future()
-        self._resting.append(resting)
+        self._idle.append(resting)
         await resting
-        self._is_stirring = False
+        self._is_waking = False
 
     def spawn(
         self, work: Coroutine[Any, Any, None], name: str = "ringme job"
@@ -133,7 +133,7 @@ class WorkerPool:
         context = self._context.copy()
         task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._tasks.add(task)
-        task.add_done_callback(self._take_leave)
+        task.add_done_callback(self._on_task_done)
         return task
 
     def stop(self) -> None:
@@ -167,7 +167,7 @@ class WorkerPool:
             self.stop()
         if self._tasks:
             self._tasks.clear()
-            self.on_leave()
+            self.on_task_done()
         try:
             if hung:
                 warn_of_hanging(hung)
@@ -176,7 +176,7 @@ class WorkerPool:
             if interrupted is not None:
                 raise interrupted
 
-    def _take_leave(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         try:
             task.result()
@@ -185,7 +185,7 @@ class WorkerPool:
                 self._fail(error)
         except BaseException as error:  # noqa: BLE001 - it gets out of the run as it is
             self._fail(error)
-        self.on_leave()
+        self.on_task_done()
 
     def _fail(self, error: BaseException) -> None:
         if self.error is None:

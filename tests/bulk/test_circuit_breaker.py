@@ -91,7 +91,7 @@ def test_an_answer_makes_the_failures_the_elements_own(bench: Bench) -> None:
 
     assert bench.breaker.record_answer(bench.queued(), 1.0) is Action.RELEASE
     assert bench.breaker.state is State.CLOSED
-    assert bench.breaker.back_at < 0
+    assert bench.breaker.recovered_at < 0
 
 
 def test_pauses_double_up_to_a_minute(bench: Bench) -> None:
@@ -179,7 +179,7 @@ class TestProbes:
             while bench.breaker.wants_probe:
                 bench.probe()
                 sent.append(second)
-            bench.breaker.relax()
+            bench.breaker.extend_if_silent()
 
         assert sent == [0, 0, 1, 2, 4, 8]
 
@@ -193,7 +193,7 @@ class TestProbes:
             while bench.breaker.wants_probe:
                 bench.probe()
                 sent.append(second)
-            bench.breaker.relax()
+            bench.breaker.extend_if_silent()
 
         assert sent == [0, 1]
 

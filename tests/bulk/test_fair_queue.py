@@ -410,8 +410,8 @@ async def test_the_one_that_has_to_be_next_is_not_started_out_of_turn(world: Wor
     queue.add(second)
     queue.add(QueuedJob(2, 2, ScriptedJob(world, 2, [1.0], tenant_key="two")))
 
-    assert queue.take(first, 0.0)
-    assert not queue.take(second, 0.0)
+    assert queue.start(first, 0.0)
+    assert not queue.start(second, 0.0)
     assert queue.held == 2
 
 

@@ -26,7 +26,7 @@ def names(registry: GroupRegistry[Any]) -> tuple[list[Any], list[Any]]:
 
 
 def members(registry: GroupRegistry[Any]) -> tuple[int, list[int]]:
-    return registry.line.members, [host.members for host in registry.hosts()]
+    return registry.ready_hosts.members, [host.members for host in registry.hosts()]
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_a_job_is_counted_with_its_tenant_which_leaves_with_the_last() -> None:
     assert registry.tenants() == [tenant, other, neighbour]
     assert (tenant.key, tenant.owner.key, tenant.owner.host.key) == ("one", "a1", "a")
     assert neighbour.owner.host is tenant.owner.host
-    assert [share.in_hand for share in (tenant, other, neighbour)] == [2, 1, 1]
+    assert [share.unfinished for share in (tenant, other, neighbour)] == [2, 1, 1]
 
     for leaver in (tenant, tenant, other):
         registry.leave(leaver)
 
     assert registry.tenants() == [neighbour]
-    assert [share.in_hand for share in (tenant, other, neighbour)] == [0, 0, 1]
+    assert [share.unfinished for share in (tenant, other, neighbour)] == [0, 0, 1]
 
 
 def test_neighbours_are_those_that_have_jobs_in_hand() -> None:
@@ -76,7 +76,7 @@ def test_neighbours_are_those_that_have_jobs_in_hand() -> None:
     registry.leave(three)
     assert members(registry)[0] == 1
     registry.leave(two)
-    assert registry.line.members == 0
+    assert registry.ready_hosts.members == 0
 
 
 def test_the_last_credential_is_kept_with_what_it_has_earned_until_another_is_idle() -> None:
@@ -153,7 +153,7 @@ def test_one_that_is_known_is_found_again_after_others_and_shares_the_slots() ->
 
     assert registry.enter(queued("a1")) is tenant
     assert tenant.owner.limit is tenant.owner.host.limit is registry.limit
-    assert tenant.owner.host.hosts is registry.line
+    assert tenant.owner.host.hosts is registry.ready_hosts
 
 
 def test_of_very_many_hosts_those_that_came_last_are_known() -> None:

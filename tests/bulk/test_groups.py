@@ -87,7 +87,7 @@ class TestATenant:
         tenant = hosts()[2]
         tenant.push(queued(7))
         for index in (5, 3, 6, 4):
-            tenant.put_back(queued(index))
+            tenant.reinsert(queued(index))
 
         order: list[int] = []
         while (first := tenant.first) is not None:
@@ -199,7 +199,7 @@ class TestACredential:
         earned = []
         for _ in range(8):
             before = key.allowance
-            key.relax()
+            key.extend_if_silent()
             earned.append(key.allowance - before)
 
         assert earned == [1, 1, 0, 1, 0, 0, 0, 1]
@@ -209,11 +209,11 @@ class TestACredential:
         key.push(hosts()[2])
         key.in_flight = 100
         for _ in range(3):
-            key.relax()
+            key.extend_if_silent()
         key.learn(Feedback.NEUTRAL, "one", slow=False)
         before = key.allowance
-        key.relax()
-        key.relax()
+        key.extend_if_silent()
+        key.extend_if_silent()
 
         assert key.allowance == before + 2
 
@@ -223,7 +223,7 @@ class TestACredential:
         if waits:
             key.push(hosts()[2])
         key.in_flight = in_flight
-        key.relax()
+        key.extend_if_silent()
 
         assert key.allowance == 2
 

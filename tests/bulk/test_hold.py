@@ -36,7 +36,7 @@ class TestTheSchedule:
         desk = Desk(8)
         held(desk, "a1")
 
-        assert not desk.queue.admit(desk.queued("a1"), 0.0)
+        assert not desk.queue.start_or_add(desk.queued("a1"), 0.0)
         assert len(desk.world.listeners) == 1
 
     async def test_goes_on_as_soon_as_a_request_is_free(self) -> None:

@@ -26,12 +26,12 @@ def test_what_is_not_ordered_can_be_read_as_it_came() -> None:
 def test_what_is_ordered_can_be_read_once_all_before_it_have_come() -> None:
     results = outbox_of(2, 1, 4, ordered=True)
     assert readable(results) == []
-    assert results.head == 0
+    assert results.next_index == 0
 
     results.put(NotAttempted(12, 0))
 
     assert readable(results) == [0, 1, 2]
-    assert results.head == 3
+    assert results.next_index == 3
 
 
 def test_all_that_was_not_taken_is_unread_whether_it_can_be_read_or_not() -> None:

@@ -38,10 +38,10 @@ class Shop:
         source.open()
 
     def file(self, name: Any) -> None:
-        self.run_state.file(QueuedJob(name, name, scripted(self.world)(name)))
+        self.run_state.add(QueuedJob(name, name, scripted(self.world)(name)))
 
     def start(self, now: float = 0.0) -> QueuedJob[Any]:
-        queued = self.run_state.take(now)
+        queued = self.run_state.start_next(now)
         assert queued is not None
         self.begin(queued)
         return queued
@@ -79,7 +79,7 @@ async def test_nothing_is_started_when_there_are_fewer_slots_than_before(shop: S
     shop.limit.change(1)
 
     assert not shop.run_state.may_start_more()
-    assert shop.run_state.take(0.0) is None
+    assert shop.run_state.start_next(0.0) is None
 
 
 async def test_nothing_more_is_wanted_when_as_many_run_as_there_are_slots(shop: Shop) -> None:
@@ -99,7 +99,7 @@ async def test_of_an_input_of_which_nothing_can_start_256_are_pulled_in_a_row(sh
     shop.open(counting(pulled, range(1_000)))
     shop.world.parked_until = dict.fromkeys(range(1_000), 100.0)
 
-    assert shop.run_state.take(0.0) is None
+    assert shop.run_state.start_next(0.0) is None
 
     assert len(pulled) == PULLS_IN_A_ROW == 256
 
@@ -108,10 +108,10 @@ async def test_what_starts_at_the_moment_when_its_host_is_back_is_judged_by_its_
     shop: Shop,
 ) -> None:
     shop.limit.change(64)
-    shop.open([], one_host=True, outwaits=True)
+    shop.open([], one_host=True, waits_out_outages=True)
     for name in range(17):
         shop.file(name)
-    while (asked := shop.run_state.take(1.0)) is not None:
+    while (asked := shop.run_state.start_next(1.0)) is not None:
         shop.begin(asked)
         shop.end(asked, ConnectError("refused"), 0.0, 1.0)
     assert shop.run_state.suspects.hosts_down == 1
@@ -122,7 +122,7 @@ async def test_what_starts_at_the_moment_when_its_host_is_back_is_judged_by_its_
     shop.end(shop.start(7.0), None, 7.0, 9.0)
     shop.read()
     shop.end(dead, ConnectError("refused"), 7.0, 8.0)
-    shop.run_state.end_doubt(9.0)
+    shop.run_state.release_suspects(9.0)
 
     assert [outcome.who for outcome in shop.read()] == [dead.who]
 

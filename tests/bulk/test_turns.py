@@ -37,7 +37,7 @@ async def test_a_certain_job_is_not_started_if_its_quota_turns_out_to_be_used_up
     desk.queue.add(queued)
     desk.world.parked_until["a1"] = asyncio.get_running_loop().time() + 60
 
-    assert not desk.queue.take(queued, 0.0)
+    assert not desk.queue.start(queued, 0.0)
     assert desk.queue.parked == 1
     assert desk.queue.parked_until == 60.0
 
@@ -47,7 +47,7 @@ async def test_a_job_whose_quota_is_back_within_a_hair_is_not_sent_away() -> Non
     now = asyncio.get_running_loop().time()
     desk.world.parked_until["a1"] = now + 0.00005
 
-    assert desk.queue.admit(desk.queued("a1"), now)
+    assert desk.queue.start_or_add(desk.queued("a1"), now)
 
 
 async def test_new_jobs_of_a_tenant_start_at_once_up_to_what_it_has_earned() -> None:
@@ -60,7 +60,7 @@ async def test_new_jobs_of_a_tenant_start_at_once_up_to_what_it_has_earned() -> 
 
     # It may have two by now, of which one is in flight.
     desk.start("a1", "one")
-    assert not desk.queue.admit(desk.queued("a1", "one"), 0.0)
+    assert not desk.queue.start_or_add(desk.queued("a1", "one"), 0.0)
 
 
 async def test_two_credentials_without_an_answer_halve_what_their_host_has() -> None:
@@ -130,7 +130,7 @@ class TestAHostThatIsDown:
         first.breaker.open(0.0)
         desk.add("a1", "b1", "b1")
 
-        cleared = desk.queue.clear_out(first, all_of_it=True)
+        cleared = desk.queue.drop_waiting(first, include_untried=True)
 
         assert [queued.who for queued in cleared] == ["b1", "b1"]
         assert desk.queue.held == 1
@@ -144,7 +144,7 @@ class TestAHostThatIsDown:
             desk.queue.add(queued)
         queued_jobs[1].failure = Failed("a1", 1, 1, ConnectError("refused"))
 
-        assert desk.queue.clear_out(host, all_of_it=False) == [queued_jobs[1]]
+        assert desk.queue.drop_waiting(host, include_untried=False) == [queued_jobs[1]]
         assert desk.queue.held == 2
 
     async def test_has_nothing_counted_twice_that_it_was_cleared_of(self) -> None:
@@ -154,7 +154,7 @@ class TestAHostThatIsDown:
         host.breaker.open(0.0)
         desk.queue.update_host(host)
         desk.add("a1", "a1", "a1")
-        desk.queue.clear_out(host, all_of_it=True)
+        desk.queue.drop_waiting(host, include_untried=True)
         host.breaker.close()
         desk.queue.update_host(host)
 
@@ -171,7 +171,7 @@ class TestTheParked:
         desk = Desk(16)
         desk.trust("b1")
         one, _ = desk.start("a1"), desk.start("a1")
-        desk.queue.put_back(one, 60.0, 0.0)
+        desk.queue.park(one, 60.0, 0.0)
         desk.queue.wake(60.0)
 
         assert desk.names_of_next() == []
@@ -180,7 +180,7 @@ class TestTheParked:
         desk = Desk(16)
         desk.trust("b1")
         one, _ = desk.start("a1"), desk.start("a2")
-        desk.queue.put_back(one, 60.0, 0.0)
+        desk.queue.park(one, 60.0, 0.0)
         desk.add("a3", "a4")
 
         assert desk.names_of_next() == ["a3"]
@@ -188,7 +188,7 @@ class TestTheParked:
     async def test_of_one_moment_wake_in_the_order_in_which_they_were_parked(self) -> None:
         desk = Desk(16)
         for key in ("a1", "b1", "c1"):
-            desk.queue.put_back(desk.start(key), 60.0, 0.0)
+            desk.queue.park(desk.start(key), 60.0, 0.0)
 
         woken: list[str | None] = []
         for thousandth in range(3):

@@ -28,7 +28,7 @@ class Workplace:
         return self.pool
 
     async def work(self) -> None:
-        self.pool.arrive()
+        self.pool.worker_started()
         self.come.append(trace.get())
         trace.set("a worker's own")
         await self.go.wait()
@@ -47,7 +47,7 @@ async def test_there_are_no_more_workers_than_slots(slots: int, stirred: int, co
     place = Workplace()
     pool = place.hire(slots)
     for _ in range(stirred):
-        pool.stir()
+        pool.wake_one()
         await settle()
 
     assert len(place.come) == come
@@ -62,14 +62,14 @@ async def test_there_are_no_more_workers_than_slots(slots: int, stirred: int, co
 async def test_while_one_is_about_to_look_no_other_is_stirred() -> None:
     place = Workplace()
     pool = place.hire(4)
-    assert pool.can_stir
-    pool.stir()
-    assert not pool.can_stir
-    pool.stir()
+    assert pool.can_wake
+    pool.wake_one()
+    assert not pool.can_wake
+    pool.wake_one()
     await settle()
 
     assert len(place.come) == 1
-    assert pool.can_stir
+    assert pool.can_wake
     place.go.set()
     await pool.join()
 
@@ -79,8 +79,8 @@ async def test_one_that_rested_and_is_about_to_look_is_enough() -> None:
     steps: list[str] = []
 
     async def work() -> None:
-        pool.arrive()
-        await pool.rest()
+        pool.worker_started()
+        await pool.wait_for_work()
         steps.append("back")
 
     pool = WorkerPool(CapacityLimit(4), work, place.leave)
@@ -88,13 +88,13 @@ async def test_one_that_rested_and_is_about_to_look_is_enough() -> None:
     pool.spawn(work())
     await settle()
 
-    pool.stir()
-    pool.stir()
+    pool.wake_one()
+    pool.wake_one()
     await settle()
     assert steps == ["back"]
-    assert pool.can_stir
+    assert pool.can_wake
 
-    pool.stir()
+    pool.wake_one()
     await settle()
     assert steps == ["back", "back"]
     await pool.join()
@@ -106,9 +106,9 @@ async def test_each_task_has_the_context_in_which_the_crew_was_made_to_itself() 
     pool = place.hire(4)
     trace.set("the reader's")
 
-    pool.stir()
+    pool.wake_one()
     await settle()
-    pool.stir()
+    pool.wake_one()
     await settle()
 
     assert place.come == ["the run's", "the run's"]
@@ -123,7 +123,7 @@ async def test_the_first_that_fails_stops_all_others_and_is_kept(error: BaseExce
 
     place = Workplace()
     pool = place.hire(4)
-    pool.stir()
+    pool.wake_one()
     await settle()
     pool.spawn(fail(error))
     pool.spawn(fail(ValueError("too late")))
@@ -138,12 +138,12 @@ async def test_the_first_that_fails_stops_all_others_and_is_kept(error: BaseExce
 async def test_one_that_is_stopped_has_not_failed() -> None:
     place = Workplace()
     pool = place.hire(4)
-    pool.stir()
+    pool.wake_one()
     await settle()
 
     pool.stop()
     await pool.join()
-    pool.stir()
+    pool.wake_one()
     await settle()
 
     assert pool.error is None
@@ -155,15 +155,15 @@ async def test_one_that_rests_is_stirred_before_another_is_hired() -> None:
     steps: list[str] = []
 
     async def work() -> None:
-        pool.arrive()
+        pool.worker_started()
         steps.append("come")
-        await pool.rest()
+        await pool.wait_for_work()
         steps.append("back")
 
     pool = WorkerPool(CapacityLimit(4), work, place.leave)
-    pool.stir()
+    pool.wake_one()
     await settle()
-    pool.stir()
+    pool.wake_one()
     await settle()
 
     assert steps == ["come", "back"]
