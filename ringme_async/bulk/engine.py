@@ -19,7 +19,13 @@ from typing import Final, Generic, TypeVar
 from attrs import define, field
 
 from ringme_async.bulk.adaptive_limit import AIMDLimiter
-from ringme_async.bulk.feedback import Feedback, LatencyTracker, feedback_on
+from ringme_async.bulk.feedback import (
+    ANSWERED,
+    NOTHING_LEARNED,
+    Feedback,
+    LatencyTracker,
+    evidence_of,
+)
 from ringme_async.bulk.groups import QueuedJob
 from ringme_async.bulk.job import Job, NotBefore
 from ringme_async.bulk.job_source import forget_traceback
@@ -245,10 +251,10 @@ class Engine(Generic[V]):
             self.run_state.park(queued, outcome.at, now)
         else:
             slow = self._latencies.is_slow(now - started)
-            feedback = Feedback.SUCCESS if error is None else feedback_on(error)
-            self.run_state.finish(queued, outcome, feedback, started, now, slow=slow)
+            evidence = ANSWERED if error is None else evidence_of(error)
+            self.run_state.finish(queued, outcome, evidence, started, now, slow=slow)
             if self.limiter is not None:
-                self._adjust_limit(self.limiter, job, job.attempts - sent_before, feedback)
+                self._adjust_limit(self.limiter, job, job.attempts - sent_before, evidence.feedback)
         if self._waiting_reader is not None:
             self._wake_reader()
         return now
@@ -348,7 +354,7 @@ class Engine(Generic[V]):
             del run_state.running[queued]
             error = forget_traceback(job.abandon(run_state.source.why_not or _DEADLINE_PASSED))
             outcome = Failed(queued.who, queued.index, job.attempts, error, retries=job.retries)
-            run_state.finish(queued, outcome, Feedback.NEUTRAL, now, now, slow=False)
+            run_state.finish(queued, outcome, NOTHING_LEARNED, now, now, slow=False)
         self._wake_workers()
         self._wake_reader()
         if lost:

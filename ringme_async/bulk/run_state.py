@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 from attrs import define, field
 
 from ringme_async.bulk.fair_queue import FairQueue
-from ringme_async.bulk.feedback import Feedback
+from ringme_async.bulk.feedback import Evidence, Feedback
 from ringme_async.bulk.groups import HostGroup, QueuedJob
 from ringme_async.bulk.job_source import JobSource, forget_traceback
 from ringme_async.bulk.outcome import Done, Failed, NotAttempted, Outcome
@@ -201,7 +201,7 @@ class RunState(Generic[V]):
         self,
         queued: QueuedJob[V],
         outcome: Done[V] | Failed,
-        feedback: Feedback,
+        evidence: Evidence,
         started: float,
         now: float,
         *,
@@ -210,11 +210,11 @@ class RunState(Generic[V]):
         """Record how a job ended; deliver its outcome, unless its host may be down."""
         is_held = False
         if self.waits_out_outages and self.source.why_not is None:
-            is_held = self.suspects.record(queued, outcome, feedback, started, now, slow=slow)
+            is_held = self.suspects.record(queued, outcome, evidence, started, now, slow=slow)
         if queued.is_probe:
             self.probing.end_witness_probe(queued)
         elif not is_held:
-            self.queue.finish(queued, feedback, slow=slow)
+            self.queue.finish(queued, evidence.feedback, slow=slow)
             self.deliver(outcome, now)
         if self._deferred:
             self._deliver_deferred(now)

@@ -6,13 +6,13 @@ A held failure takes no slot and no room of the reader's, however many hosts fai
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from attrs import define, field
 
 from ringme_async.bulk.circuit_breaker import Action
 from ringme_async.bulk.fair_queue import FairQueue
-from ringme_async.bulk.feedback import Feedback, sign_of
+from ringme_async.bulk.feedback import Evidence, HostSign
 from ringme_async.bulk.groups import HostGroup, QueuedJob
 from ringme_async.bulk.outcome import Done, Failed
 from ringme_async.bulk.probing import Probing
@@ -20,6 +20,9 @@ from ringme_async.bulk.probing import Probing
 __all__ = ["Suspects"]
 
 V = TypeVar("V")
+
+# Before Python 3.12 each access to an Enum's member calls a method.
+_UP: Final = HostSign.UP
 
 
 @define(eq=False)
@@ -54,7 +57,7 @@ class Suspects(Generic[V]):
         self,
         queued: QueuedJob[V],
         outcome: Done[V] | Failed,
-        feedback: Feedback,
+        evidence: Evidence,
         started: float,
         now: float,
         *,
@@ -67,18 +70,18 @@ class Suspects(Generic[V]):
         """
         host = self.probing.witness_probes[queued] if queued.is_probe else queued.tenant.owner.host
         breaker = host.breaker
-        if not isinstance(outcome, Failed) or (sign := sign_of(outcome.error)):
+        if not isinstance(outcome, Failed) or evidence.host is _UP:
             action = breaker.record_answer(queued, now)
             if action is not None:
                 self._end_suspicion(action, host, now)
             return False
-        if sign is None:
+        if evidence.host is HostSign.UNKNOWN:
             breaker.drop_probe(queued)
             return False
         if queued.is_probe:
             breaker.record_witness_failure(queued, outcome.error, started)
         else:
-            self.queue.hold_suspect(queued, feedback, slow=slow)
+            self.queue.hold_suspect(queued, evidence.feedback, slow=slow)
             if breaker.began_in_outage(started):
                 self.retry(queued)
                 return True

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ringme_async.bulk import BulkReport, Done, Failed, NotAttempted
-from ringme_async.bulk.feedback import sign_of
+from ringme_async.bulk.feedback import ANSWERED, HostSign, evidence_of
 from ringme_async.errors import (
     AccessDenied,
     Busy,
@@ -357,21 +357,23 @@ def caused_by(cause: BaseException | None, attempts: int = 1) -> DeadlineExceede
 @pytest.mark.parametrize(
     ("error", "sign"),
     [
-        (None, True),
-        (ConnectError("refused"), False),
-        (ResponseLost("cut off"), False),
-        (ServerError("503"), False),
-        (ResponseTooLarge("too large"), True),
-        (ClientNotFound("404"), True),
-        (InvalidRequest("malformed"), None),
-        (caused_by(TransportTimeout("slow")), False),
-        (caused_by(None), False),
-        (caused_by(None, attempts=0), None),
-        (caused_by(Busy("wait")), None),
+        (None, HostSign.UP),
+        (ConnectError("refused"), HostSign.DOWN),
+        (ResponseLost("cut off"), HostSign.DOWN),
+        (ServerError("503"), HostSign.DOWN),
+        (ResponseTooLarge("too large"), HostSign.UP),
+        (ClientNotFound("404"), HostSign.UP),
+        (InvalidRequest("malformed"), HostSign.UNKNOWN),
+        (caused_by(TransportTimeout("slow")), HostSign.DOWN),
+        (caused_by(None), HostSign.DOWN),
+        (caused_by(None, attempts=0), HostSign.UNKNOWN),
+        (caused_by(Busy("wait")), HostSign.UNKNOWN),
     ],
     ids=repr,
 )
 def test_the_end_of_a_job_tells_whether_its_host_is_there(
-    error: RingMeError | None, sign: bool | None
+    error: RingMeError | None, sign: HostSign
 ) -> None:
-    assert sign_of(error) is sign
+    evidence = ANSWERED if error is None else evidence_of(error)
+
+    assert evidence.host is sign

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from ringme_async.bulk import BulkRun, CapacityLimit, Done, Failed
 from ringme_async.bulk.fair_queue import FairQueue
-from ringme_async.bulk.feedback import Feedback
+from ringme_async.bulk.feedback import ANSWERED, evidence_of
 from ringme_async.bulk.groups import QueuedJob
 from ringme_async.bulk.job_source import JobSource
 from ringme_async.bulk.result_queue import ResultQueue
@@ -56,10 +56,10 @@ class Shop:
         del self.run_state.running[queued]
         if error is None:
             outcome: Any = Done(queued.who, queued.index, 1, "value")
-            feedback = Feedback.SUCCESS
+            evidence = ANSWERED
         else:
-            outcome, feedback = Failed(queued.who, queued.index, 1, error), Feedback.OVERLOAD
-        self.run_state.finish(queued, outcome, feedback, started, now, slow=False)
+            outcome, evidence = Failed(queued.who, queued.index, 1, error), evidence_of(error)
+        self.run_state.finish(queued, outcome, evidence, started, now, slow=False)
 
     def read(self) -> list[Any]:
         return [self.run_state.results.take() for _ in range(len(self.run_state.results.readable))]
