@@ -1,8 +1,7 @@
 """The engine of a run: its tasks pull elements, run their jobs, and wake what waits.
 
 A few workers run one job after the other, and wait while none can start. The engine pulls only when
-a slot is free and no held job can start, so jobs that were parked come before new input. An async
-input has a task of its own, the feeder: a slow input holds no slot.
+a slot is free and no held job can start, so jobs that were parked come before new input.
 
 Only ``start`` begins tasks, and only ``stop`` ends them. No task group surrounds the consumer's code:
 it would wrap the consumer's own error.
@@ -13,8 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, field
 
@@ -27,10 +25,13 @@ from ringme_async.bulk.feedback import (
     evidence_of,
 )
 from ringme_async.bulk.groups import QueuedJob
+from ringme_async.bulk.input_feeder import InputFeeder
 from ringme_async.bulk.job import Job, NotBefore
-from ringme_async.bulk.job_source import forget_traceback
+from ringme_async.bulk.job_source import JobSource, forget_traceback
 from ringme_async.bulk.outcome import Done, Failed, Outcome
-from ringme_async.bulk.run_state import PULLS_IN_A_ROW, RunState
+from ringme_async.bulk.result_queue import ResultQueue
+from ringme_async.bulk.run_state import RunState
+from ringme_async.bulk.wake_ups import WakeUps
 from ringme_async.bulk.worker_pool import GRACE, Timers, WorkerPool, warn_of_hanging
 from ringme_async.errors import RingMeClosed, RingMeError
 
@@ -64,35 +65,38 @@ class Engine(Generic[V]):
     _stop_listening: Callable[[], None] | None = field(default=None, init=False)
     _latencies: LatencyTracker = field(factory=LatencyTracker, init=False)
     _timers: Timers = field(factory=Timers, init=False)
-    _feeder: asyncio.Task[None] | None = field(default=None, init=False)
-    _resting_feeder: asyncio.Future[None] | None = field(default=None, init=False)
-    # How many steps the feeder has made, and whether it hangs in one.
-    _fed: int = field(default=0, init=False)
-    _is_input_abandoned: bool = field(default=False, init=False)
     _is_being_read: bool = field(default=False, init=False)
     # Set while the reader waits for an outcome.
     _waiting_reader: asyncio.Future[None] | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _pool: WorkerPool = field(init=False)
+    _feeder: InputFeeder[V] = field(init=False)
+    _source: JobSource[Any, V] = field(init=False)
+    _results: ResultQueue[V] = field(init=False)
+    _wake_ups: WakeUps[V] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        run_state = self.run_state
+        self._source, self._results = run_state.source, run_state.results
+        self._wake_ups = WakeUps(run_state.queue, run_state.probing)
 
     # Called by the run.
 
     def start(self) -> None:
         """Start the run on the running loop."""
         self._loop = asyncio.get_running_loop()
-        limit = self.run_state.queue.limit
-        self._pool = WorkerPool(limit, self._work, self._wake_reader)
-        self.run_state.source.open()
+        run_state, now = self.run_state, self._loop.time()
+        self._pool = WorkerPool(run_state.limit, self._work, self._wake_reader)
+        self._feeder = InputFeeder(
+            run_state, self._pool, self._timers, self._schedule_read_ahead, self._wake_all
+        )
+        run_state.open(now, self._wake_workers)
         if self.on_close is not None:
             self._stop_listening = self.on_close(self.call_off)
-        limit.call_on_rise(self._wake_workers)
-        self.run_state.queue.call_on_free(self._wake_workers)
-        now = self._loop.time()
-        self.run_state.throughput.start(now)
         if self.deadline is not None:
             self._timers.set("deadline", now + self.deadline, self._expire)
-        if self.run_state.source.is_async:
-            self._feeder = self._pool.spawn(self._feed(), "ringme input")
+        if self._source.is_async:
+            self._feeder.start()
         else:
             self._wake_workers()
 
@@ -106,19 +110,19 @@ class Engine(Generic[V]):
         if self._stop_listening is not None:
             self._stop_listening()
         self._pool.stop()
-        self.run_state.queue.end_holds()
+        self.run_state.end_holds()
         try:
             await self._pool.join()
         finally:
-            broken = self.run_state.source.close()
+            broken = self._source.close()
         error, self._pool.error = self._pool.error, None
         return error or broken
 
     def call_off(self, reason: str) -> None:
         """Pull and start nothing more; jobs in flight run to their own end."""
         self.run_state.give_up(reason)
-        self.run_state.source.leave()
-        self._watch_input()
+        self._source.leave()
+        self._feeder.watch()
         self._wake_workers()
 
     async def next(self) -> Outcome[V]:
@@ -128,9 +132,9 @@ class Engine(Generic[V]):
             StopAsyncIteration: There are no more outcomes.
             BaseException: The error that ended the run early, as it was raised.
         """
-        if not self.run_state.results.readable and not await self._wait_for_outcome():
+        if not self._results.readable and not await self._wait_for_outcome():
             raise self._final_error()
-        outcome = self.run_state.results.take()
+        outcome = self._results.take()
         self._on_read()
         return outcome
 
@@ -140,12 +144,12 @@ class Engine(Generic[V]):
         Raises:
             BaseException: The error that ended the run early, as it was raised.
         """
-        if not self.run_state.results.readable and not await self._wait_for_outcome():
+        if not self._results.readable and not await self._wait_for_outcome():
             ending = self._final_error()
             if isinstance(ending, StopAsyncIteration):
                 return []
             raise ending
-        outcomes = self.run_state.results.take_all()
+        outcomes = self._results.take_all()
         self._on_read()
         return outcomes
 
@@ -155,7 +159,7 @@ class Engine(Generic[V]):
 
     async def _wait_for_outcome(self) -> bool:
         """Wait until an outcome can be read; return False if no more will come."""
-        while not self.run_state.results.readable:
+        while not self._results.readable:
             if self._is_over():
                 return False
             if self._is_being_read:
@@ -186,9 +190,9 @@ class Engine(Generic[V]):
         now = loop.time()
         while not pool.is_stopping:
             queued = run_state.start_next(now)
-            if self._waiting_reader is not None and run_state.results.readable:
+            if self._waiting_reader is not None and self._results.readable:
                 self._wake_reader()
-            if run_state.wake_ups.has_any:
+            if self._wake_ups.has_any:
                 self._schedule_wake()
             if queued is not None:
                 run_state.running[queued] = task
@@ -205,11 +209,10 @@ class Engine(Generic[V]):
             now = loop.time()
 
     async def _wait_for_work(self, now: float) -> None:
-        self._wake_feeder()
+        self._feeder.wake()
         self._wake_reader()
-        self._schedule_read_ahead(now)
-        queue = self.run_state.queue
-        if queue.held > queue.parked:
+        self._schedule_read_ahead()
+        if self.run_state.has_waiting:
             self._timers.set("silence", now + _BETWEEN_CHECKS, self._check_silence)
         await self._pool.wait_for_work()
 
@@ -232,7 +235,7 @@ class Engine(Generic[V]):
         except asyncio.CancelledError:
             if not self._take_back_cancellation(queued, task):
                 raise
-            error = forget_traceback(job.abandon(self.run_state.source.why_not or _DEADLINE_PASSED))
+            error = forget_traceback(job.abandon(self._source.why_not or _DEADLINE_PASSED))
             outcome = Failed(queued.who, queued.index, job.attempts, error, retries=job.retries)
         else:
             if isinstance(result, NotBefore):
@@ -270,7 +273,7 @@ class Engine(Generic[V]):
             running = self.run_state.running
             requests = 1 + sum(not queued.job.waiting_for_login for queued in running)
             # An eighth of the slots may be kept free for neighbours.
-            limiter.decide(now, full=requests * 8 >= self.run_state.queue.limit.value * 7)
+            limiter.decide(now, full=requests * 8 >= self.run_state.limit.value * 7)
 
     def _take_back_cancellation(self, queued: QueuedJob[V], task: asyncio.Task[None]) -> bool:
         """Take back the deadline's cancellation; return whether it was the only one."""
@@ -278,59 +281,6 @@ class Engine(Generic[V]):
             return False
         queued.abandoned = False
         return task.uncancel() == 0
-
-    # An async input.
-
-    async def _feed(self) -> None:
-        """Pull one element at a time, when a worker could start it."""
-        run_state, source = self.run_state, self.run_state.source
-        try:
-            while not source.ended:
-                if not (run_state.wants_more() and self._pool.can_wake):
-                    self._schedule_read_ahead(self.now())
-                    self._resting_feeder = asyncio.get_running_loop().create_future()
-                    await self._resting_feeder
-                    continue
-                pulled = await source.fetch()
-                if self._is_input_abandoned:
-                    return
-                run_state.add(pulled)
-                if run_state.is_ready:
-                    self._pool.wake_one()
-                self._fed += 1
-                if self._fed % PULLS_IN_A_ROW == 0:
-                    await asyncio.sleep(0)
-        finally:
-            await self._close_feed()
-
-    async def _close_feed(self) -> None:
-        source = self.run_state.source
-        if not self._pool.is_stopping:
-            self._fed += 1
-            self._watch_input()
-        try:
-            await source.aclose()
-        except Exception as error:
-            if self._pool.is_stopping:
-                raise
-            source.error = source.error or error
-
-    def _watch_input(self) -> None:
-        """Check after a while that the input, which has to end, still makes progress."""
-        if self._feeder is not None and not self._feeder.done():
-            see = partial(self._check_input, self._fed)
-            self._timers.set("input", self.now() + GRACE, see)
-
-    def _check_input(self, fed_before: int) -> None:
-        resting = self._resting_feeder
-        if self._fed > fed_before or (resting is not None and not resting.done()):
-            self._watch_input()
-        elif self._feeder is not None and not self._feeder.done():
-            self._is_input_abandoned = True
-            self.run_state.source.leave()
-            self._wake_workers()
-            self._wake_reader()
-            warn_of_hanging(Counter({"ringme input": 1}))
 
     # The end.
 
@@ -341,8 +291,8 @@ class Engine(Generic[V]):
             task.cancel()
         if self.run_state.running:
             self._timers.set("jobs", self.now() + GRACE, self._abandon_jobs)
-        self.run_state.source.hurry()
-        self._watch_input()
+        self._source.hurry()
+        self._feeder.watch()
         self._wake_workers()
 
     def _abandon_jobs(self) -> None:
@@ -352,7 +302,7 @@ class Engine(Generic[V]):
         for queued in lost:
             job = queued.job
             del run_state.running[queued]
-            error = forget_traceback(job.abandon(run_state.source.why_not or _DEADLINE_PASSED))
+            error = forget_traceback(job.abandon(self._source.why_not or _DEADLINE_PASSED))
             outcome = Failed(queued.who, queued.index, job.attempts, error, retries=job.retries)
             run_state.finish(queued, outcome, NOTHING_LEARNED, now, now, slow=False)
         self._wake_workers()
@@ -363,13 +313,11 @@ class Engine(Generic[V]):
     def _is_over(self) -> bool:
         if self._pool.is_stopping:
             return self._pool.is_gone
-        if self._feeder is not None and not (self._feeder.done() or self._is_input_abandoned):
-            return False
-        return self.run_state.is_exhausted
+        return not self._feeder.is_running and self.run_state.is_exhausted
 
     def _final_error(self) -> BaseException:
         """Return the error that ended the run, once, or else the end of the iteration."""
-        source = self.run_state.source
+        source = self._source
         error = self._pool.error or source.error
         self._pool.error = source.error = None
         if isinstance(error, StopIteration | StopAsyncIteration):
@@ -382,12 +330,12 @@ class Engine(Generic[V]):
     # Wake-ups.
 
     def _wake_workers(self) -> None:
-        self._wake_feeder()
+        self._feeder.wake()
         self._pool.wake_one()
 
-    def _wake_feeder(self) -> None:
-        if self._resting_feeder is not None and not self._resting_feeder.done():
-            self._resting_feeder.set_result(None)
+    def _wake_all(self) -> None:
+        self._wake_workers()
+        self._wake_reader()
 
     def _wake_reader(self) -> None:
         reader, self._waiting_reader = self._waiting_reader, None
@@ -395,18 +343,20 @@ class Engine(Generic[V]):
             reader.set_result(None)
 
     def _schedule_wake(self) -> None:
-        due = self.run_state.wake_ups.next_wake
+        due = self._wake_ups.next_wake
         if due is not None:
             self._timers.set("wake", due, self._wake_parked)
 
     def _wake_parked(self) -> None:
-        self.run_state.wake_ups.wake(self.now())
+        self._wake_ups.wake(self.now())
         self._schedule_wake()
         self._wake_workers()
 
-    def _schedule_read_ahead(self, now: float) -> None:
+    def _schedule_read_ahead(self) -> None:
         if self.run_state.is_read_ahead_full and not self.run_state.is_blocked:
-            self._timers.set("read_ahead", now + _BETWEEN_READ_AHEADS, self._extend_read_ahead)
+            self._timers.set(
+                "read-ahead", self.now() + _BETWEEN_READ_AHEADS, self._extend_read_ahead
+            )
 
     def _extend_read_ahead(self) -> None:
         # If all slots are taken, or fewer jobs wait by now, a longer read-ahead would start
@@ -416,5 +366,5 @@ class Engine(Generic[V]):
             self._wake_workers()
 
     def _check_silence(self) -> None:
-        self.run_state.wake_ups.extend_if_silent()
+        self._wake_ups.extend_if_silent()
         self._wake_workers()

@@ -7,7 +7,6 @@ jobs wait. The queue knows no tasks and no clock: its callers pass the time in.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
@@ -27,17 +26,14 @@ from ringme_async.bulk.groups import (
     requeue,
 )
 from ringme_async.bulk.job import Job
+from ringme_async.bulk.parked_credentials import TIMER_SLACK, ParkedCredentials
 
-__all__ = ["TIMER_SLACK", "FairQueue"]
+__all__ = ["FairQueue"]
 
 V = TypeVar("V")
 
-# Spreads a thousand credentials that wake in the same second over that second.
-_BETWEEN_WAKES: Final = 0.001
 # Prevents a busy loop if a job's "not before" is the present moment.
 _SHORTEST_PARK: Final = 0.05
-# A loop may fire a timer a hair early; a job that starts then must not be parked again.
-TIMER_SLACK: Final = 0.0001
 
 
 def _nothing() -> None:
@@ -66,17 +62,12 @@ class FairQueue(Generic[V]):
     held: int = field(default=0, init=False)
     parked: int = field(default=0, init=False)
     _registry: GroupRegistry[V] = field(init=False)
-    # The counter orders credentials that are parked until the same moment.
-    _parking: list[tuple[float, int, CredentialGroup[V]]] = field(
-        factory=list[tuple[float, int, CredentialGroup[V]]], init=False
-    )
-    _times_parked: int = field(default=0, init=False)
+    _parked: ParkedCredentials[V] = field(factory=ParkedCredentials[V], init=False)
     # Credentials on hold, and the function that cancels the wait of each.
     _holds: dict[CredentialGroup[V], Callable[[], None]] = field(
         factory=dict[CredentialGroup[V], Callable[[], None]], init=False
     )
     _on_free: Callable[[], None] = field(default=_nothing, init=False, repr=False)
-    _last_wake: float = field(default=-math.inf, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._registry = GroupRegistry(self.limit, self.per_tenant, self.host_of)
@@ -89,23 +80,17 @@ class FairQueue(Generic[V]):
     @property
     def parked_until(self) -> float | None:
         """When the first parked credential can go on; None if none is parked."""
-        while self._parking:
-            until, number, credential = self._parking[0]
-            if credential.parked_until is None or credential.parked_until <= until:
-                return until
-            heapq.heapreplace(self._parking, (credential.parked_until, number, credential))
-        return None
+        return self._parked.parked_until
 
     @property
     def next_wake(self) -> float:
         """When to call ``wake``; infinity if nothing is parked."""
-        until = self.parked_until
-        return math.inf if until is None else max(until, self._last_wake + _BETWEEN_WAKES)
+        return self._parked.next_wake
 
     @property
     def has_parked(self) -> bool:
         """Whether ``next_wake`` may be finite."""
-        return bool(self._parking)
+        return bool(self._parked.heap)
 
     @property
     def network(self) -> FailureRow:
@@ -242,8 +227,7 @@ class FairQueue(Generic[V]):
         tenant.in_flight += 1
         credential.in_flight += 1
         host.in_flight += 1
-        # Tenant and credential go to the end of their queues, so that the next probe is
-        # another's.
+        # Both go to the end of their queues, so that another tenant is probed next.
         if tenant.is_queued:
             credential.remove(tenant)
             tenant.is_queued = False
@@ -268,12 +252,8 @@ class FairQueue(Generic[V]):
 
     def wake(self, now: float) -> None:
         """Unpark the credentials that are due, one in each millisecond."""
-        while self.next_wake <= now + TIMER_SLACK:
-            _, _, credential = heapq.heappop(self._parking)
-            self._last_wake = now
-            credential.parked_until = None
-            # Its quota window is unknown: until the first answer, more jobs would only wait in
-            # the slots.
+        while (credential := self._parked.pop_due(now)) is not None:
+            # Its quota window is unknown, and more than one job would wait for the first answer.
             credential.allowance = 1
             self.parked -= credential.waiting
             self._update_key(credential)
@@ -301,7 +281,7 @@ class FairQueue(Generic[V]):
             credential.parked_until = None
             credential.waiting = 0
             self._update(tenant)
-        self._parking.clear()
+        self._parked.heap.clear()
         self.held = self.parked = 0
         flushed.sort(key=lambda queued: queued.index)
         return flushed
@@ -415,11 +395,6 @@ class FairQueue(Generic[V]):
             self.parked += 1
 
     def _park(self, credential: CredentialGroup[V], until: float) -> None:
-        if credential.parked_until is not None:
-            # ``parked_until`` corrects its place in the heap.
-            credential.parked_until = max(credential.parked_until, until)
-            return
-        credential.parked_until = until
-        self.parked += credential.waiting
-        self._times_parked += 1
-        heapq.heappush(self._parking, (until, self._times_parked, credential))
+        if credential.parked_until is None:
+            self.parked += credential.waiting
+        self._parked.push(credential, until)

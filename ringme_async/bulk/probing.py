@@ -16,9 +16,10 @@ from typing import Any, Final, Generic, TypeVar
 from attrs import define, field
 
 from ringme_async.bulk.circuit_breaker import CircuitBreaker, State
-from ringme_async.bulk.fair_queue import TIMER_SLACK, FairQueue
+from ringme_async.bulk.fair_queue import FairQueue
 from ringme_async.bulk.groups import HostGroup, QueuedJob
 from ringme_async.bulk.job import Job
+from ringme_async.bulk.parked_credentials import TIMER_SLACK
 
 __all__ = ["ProbeOf", "Probing"]
 

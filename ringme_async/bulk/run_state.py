@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, field
 
+from ringme_async.bulk.adaptive_limit import CapacityLimit
 from ringme_async.bulk.fair_queue import FairQueue
 from ringme_async.bulk.feedback import Evidence, Feedback
 from ringme_async.bulk.groups import HostGroup, QueuedJob
@@ -22,7 +23,6 @@ from ringme_async.bulk.progress import ThroughputMeter
 from ringme_async.bulk.report import OutcomeCounter
 from ringme_async.bulk.result_queue import ResultQueue
 from ringme_async.bulk.suspects import Suspects
-from ringme_async.bulk.wake_ups import WakeUps
 
 __all__ = ["RunState"]
 
@@ -50,7 +50,6 @@ class RunState(Generic[V]):
         running: The jobs in flight, and the task of each.
         probing: The hosts that are being probed.
         suspects: The failures that may be their hosts'.
-        wake_ups: The credentials and hosts that go on at a known time.
         counts: The counts of outcomes.
         throughput: How fast the run goes.
         needs_reader: Whether a job could start if the reader took an outcome.
@@ -66,7 +65,6 @@ class RunState(Generic[V]):
     probe_of: ProbeOf | None = None
     probing: Probing[V] = field(init=False)
     suspects: Suspects[V] = field(init=False)
-    wake_ups: WakeUps[V] = field(init=False)
     running: dict[QueuedJob[V], asyncio.Task[None]] = field(
         factory=dict[QueuedJob[V], asyncio.Task[None]], init=False
     )
@@ -84,8 +82,28 @@ class RunState(Generic[V]):
 
     def __attrs_post_init__(self) -> None:
         self.probing = Probing(self.queue, self.probe_of)
-        self.wake_ups = WakeUps(self.queue, self.probing)
         self.suspects = Suspects(self.queue, self.probing, self._retry, self._defer, self._drop)
+
+    def open(self, now: float, wake: Callable[[], None]) -> None:
+        """Start to pull and to count; ``wake`` is called when a job may start that could not."""
+        self.source.open()
+        self.limit.call_on_rise(wake)
+        self.queue.call_on_free(wake)
+        self.throughput.start(now)
+
+    def end_holds(self) -> None:
+        """Stop waiting for free requests of credentials."""
+        self.queue.end_holds()
+
+    @property
+    def limit(self) -> CapacityLimit:
+        """The number of slots."""
+        return self.queue.limit
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a job waits that is not parked."""
+        return self.queue.held > self.queue.parked
 
     @property
     def held(self) -> int:
@@ -179,7 +197,8 @@ class RunState(Generic[V]):
     def add(self, pulled: QueuedJob[V] | Failed | NotAttempted | None) -> None:
         """Queue what was pulled, to be started later; None: the input has ended."""
         if pulled is None:
-            self._end_input()
+            if self.source.error is not None:
+                self.give_up(_INPUT_BROKE)
         elif not isinstance(pulled, QueuedJob):
             self._deferred.append(pulled)
         else:
@@ -307,10 +326,6 @@ class RunState(Generic[V]):
             self._waiting_by_index[pulled.index] = pulled
         return None
 
-    def _end_input(self) -> None:
-        if self.source.error is not None:
-            self.give_up(_INPUT_BROKE)
-
     def _start_new(self, now: float) -> QueuedJob[V] | None:
         for _ in range(PULLS_IN_A_ROW):
             if not self.wants_more():
@@ -374,14 +389,9 @@ class RunState(Generic[V]):
 
     def _dropped_outcome(self, queued: QueuedJob[V], reason: str) -> Failed | NotAttempted:
         job = queued.job
-        if job.attempts:
-            error = job.abandon(reason)
+        who, index, attempts = queued.who, queued.index, job.attempts
+        if attempts:
+            error = forget_traceback(job.abandon(reason))
             if error.maybe_applied:
-                return Failed(
-                    queued.who,
-                    queued.index,
-                    job.attempts,
-                    forget_traceback(error),
-                    retries=job.retries,
-                )
-        return NotAttempted(queued.who, queued.index, job.attempts, reason, retries=job.retries)
+                return Failed(who, index, attempts, error, retries=job.retries)
+        return NotAttempted(who, index, attempts, reason, retries=job.retries)

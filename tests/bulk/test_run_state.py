@@ -16,6 +16,7 @@ from ringme_async.bulk.groups import QueuedJob
 from ringme_async.bulk.job_source import JobSource
 from ringme_async.bulk.result_queue import ResultQueue
 from ringme_async.bulk.run_state import PULLS_IN_A_ROW, RunState
+from ringme_async.bulk.wake_ups import WakeUps
 from ringme_async.errors import ConnectError
 from tests.bulk.scripted_job import World, counting, itself, scripted
 
@@ -115,7 +116,7 @@ async def test_what_starts_at_the_moment_when_its_host_is_back_is_judged_by_its_
         shop.begin(asked)
         shop.end(asked, ConnectError("refused"), 0.0, 1.0)
     assert shop.run_state.suspects.hosts_down == 1
-    shop.run_state.wake_ups.wake(5.0)
+    WakeUps(shop.run_state.queue, shop.run_state.probing).wake(5.0)
 
     shop.end(shop.start(5.0), None, 5.0, 7.0)
     dead = shop.start(7.0)
