@@ -38,7 +38,7 @@ from ringme_async.errors import RingMeClosed, RingMeError
 __all__ = ["Engine", "OnClose"]
 
 OnClose = Callable[[Callable[[str], None]], Callable[[], None]]
-"""Takes what calls a run off, for the reason it is told, and gives what takes that back."""
+"""Registers a function that calls a run off for a reason; returns the function that unregisters it."""
 
 V = TypeVar("V")
 

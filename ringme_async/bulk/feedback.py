@@ -99,15 +99,15 @@ def _evidence_of_deadline(error: DeadlineExceeded) -> Evidence:
 
 @define(eq=False)
 class LatencyTracker:
-    """How long the jobs of a run usually take."""
+    """Tracks how long the jobs of a run usually take."""
 
     _usual: float | None = field(default=None, init=False)
 
     def is_slow(self, seconds: float) -> bool:
-        """Take in how long a job took.
+        """Record how long a job took.
 
         Returns:
-            Whether that is over a second, and over eight times what is usual.
+            Whether it took over a second, and over eight times the usual time.
         """
         usual = seconds if self._usual is None else self._usual
         counted = seconds

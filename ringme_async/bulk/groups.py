@@ -3,9 +3,9 @@
 A host queues its credentials, a credential its tenants, and a tenant its jobs. A queue holds only
 members that can start a job now.
 
-Each group starts with a small allowance, as at the start nobody knows whether it answers: a group
-that does not answer must not fill all slots. A definite answer raises the allowance by one, so it
-doubles with each round trip. The first answer of a group without neighbours raises it to all slots.
+Each group starts with a small allowance: a group that does not answer must not fill all slots. A
+definite answer raises the allowance by one, so it doubles with each round trip. The first answer of
+a group without neighbours raises it to all slots.
 
 A job without an answer halves the allowance of its tenant. It halves that of the credential, and of
 the host, only if two of its members failed in a row: one dead tenant must not slow its neighbours.

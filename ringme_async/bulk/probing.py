@@ -1,8 +1,8 @@
-"""Probes: which tenants are asked whether a host that fails others is there.
+"""Probes: which tenants show whether a host that fails others is up.
 
-The circuit breaker says when to ask. This says whom: witnesses, whose probes change nothing, and
-fresh tenants from everywhere in the line. In line order, a block of broken tenants would look like
-a host that is down.
+The circuit breaker says when to probe. This file says whom: witnesses, whose probes change nothing,
+and fresh tenants from anywhere in the queue. In the order of the queue, a block of broken tenants
+would look like a host that is down.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ __all__ = ["ProbeOf", "Probing"]
 V = TypeVar("V")
 
 ProbeOf = Callable[[Any], Job[Any]]
-"""Gives a job that changes nothing, for the tenant of a job that was done."""
+"""Makes a job that changes nothing, for the tenant of a finished job."""
 
 _SEED: Final = 0
 
 
 @define(eq=False)
 class Probing(Generic[V]):
-    """The hosts of a run that are asked, or rest until they are asked again.
+    """The hosts of a run that are being probed, or rest until the next probe.
 
     Args:
         queue: The unfinished jobs.
         probe_of: Makes a witness's probe; None: there are no witnesses.
 
     Attributes:
-        asking: The hosts that may be asked now.
-        under_way: The probes of witnesses in flight, and of which host.
-        rests: Until when which host rests, the earliest first.
+        hosts_to_probe: The hosts whose breakers want probes.
+        witness_probes: The witnesses' probes in flight, and the host of each.
+        rests: The hosts that rest and until when, the earliest first.
     """
 
     queue: FairQueue[V]
@@ -59,7 +59,7 @@ class Probing(Generic[V]):
 
     @property
     def next_wake(self) -> float:
-        """When to call ``wake``; never, if no host rests."""
+        """When to call ``wake``; infinity if no host rests."""
         while self.rests:
             until, _, host = self.rests[0]
             if _rests_until(host.breaker) == until:
@@ -68,7 +68,7 @@ class Probing(Generic[V]):
         return math.inf
 
     def update(self, host: HostGroup[V]) -> None:
-        """Take in that a host's breaker has changed its state."""
+        """Apply the new state of a host's breaker."""
         breaker = host.breaker
         if breaker.is_probing:
             self.hosts_to_probe[host] = None
@@ -80,7 +80,7 @@ class Probing(Generic[V]):
         self.queue.update_host(host)
 
     def wake(self, now: float) -> None:
-        """Ask the hosts again whose rest is over."""
+        """Probe the hosts again whose rest is over."""
         while self.next_wake <= now + TIMER_SLACK:
             _, _, host = heapq.heappop(self.rests)
             host.breaker.half_open(now)
@@ -88,12 +88,12 @@ class Probing(Generic[V]):
         self.clear_starved()
 
     def extend_if_silent(self) -> None:
-        """Once a second, send one more probe where those under way are silent."""
+        """Once a second, allow one more probe where the ones in flight are silent."""
         for host in self.hosts_to_probe:
             host.breaker.extend_if_silent()
 
     def clear_starved(self) -> None:
-        """Look again for somebody to ask."""
+        """Search again for tenants to probe, as new ones may have come."""
         for host in self.hosts_to_probe:
             host.breaker.is_starved = False
 
@@ -105,13 +105,13 @@ class Probing(Generic[V]):
         has_room: bool,
         next_in_order: QueuedJob[V] | None = None,
     ) -> QueuedJob[V] | None:
-        """Start a probe of a host; None: there is nobody to ask.
+        """Start a probe of a host; None: it has no tenant to probe.
 
         Args:
             host: The host.
-            now: The moment.
+            now: The loop's time.
             has_room: Whether one more outcome may come about; a witness's probe has none.
-            next_in_order: The job that has to be read next in an ordered run, and has the last room.
+            next_in_order: The next job to be read in an ordered run, for which the last room is kept.
         """
         breaker = host.breaker
         queued: QueuedJob[V] | None = None
@@ -130,7 +130,7 @@ class Probing(Generic[V]):
         return queued
 
     def end_witness_probe(self, queued: QueuedJob[V]) -> HostGroup[V]:
-        """Let go of a witness's probe; give its host."""
+        """Drop a witness's probe; return its host."""
         return self.witness_probes.pop(queued)
 
     def _witness(self, host: HostGroup[V], now: float) -> QueuedJob[V] | None:
@@ -154,9 +154,9 @@ class Probing(Generic[V]):
         return None
 
     def _spread(self, untried: list[QueuedJob[V]], turn: int) -> QueuedJob[V]:
-        """Choose from everywhere: in turn halfway between those asked before, and at random.
+        """Choose a tenant from anywhere in the queue: by halving and at random, in turns.
 
-        Halving finds what is healthy beside any large block. Chance finds it in any pattern.
+        Halving finds healthy tenants beside any large block. Chance finds them in any pattern.
         """
         if turn % 2:
             return self._random.choice(untried)
@@ -184,7 +184,7 @@ def _rests_until(breaker: CircuitBreaker[QueuedJob[V]]) -> float | None:
 
 
 def _halving(number: int) -> float:
-    """Give 0, 1/2, 1/4, 3/4, 1/8 and so on (van der Corput's sequence)."""
+    """Return 0, 1/2, 1/4, 3/4, 1/8 and so on (van der Corput's sequence)."""
     place, part = 0.0, 0.5
     while number:
         place += part * (number & 1)

@@ -1,4 +1,4 @@
-"""Outcomes that are finished and not read yet."""
+"""The outcomes that are finished and were not read yet."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ V = TypeVar("V")
 
 @define(eq=False)
 class ResultQueue(Generic[V]):
-    """Gives outcomes as they came or, ``ordered``, each after all before it.
+    """Returns outcomes as they came or, ``ordered``, in input order.
 
     Attributes:
-        next_index: The place in the input of what has to come next, if it is ordered.
-        readable: What can be taken now.
-        unread: How many it holds.
+        next_index: In an ordered run, the place in the input of the next outcome to become readable.
+        readable: The outcomes that can be taken now.
+        unread: How many outcomes it holds.
     """
 
     ordered: bool
@@ -31,7 +31,7 @@ class ResultQueue(Generic[V]):
     _early: dict[int, Outcome[V]] = field(factory=dict[int, Outcome[V]], init=False)
 
     def put(self, outcome: Outcome[V]) -> None:
-        """Put an outcome in."""
+        """Add an outcome."""
         self.unread += 1
         if not self.ordered:
             self.readable.append(outcome)
@@ -42,12 +42,12 @@ class ResultQueue(Generic[V]):
             self.next_index += 1
 
     def take(self) -> Outcome[V]:
-        """Take the next one out."""
+        """Remove and return the next outcome."""
         self.unread -= 1
         return self.readable.popleft()
 
     def take_all(self) -> list[Outcome[V]]:
-        """Take out all that can be read."""
+        """Remove and return all readable outcomes."""
         taken = list(self.readable)
         self.readable.clear()
         self.unread -= len(taken)

@@ -214,7 +214,7 @@ class RunState(Generic[V]):
         self.results.put(outcome)
         self.counts.add(outcome)
         if now >= self.throughput.due:
-            self.throughput.look(now, self.counts.finished)
+            self.throughput.update(now, self.counts.finished)
 
     def finish(
         self,

@@ -1,6 +1,6 @@
-"""Failures that may be their hosts', held until the circuit breakers say what they were.
+"""Failures that may be their hosts', held until the circuit breakers decide.
 
-A held failure takes no slot and no room of the reader's, however many hosts fail at once.
+A held failure takes no slot and none of the reader's room, however many hosts fail at once.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _UP: Final = HostSign.UP
 
 @define(eq=False)
 class Suspects(Generic[V]):
-    """The hosts of a run from which nothing but failures has come of late.
+    """The hosts of a run that have failed since their last answer.
 
     Args:
         queue: The unfinished jobs.
-        probing: The hosts that are asked whether they are there.
-        retry: Lets a job wait again that failed.
-        report: Lets failures be read.
-        drop: Lets jobs end that were waiting, for a reason: as they failed, or not attempted.
+        probing: The hosts that are being probed.
+        retry: Queues a held job again.
+        report: Delivers held failures.
+        drop: Ends waiting jobs for a reason: as they failed, or as not attempted.
 
     Attributes:
         held: How many failures are held.
@@ -63,7 +63,7 @@ class Suspects(Generic[V]):
         *,
         slow: bool,
     ) -> bool:
-        """Learn from the end of a job whether its host is there.
+        """Learn from the end of a job whether its host is up.
 
         Returns:
             Whether its failure is held.
@@ -93,12 +93,12 @@ class Suspects(Generic[V]):
         return True
 
     def open(self, host: HostGroup[V], now: float) -> None:
-        """Take a host for down if nobody is left to ask, and no probe is under way."""
+        """Open a host's breaker if no tenant is left to probe, and no probe is in flight."""
         if host.breaker.should_open:
             self._apply(host.breaker.open(now), host)
 
     def release_all(self) -> None:
-        """Report what is held: nothing will come that could tell more."""
+        """Report the held failures: no more evidence will come."""
         for host in self._hosts:
             self._release(host)
             if not host.breaker.is_down:
@@ -106,7 +106,7 @@ class Suspects(Generic[V]):
                 self.probing.update(host)
 
     def close_all(self) -> None:
-        """Report what is held, and let all hosts go on: the run starts nothing more."""
+        """Report the held failures and let all hosts go on: the run starts nothing more."""
         for host in self._hosts:
             self._release(host)
             host.breaker.close()
@@ -114,21 +114,21 @@ class Suspects(Generic[V]):
         self._hosts.clear()
 
     def _end_suspicion(self, action: Action, host: HostGroup[V], now: float) -> None:
-        """Take in that a host has answered that may have been silent."""
+        """Apply the answer of a host that had failed."""
         self._hosts.pop(host, None)
         if host.breaker.recovered_at == now:
             host.allowance = 1
         self._apply(action, host)
 
     def _suspect_others(self) -> None:
-        """Suspect all hosts that fail while none answers, however few their failures are."""
+        """Suspect all hosts that have failed while none answers, however few their failures."""
         if self.queue.network.is_enough:
             for host in self._hosts:
                 if host.breaker.suspect_with_network():
                     self.probing.update(host)
 
     def _apply(self, action: Action, host: HostGroup[V]) -> None:
-        """Do with the suspects of a host what its breaker says."""
+        """Do with a host's suspects what its breaker decided."""
         self.probing.update(host)
         match action:
             case Action.HOLD:
@@ -142,7 +142,7 @@ class Suspects(Generic[V]):
                 self._give_up(host, include_untried=action is Action.CLEAR_OUT)
 
     def _release(self, host: HostGroup[V]) -> None:
-        """Report failures that are not their host's, or that nothing is done about any more."""
+        """Report a host's suspects as failed."""
         suspects = self._take_suspects(host)
         for suspect in suspects:
             self.queue.forget(suspect)

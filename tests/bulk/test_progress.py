@@ -22,7 +22,7 @@ def test_the_pace_of_an_even_run_is_told_from_its_first_moments() -> None:
     throughput = started_at(1000.0)
     told: list[float] = []
     for tenth in range(1, 301):
-        throughput.look(1000.0 + tenth / 10, 7 * tenth)
+        throughput.update(1000.0 + tenth / 10, 7 * tenth)
         told.append(throughput.per_second(1000.0 + tenth / 10, 7 * tenth))
 
     assert told == pytest.approx([70.0] * 300, rel=0.01)
@@ -36,7 +36,7 @@ def test_the_pace_is_nothing_at_the_very_start() -> None:
 
 def test_what_is_ten_seconds_old_counts_a_third_and_what_has_just_come_in_full() -> None:
     throughput = started_at(1000.0)
-    throughput.look(2000.0, 100)
+    throughput.update(2000.0, 100)
 
     assert throughput.per_second(2000.0, 100) == pytest.approx(10.0)
     assert throughput.per_second(2010.0, 100) == pytest.approx(10.0 / math.e)
@@ -47,7 +47,7 @@ def test_the_next_look_is_due_at_once_and_then_a_tenth_of_a_second_later() -> No
     throughput = started_at(1000.0)
     assert throughput.due == 1000.0
 
-    throughput.look(1003.0, 1)
+    throughput.update(1003.0, 1)
 
     assert throughput.due == pytest.approx(1003.1)
 
