@@ -102,7 +102,7 @@ def test_a_deadline_blames_the_host_only_for_its_silence_or_its_own_error(
     assert evidence_of(error) == Evidence(Feedback.OVERLOAD, host)
 
 
-def tempo_after(*seconds: float) -> LatencyTracker:
+def tracker_after(*seconds: float) -> LatencyTracker:
     latencies = LatencyTracker()
     for taken in seconds:
         latencies.is_slow(taken)
@@ -115,18 +115,18 @@ class TestAJob:
 
     @pytest.mark.parametrize(("seconds", "slow"), [(4.0, False), (4.01, True)])
     def test_is_slow_over_eight_times_what_is_usual(self, seconds: float, slow: bool) -> None:
-        assert tempo_after(0.5).is_slow(seconds) is slow
+        assert tracker_after(0.5).is_slow(seconds) is slow
 
     @pytest.mark.parametrize(("seconds", "slow"), [(1.0, False), (1.01, True)])
     def test_is_not_slow_within_a_second(self, seconds: float, slow: bool) -> None:
-        assert tempo_after(0.01).is_slow(seconds) is slow
+        assert tracker_after(0.01).is_slow(seconds) is slow
 
     @pytest.mark.parametrize(("seconds", "slow"), [(17.99, False), (18.01, True)])
     def test_moves_what_is_usual_by_a_thirty_second(self, seconds: float, slow: bool) -> None:
-        assert tempo_after(2.0, 10.0).is_slow(seconds) is slow
+        assert tracker_after(2.0, 10.0).is_slow(seconds) is slow
 
     @pytest.mark.parametrize(("seconds", "slow"), [(4.87, False), (4.88, True)])
-    def test_that_is_slow_counts_no_more_than_one_that_is_just_not(
+    def test_that_is_slow_counts_no_more_than_the_slowest_usual_one(
         self, seconds: float, slow: bool
     ) -> None:
-        assert tempo_after(0.5, 1000.0).is_slow(seconds) is slow
+        assert tracker_after(0.5, 1000.0).is_slow(seconds) is slow

@@ -1,4 +1,4 @@
-"""What holds of every run, whatever its jobs, its input and its consumer do."""
+"""Properties of every run, whatever its jobs, its input and its consumer do."""
 
 from __future__ import annotations
 
@@ -223,14 +223,14 @@ class Job:
 
 
 async def try_out(trial: Trial) -> BaseException | None:
-    told: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    reported: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     consumer = asyncio.ensure_future(trial.follow())
     if trial.case.cancelled_at is not None:
         asyncio.get_running_loop().call_later(trial.case.cancelled_at, consumer.cancel)
     await asyncio.wait([consumer])
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert told == []
+    assert reported == []
     assert trial.running.total() == 0
     return asyncio.CancelledError() if consumer.cancelled() else consumer.exception()
 

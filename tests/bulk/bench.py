@@ -1,4 +1,4 @@
-"""A schedule by itself, and jobs for it."""
+"""A ``FairQueue`` by itself, and jobs for it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ringme_async.bulk.groups import QueuedJob
 from tests.bulk.scripted_job import ScriptedJob, World
 
 
-class Desk:
-    """A schedule, and jobs for it that are named by host and credential."""
+class QueueBench:
+    """A queue, and jobs for it that are named by host and credential."""
 
     def __init__(self, slots: int) -> None:
         self.limit = CapacityLimit(slots)
