@@ -1,6 +1,6 @@
-"""Many jobs at once: bounded, fair, heedful of quotas, one outcome for every element.
+"""Many jobs at once: bounded, fair, within their quotas, and with one outcome for every element.
 
-It runs jobs, and knows neither HTTP nor what they are about.
+This package runs jobs. It knows neither HTTP nor what the jobs do.
 """
 
 from ringme_async.bulk.adaptive_limit import CapacityLimit

@@ -1,19 +1,19 @@
-"""Finds how many jobs should be in flight, by how the server takes them.
+"""Adapts the number of jobs in flight to what the server takes (AIMD).
 
-It judges in rounds. A round is over when as many answers have come as there are slots, and 64 at
-least (or 20, while there are only one or two slots), to requests that were sent after the last
-change: what was sent before it tells of another level. Then
+It decides in rounds. A round counts answers to requests that were sent after the last change, as
+earlier requests ran at another level. It ends after as many answers as there are slots, and at
+least 64 (20 while there are only one or two slots). Then
 
-* the slots are halved if over a fifth of the requests of the round failed;
-* three in ten of them go if the usual latency, the mean of the middle half, is over 1.3 times the
-  best one known;
-* their square root is added if they are all in use, and for requests;
-* else they stay.
+* it halves the slots if over a fifth of the round's requests failed;
+* else it removes three tenths of them if the usual latency is over 1.3 times the best one known;
+* else it adds their square root if all of them are in use for requests.
 
-The best latency is the least usual one of any round. It is forgotten slowly, by a hundredth with
-each round; and if not even one slot brings it back, the server has become slower for good, and what
-it does now is the best. Three tenths down are a little more than what 1.3 allows up, so that each
-low point shows the best latency again, and the two cannot climb together.
+The usual latency of a round is the mean of its middle half. The best latency is the lowest usual
+latency of any round, raised by a hundredth with each round. If not even one slot brings it back,
+the server has become slower for good, and the present latency is the best.
+
+Three tenths down are a little more than what 1.3 allows up. So each low point shows the best
+latency again, and level and latency cannot climb together.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ __all__ = ["FIRST_LEVEL", "AIMDLimiter", "CapacityLimit"]
 
 @define(eq=False)
 class CapacityLimit:
-    """The number of slots of a run: the one place that says it, and it may change in mid-run.
+    """The number of slots of a run, which may change in mid-run.
 
-    Lowered, it takes effect as jobs end; none is cancelled.
+    A lower number takes effect as jobs end; no job is cancelled.
 
     Attributes:
-        for_one_of_many: How many of them anybody may have who is not alone.
+        for_one_of_many: How many of them a group with neighbours may have.
         for_one_tenant: How many of them one tenant may have, if ``per_tenant`` does not say.
     """
 
@@ -45,21 +45,21 @@ class CapacityLimit:
     _on_rise: Callable[[], None] | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._share_out()
+        self._set_shares()
 
     def call_on_rise(self, wake: Callable[[], None]) -> None:
-        """Have ``wake`` called whenever there are more slots than before."""
+        """Call ``wake`` whenever the number of slots has risen."""
         self._on_rise = wake
 
     def change(self, value: int) -> None:
         """Set the number of slots, at least 1."""
         rises = value > self.value
         self.value = max(1, value)
-        self._share_out()
+        self._set_shares()
         if rises and self._on_rise is not None:
             self._on_rise()
 
-    def _share_out(self) -> None:
+    def _set_shares(self) -> None:
         self.for_one_of_many = max(1, self.value * 7 // 8)
         self.for_one_tenant = max(1, self.value // 8)
 
@@ -68,20 +68,20 @@ FIRST_LEVEL: Final = 8
 _SHORTEST_ROUND: Final = 64
 _SHORTEST_ROUND_OF_ALL: Final = 20
 _ANSWERS_FOR_A_SLOT: Final = 8
-_FAILURES_BORNE: Final = 0.2
-_LATENCY_BORNE: Final = 1.3
-_AFTER_FAILURES: Final = 0.5
-_AFTER_SLOWNESS: Final = 0.7
-_FORGETTING: Final = 1.01
+_TOLERATED_FAILURES: Final = 0.2
+_TOLERATED_LATENCY: Final = 1.3
+_FACTOR_AFTER_FAILURES: Final = 0.5
+_FACTOR_AFTER_SLOWNESS: Final = 0.7
+_RISE_OF_BEST: Final = 1.01
 
 
 @define(eq=False)
 class AIMDLimiter:
-    """Sets a run's limit by what its jobs meet.
+    """Adjusts a run's limit by failures and latency.
 
     Args:
-        limit: What it sets.
-        most: The most it may set.
+        limit: The limit that it adjusts.
+        most: The highest number of slots.
     """
 
     limit: CapacityLimit
@@ -94,12 +94,12 @@ class AIMDLimiter:
     _latencies: list[float] = field(factory=list[float], init=False)
 
     def learn(self, sent: int, sent_at: float, latency: float | None) -> bool:
-        """Take in how a job ended.
+        """Record how a job ended.
 
         Args:
             sent: How many requests it sent.
-            sent_at: When the last one was sent.
-            latency: Seconds that it took; None if it failed, as those before it did.
+            sent_at: When it sent the last one.
+            latency: Seconds that the last one took; None if it failed. Earlier requests failed.
 
         Returns:
             Whether the round is over, so that ``decide`` is due.
@@ -119,15 +119,15 @@ class AIMDLimiter:
         """End a round.
 
         Args:
-            now: The moment.
+            now: The loop's time.
             full: Whether all slots are in use for requests.
         """
         level = self.limit.value
         is_slow = self._is_slow()
-        if self._failed > _FAILURES_BORNE * self._sent:
-            self._change(int(level * _AFTER_FAILURES), now)
+        if self._failed > _TOLERATED_FAILURES * self._sent:
+            self._change(int(level * _FACTOR_AFTER_FAILURES), now)
         elif is_slow:
-            self._change(int(level * _AFTER_SLOWNESS), now)
+            self._change(int(level * _FACTOR_AFTER_SLOWNESS), now)
         elif full:
             self._change(level + isqrt(level), now)
         self._ended = self._sent = self._failed = 0
@@ -147,8 +147,8 @@ class AIMDLimiter:
         usual = fmean(latencies[fringe : len(latencies) - fringe])
         if self._best is None or self.limit.value == 1:
             self._best = usual
-        self._best = min(usual, self._best * _FORGETTING)
-        return usual > self._best * _LATENCY_BORNE
+        self._best = min(usual, self._best * _RISE_OF_BEST)
+        return usual > self._best * _TOLERATED_LATENCY
 
     def _change(self, level: int, now: float) -> None:
         level = max(1, min(level, self.most))

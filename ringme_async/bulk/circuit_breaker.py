@@ -1,18 +1,18 @@
-"""The circuit breaker of one host: whether failures are the host's, or the elements' own.
+"""The circuit breaker of one host: did the host fail, or the elements themselves?
 
-A failure that may be the host's (no connection, no answer, a 5xx) is a *suspect*: it is held until
-more is known. An answer from the host, whatever it says, makes the suspects the elements' own.
+A failure that may be the host's (no connection, no answer, a 5xx) is a *suspect*. The breaker holds
+it until more is known. Any answer from the host proves the suspects to be the elements' own.
 
 Ten failures in a row, from five tenants, raise a suspicion. A block of broken tenants looks the
-same, so tenants without a failure are asked before the host counts as down:
+same, so the breaker first probes tenants without a failure:
 
-* *witnesses*, which have answered in this run: a probe that changes nothing is sent for them;
-* *fresh* tenants, which wait and have not been tried: their own jobs run.
+* *witnesses* have answered in this run: each gets a probe that changes nothing;
+* *fresh* tenants wait and have not been tried: their own jobs run.
 
-Only when these fail, too, is the breaker open. It is half-open after 1 s, 2 s, 4 s and so on, at
-most 60 s, for one probe each time. The first answer closes it.
+The breaker opens only if these fail, too. It is half-open after 1 s, 2 s, 4 s and so on, at most
+60 s, for one probe each time. The first answer closes it.
 
-The breaker knows no tasks and no clock. It is given moments and answers with an ``Action``.
+The breaker knows no tasks and no clock. Its callers pass the time in and apply its ``Action``.
 """
 
 from __future__ import annotations
@@ -33,47 +33,47 @@ __all__ = ["Action", "CircuitBreaker", "State"]
 
 _WITNESSES: Final = 3
 _PROBES_BEFORE_OPENING: Final = 5
-# Without witnesses, a broken nine tenths of the tenants must not pass for the host.
-_PROBES_OF_A_NEW_HOST: Final = 20
+# Else a run in which nine tenants of ten are broken would give its host up.
+_PROBES_OF_AN_UNKNOWN_HOST: Final = 20
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 _PATIENCE: Final = 1800.0
 # A host that has never answered may have a misspelt name.
-_PATIENCE_AT_START: Final = 60.0
+_PATIENCE_WITHOUT_ANSWER: Final = 60.0
 
 
 class CandidateTenant(Protocol):
-    """What the breaker has to know of a tenant."""
+    """What the breaker needs to know of a tenant."""
 
     @property
     def key(self) -> Hashable:
-        """Names it among those of its owner."""
+        """Its key, unique within its credential."""
         ...
 
     @property
     def owner(self) -> object:
-        """The credential that it is counted in."""
+        """Its credential."""
         ...
 
     @property
     def name(self) -> Hashable:
-        """Names it among those of all hosts."""
+        """Its name, unique in the run."""
         ...
 
 
 class Candidate(Protocol):
-    """What the breaker has to know of a job."""
+    """What the breaker needs to know of a job."""
 
     failure: Failed | None
 
     @property
     def is_probe(self) -> bool:
-        """Whether it only asks if the host is there."""
+        """Whether it is a witness's probe, which changes nothing."""
         ...
 
     @property
     def tenant(self) -> CandidateTenant:
-        """Whom it is for."""
+        """The tenant that it is for."""
         ...
 
 
@@ -84,20 +84,20 @@ class State(Enum):
     """The state of a circuit breaker."""
 
     CLOSED = "jobs run"
-    SUSPECTED = "tenants without a failure are asked; nothing else runs"
+    SUSPECTED = "tenants without a failure are probed; nothing else runs"
     OPEN = "the host is down; nothing runs"
     HALF_OPEN = "the host is down; one probe runs"
     GIVEN_UP = "the host stayed down; jobs run, and fail at once"
 
 
 class Action(Enum):
-    """What is to be done with the suspects of a host."""
+    """What to do with the suspects of a host."""
 
     HOLD = "hold them until more is known"
-    RELEASE = "report them: they are the elements' own failures"
-    RETRY = "run them again: the host failed them"
-    GIVE_UP = "report them, and all that waits to be run again"
-    CLEAR_OUT = "as GIVE_UP; what waits untried is not attempted"
+    RELEASE = "report them: the elements failed, not the host"
+    RETRY = "run them again: the host failed, not the elements"
+    GIVE_UP = "report them, and the jobs that wait for a retry"
+    CLEAR_OUT = "as GIVE_UP; jobs that were never run are not attempted"
 
 
 @define(eq=False)
@@ -105,18 +105,18 @@ class CircuitBreaker(Generic[J]):
     """The breaker of one host.
 
     Args:
-        network: The failures in a row of all hosts of the run. While no host answers, a few
-            failures of each are enough: the network of this machine may be away.
+        network: The failures in a row of all hosts of the run. If no host answers, a few failures
+            of each are enough: this machine's network may be down.
 
     Attributes:
         state: The state.
         is_stopping: Whether the host runs nothing but probes.
         suspects: Jobs whose failures are held; each keeps its failure.
         rests_until: When an open breaker becomes half-open.
-        back_at: When the host last answered after it had been down.
-        is_starved: Whether nobody was left to ask at the last look.
-        probes_sent: How many were asked since the host is suspected.
-        why: The last failure, in words.
+        recovered_at: When the host last answered after it had been down.
+        is_starved: Whether the last search found no tenant to probe.
+        probes_sent: How many probes were sent since the suspicion began.
+        why: The reason of the last failure.
     """
 
     network: FailureRow = field(factory=FailureRow)
@@ -124,92 +124,94 @@ class CircuitBreaker(Generic[J]):
     is_stopping: bool = field(default=False, init=False)
     suspects: list[J] = field(factory=list[J], init=False)
     rests_until: float = field(default=math.inf, init=False)
-    back_at: float = field(default=-math.inf, init=False)
+    recovered_at: float = field(default=-math.inf, init=False)
     is_starved: bool = field(default=False, init=False)
     probes_sent: int = field(default=0, init=False)
     why: str = field(default="", init=False)
     _is_quiet: bool = field(default=True, init=False)
-    # When the first of the suspects started.
+    # When the job of the first suspect started.
     _suspects_since: float = field(default=math.inf, init=False)
     _row: FailureRow = field(factory=FailureRow, init=False)
     _failed: set[Hashable] = field(factory=set[Hashable], init=False)
     _witnesses: deque[J] = field(factory=lambda: deque[J](maxlen=_WITNESSES), init=False)
     _latest: CandidateTenant | None = field(default=None, init=False)
-    # Of the witnesses, those that can still be asked before the next pause.
-    _unasked: list[J] = field(factory=list[J], init=False)
+    # The witnesses that can still be probed before the next pause.
+    _unprobed: list[J] = field(factory=list[J], init=False)
     _probes: set[J] = field(factory=set[J], init=False)
     _most_probes: int = field(default=1, init=False)
-    _silent_looks: int = field(default=0, init=False)
+    _silent_checks: int = field(default=0, init=False)
     _pause: float = field(default=0.0, init=False)
-    # Seconds in which the host was down and could be asked.
+    # Seconds of outage, without the time in which no probe could be sent.
     _waited: float = field(default=0.0, init=False)
     _counted_until: float = field(default=-math.inf, init=False)
-    # Evidence that does not depend on which tenants failed.
+    # Evidence about the host itself, whichever tenants failed.
     _all_unsent: bool = field(default=True, init=False)
     _all_refused: bool = field(default=True, init=False)
     _witness_failed: bool = field(default=False, init=False)
 
     @property
     def is_down(self) -> bool:
-        """Whether the host is down, and is waited for."""
+        """Whether the host is down, and the run waits for it."""
         return self.state is State.OPEN or self.state is State.HALF_OPEN
 
     @property
-    def is_asking(self) -> bool:
-        """Whether probes may be sent."""
+    def is_probing(self) -> bool:
+        """Whether the breaker wants probes."""
         return self.state is State.SUSPECTED or self.state is State.HALF_OPEN
 
     @property
     def wants_probe(self) -> bool:
-        """Whether a probe should be sent now."""
+        """Whether to send a probe now."""
         return (
-            self.is_asking
+            self.is_probing
             and not self.is_starved
             and len(self._probes) < self._most_probes
-            and (self.state is State.HALF_OPEN or self.probes_sent < self._most_asked)
+            and (self.state is State.HALF_OPEN or self.probes_sent < self._most_before_opening)
         )
 
     @property
     def should_open(self) -> bool:
-        """Whether nobody is left to ask who might answer."""
+        """Whether every probe has failed and no tenant is left to probe."""
         return self.state is State.SUSPECTED and not self._probes
 
     @property
     def prefers_witness(self) -> bool:
-        """Whether it is a witness's turn, rather than a fresh tenant's."""
-        return bool(self._unasked) and self.probes_sent % 2 == 0
+        """Whether the next probe is a witness's, rather than a fresh tenant's."""
+        return bool(self._unprobed) and self.probes_sent % 2 == 0
 
     @property
     def needs_fresh(self) -> bool:
-        """Whether nobody but a fresh tenant can be asked."""
-        return self.is_asking and not self._unasked and not self._probes
+        """Whether only a fresh tenant can be probed."""
+        return self.is_probing and not self._unprobed and not self._probes
 
     def began_in_outage(self, started: float) -> bool:
-        """Whether a job may have failed because this host, or all, were down, and are no more."""
-        back_at = self.back_at if self.is_down else max(self.back_at, self.network.back_at)
-        return started < back_at
+        """Whether a job started in an outage, of this host or of all, that is over."""
+        recovered_at = (
+            self.recovered_at if self.is_down else max(self.recovered_at, self.network.recovered_at)
+        )
+        return started < recovered_at
 
     def has_failed(self, tenant: Hashable) -> bool:
         """Whether a tenant has failed since the last answer."""
         return tenant in self._failed
 
-    # What comes back.
+    # Answers and failures.
 
     def record_answer(self, queued: J, now: float) -> Action | None:
-        """Take in that the host has answered; None: nothing was the matter."""
+        """Record an answer of the host; None if nothing was wrong."""
         self.network.answered_at = self._row.answered_at = now
         if self.network.failures:
             self.network.end(now)
         tenant, latest = queued.tenant, self._latest
         if tenant is not latest and not queued.is_probe:
             self._latest = tenant
-            # One tenant with many elements is one witness.
+            # One tenant with many elements is one witness, not many.
             if latest is None or tenant.key != latest.key or tenant.owner is not latest.owner:
                 self._witnesses.append(queued)
         if self._is_quiet:
             return None
         if self.is_down:
-            self.back_at = now
+            self.recovered_at = now
         self._set(State.CLOSED)
         self._is_quiet = True
         self._row.end(now)
@@ -218,11 +220,11 @@ class CircuitBreaker(Generic[J]):
         self._pause = self._waited = 0.0
         self._all_unsent = self._all_refused = True
         self._witness_failed = False
-        # Failures of several hosts at once were the network's, and not the elements' own.
-        return Action.RETRY if self._suspects_since < self.network.back_at else Action.RELEASE
+        # If several hosts failed at once, the network failed, and not the elements.
+        return Action.RETRY if self._suspects_since < self.network.recovered_at else Action.RELEASE
 
     def record_failure(self, queued: J, failure: Failed, started: float) -> None:
-        """Take in a failure that may be the host's; ``decide`` says what follows."""
+        """Record a failure that may be the host's; ``decide`` says what follows."""
         queued.failure = failure
         if not self.suspects:
             self._suspects_since = started
@@ -230,13 +232,13 @@ class CircuitBreaker(Generic[J]):
         self._count(queued, failure.error, started)
 
     def record_witness_failure(self, queued: J, error: RingMeError, started: float) -> None:
-        """Take in that a witness was not answered."""
+        """Record that a witness's probe got no answer."""
         if queued in self._probes:
             self._witness_failed = True
             self._count(queued, error, started)
 
     def decide(self, queued: J, started: float, now: float) -> Action:
-        """Decide what follows from a failure that was recorded."""
+        """Decide what follows from a recorded failure."""
         was_probe = self.drop_probe(queued)
         match self.state:
             case State.CLOSED:
@@ -257,67 +259,68 @@ class CircuitBreaker(Generic[J]):
         return Action.HOLD
 
     def suspect_with_network(self) -> bool:
-        """Suspect this host, too, because no host of the run answers."""
+        """Suspect this host because no host of the run answers; True if that is new."""
         if self.state is not State.CLOSED or not self.suspects or not self.network.is_enough:
             return False
         self._suspect()
         return True
 
     def take_suspects(self) -> list[J]:
-        """Give the suspects, and hold them no longer."""
+        """Return the suspects, and hold them no longer."""
         suspects, self.suspects = self.suspects, []
         return suspects
 
     # Probes.
 
     def next_witness(self) -> J | None:
-        """Give a witness that can be asked now."""
-        return self._unasked.pop() if self._unasked else None
+        """Return a witness that can be probed now."""
+        return self._unprobed.pop() if self._unprobed else None
 
     def add_probe(self, queued: J) -> None:
-        """Take note that a job is under way as a probe."""
+        """Record that a probe has started."""
         self._probes.add(queued)
         self.probes_sent += 1
 
     def drop_probe(self, queued: J) -> bool:
-        """Take note that a job has ended; tell whether it was a probe."""
+        """Record that a job has ended; return whether it was a probe."""
         if queued not in self._probes:
             return False
         self._probes.remove(queued)
-        self._silent_looks = 0
+        self._silent_checks = 0
         return True
 
-    def relax(self) -> None:
-        """Once a second, send one more probe if those under way are silent.
+    def extend_if_silent(self) -> None:
+        """Once a second, allow one more probe if the ones in flight are silent.
 
-        Of a long silence, only looks 1, 2, 4, 8 and so on count; when the host is down, the first.
+        In a long silence, the allowance grows at checks 1, 2, 4, 8 and so on. For a host that is down,
+        it grows at the first check only.
         """
         self.is_starved = False
         if self._probes:
-            self._silent_looks += 1
-            looks = self._silent_looks
-            if looks & (looks - 1) == 0 and (looks == 1 or self.state is State.SUSPECTED):
+            self._silent_checks += 1
+            checks = self._silent_checks
+            if checks & (checks - 1) == 0 and (checks == 1 or self.state is State.SUSPECTED):
                 self._most_probes += 1
 
     # The states.
 
     def open(self, now: float) -> Action:
-        """Take the host for down, and let it rest for longer than the last time."""
+        """Open the breaker, for twice as long as the last time."""
         self._pause = min(self._pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
         self.rests_until = now + self._pause
         self._set(State.OPEN)
         return Action.RETRY
 
     def half_open(self, now: float) -> None:
-        """End a rest: the next probe may go."""
+        """End the pause: the next probe may start."""
         self._waited += self._pause
         self._counted_until = now
         self._most_probes = 1
-        self._unasked = self._known_witnesses()
+        self._unprobed = self._known_witnesses()
         self._set(State.HALF_OPEN)
 
     def close(self) -> None:
-        """Take the host for up again, whatever is known."""
+        """Let the host's jobs run, whatever is known of it."""
         self._set(State.CLOSED)
 
     @property
@@ -325,10 +328,10 @@ class CircuitBreaker(Generic[J]):
         return self._row.answered_at > -math.inf
 
     @property
-    def _most_asked(self) -> int:
+    def _most_before_opening(self) -> int:
         if self._has_answered or self._all_unsent:
             return _PROBES_BEFORE_OPENING
-        return _PROBES_OF_A_NEW_HOST
+        return _PROBES_OF_AN_UNKNOWN_HOST
 
     @property
     def _looks_down(self) -> bool:
@@ -336,12 +339,12 @@ class CircuitBreaker(Generic[J]):
 
     @property
     def _does_not_exist(self) -> bool:
-        """Whether nothing listens there, and nothing has: waiting would not help."""
+        """Whether every connection was refused, and none ever worked: waiting cannot help."""
         return self._all_refused and not self._has_answered
 
     @property
     def _is_certain(self) -> bool:
-        """Whether the evidence holds for tenants that were not tried, too."""
+        """Whether the evidence also holds for tenants that were not tried."""
         return self._all_unsent or self._witness_failed
 
     def _count(self, queued: J, error: RingMeError, started: float) -> None:
@@ -352,30 +355,31 @@ class CircuitBreaker(Generic[J]):
         self._row.add(tenant, started, self)
         self.network.add(tenant, started, self)
         cause = error.__cause__ if isinstance(error, DeadlineExceeded) else error
-        # Before a connection, no tenant is known to the host.
+        # Without a connection the host does not know the tenant, so the failure is not the
+        # tenant's.
         self._all_unsent &= isinstance(cause, TransportError) and not cause.sent
         self._all_refused &= isinstance(cause, ConnectError) and cause.kind is not None
 
     def _known_witnesses(self) -> list[J]:
-        """Give one job of each, the latest last."""
+        """Return the latest job of each witness, the most recent witness last."""
         return list({queued.tenant.name: queued for queued in self._witnesses}.values())
 
     def _suspect(self) -> None:
         self.probes_sent = 0
-        self._unasked = [
+        self._unprobed = [
             queued for queued in self._known_witnesses() if not self.has_failed(queued.tenant.name)
         ]
-        self._most_probes = 1 if self._unasked else 2
+        self._most_probes = 1 if self._unprobed else 2
         self._set(State.SUSPECTED)
 
     def _decide_on_probe(self, started: float, now: float) -> Action:
         self._waited += now - max(started, self._counted_until)
         self._counted_until = now
-        if self._waited >= (_PATIENCE if self._has_answered else _PATIENCE_AT_START):
+        if self._waited >= (_PATIENCE if self._has_answered else _PATIENCE_WITHOUT_ANSWER):
             return self._give_up()
-        if self._looks_down or started < self.network.back_at:
+        if self._looks_down or started < self.network.recovered_at:
             return self.open(now)
-        # Other hosts answer by now, and this one has too few failures of its own.
+        # Other hosts answer again, and this one has too few failures of its own.
         self._set(State.CLOSED)
         return Action.HOLD
 
@@ -386,5 +390,5 @@ class CircuitBreaker(Generic[J]):
     def _set(self, state: State) -> None:
         self.state = state
         self.is_starved = False
-        self._silent_looks = 0
+        self._silent_checks = 0
         self.is_stopping = state not in {State.CLOSED, State.GIVEN_UP}

@@ -1,11 +1,10 @@
-"""Runs the jobs of one input: pulls, starts, parks, wakes, and hands over outcomes.
+"""The engine of a run: its tasks pull elements, run their jobs, and wake what waits.
 
-A few workers take jobs one after the other and rest while nothing can start. Elements are pulled
-only when a slot is free and nothing in hand can start, so that what was parked and woken comes
-before new input. An async input has a task of its own, the feeder: its slowness holds no slot.
+A few workers run one job after the other, and wait while none can start. The engine pulls only when
+a slot is free and no held job can start, so jobs that were parked come before new input.
 
-Tasks are begun by ``start`` and ended by ``stop`` alone, and no task group stands around the
-consumer's code, so that the error that gets out of an ``async with`` is the consumer's own.
+Only ``start`` begins tasks, and only ``stop`` ends them. No task group surrounds the consumer's code:
+it would wrap the consumer's own error.
 """
 
 from __future__ import annotations
@@ -13,143 +12,154 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, field
 
 from ringme_async.bulk.adaptive_limit import AIMDLimiter
-from ringme_async.bulk.feedback import Feedback, LatencyTracker, feedback_on
+from ringme_async.bulk.feedback import (
+    ANSWERED,
+    NOTHING_LEARNED,
+    Feedback,
+    LatencyTracker,
+    evidence_of,
+)
 from ringme_async.bulk.groups import QueuedJob
+from ringme_async.bulk.input_feeder import InputFeeder
 from ringme_async.bulk.job import Job, NotBefore
-from ringme_async.bulk.job_source import forget_traceback
+from ringme_async.bulk.job_source import JobSource, forget_traceback
 from ringme_async.bulk.outcome import Done, Failed, Outcome
-from ringme_async.bulk.run_state import PULLS_IN_A_ROW, RunState
+from ringme_async.bulk.result_queue import ResultQueue
+from ringme_async.bulk.run_state import RunState
+from ringme_async.bulk.wake_ups import WakeUps
 from ringme_async.bulk.worker_pool import GRACE, Timers, WorkerPool, warn_of_hanging
 from ringme_async.errors import RingMeClosed, RingMeError
 
 __all__ = ["Engine", "OnClose"]
 
 OnClose = Callable[[Callable[[str], None]], Callable[[], None]]
-"""Takes what calls a run off, for the reason it is told, and gives what takes that back."""
+"""Registers a function that calls a run off for a reason; returns the function that unregisters it."""
 
 V = TypeVar("V")
 
-_BETWEEN_LOOKS: Final = 1.0
-_BETWEEN_REACHES: Final = 0.1
+_BETWEEN_CHECKS: Final = 1.0
+_BETWEEN_READ_AHEADS: Final = 0.1
 _DEADLINE_PASSED: Final = "the run's deadline passed"
 
 
 @define(eq=False)
 class Engine(Generic[V]):
-    """One run.
+    """The tasks and timers of one run.
 
     Args:
-        stock: What it works on.
+        run_state: The state it works on.
         deadline: Seconds for the run; None: no end.
-        pilot: Sets the number of slots in mid-run, if anybody does.
-        accompany: Hands ``call_off`` to whatever the jobs cannot do without.
+        limiter: Adjusts the number of slots in mid-run; None: it stays.
+        on_close: Registers ``call_off`` with what the jobs depend on.
     """
 
     run_state: RunState[V]
     deadline: float | None
     limiter: AIMDLimiter | None = None
     on_close: OnClose | None = None
-    _part: Callable[[], None] | None = field(default=None, init=False)
+    _stop_listening: Callable[[], None] | None = field(default=None, init=False)
     _latencies: LatencyTracker = field(factory=LatencyTracker, init=False)
     _timers: Timers = field(factory=Timers, init=False)
-    _feeder: asyncio.Task[None] | None = field(default=None, init=False)
-    _resting_feeder: asyncio.Future[None] | None = field(default=None, init=False)
-    # How many steps the feeder has made, and whether it hangs in one.
-    _fed: int = field(default=0, init=False)
-    _is_input_abandoned: bool = field(default=False, init=False)
     _is_being_read: bool = field(default=False, init=False)
-    # Until there is something to read.
+    # Set while the reader waits for an outcome.
     _waiting_reader: asyncio.Future[None] | None = field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _pool: WorkerPool = field(init=False)
+    _feeder: InputFeeder[V] = field(init=False)
+    _source: JobSource[Any, V] = field(init=False)
+    _results: ResultQueue[V] = field(init=False)
+    _wake_ups: WakeUps[V] = field(init=False)
 
-    # From outside.
+    def __attrs_post_init__(self) -> None:
+        run_state = self.run_state
+        self._source, self._results = run_state.source, run_state.results
+        self._wake_ups = WakeUps(run_state.queue, run_state.probing)
+
+    # Called by the run.
 
     def start(self) -> None:
-        """Begin, on the running loop."""
+        """Start the run on the running loop."""
         self._loop = asyncio.get_running_loop()
-        limit = self.run_state.queue.limit
-        self._pool = WorkerPool(limit, self._work, self._tell)
-        self.run_state.source.open()
+        run_state, now = self.run_state, self._loop.time()
+        self._pool = WorkerPool(run_state.limit, self._work, self._wake_reader)
+        self._feeder = InputFeeder(
+            run_state, self._pool, self._timers, self._schedule_read_ahead, self._wake_all
+        )
+        run_state.open(now, self._wake_workers)
         if self.on_close is not None:
-            self._part = self.on_close(self.call_off)
-        limit.call_on_rise(self._stir)
-        self.run_state.queue.call_on_free(self._stir)
-        now = self._loop.time()
-        self.run_state.throughput.start(now)
+            self._stop_listening = self.on_close(self.call_off)
         if self.deadline is not None:
             self._timers.set("deadline", now + self.deadline, self._expire)
-        if self.run_state.source.is_async:
-            self._feeder = self._pool.spawn(self._feed(), "ringme input")
+        if self._source.is_async:
+            self._feeder.start()
         else:
-            self._stir()
+            self._wake_workers()
 
     async def stop(self) -> BaseException | None:
-        """Cancel what is under way, and wait for its end.
+        """Cancel all tasks, and wait until they end.
 
         Returns:
-            What ended the run before its time, unless ``next`` raised it.
+            The error that ended the run early, unless ``next`` raised it.
         """
         self._timers.cancel()
-        if self._part is not None:
-            self._part()
+        if self._stop_listening is not None:
+            self._stop_listening()
         self._pool.stop()
-        self.run_state.queue.end_holds()
+        self.run_state.end_holds()
         try:
             await self._pool.join()
         finally:
-            broken = self.run_state.source.close()
+            broken = self._source.close()
         error, self._pool.error = self._pool.error, None
         return error or broken
 
     def call_off(self, reason: str) -> None:
-        """Pull and start nothing more; what is in flight goes on to its own end."""
+        """Pull and start nothing more; jobs in flight run to their own end."""
         self.run_state.give_up(reason)
-        self.run_state.source.leave()
-        self._watch_input()
-        self._stir()
+        self._source.leave()
+        self._feeder.watch()
+        self._wake_workers()
 
     async def next(self) -> Outcome[V]:
         """Wait for an outcome.
 
         Raises:
-            StopAsyncIteration: That was all.
-            BaseException: What ended the run before its time, as it was raised.
+            StopAsyncIteration: There are no more outcomes.
+            BaseException: The error that ended the run early, as it was raised.
         """
-        if not self.run_state.results.readable and not await self._come_to_read():
-            raise self._ending()
-        outcome = self.run_state.results.take()
-        self._make_room()
+        if not self._results.readable and not await self._wait_for_outcome():
+            raise self._final_error()
+        outcome = self._results.take()
+        self._on_read()
         return outcome
 
-    async def next_ones(self) -> list[Outcome[V]]:
-        """Wait for outcomes, and give all that there are; none: that was all.
+    async def next_batch(self) -> list[Outcome[V]]:
+        """Wait for outcomes, and return all that are finished; an empty list is the end.
 
         Raises:
-            BaseException: What ended the run before its time, as it was raised.
+            BaseException: The error that ended the run early, as it was raised.
         """
-        if not self.run_state.results.readable and not await self._come_to_read():
-            ending = self._ending()
+        if not self._results.readable and not await self._wait_for_outcome():
+            ending = self._final_error()
             if isinstance(ending, StopAsyncIteration):
                 return []
             raise ending
-        outcomes = self.run_state.results.take_all()
-        self._make_room()
+        outcomes = self._results.take_all()
+        self._on_read()
         return outcomes
 
     def now(self) -> float:
-        """Give the time of the loop that it was started on; 0 before the start."""
+        """Return the time of the loop that the run was started on; 0 before the start."""
         return 0.0 if self._loop is None else self._loop.time()
 
-    async def _come_to_read(self) -> bool:
-        """Wait until there is something to read; False if there will be nothing any more."""
-        while not self.run_state.results.readable:
+    async def _wait_for_outcome(self) -> bool:
+        """Wait until an outcome can be read; return False if no more will come."""
+        while not self._results.readable:
             if self._is_over():
                 return False
             if self._is_being_read:
@@ -163,11 +173,11 @@ class Engine(Generic[V]):
                 self._waiting_reader = None
         return True
 
-    def _make_room(self) -> None:
+    def _on_read(self) -> None:
         run_state = self.run_state
-        if run_state.needs_reader or run_state.is_in_doubt:
+        if run_state.needs_reader or run_state.is_stuck_on_suspects:
             run_state.needs_reader = False
-            self._stir()
+            self._wake_workers()
 
     # A worker.
 
@@ -176,41 +186,40 @@ class Engine(Generic[V]):
         task = asyncio.current_task()
         if task is None:  # pragma: no cover - this runs in a task of its own
             return
-        pool.arrive()
+        pool.worker_started()
         now = loop.time()
         while not pool.is_stopping:
-            queued = run_state.take(now)
-            if self._waiting_reader is not None and run_state.results.readable:
-                self._tell()
-            if run_state.wake_ups.has_any:
-                self._set_wake()
+            queued = run_state.start_next(now)
+            if self._waiting_reader is not None and self._results.readable:
+                self._wake_reader()
+            if self._wake_ups.has_any:
+                self._schedule_wake()
             if queued is not None:
                 run_state.running[queued] = task
-                if pool.can_stir and run_state.may_start_more():
-                    self._stir()
-                now = await self._perform(queued, task, now)
+                if pool.can_wake and run_state.may_start_more():
+                    self._wake_workers()
+                now = await self._run_job(queued, task, now)
                 continue
             if run_state.may_pull():
                 await asyncio.sleep(0)
-            elif run_state.is_in_doubt:
-                run_state.end_doubt(now)
+            elif run_state.is_stuck_on_suspects:
+                run_state.release_suspects(now)
             else:
-                await self._rest(now)
+                await self._wait_for_work(now)
             now = loop.time()
 
-    async def _rest(self, now: float) -> None:
-        self._feed_on()
-        self._tell()
-        self._see_to_reach(now)
-        queue = self.run_state.queue
-        if queue.held > queue.parked:
-            self._timers.set("look", now + _BETWEEN_LOOKS, self._look)
-        await self._pool.rest()
+    async def _wait_for_work(self, now: float) -> None:
+        self._feeder.wake()
+        self._wake_reader()
+        self._schedule_read_ahead()
+        if self.run_state.has_waiting:
+            self._timers.set("silence", now + _BETWEEN_CHECKS, self._check_silence)
+        await self._pool.wait_for_work()
 
-    async def _perform(
+    async def _run_job(
         self, queued: QueuedJob[V], task: asyncio.Task[None], started: float
     ) -> float:
-        """Run a job and see to what comes of it; give the moment when that was done."""
+        """Run a job and record how it ended; return the time after that."""
         job = queued.job
         sent_before = 0 if self.limiter is None else job.attempts
         error: RingMeError | None = None
@@ -221,12 +230,12 @@ class Engine(Generic[V]):
             error = forget_traceback(failure)
             outcome = Failed(queued.who, queued.index, job.attempts, error, retries=job.retries)
             if isinstance(failure, RingMeClosed):
-                # So would all others.
+                # All other jobs would fail in the same way.
                 self.call_off(failure.reason)
         except asyncio.CancelledError:
-            if not self._was_abandoned(queued, task):
+            if not self._take_back_cancellation(queued, task):
                 raise
-            error = forget_traceback(job.abandon(self.run_state.source.why_not or _DEADLINE_PASSED))
+            error = forget_traceback(job.abandon(self._source.why_not or _DEADLINE_PASSED))
             outcome = Failed(queued.who, queued.index, job.attempts, error, retries=job.retries)
         else:
             if isinstance(result, NotBefore):
@@ -236,24 +245,26 @@ class Engine(Generic[V]):
         finally:
             is_lost = self.run_state.running.pop(queued, None) is None
             if queued.abandoned:
-                self._was_abandoned(queued, task)
+                self._take_back_cancellation(queued, task)
         now = self.now()
         if is_lost:
-            # It has its outcome: it went on for too long after it was cancelled.
+            # It ignored its cancellation for too long: ``_abandon_jobs`` gave it its outcome.
             return now
         if isinstance(outcome, NotBefore):
             self.run_state.park(queued, outcome.at, now)
         else:
             slow = self._latencies.is_slow(now - started)
-            feedback = Feedback.SUCCESS if error is None else feedback_on(error)
-            self.run_state.finish(queued, outcome, feedback, started, now, slow=slow)
+            evidence = ANSWERED if error is None else evidence_of(error)
+            self.run_state.finish(queued, outcome, evidence, started, now, slow=slow)
             if self.limiter is not None:
-                self._steer(self.limiter, job, job.attempts - sent_before, feedback)
+                self._adjust_limit(self.limiter, job, job.attempts - sent_before, evidence.feedback)
         if self._waiting_reader is not None:
-            self._tell()
+            self._wake_reader()
         return now
 
-    def _steer(self, limiter: AIMDLimiter, job: Job[V], sent: int, feedback: Feedback) -> None:
+    def _adjust_limit(
+        self, limiter: AIMDLimiter, job: Job[V], sent: int, feedback: Feedback
+    ) -> None:
         if not sent or job.sent_at is None:
             return
         now = self.now()
@@ -262,67 +273,14 @@ class Engine(Generic[V]):
             running = self.run_state.running
             requests = 1 + sum(not queued.job.waiting_for_login for queued in running)
             # An eighth of the slots may be kept free for neighbours.
-            limiter.decide(now, full=requests * 8 >= self.run_state.queue.limit.value * 7)
+            limiter.decide(now, full=requests * 8 >= self.run_state.limit.value * 7)
 
-    def _was_abandoned(self, queued: QueuedJob[V], task: asyncio.Task[None]) -> bool:
-        """Take back the deadline's cancellation, if there was one; it may not be the only one."""
+    def _take_back_cancellation(self, queued: QueuedJob[V], task: asyncio.Task[None]) -> bool:
+        """Take back the deadline's cancellation; return whether it was the only one."""
         if not queued.abandoned:
             return False
         queued.abandoned = False
         return task.uncancel() == 0
-
-    # An async input.
-
-    async def _feed(self) -> None:
-        """Pull, one element at a time, when somebody could start it."""
-        run_state, source = self.run_state, self.run_state.source
-        try:
-            while not source.ended:
-                if not (run_state.wants_more() and self._pool.can_stir):
-                    self._see_to_reach(self.now())
-                    self._resting_feeder = asyncio.get_running_loop().create_future()
-                    await self._resting_feeder
-                    continue
-                pulled = await source.fetch()
-                if self._is_input_abandoned:
-                    return
-                run_state.file(pulled)
-                if run_state.is_ready:
-                    self._pool.stir()
-                self._fed += 1
-                if self._fed % PULLS_IN_A_ROW == 0:
-                    await asyncio.sleep(0)
-        finally:
-            await self._close_feed()
-
-    async def _close_feed(self) -> None:
-        source = self.run_state.source
-        if not self._pool.is_stopping:
-            self._fed += 1
-            self._watch_input()
-        try:
-            await source.aclose()
-        except Exception as error:
-            if self._pool.is_stopping:
-                raise
-            source.error = source.error or error
-
-    def _watch_input(self) -> None:
-        """Look whether the input, which has to end, goes on doing so."""
-        if self._feeder is not None and not self._feeder.done():
-            see = partial(self._see_to_input, self._fed)
-            self._timers.set("input", self.now() + GRACE, see)
-
-    def _see_to_input(self, fed_before: int) -> None:
-        resting = self._resting_feeder
-        if self._fed > fed_before or (resting is not None and not resting.done()):
-            self._watch_input()
-        elif self._feeder is not None and not self._feeder.done():
-            self._is_input_abandoned = True
-            self.run_state.source.leave()
-            self._stir()
-            self._tell()
-            warn_of_hanging(Counter({"ringme input": 1}))
 
     # The end.
 
@@ -333,79 +291,80 @@ class Engine(Generic[V]):
             task.cancel()
         if self.run_state.running:
             self._timers.set("jobs", self.now() + GRACE, self._abandon_jobs)
-        self.run_state.source.hurry()
-        self._watch_input()
-        self._stir()
+        self._source.hurry()
+        self._feeder.watch()
+        self._wake_workers()
 
     def _abandon_jobs(self) -> None:
-        """Give jobs their outcome that go on in spite of their cancellation."""
+        """End jobs that go on in spite of their cancellation."""
         run_state, now = self.run_state, self.now()
         lost = [queued for queued in run_state.running if queued.abandoned]
         for queued in lost:
             job = queued.job
             del run_state.running[queued]
-            error = forget_traceback(job.abandon(run_state.source.why_not or _DEADLINE_PASSED))
+            error = forget_traceback(job.abandon(self._source.why_not or _DEADLINE_PASSED))
             outcome = Failed(queued.who, queued.index, job.attempts, error, retries=job.retries)
-            run_state.finish(queued, outcome, Feedback.NEUTRAL, now, now, slow=False)
-        self._stir()
-        self._tell()
+            run_state.finish(queued, outcome, NOTHING_LEARNED, now, now, slow=False)
+        self._wake_workers()
+        self._wake_reader()
         if lost:
             warn_of_hanging(Counter({"ringme job": len(lost)}))
 
     def _is_over(self) -> bool:
         if self._pool.is_stopping:
             return self._pool.is_gone
-        if self._feeder is not None and not (self._feeder.done() or self._is_input_abandoned):
-            return False
-        return self.run_state.is_spent
+        return not self._feeder.is_running and self.run_state.is_exhausted
 
-    def _ending(self) -> BaseException:
-        """Give what ended the run: an error, once, or the end of the iteration."""
-        source = self.run_state.source
+    def _final_error(self) -> BaseException:
+        """Return the error that ended the run, once, or else the end of the iteration."""
+        source = self._source
         error = self._pool.error or source.error
         self._pool.error = source.error = None
         if isinstance(error, StopIteration | StopAsyncIteration):
-            # Bare, it would pass for the end of the iteration.
+            # Raised as it is, it would look like the end of the iteration.
             mistaken = RuntimeError(f"something in the run raised {type(error).__name__}")
             mistaken.__cause__ = error
             return mistaken
         return StopAsyncIteration() if error is None else error
 
-    # Who is to be told.
+    # Wake-ups.
 
-    def _stir(self) -> None:
-        self._feed_on()
-        self._pool.stir()
+    def _wake_workers(self) -> None:
+        self._feeder.wake()
+        self._pool.wake_one()
 
-    def _feed_on(self) -> None:
-        if self._resting_feeder is not None and not self._resting_feeder.done():
-            self._resting_feeder.set_result(None)
+    def _wake_all(self) -> None:
+        self._wake_workers()
+        self._wake_reader()
 
-    def _tell(self) -> None:
+    def _wake_reader(self) -> None:
         reader, self._waiting_reader = self._waiting_reader, None
         if reader is not None and not reader.done():
             reader.set_result(None)
 
-    def _set_wake(self) -> None:
-        due = self.run_state.wake_ups.next_wake
+    def _schedule_wake(self) -> None:
+        due = self._wake_ups.next_wake
         if due is not None:
-            self._timers.set("wake", due, self._wake)
+            self._timers.set("wake", due, self._wake_parked)
 
-    def _wake(self) -> None:
-        self.run_state.wake_ups.wake(self.now())
-        self._set_wake()
-        self._stir()
+    def _wake_parked(self) -> None:
+        self._wake_ups.wake(self.now())
+        self._schedule_wake()
+        self._wake_workers()
 
-    def _see_to_reach(self, now: float) -> None:
-        if self.run_state.is_at_its_reach and not self.run_state.is_blocked:
-            self._timers.set("reach", now + _BETWEEN_REACHES, self._reach_further)
+    def _schedule_read_ahead(self) -> None:
+        if self.run_state.is_read_ahead_full and not self.run_state.is_blocked:
+            self._timers.set(
+                "read-ahead", self.now() + _BETWEEN_READ_AHEADS, self._extend_read_ahead
+            )
 
-    def _reach_further(self) -> None:
-        # With all slots taken, or not so many waiting any more, there is nobody to look for.
-        if self.run_state.is_at_its_reach and self._pool.has_idle_worker:
-            self.run_state.reach_further()
-            self._stir()
+    def _extend_read_ahead(self) -> None:
+        # If all slots are taken, or fewer jobs wait by now, a longer read-ahead would start
+        # nothing.
+        if self.run_state.is_read_ahead_full and self._pool.has_idle_worker:
+            self.run_state.double_read_ahead()
+            self._wake_workers()
 
-    def _look(self) -> None:
-        self.run_state.wake_ups.relax()
-        self._stir()
+    def _check_silence(self) -> None:
+        self._wake_ups.extend_if_silent()
+        self._wake_workers()

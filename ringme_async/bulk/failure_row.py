@@ -21,30 +21,30 @@ class FailureRow:
 
     Attributes:
         answered_at: When the last answer came.
-        back_at: When an answer last ended an outage of several hosts at once.
+        recovered_at: When an answer last ended an outage of several hosts at once.
         failures: How many failures have come since the last answer.
     """
 
     answered_at: float = -math.inf
-    back_at: float = -math.inf
+    recovered_at: float = -math.inf
     failures: int = 0
     _tenants: set[Hashable] = field(factory=set[Hashable], init=False)
     _sources: set[object] = field(factory=set[object], init=False)
 
     @property
     def is_enough(self) -> bool:
-        """Whether there are enough failures, of enough tenants, for an outage."""
+        """Whether the failures are enough, and of enough tenants, for an outage."""
         return (
             self.failures >= _FAILURES_OF_AN_OUTAGE and len(self._tenants) >= _TENANTS_OF_AN_OUTAGE
         )
 
     @property
     def is_long(self) -> bool:
-        """Whether there are enough failures, of however few tenants."""
+        """Whether the failures are enough, however few their tenants."""
         return self.failures >= _FAILURES_OF_AN_OUTAGE
 
     def add(self, tenant: Hashable, started: float, source: object) -> None:
-        """Count a failure of a source, unless an answer has come since its job started."""
+        """Count a failure, unless an answer has come since its job started."""
         if started < self.answered_at:
             return
         self.failures += 1
@@ -54,9 +54,9 @@ class FailureRow:
             self._sources.add(source)
 
     def end(self, now: float) -> None:
-        """Begin a new row: an answer has come."""
+        """Start a new row: an answer has come."""
         if self.is_enough and len(self._sources) >= _SEVERAL:
-            self.back_at = now
+            self.recovered_at = now
         self._sources.clear()
         self.failures = 0
         self._tenants.clear()

@@ -1,13 +1,12 @@
-"""Which job is next: fair to hosts, credentials and tenants, and heedful of their quotas.
+"""Which job starts next: fair to hosts, credentials and tenants, within their quotas.
 
-Hosts take turns, each host's credentials do, and each credential's tenants; whoever has as much in
-flight as its share allows stands aside until a job of it ends. Every step costs the same, however
-many jobs wait. It knows no tasks and no clock: moments are given to it.
+Hosts take turns, so do a host's credentials, and a credential's tenants. A group that has used up
+its allowance leaves its queue until one of its jobs ends. Every step costs the same, however many
+jobs wait. The queue knows no tasks and no clock: its callers pass the time in.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
@@ -27,17 +26,14 @@ from ringme_async.bulk.groups import (
     requeue,
 )
 from ringme_async.bulk.job import Job
+from ringme_async.bulk.parked_credentials import TIMER_SLACK, ParkedCredentials
 
-__all__ = ["TIMER_SLACK", "FairQueue"]
+__all__ = ["FairQueue"]
 
 V = TypeVar("V")
 
-# A thousand credentials that wake in the same second are spread over it.
-_BETWEEN_WAKES: Final = 0.001
-# A job that is told the moment it asks in as its "not before" must not be asked without end.
+# Prevents a busy loop if a job's "not before" is the present moment.
 _SHORTEST_PARK: Final = 0.05
-# A loop may fire a timer a hair early; whoever comes then must not be sent away again.
-TIMER_SLACK: Final = 0.0001
 
 
 def _nothing() -> None:
@@ -46,7 +42,7 @@ def _nothing() -> None:
 
 @define(eq=False)
 class FairQueue(Generic[V]):
-    """The jobs in hand.
+    """The unfinished jobs of a run, in fair order.
 
     Args:
         limit: How many may be in flight in all.
@@ -55,7 +51,7 @@ class FairQueue(Generic[V]):
         heeds_quota: Whether a used-up quota parks jobs; if not, they run and fail.
 
     Attributes:
-        held: How many jobs are in hand and not in flight.
+        held: How many jobs wait or are parked.
         parked: How many of them wait for their quota.
     """
 
@@ -66,46 +62,35 @@ class FairQueue(Generic[V]):
     held: int = field(default=0, init=False)
     parked: int = field(default=0, init=False)
     _registry: GroupRegistry[V] = field(init=False)
-    # Ordered by moment, and then by when they were parked, which is the same for no two.
-    _parking: list[tuple[float, int, CredentialGroup[V]]] = field(
-        factory=list[tuple[float, int, CredentialGroup[V]]], init=False
-    )
-    _times_parked: int = field(default=0, init=False)
-    # Credentials on hold, and what takes back the wait of each.
+    _parked: ParkedCredentials[V] = field(factory=ParkedCredentials[V], init=False)
+    # Credentials on hold, and the function that cancels the wait of each.
     _holds: dict[CredentialGroup[V], Callable[[], None]] = field(
         factory=dict[CredentialGroup[V], Callable[[], None]], init=False
     )
     _on_free: Callable[[], None] = field(default=_nothing, init=False, repr=False)
-    _last_wake: float = field(default=-math.inf, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._registry = GroupRegistry(self.limit, self.per_tenant, self.host_of)
 
     @property
     def is_ready(self) -> bool:
-        """Whether it is likely that a job could start now."""
-        return self._registry.line.first is not None
+        """Whether a job can probably start now."""
+        return self._registry.ready_hosts.first is not None
 
     @property
     def parked_until(self) -> float | None:
-        """When the first of the parked can go on; None if none is parked."""
-        while self._parking:
-            until, number, key = self._parking[0]
-            if key.parked_until is None or key.parked_until <= until:
-                return until
-            heapq.heapreplace(self._parking, (key.parked_until, number, key))
-        return None
+        """When the first parked credential can go on; None if none is parked."""
+        return self._parked.parked_until
 
     @property
     def next_wake(self) -> float:
-        """When to call ``wake``; never, if nothing is parked."""
-        until = self.parked_until
-        return math.inf if until is None else max(until, self._last_wake + _BETWEEN_WAKES)
+        """When to call ``wake``; infinity if nothing is parked."""
+        return self._parked.next_wake
 
     @property
-    def has_sleepers(self) -> bool:
-        """Whether ``next_wake`` may be something."""
-        return bool(self._parking)
+    def has_parked(self) -> bool:
+        """Whether ``next_wake`` may be finite."""
+        return bool(self._parked.heap)
 
     @property
     def network(self) -> FailureRow:
@@ -114,58 +99,58 @@ class FairQueue(Generic[V]):
 
     @property
     def waiting_for_quota(self) -> int:
-        """How many jobs wait for an answer that tells whether a request is left for them."""
-        return sum(key.waiting for key in self._holds)
+        """How many jobs wait for an answer that tells whether their quota has a request left."""
+        return sum(credential.waiting for credential in self._holds)
 
     def call_on_free(self, wake: Callable[[], None]) -> None:
-        """Have ``wake`` called whenever a credential has a free request again."""
+        """Call ``wake`` whenever a credential on hold has a free request again."""
         self._on_free = wake
 
     def end_holds(self) -> None:
-        """Wait for no free requests any more."""
-        for key, forget in list(self._holds.items()):
-            forget()
-            self._end_hold(key)
+        """Stop waiting for free requests."""
+        for credential, cancel_wait in list(self._holds.items()):
+            cancel_wait()
+            self._end_hold(credential)
 
-    def admit(self, queued: QueuedJob[V], now: float) -> bool:
-        """Take a new job in hand, and start it at once if it may.
+    def start_or_add(self, queued: QueuedJob[V], now: float) -> bool:
+        """Start a new job at once if it may start, else queue it; return whether it started.
 
-        It is not asked whether others could start: jobs are pulled when none can.
+        Jobs that wait are not preferred: a run pulls a new job only when none of them can start.
         """
         tenant = self._registry.enter(queued)
-        key = tenant.owner
-        host = key.host
+        credential = tenant.owner
+        host = credential.host
         if (
             tenant.first is None
             and tenant.in_flight < tenant.allowance
-            and key.parked_until is None
-            and not key.is_on_hold
-            and key.has_room()
+            and credential.parked_until is None
+            and not credential.is_on_hold
+            and credential.has_room()
             and not host.breaker.is_stopping
             and host.has_room()
             and self._may_run(queued, now)
         ):
             tenant.in_flight += 1
-            key.in_flight += 1
+            credential.in_flight += 1
             host.in_flight += 1
             return True
-        self._let_wait(queued, tenant)
+        self._enqueue(queued, tenant)
         return False
 
     def add(self, queued: QueuedJob[V]) -> None:
-        """Take a new job in hand, to be started later."""
-        self._let_wait(queued, self._registry.enter(queued))
+        """Queue a new job."""
+        self._enqueue(queued, self._registry.enter(queued))
 
-    def next(self, now: float) -> QueuedJob[V] | None:
-        """Start a job that waits: whose turn it is, of those that may."""
-        while (host := self._registry.line.first) is not None:
-            key = host.first
-            if key is None or not host.can_start():
-                requeue(self._registry.line, host)
+    def start_next(self, now: float) -> QueuedJob[V] | None:
+        """Start the job whose turn it is; None if none may start."""
+        while (host := self._registry.ready_hosts.first) is not None:
+            credential = host.first
+            if credential is None or not host.can_start():
+                requeue(self._registry.ready_hosts, host)
                 continue
-            tenant = key.first
-            if tenant is None or not key.can_start():
-                requeue(host, key)
+            tenant = credential.first
+            if tenant is None or not credential.can_start():
+                requeue(host, credential)
                 continue
             queued = tenant.first
             if queued is not None and self._may_run(queued, now):
@@ -173,11 +158,11 @@ class FairQueue(Generic[V]):
                 return queued
         return None
 
-    def take(self, queued: QueuedJob[V], now: float) -> bool:
-        """Start this very job, the first of its tenant, if it may."""
+    def start(self, queued: QueuedJob[V], now: float) -> bool:
+        """Start a given job, the first of its tenant; return whether it was allowed to."""
         tenant = queued.tenant
-        key = tenant.owner
-        if not (tenant.can_start() and key.can_start() and key.host.can_start()):
+        credential = tenant.owner
+        if not (tenant.can_start() and credential.can_start() and credential.host.can_start()):
             return False
         if not self._may_run(queued, now):
             return False
@@ -185,70 +170,70 @@ class FairQueue(Generic[V]):
         return True
 
     def finish(self, queued: QueuedJob[V], feedback: Feedback, *, slow: bool) -> None:
-        """Let go of a job that was in flight."""
-        self._land(queued.tenant, feedback, slow=slow)
-        self.let_go(queued)
+        """Drop a job that was in flight."""
+        self._free_slot(queued.tenant, feedback, slow=slow)
+        self.forget(queued)
 
-    def hold_back(self, queued: QueuedJob[V], feedback: Feedback, *, slow: bool) -> None:
-        """Keep a job in hand that was in flight: to its tenant alone it stays in flight.
+    def hold_suspect(self, queued: QueuedJob[V], feedback: Feedback, *, slow: bool) -> None:
+        """Free the slot of a failed job, but keep its tenant's.
 
-        So no later change of that tenant goes before it is known whether this one comes again.
+        So no later change of the tenant overtakes this one, which may run again.
         """
-        self._land(queued.tenant, feedback, slow=slow)
+        self._free_slot(queued.tenant, feedback, slow=slow)
         self._update(queued.tenant)
 
-    def let_go(self, queued: QueuedJob[V]) -> None:
-        """Let go of a job that was held back."""
+    def forget(self, queued: QueuedJob[V]) -> None:
+        """Drop a held job."""
         tenant = queued.tenant
         tenant.in_flight -= 1
         self._registry.leave(tenant)
         if self.held:
             self._update(tenant)
 
-    def take_back(self, queued: QueuedJob[V]) -> None:
-        """Let a job wait again that was held back, in its old place."""
+    def wait_again(self, queued: QueuedJob[V]) -> None:
+        """Queue a held job again, at its old place."""
         tenant = queued.tenant
         tenant.in_flight -= 1
-        tenant.put_back(queued)
-        self._count_in(tenant.owner)
+        tenant.reinsert(queued)
+        self._count_waiting(tenant.owner)
         self._update(tenant)
 
     def update_host(self, host: HostGroup[V]) -> None:
         """Stop a host, or let it go on, as its circuit breaker says."""
-        requeue(self._registry.line, host)
+        requeue(self._registry.ready_hosts, host)
 
     def untried(
         self, host: HostGroup[V], has_failed: Callable[[Hashable], bool]
     ) -> list[QueuedJob[V]]:
-        """Give the next job of each tenant of a host that could run, and has not failed."""
-        return [queued for queued in self._next_ones(host) if not has_failed(queued.tenant.name)]
+        """Return the next job of each tenant of a host that could run and has not failed."""
+        return [queued for queued in self._next_jobs(host) if not has_failed(queued.tenant.name)]
 
     def first_of(self, host: HostGroup[V]) -> QueuedJob[V] | None:
-        """Give the job of a host whose turn it is, whether or not the host is stopped."""
-        key = host.first
-        tenant = None if key is None else key.first
+        """Return the job of a host whose turn it is, even if the host is stopped."""
+        credential = host.first
+        tenant = None if credential is None else credential.first
         return None if tenant is None else tenant.first
 
     def start_probe(self, queued: QueuedJob[V], now: float) -> bool:
-        """Start the first job of a tenant though its host is stopped, unless its quota is used up."""
+        """Start the first job of a tenant although its host is stopped, unless its quota is used up."""
         if not self._may_run(queued, now):
             return False
         tenant = queued.tenant
-        key = tenant.owner
-        host = key.host
+        credential = tenant.owner
+        host = credential.host
         tenant.remove(queued)
         self.held -= 1
-        key.waiting -= 1
+        credential.waiting -= 1
         tenant.in_flight += 1
-        key.in_flight += 1
+        credential.in_flight += 1
         host.in_flight += 1
-        # Both stand at the end of their lines, so that the next probe is another's.
+        # Both go to the end of their queues, so that another tenant is probed next.
         if tenant.is_queued:
-            key.remove(tenant)
+            credential.remove(tenant)
             tenant.is_queued = False
-        if key.is_queued:
-            host.remove(key)
-            key.is_queued = False
+        if credential.is_queued:
+            host.remove(credential)
+            credential.is_queued = False
         self._update(tenant)
         return True
 
@@ -257,69 +242,66 @@ class FairQueue(Generic[V]):
         until = job.not_before() if self.heeds_quota else None
         return until is not None and until > now + TIMER_SLACK
 
-    def put_back(self, queued: QueuedJob[V], until: float, now: float) -> None:
-        """Park a job that was in flight, and with it all of its credential."""
-        key = queued.tenant.owner
-        key.in_flight -= 1
-        key.host.in_flight -= 1
-        self._park(key, max(until, now + _SHORTEST_PARK))
-        self.take_back(queued)
+    def park(self, queued: QueuedJob[V], until: float, now: float) -> None:
+        """Park the credential of a job that was in flight, and queue that job again."""
+        credential = queued.tenant.owner
+        credential.in_flight -= 1
+        credential.host.in_flight -= 1
+        self._park(credential, max(until, now + _SHORTEST_PARK))
+        self.wait_again(queued)
 
     def wake(self, now: float) -> None:
-        """Let the credentials go on whose time has come, one in each millisecond."""
-        while self.next_wake <= now + TIMER_SLACK:
-            _, _, key = heapq.heappop(self._parking)
-            self._last_wake = now
-            key.parked_until = None
-            # Its window is unknown: until the first answer, others would only wait in the slots.
-            key.allowance = 1
-            self.parked -= key.waiting
-            self._update_key(key)
+        """Unpark the credentials that are due, one in each millisecond."""
+        while (credential := self._parked.pop_due(now)) is not None:
+            # Its quota window is unknown, and more than one job would wait for the first answer.
+            credential.allowance = 1
+            self.parked -= credential.waiting
+            self._update_key(credential)
 
-    def relax(self) -> None:
-        """Let those go on from whom nothing came back since the last look; once a second."""
-        for key in self._registry.credentials():
-            if key.parked_until is None:
-                key.relax()
-                requeue(key.host, key)
+    def extend_if_silent(self) -> None:
+        """Once a second, let groups without recent answers start one more job."""
+        for credential in self._registry.credentials():
+            if credential.parked_until is None:
+                credential.extend_if_silent()
+                requeue(credential.host, credential)
         for host in self._registry.hosts():
-            host.relax()
-            requeue(self._registry.line, host)
+            host.extend_if_silent()
+            requeue(self._registry.ready_hosts, host)
 
     def flush(self) -> list[QueuedJob[V]]:
-        """Let go of everything that is not in flight, in input order."""
+        """Drop and return every job that is not in flight, in input order."""
         flushed: list[QueuedJob[V]] = []
         self.end_holds()
         for tenant in self._registry.tenants():
-            key = tenant.owner
+            credential = tenant.owner
             while (queued := tenant.first) is not None:
                 tenant.remove(queued)
                 flushed.append(queued)
                 self._registry.leave(tenant)
-            key.parked_until = None
-            key.waiting = 0
+            credential.parked_until = None
+            credential.waiting = 0
             self._update(tenant)
-        self._parking.clear()
+        self._parked.heap.clear()
         self.held = self.parked = 0
         flushed.sort(key=lambda queued: queued.index)
         return flushed
 
-    def clear_out(self, host: HostGroup[V], *, all_of_it: bool) -> list[QueuedJob[V]]:
-        """Let go of what waits for a host and has failed, or of all; what is parked stays."""
+    def drop_waiting(self, host: HostGroup[V], *, include_untried: bool) -> list[QueuedJob[V]]:
+        """Drop and return a host's waiting jobs that have failed, or all of them; parked jobs stay."""
         cleared: list[QueuedJob[V]] = []
-        for key in list(host.credentials):
-            if key.parked_until is not None:
+        for credential in list(host.credentials):
+            if credential.parked_until is not None:
                 continue
-            for tenant in list(key.tenants.values()):
-                cleared += self._clear_out(tenant, all_of_it)
+            for tenant in list(credential.tenants.values()):
+                cleared += self._drop_waiting(tenant, include_untried)
         return cleared
 
-    def _clear_out(self, tenant: TenantGroup[V], all_of_it: bool) -> list[QueuedJob[V]]:
+    def _drop_waiting(self, tenant: TenantGroup[V], include_untried: bool) -> list[QueuedJob[V]]:
         cleared: list[QueuedJob[V]] = []
         queued = tenant.first
         while queued is not None:
             following = queued.behind
-            if all_of_it or queued.failure is not None:
+            if include_untried or queued.failure is not None:
                 tenant.remove(queued)
                 cleared.append(queued)
                 self.held -= 1
@@ -329,95 +311,90 @@ class FairQueue(Generic[V]):
         self._update(tenant)
         return cleared
 
-    def _next_ones(self, host: HostGroup[V]) -> Iterator[QueuedJob[V]]:
-        for key in host.credentials:
-            if key.parked_until is None:
-                for tenant in key.tenants.values():
+    def _next_jobs(self, host: HostGroup[V]) -> Iterator[QueuedJob[V]]:
+        for credential in host.credentials:
+            if credential.parked_until is None:
+                for tenant in credential.tenants.values():
                     if tenant.can_start() and tenant.first is not None:
                         yield tenant.first
 
-    def _land(self, tenant: TenantGroup[V], feedback: Feedback, *, slow: bool) -> None:
-        key = tenant.owner
-        host = key.host
-        key.in_flight -= 1
+    def _free_slot(self, tenant: TenantGroup[V], feedback: Feedback, *, slow: bool) -> None:
+        credential = tenant.owner
+        host = credential.host
+        credential.in_flight -= 1
         host.in_flight -= 1
-        if tenant.in_hand > 1:
+        if tenant.unfinished > 1:
             tenant.learn(feedback, slow=slow)
-        key.learn(feedback, tenant.key, slow=slow)
-        host.learn(feedback, key.key, slow=slow)
+        credential.learn(feedback, tenant.key, slow=slow)
+        host.learn(feedback, credential.key, slow=slow)
 
-    def _let_wait(self, queued: QueuedJob[V], tenant: TenantGroup[V]) -> None:
+    def _enqueue(self, queued: QueuedJob[V], tenant: TenantGroup[V]) -> None:
         tenant.push(queued)
-        self._count_in(tenant.owner)
+        self._count_waiting(tenant.owner)
         self._update(tenant)
 
     def _may_run(self, queued: QueuedJob[V], now: float) -> bool:
         until = queued.job.not_before()
         if until is None or until <= now + TIMER_SLACK:
             return True
-        key = queued.tenant.owner
+        credential = queued.tenant.owner
         if until == math.inf:
-            # In a slot, the timeout of the job would run, and others would lack the slot.
-            self._holds[key] = queued.job.call_when_free(partial(self._set_free, key))
-            key.is_on_hold = True
+            # In a slot, the job's timeout would run, and other jobs would lack the slot.
+            self._holds[credential] = queued.job.call_when_free(partial(self._set_free, credential))
+            credential.is_on_hold = True
         elif self.heeds_quota:
-            self._park(key, until)
+            self._park(credential, until)
         else:
             return True
-        self._update_key(key)
+        self._update_key(credential)
         return False
 
-    def _set_free(self, key: CredentialGroup[V]) -> None:
-        self._end_hold(key)
+    def _set_free(self, credential: CredentialGroup[V]) -> None:
+        self._end_hold(credential)
         self._on_free()
 
-    def _end_hold(self, key: CredentialGroup[V]) -> None:
-        key.is_on_hold = False
-        del self._holds[key]
-        self._update_key(key)
+    def _end_hold(self, credential: CredentialGroup[V]) -> None:
+        credential.is_on_hold = False
+        del self._holds[credential]
+        self._update_key(credential)
 
     def _start(self, queued: QueuedJob[V]) -> None:
-        """Start the first of its tenant's jobs, and let all three stand at the end of their lines."""
+        """Start the first job of its tenant, and put tenant, credential and host at the end of their queues."""
         tenant = queued.tenant
-        key = tenant.owner
-        host = key.host
+        credential = tenant.owner
+        host = credential.host
         tenant.remove(queued)
         self.held -= 1
-        key.waiting -= 1
+        credential.waiting -= 1
         tenant.in_flight += 1
-        key.in_flight += 1
+        credential.in_flight += 1
         host.in_flight += 1
-        key.remove(tenant)
-        host.remove(key)
-        self._registry.line.remove(host)
-        tenant.is_queued = key.is_queued = host.is_queued = False
+        credential.remove(tenant)
+        host.remove(credential)
+        self._registry.ready_hosts.remove(host)
+        tenant.is_queued = credential.is_queued = host.is_queued = False
         self._update(tenant)
 
     def _update(self, tenant: TenantGroup[V]) -> None:
-        """Put it right in its line, and those above it; whose line is empty stands in none."""
+        """Update the membership of a tenant and its parents in their queues."""
         if tenant.first is not None or tenant.is_queued:
             requeue(tenant.owner, tenant)
         self._update_key(tenant.owner)
 
-    def _update_key(self, key: CredentialGroup[V]) -> None:
-        host = key.host
-        if key.first is not None or key.is_queued:
-            requeue(host, key)
+    def _update_key(self, credential: CredentialGroup[V]) -> None:
+        host = credential.host
+        if credential.first is not None or credential.is_queued:
+            requeue(host, credential)
         if host.first is not None or host.is_queued:
-            requeue(self._registry.line, host)
+            requeue(self._registry.ready_hosts, host)
 
-    def _count_in(self, key: CredentialGroup[V]) -> None:
+    def _count_waiting(self, credential: CredentialGroup[V]) -> None:
         self.held += 1
-        key.waiting += 1
-        if key.parked_until is not None:
+        credential.waiting += 1
+        if credential.parked_until is not None:
             self.parked += 1
 
-    def _park(self, key: CredentialGroup[V], until: float) -> None:
-        if key.parked_until is not None:
-            # Where it stands among the parked is put right when its turn comes.
-            key.parked_until = max(key.parked_until, until)
-            return
-        key.parked_until = until
-        self.parked += key.waiting
-        self._times_parked += 1
-        heapq.heappush(self._parking, (until, self._times_parked, key))
+    def _park(self, credential: CredentialGroup[V], until: float) -> None:
+        if credential.parked_until is None:
+            self.parked += credential.waiting
+        self._parked.push(credential, until)

@@ -1,10 +1,11 @@
-"""What the end of a job says about those whom it was for."""
+"""What the end of a job says about its host, its credential and its tenant."""
 
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from ringme_async.errors import (
     Busy,
@@ -17,7 +18,15 @@ from ringme_async.errors import (
     TransportError,
 )
 
-__all__ = ["Feedback", "LatencyTracker", "Sign", "feedback_on", "sign_of"]
+__all__ = [
+    "ANSWERED",
+    "NOTHING_LEARNED",
+    "Evidence",
+    "Feedback",
+    "HostSign",
+    "LatencyTracker",
+    "evidence_of",
+]
 
 _SLOW_FROM = 1.0
 _SLOW_FACTOR = 8.0
@@ -25,49 +34,80 @@ _SMOOTHING = 1 / 32
 
 
 class Feedback(Enum):
-    """Whether more of the same may go."""
+    """Whether more jobs of the same group may run at once."""
 
-    SUCCESS = "a definite answer: one more may go"
+    SUCCESS = "a definite answer: one more may run"
     NEUTRAL = "nothing learned"
-    OVERLOAD = "no answer came: half as many may go"
+    OVERLOAD = "no answer came: half as many may run"
 
 
-def feedback_on(error: RingMeError) -> Feedback:
-    """Judge by the error that a job ended in."""
-    if isinstance(error, TransportError | DeadlineExceeded):
-        return Feedback.OVERLOAD
-    if isinstance(error, ServerError | Busy | InvalidRequest):
-        return Feedback.NEUTRAL
-    return Feedback.SUCCESS
+class HostSign(Enum):
+    """What the end of a job says of its host."""
+
+    UP = "the host has answered"
+    DOWN = "the host may be down"
+    UNKNOWN = "nothing learned"
 
 
-Sign = bool | None
-"""Whether a host is there; None if nothing can be said."""
+@frozen
+class Evidence:
+    """What the end of a job says.
+
+    Attributes:
+        feedback: How the allowances of its groups change.
+        host: What it says of the host.
+    """
+
+    feedback: Feedback
+    host: HostSign
 
 
-def sign_of(error: RingMeError | None) -> Sign:
-    """Tell by how a job ended whether its host is there."""
+ANSWERED: Final = Evidence(Feedback.SUCCESS, HostSign.UP)
+NOTHING_LEARNED: Final = Evidence(Feedback.NEUTRAL, HostSign.UNKNOWN)
+_DEADLINE_ON_HOST: Final = Evidence(Feedback.OVERLOAD, HostSign.DOWN)
+_DEADLINE_ELSEWHERE: Final = Evidence(Feedback.OVERLOAD, HostSign.UNKNOWN)
+
+# An error counts as its nearest base class in here. A ``DeadlineExceeded`` counts by its cause.
+_EVIDENCE: Final[dict[type, Evidence]] = {
+    RingMeError: ANSWERED,
+    InvalidRequest: NOTHING_LEARNED,
+    Busy: Evidence(Feedback.NEUTRAL, HostSign.UP),
+    # An answer, so no allowance shrinks. But a proxy sends it for a host that is down.
+    ServerError: Evidence(Feedback.NEUTRAL, HostSign.DOWN),
+    TransportError: Evidence(Feedback.OVERLOAD, HostSign.DOWN),
+    # The host is there, though no usable answer came.
+    ResponseTooLarge: Evidence(Feedback.OVERLOAD, HostSign.UP),
+    CertificateError: Evidence(Feedback.OVERLOAD, HostSign.UP),
+}
+
+
+def evidence_of(error: RingMeError) -> Evidence:
+    """Classify the error that a job ended in."""
     if isinstance(error, DeadlineExceeded):
-        cause = error.__cause__
-        if cause is None:
-            return False if error.attempts else None
-        return False if isinstance(cause, TransportError | ServerError) else None
-    if isinstance(error, TransportError | ServerError):
-        return isinstance(error, ResponseTooLarge | CertificateError)
-    return None if isinstance(error, InvalidRequest) else True
+        return _evidence_of_deadline(error)
+    return next(_EVIDENCE[base] for base in type(error).__mro__ if base in _EVIDENCE)
+
+
+def _evidence_of_deadline(error: DeadlineExceeded) -> Evidence:
+    cause = error.__cause__
+    if cause is None:
+        is_host = bool(error.attempts)
+    else:
+        is_host = isinstance(cause, TransportError | ServerError)
+    return _DEADLINE_ON_HOST if is_host else _DEADLINE_ELSEWHERE
 
 
 @define(eq=False)
 class LatencyTracker:
-    """How long the jobs of a run usually take."""
+    """Tracks how long the jobs of a run usually take."""
 
     _usual: float | None = field(default=None, init=False)
 
     def is_slow(self, seconds: float) -> bool:
-        """Take in how long a job took.
+        """Record how long a job took.
 
         Returns:
-            Whether that is over a second, and over eight times what is usual.
+            Whether it took over a second, and over eight times the usual time.
         """
         usual = seconds if self._usual is None else self._usual
         counted = seconds

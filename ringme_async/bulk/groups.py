@@ -1,14 +1,14 @@
-"""What one host, one credential and one tenant may have in flight.
+"""How many jobs each host, credential and tenant may have in flight.
 
-A host is a line of credentials, a credential one of tenants, and a tenant one of jobs: in each
-stand those that can start now.
+A host queues its credentials, a credential its tenants, and a tenant its jobs. A queue holds only
+members that can start a job now.
 
-Each starts small and earns more: it is not known of anybody at the start whether he answers, and
-whoever does not must not be found in all the slots. An answer lets one more go, so that the number
-doubles with each round trip; the very first lets all go, if there is nobody else to keep slots for.
-No answer halves it. The blame for that goes up, from a tenant to its credential and on to the host,
-only if two of its members failed in a row, with nothing good in between: one dead tenant must not slow
-its neighbours.
+Each group starts with a small allowance: a group that does not answer must not fill all slots. A
+definite answer raises the allowance by one, so it doubles with each round trip. The first answer of
+a group without neighbours raises it to all slots.
+
+A job without an answer halves the allowance of its tenant. It halves that of the credential, and of
+the host, only if two of its members failed in a row: one dead tenant must not slow its neighbours.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ V = TypeVar("V")
 
 @define(eq=False)
 class QueuedJob(LinkedItem, Generic[V]):
-    """A job, whom it is for, and its place in the input.
+    """A job, its tenant, and its place in the input.
 
     Attributes:
-        tenant: The share that it is counted in; set when it is scheduled.
-        is_probe: Whether it only asks if a host is there, and has no outcome.
-        failure: How it failed when its host seemed to be down.
-        abandoned: Whether its job was cancelled at the run's deadline.
+        tenant: The group of its tenant; set when the job is queued.
+        is_probe: Whether it is a witness's probe, which has no outcome.
+        failure: The failure that is held, while its host may be down.
+        abandoned: Whether the run's deadline cancelled it.
     """
 
     index: int
@@ -64,21 +64,21 @@ class QueuedJob(LinkedItem, Generic[V]):
 
 L = TypeVar("L", bound=LinkedItem)
 
-# Two, so that a tenant that does not answer cannot hold up its whole credential by coming first.
+# Two, so that a first tenant that does not answer cannot block its whole credential.
 _FIRST_ALLOWANCE: Final = 2
-_NOBODY: Final = object()
-# Before Python 3.12 each look at a member of an Enum goes through a method.
+_NONE_YET: Final = object()
+# Before Python 3.12 each access to an Enum's member calls a method.
 _SUCCESS: Final = Feedback.SUCCESS
 
 
 @define(eq=False)
 class Group(LinkedQueue[L], ABC):
-    """A part of the slots, and what of it is taken.
+    """A group of jobs that share an allowance.
 
     Attributes:
-        allowance: How many jobs it may have in flight by what was learned of it.
-        in_flight: How many it has.
-        is_queued: Whether it stands in the line of those that can start a job.
+        allowance: How many jobs it may have in flight, by what was learned of it.
+        in_flight: How many jobs it has in flight.
+        is_queued: Whether it is in its parent's queue.
     """
 
     key: Hashable
@@ -94,50 +94,50 @@ class Group(LinkedQueue[L], ABC):
 S = TypeVar("S", bound=Group[Any])
 
 
-def requeue(line: LinkedQueue[S], share: S) -> None:
-    """Let a share join a line at its end, stay in it or leave it."""
-    can_start = share.can_start()
-    if can_start is not share.is_queued:
-        share.is_queued = can_start
+def requeue(queue: LinkedQueue[S], group: S) -> None:
+    """Put a group at the end of a queue, keep it there, or remove it: by whether it can start."""
+    can_start = group.can_start()
+    if can_start is not group.is_queued:
+        group.is_queued = can_start
         if can_start:
-            line.push(share)
+            queue.push(group)
         else:
-            line.remove(share)
+            queue.remove(group)
 
 
 @define(eq=False)
 class TenantGroup(Group[QueuedJob[V]]):
-    """The share of one tenant; its jobs start in input order.
+    """The jobs of one tenant; they start in input order.
 
     Attributes:
-        in_hand: How many jobs it has in flight, parked and waiting; at 0 it is forgotten.
+        unfinished: How many jobs it has in flight, parked and waiting; at 0 the group is dropped.
     """
 
     owner: CredentialGroup[V]
     most: int
-    in_hand: int = field(default=0, init=False)
-    # Nothing is lost by waiting for a tenant's first answer: there are others.
+    unfinished: int = field(default=0, init=False)
+    # One, as other tenants can use the slots until the tenant's first answer.
     allowance: int = field(default=1, init=False)
 
     @property
     def name(self) -> Hashable:
-        """What tells it from the other tenants of its host; two credentials may have one key."""
+        """Its name, unique in the run; two credentials may have tenants of one key."""
         return (self.owner.key, self.key)
 
     def can_start(self) -> bool:
-        """Whether a job waits, and fewer are in flight than may be."""
+        """Whether a job waits, and the allowance is not used up."""
         return self.first is not None and self.in_flight < self.allowance
 
-    def put_back(self, queued: QueuedJob[V]) -> None:
-        """Let a job that was started before wait again, in its old place."""
-        # Only those that were put back before can stand in front of it.
+    def reinsert(self, queued: QueuedJob[V]) -> None:
+        """Queue a job that was started before, at its old place."""
+        # Only jobs that were started before have a smaller index, so the scan is short.
         behind = self.first
         while behind is not None and behind.index < queued.index:
             behind = behind.behind
         self.insert(queued, behind)
 
     def learn(self, feedback: Feedback, *, slow: bool) -> None:
-        """Take in how a job of it ended."""
+        """Adjust the allowance by how a job ended."""
         if slow or feedback is Feedback.OVERLOAD:
             self.allowance = max(1, self.allowance // 2)
         elif feedback is _SUCCESS and self.allowance < self.most:
@@ -146,22 +146,22 @@ class TenantGroup(Group[QueuedJob[V]]):
 
 @define(eq=False)
 class _ParentGroup(Group[L], ABC):
-    """A share whose members have shares of their own."""
+    """A group whose members are groups."""
 
     limit: CapacityLimit
     allowance: int = field(default=_FIRST_ALLOWANCE, init=False)
     _is_new: bool = field(default=True, init=False)
-    _blamed: Hashable = field(default=_NOBODY, init=False)
-    _silent_looks: int = field(default=0, init=False)
+    _last_failed: Hashable = field(default=_NONE_YET, init=False)
+    _silent_checks: int = field(default=0, init=False)
 
     @abstractmethod
     def is_alone(self) -> bool:
         """Whether it has no neighbours."""
 
     def has_room(self) -> bool:
-        """Whether fewer jobs are in flight than may be.
+        """Whether the allowance is not used up.
 
-        As soon as it has neighbours, an eighth of the slots is kept free of it for them.
+        A group with neighbours leaves them an eighth of the slots.
         """
         if self.in_flight >= self.allowance:
             return False
@@ -171,42 +171,42 @@ class _ParentGroup(Group[L], ABC):
         )
 
     def learn(self, feedback: Feedback, member: Hashable, *, slow: bool) -> None:
-        """Take in how a job of one of its members ended."""
-        self._silent_looks = 0
+        """Adjust the allowance by how a job of a member ended."""
+        self._silent_checks = 0
         if feedback is _SUCCESS:
             if not slow:
-                self._blamed = _NOBODY
+                self._last_failed = _NONE_YET
                 if self._is_new and self.is_alone():
                     self.allowance = max(self.allowance, self.limit.value)
                 elif self.allowance < self.limit.value:
                     self.allowance += 1
         elif feedback is Feedback.OVERLOAD:
-            if self._blamed is not _NOBODY and self._blamed != member:
+            if self._last_failed is not _NONE_YET and self._last_failed != member:
                 self.allowance = max(1, self.allowance // 2)
-            self._blamed = member
+            self._last_failed = member
         self._is_new = False
 
-    def relax(self) -> None:
-        """Let one more go if nothing came back since the last look.
+    def extend_if_silent(self) -> None:
+        """Once a second, raise the allowance by one if no job has ended since the last check.
 
-        Those that went first may be the ones that do not answer. Of a long silence, only looks
-        1, 2, 4, 8 and so on count.
+        The jobs in flight may be the ones that do not answer. In a long silence, the allowance rises at
+        checks 1, 2, 4, 8 and so on.
         """
         if self.first is not None and not self.has_room():
-            self._silent_looks += 1
-            if self._silent_looks & (self._silent_looks - 1) == 0:
+            self._silent_checks += 1
+            if self._silent_checks & (self._silent_checks - 1) == 0:
                 self.allowance += 1
 
 
 @define(eq=False)
 class CredentialGroup(_ParentGroup[TenantGroup[V]]):
-    """The share of one credential, and whether its quota lets it run.
+    """The jobs of one credential, and whether its quota lets them run.
 
     Attributes:
-        tenants: Those of its tenants that have jobs in hand; without any it is idle.
+        tenants: Its tenants that have unfinished jobs; without any it is idle.
         waiting: How many of its jobs are parked or waiting.
-        parked_until: The moment before which none of them can run, if there is one.
-        is_on_hold: Whether its next job depends on others of it that are in flight.
+        parked_until: When its quota lets its jobs run again; None if it is not parked.
+        is_on_hold: Whether its next job waits for an answer that tells what is left of the quota.
     """
 
     host: HostGroup[V]
@@ -218,11 +218,11 @@ class CredentialGroup(_ParentGroup[TenantGroup[V]]):
     is_on_hold: bool = field(default=False, init=False)
 
     def is_alone(self) -> bool:
-        """Whether it is the only credential in hand on its host."""
+        """Whether no other credential of its host has unfinished jobs."""
         return self.host.members == 1
 
     def can_start(self) -> bool:
-        """Whether one of its tenants can start a job, and its quota and its share allow it."""
+        """Whether one of its tenants can start a job, and its quota and allowance permit it."""
         return (
             self.first is not None
             and self.parked_until is None
@@ -233,12 +233,12 @@ class CredentialGroup(_ParentGroup[TenantGroup[V]]):
 
 @define(eq=False)
 class HostGroup(_ParentGroup[CredentialGroup[V]]):
-    """The share of one host.
+    """The jobs of one host.
 
     Attributes:
-        members: How many of its credentials have jobs in hand; at 0 it is idle.
+        members: How many of its credentials have unfinished jobs; at 0 it is idle.
         credentials: These credentials.
-        breaker: Whether it is down; it outlives this share.
+        breaker: Its circuit breaker, which outlives this group.
     """
 
     hosts: HostQueue[V]
@@ -249,20 +249,20 @@ class HostGroup(_ParentGroup[CredentialGroup[V]]):
     )
 
     def is_alone(self) -> bool:
-        """Whether it is the only host in hand."""
+        """Whether no other host has unfinished jobs."""
         return self.hosts.members == 1
 
     def can_start(self) -> bool:
-        """Whether one of its credentials can start a job, it is not down, and it has room."""
+        """Whether one of its credentials can start a job, and breaker and allowance permit it."""
         return self.first is not None and not self.breaker.is_stopping and self.has_room()
 
 
 @define(eq=False)
 class HostQueue(LinkedQueue[HostGroup[V]]):
-    """All hosts.
+    """The hosts that can start a job.
 
     Attributes:
-        members: How many of them are in hand.
+        members: How many hosts have unfinished jobs.
     """
 
     members: int = field(default=0, init=False)
@@ -273,7 +273,7 @@ _MOST_BREAKERS: Final = 4096
 
 @define(eq=False)
 class GroupRegistry(Generic[V]):
-    """The shares of all that have jobs in hand.
+    """The groups of all unfinished jobs.
 
     Args:
         limit: How many jobs may be in flight in all.
@@ -281,95 +281,101 @@ class GroupRegistry(Generic[V]):
         host_of: Which host a quota key belongs to.
 
     Attributes:
-        line: The hosts that can start a job.
+        ready_hosts: The hosts that can start a job.
         network: The failures in a row of all hosts.
     """
 
     limit: CapacityLimit
     per_tenant: int | None
     host_of: Callable[[Hashable], Hashable]
-    line: HostQueue[V] = field(factory=HostQueue[V], init=False)
+    ready_hosts: HostQueue[V] = field(factory=HostQueue[V], init=False)
     network: FailureRow = field(factory=FailureRow, init=False)
-    # A host that comes again is known: it has answered, or it is down.
+    # Kept when a host is dropped: it has answered, or it is down, and the run must not forget
+    # that.
     _breakers: dict[Hashable, CircuitBreaker[QueuedJob[V]]] = field(
         factory=dict[Hashable, CircuitBreaker[QueuedJob[V]]], init=False
     )
     _hosts: dict[Hashable, HostGroup[V]] = field(factory=dict[Hashable, HostGroup[V]], init=False)
-    _keys: dict[Hashable, CredentialGroup[V]] = field(
+    _credentials: dict[Hashable, CredentialGroup[V]] = field(
         factory=dict[Hashable, CredentialGroup[V]], init=False
     )
-    # Looked at first: in most runs it is always the same.
+    # Checked first: in most runs it is always the same.
     _latest: CredentialGroup[V] | None = field(default=None, init=False)
-    # Not forgotten yet: a run of one credential needs it again at once, with all that it has earned.
+    # Kept for a while: a run of one credential needs it again at once, with the allowance it
+    # earned.
     _last_idle: CredentialGroup[V] | None = field(default=None, init=False)
 
     def hosts(self) -> Iterable[HostGroup[V]]:
-        """Give all hosts."""
+        """Return all hosts."""
         return self._hosts.values()
 
     def credentials(self) -> Iterable[CredentialGroup[V]]:
-        """Give all credentials."""
-        return self._keys.values()
+        """Return all credentials."""
+        return self._credentials.values()
 
     def tenants(self) -> list[TenantGroup[V]]:
-        """Give all tenants; they may leave meanwhile."""
-        return [tenant for key in self._keys.values() for tenant in key.tenants.values()]
+        """Return a copy of the list of all tenants, which may shrink meanwhile."""
+        return [
+            tenant
+            for credential in self._credentials.values()
+            for tenant in credential.tenants.values()
+        ]
 
     def enter(self, queued: QueuedJob[V]) -> TenantGroup[V]:
-        """Count a job in, and give the share of its tenant."""
+        """Count a job as unfinished, and return the group of its tenant."""
         job = queued.job
-        key = self._key(job.quota_key)
+        credential = self._credential(job.quota_key)
         tenant_key = job.tenant_key
-        tenant = key.tenants.get(tenant_key)
+        tenant = credential.tenants.get(tenant_key)
         if tenant is None:
-            if not key.tenants:
-                self._count_in(key)
+            if not credential.tenants:
+                self._activate(credential)
             most = self.per_tenant or self.limit.for_one_tenant
-            tenant = key.tenants[tenant_key] = TenantGroup(tenant_key, key, most)
+            tenant = credential.tenants[tenant_key] = TenantGroup(tenant_key, credential, most)
         queued.tenant = tenant
-        tenant.in_hand += 1
+        tenant.unfinished += 1
         return tenant
 
     def leave(self, tenant: TenantGroup[V]) -> None:
-        """Count a job of a tenant out."""
-        tenant.in_hand -= 1
-        if tenant.in_hand:
+        """Count a job of a tenant as finished."""
+        tenant.unfinished -= 1
+        if tenant.unfinished:
             return
-        key = tenant.owner
-        del key.tenants[tenant.key]
-        if not key.tenants:
-            self._count_out(key)
-            self._let_idle(key)
+        credential = tenant.owner
+        del credential.tenants[tenant.key]
+        if not credential.tenants:
+            self._deactivate(credential)
+            self._forget_idle(credential)
 
-    def _count_in(self, key: CredentialGroup[V]) -> None:
-        host = key.host
+    def _activate(self, credential: CredentialGroup[V]) -> None:
+        host = credential.host
         if not host.members:
-            self.line.members += 1
+            self.ready_hosts.members += 1
         host.members += 1
-        host.credentials[key] = None
+        host.credentials[credential] = None
 
-    def _count_out(self, key: CredentialGroup[V]) -> None:
-        host = key.host
-        del host.credentials[key]
+    def _deactivate(self, credential: CredentialGroup[V]) -> None:
+        host = credential.host
+        del host.credentials[credential]
         host.members -= 1
         if not host.members:
-            self.line.members -= 1
+            self.ready_hosts.members -= 1
 
-    def _key(self, name: Hashable) -> CredentialGroup[V]:
-        key = self._latest
-        if key is not None and key.key is name:
-            return key
-        key = self._keys.get(name)
-        if key is None:
+    def _credential(self, name: Hashable) -> CredentialGroup[V]:
+        credential = self._latest
+        if credential is not None and credential.key is name:
+            return credential
+        credential = self._credentials.get(name)
+        if credential is None:
             host_name = self.host_of(name)
             host = self._hosts.get(host_name)
             if host is None:
                 breaker = self._breaker(host_name)
-                host = HostGroup(host_name, self.limit, self.line, breaker)
+                host = HostGroup(host_name, self.limit, self.ready_hosts, breaker)
                 self._hosts[host_name] = host
-            key = self._keys[name] = CredentialGroup(name, self.limit, host)
-        self._latest = key
-        return key
+            credential = self._credentials[name] = CredentialGroup(name, self.limit, host)
+        self._latest = credential
+        return credential
 
     def _breaker(self, host_name: Hashable) -> CircuitBreaker[QueuedJob[V]]:
         breaker = self._breakers.pop(host_name, None)
@@ -381,13 +387,13 @@ class GroupRegistry(Generic[V]):
         self._breakers[host_name] = breaker
         return breaker
 
-    def _let_idle(self, key: CredentialGroup[V]) -> None:
-        """Forget the credential that was idle before this one, if it still is, and so its host."""
-        last, self._last_idle = self._last_idle, key
-        if last is None or last is key or last.tenants:
+    def _forget_idle(self, credential: CredentialGroup[V]) -> None:
+        """Drop the credential that became idle before this one, if it is still idle, and its host."""
+        last, self._last_idle = self._last_idle, credential
+        if last is None or last is credential or last.tenants:
             return
-        del self._keys[last.key]
+        del self._credentials[last.key]
         if last is self._latest:
             self._latest = None
-        if last.host is not key.host and not last.host.members:
+        if last.host is not credential.host and not last.host.members:
             del self._hosts[last.host.key]

@@ -1,4 +1,4 @@
-"""What the engine runs: a job knows whose quota it spends and when it may run."""
+"""The protocol of a job, which the engine runs: whose quota it spends, and when it may run."""
 
 from __future__ import annotations
 
@@ -16,30 +16,29 @@ V_co = TypeVar("V_co", covariant=True)
 
 @frozen
 class NotBefore:
-    """What ``run`` returns instead of a value when the quota refused it: park me until then.
+    """Returned by ``run`` instead of a value: the quota refused the job, which has to park until then.
 
     Attributes:
-        at: Loop time.
+        at: The loop's time.
     """
 
     at: float
 
 
 class Job(Protocol[V_co]):
-    """One piece of work for one tenant; it may be run again.
+    """One piece of work for one tenant, which must be safe to repeat.
 
-    It is after it was parked, and after it failed because its host was down. So whatever it does has
-    to be safe to repeat.
+    A job runs again after it was parked, and after it failed because its host was down.
     """
 
     @property
     def quota_key(self) -> Hashable:
-        """Whose quota it spends: the group that is parked, and that is kept from taking all."""
+        """The key of the quota that it spends: its jobs are parked together and share an allowance."""
         ...
 
     @property
     def tenant_key(self) -> Hashable:
-        """Whom it is for, among those of its quota key: jobs of one tenant start in input order."""
+        """The key of its tenant, within the quota key: jobs of one tenant start in input order."""
         ...
 
     @property
@@ -49,33 +48,33 @@ class Job(Protocol[V_co]):
 
     @property
     def retries(self) -> int:
-        """How many of those repeated one that had been sent before."""
+        """How many of these requests repeated an earlier one."""
         ...
 
     @property
     def waiting_for_login(self) -> bool:
-        """Does it wait for a token right now?"""
+        """Whether it waits for a token now."""
         ...
 
     @property
     def sent_at(self) -> float | None:
-        """When it sent its last request, in the loop's time; asked for by ``"auto"`` alone."""
+        """When it sent its last request, in the loop's time; only ``"auto"`` reads it."""
         ...
 
     def not_before(self) -> float | None:
-        """Take a request of its quota, for the run that follows at once.
+        """Reserve a request of its quota, for the run that follows at once.
 
         Returns:
             None if it may run. The loop time before which its quota would refuse it. Infinity if it
-            depends on others of its quota key that are in flight: see ``call_when_free``.
+            depends on jobs of its quota key that are in flight: see ``call_when_free``.
         """
         ...
 
     def call_when_free(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Call ``wake`` once, when ``not_before`` may tell something other than infinity.
+        """Call ``wake`` once, when ``not_before`` may return something other than infinity.
 
         Returns:
-            What takes that back.
+            A function that cancels this.
         """
         ...
 
@@ -83,7 +82,7 @@ class Job(Protocol[V_co]):
         """Do the work.
 
         Raises:
-            RingMeError: It failed; anything else is a bug, and ends the run.
+            RingMeError: It failed; any other error is a bug, and ends the run.
         """
         ...
 
@@ -91,6 +90,6 @@ class Job(Protocol[V_co]):
         """Make the error of a job that was cut short.
 
         Args:
-            reason: What cut it short, such as the run's deadline or a host that was given up.
+            reason: Why, such as the run's deadline or a host that was given up.
         """
         ...

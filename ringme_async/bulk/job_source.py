@@ -1,4 +1,4 @@
-"""The input: any iterable, async iterable or mapping, as a row of jobs."""
+"""The input of a run: any iterable, async iterable or mapping, pulled as jobs."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ V = TypeVar("V")
 
 
 class _End(Enum):
-    """What stands in the place of an element when there is none any more."""
+    """The sentinel at the end of the input."""
 
     END = auto()
 
 
 _END: Final = _End.END
-# An async input that takes longer for an element is left once the run's deadline has passed.
+# After the run's deadline, an async input that takes longer for an element is left.
 _PATIENCE: Final = 1.0
 
 
@@ -47,20 +47,20 @@ class JobSource(Generic[T, V]):
 
     Args:
         items: The input. A mapping stands for its pairs.
-        make_job: Gives an element's job, or raises a ``RingMeError`` if the element is malformed.
-        name_of: Gives whom an element is for.
+        make_job: Makes an element's job, or raises a ``RingMeError`` if the element is malformed.
+        name_of: Returns the ``who`` of an element's outcome.
 
     Attributes:
         is_async: Whether elements come by ``fetch``, not by ``pull``.
         total: How many elements there are; None if the input does not say.
         pulled: How many were pulled.
-        why_not: Why no more jobs are to be made, once that is so.
-        ended: Whether nothing more is to come.
+        why_not: Why it makes no more jobs; None while it does.
+        ended: Whether no more elements will come.
         cut_short: Whether it was left before its end.
-        error: What the input raised, if it did.
+        error: The error that the input raised, if any.
 
     Raises:
-        InvalidRequest: The input is nothing that a run can iterate over.
+        InvalidRequest: A run cannot iterate over the input.
     """
 
     items: Iterable[T] | AsyncIterable[T] | Mapping[Any, Any]
@@ -84,36 +84,36 @@ class JobSource(Generic[T, V]):
         self.total = len(self._items) if isinstance(self._items, Sized) else None
 
     def open(self) -> None:
-        """Begin."""
+        """Start to iterate."""
         if isinstance(self._items, AsyncIterable):
             self._elements_to_come = aiter(self._items)
         else:
             self._elements = iter(self._items)
 
     def pull(self) -> QueuedJob[V] | Failed | NotAttempted | None:
-        """Pull an element; None: there is no more."""
+        """Pull an element; None at the end."""
         try:
             element: T | _End = next(self._elements, _END)
         except Exception as error:  # noqa: BLE001 - it gets out of the run as it is, at its end
             self.error = error
             element = _END
-        return self._admit(element)
+        return self._queued_job(element)
 
     async def fetch(self) -> QueuedJob[V] | Failed | NotAttempted | None:
-        """Wait for an element; None: there is no more."""
+        """Wait for an element; None at the end."""
         try:
             element: T | _End = await self._fetch_with_patience()
         except Exception as error:  # noqa: BLE001 - it gets out of the run as it is, at its end
             self.error = error
             element = _END
-        return self._admit(element)
+        return self._queued_job(element)
 
     def hurry(self) -> None:
-        """Give the element that is being fetched no more than a second."""
+        """Give the element that is being fetched at most one more second."""
         self._await_until(asyncio.get_running_loop().time() + _PATIENCE)
 
     def leave(self) -> None:
-        """Pull nothing more, and wait for nothing that is being fetched."""
+        """Pull nothing more, and stop waiting for the element that is being fetched."""
         if not self.ended:
             self.ended = self.cut_short = True
             self._await_until(asyncio.get_running_loop().time())
@@ -122,7 +122,7 @@ class JobSource(Generic[T, V]):
         """Close a generator; other iterators may be the user's own, such as an open file.
 
         Returns:
-            What it raised at that.
+            The error that it raised while closing.
         """
         elements: object = self._elements
         if isinstance(elements, Generator):
@@ -139,7 +139,7 @@ class JobSource(Generic[T, V]):
             await aclose()
 
     def _await_until(self, when: float) -> None:
-        # An input that takes its time to be cancelled cannot be cancelled by its timeout again.
+        # An input may be slow to react to its cancellation, and must not be cancelled twice.
         if self._fetching is not None and not self._fetching.expired():
             self._fetching.reschedule(when)
 
@@ -156,7 +156,7 @@ class JobSource(Generic[T, V]):
         finally:
             self._fetching = None
 
-    def _admit(self, element: T | _End) -> QueuedJob[V] | Failed | NotAttempted | None:
+    def _queued_job(self, element: T | _End) -> QueuedJob[V] | Failed | NotAttempted | None:
         if element is _END:
             self.ended = True
             return None
@@ -204,10 +204,10 @@ def _can_be_iterated_over(items: object) -> bool:
 
 
 def forget_traceback(error: RingMeError) -> RingMeError:
-    """Let go of the frames of an error and of what led to it.
+    """Drop the frames of an error and of its causes.
 
-    They keep whatever the call had in hand, and the run itself: a hundred thousand failures in a
-    report would hold that much.
+    They keep everything that the call had in its variables, and the run itself: a report with a
+    hundred thousand failures would keep all of it alive.
     """
     link: BaseException | None = error
     seen: set[int] = set()

@@ -1,4 +1,4 @@
-"""Waiting lines whose members can leave them from any place at once."""
+"""First-in, first-out queues whose members can leave from any position in constant time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["LinkedItem", "LinkedQueue"]
 
 @define(eq=False)
 class LinkedItem:
-    """Something that can stand in one line at a time."""
+    """A member of at most one queue."""
 
     ahead: Self | None = field(default=None, init=False, repr=False)
     behind: Self | None = field(default=None, init=False, repr=False)
@@ -22,17 +22,17 @@ L = TypeVar("L", bound=LinkedItem)
 
 @define(eq=False)
 class LinkedQueue(LinkedItem, Generic[L]):
-    """First come, first served; and a line can stand in another one.
+    """A first-in, first-out queue, which can be a member of another queue.
 
-    The links are in the members, so that an empty line costs next to nothing: there are as many
-    as there are tenants in hand, and an empty deque alone takes 600 bytes.
+    The links are in the members, so that an empty queue costs almost nothing. A run has one for each
+    tenant, and an empty deque alone takes 600 bytes.
     """
 
     first: L | None = field(default=None, init=False, repr=False)
     last: L | None = field(default=None, init=False, repr=False)
 
     def push(self, member: L) -> None:
-        """Let it stand at the end."""
+        """Add a member at the end."""
         last = self.last
         member.ahead = last
         if last is None:
@@ -42,7 +42,7 @@ class LinkedQueue(LinkedItem, Generic[L]):
         self.last = member
 
     def insert(self, member: L, behind: L | None) -> None:
-        """Let it stand right in front of ``behind``; None: at the end."""
+        """Add a member right before ``behind``; None: at the end."""
         if behind is None:
             self.push(member)
             return
@@ -55,7 +55,7 @@ class LinkedQueue(LinkedItem, Generic[L]):
             ahead.behind = member
 
     def remove(self, member: L) -> None:
-        """Let one of its members leave."""
+        """Remove a member."""
         ahead, behind = member.ahead, member.behind
         member.ahead = member.behind = None
         if ahead is None:

@@ -1,4 +1,4 @@
-"""What became of one element of the input."""
+"""The outcome of one element of the input: done, failed or not attempted."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ V_co = TypeVar("V_co", covariant=True)
 
 @frozen
 class Done(Generic[V_co]):
-    """It ended in a value.
+    """The job returned a value.
 
     Attributes:
-        who: Whom it was for, as it stood in the input.
-        index: Its place in the input, from 0.
+        who: The element's tenant, as it was given in the input.
+        index: The element's place in the input, from 0.
         attempts: How many requests were sent for it.
-        value: What came back.
-        retries: How many of the requests repeated one that had been sent before.
+        value: The value.
+        retries: How many of the requests repeated an earlier one.
     """
 
     who: Who
@@ -40,16 +40,15 @@ class Done(Generic[V_co]):
 
 @frozen
 class Failed:
-    """It ended in an error.
+    """The job failed, or the element is malformed.
 
     Attributes:
-        who: Whom it was for, as it stood in the input.
-        index: Its place in the input, from 0.
+        who: The element's tenant, as it was given in the input.
+        index: The element's place in the input, from 0.
         attempts: How many requests were sent for it.
-        error: What went wrong; its ``maybe_applied`` says whether a change may have been made.
-            It carries no traceback: those of many failures would keep all that their calls had
-            in hand.
-        retries: How many of the requests repeated one that had been sent before.
+        error: The error; its ``maybe_applied`` says whether a change may have been made. It has no
+            traceback, as the tracebacks of many failures would keep their calls' data alive.
+        retries: How many of the requests repeated an earlier one.
     """
 
     who: Who
@@ -66,14 +65,14 @@ class Failed:
 
 @frozen
 class NotAttempted:
-    """The run ended before it was begun, or its host was given up; nothing was changed.
+    """The run ended before the job was started, or its host was given up; nothing was changed.
 
     Attributes:
-        who: Whom it was for, as it stood in the input.
-        index: Its place in the input, from 0.
+        who: The element's tenant, as it was given in the input.
+        index: The element's place in the input, from 0.
         attempts: How many requests were sent for it before it was parked.
-        reason: Why it was not begun, or not gone on with.
-        retries: How many of the requests repeated one that had been sent before.
+        reason: Why the job was not started, or not continued.
+        retries: How many of the requests repeated an earlier one.
     """
 
     who: Who

@@ -1,8 +1,8 @@
-"""Probes: which tenants are asked whether a host that fails others is there.
+"""Probes: which tenants show whether a host that fails others is up.
 
-The circuit breaker says when to ask. This says whom: witnesses, whose probes change nothing, and
-fresh tenants from everywhere in the line. In line order, a block of broken tenants would look like
-a host that is down.
+The circuit breaker says when to probe. This file says whom: witnesses, whose probes change nothing,
+and fresh tenants from anywhere in the queue. In the order of the queue, a block of broken tenants
+would look like a host that is down.
 """
 
 from __future__ import annotations
@@ -16,38 +16,39 @@ from typing import Any, Final, Generic, TypeVar
 from attrs import define, field
 
 from ringme_async.bulk.circuit_breaker import CircuitBreaker, State
-from ringme_async.bulk.fair_queue import TIMER_SLACK, FairQueue
+from ringme_async.bulk.fair_queue import FairQueue
 from ringme_async.bulk.groups import HostGroup, QueuedJob
 from ringme_async.bulk.job import Job
+from ringme_async.bulk.parked_credentials import TIMER_SLACK
 
 __all__ = ["ProbeOf", "Probing"]
 
 V = TypeVar("V")
 
 ProbeOf = Callable[[Any], Job[Any]]
-"""Gives a job that changes nothing, for the tenant of a job that was done."""
+"""Makes a job that changes nothing, for the tenant of a finished job."""
 
 _SEED: Final = 0
 
 
 @define(eq=False)
 class Probing(Generic[V]):
-    """The hosts of a run that are asked, or rest until they are asked again.
+    """The hosts of a run that are being probed, or rest until the next probe.
 
     Args:
-        schedule: The jobs in hand.
+        queue: The unfinished jobs.
         probe_of: Makes a witness's probe; None: there are no witnesses.
 
     Attributes:
-        asking: The hosts that may be asked now.
-        under_way: The probes of witnesses in flight, and of which host.
-        rests: Until when which host rests, the earliest first.
+        hosts_to_probe: The hosts whose breakers want probes.
+        witness_probes: The witnesses' probes in flight, and the host of each.
+        rests: The hosts that rest and until when, the earliest first.
     """
 
     queue: FairQueue[V]
     probe_of: ProbeOf | None
-    asking: dict[HostGroup[V], None] = field(factory=dict[HostGroup[V], None], init=False)
-    under_way: dict[QueuedJob[V], HostGroup[V]] = field(
+    hosts_to_probe: dict[HostGroup[V], None] = field(factory=dict[HostGroup[V], None], init=False)
+    witness_probes: dict[QueuedJob[V], HostGroup[V]] = field(
         factory=dict[QueuedJob[V], HostGroup[V]], init=False
     )
     rests: list[tuple[float, int, HostGroup[V]]] = field(
@@ -58,7 +59,7 @@ class Probing(Generic[V]):
 
     @property
     def next_wake(self) -> float:
-        """When to call ``wake``; never, if no host rests."""
+        """When to call ``wake``; infinity if no host rests."""
         while self.rests:
             until, _, host = self.rests[0]
             if _rests_until(host.breaker) == until:
@@ -66,46 +67,51 @@ class Probing(Generic[V]):
             heapq.heappop(self.rests)
         return math.inf
 
-    def follow(self, host: HostGroup[V]) -> None:
-        """Take in that a host's breaker has changed its state."""
+    def update(self, host: HostGroup[V]) -> None:
+        """Apply the new state of a host's breaker."""
         breaker = host.breaker
-        if breaker.is_asking:
-            self.asking[host] = None
+        if breaker.is_probing:
+            self.hosts_to_probe[host] = None
         else:
-            self.asking.pop(host, None)
+            self.hosts_to_probe.pop(host, None)
         if breaker.state is State.OPEN:
             self._times_rested += 1
             heapq.heappush(self.rests, (breaker.rests_until, self._times_rested, host))
         self.queue.update_host(host)
 
     def wake(self, now: float) -> None:
-        """Ask the hosts again whose rest is over."""
+        """Probe the hosts again whose rest is over."""
         while self.next_wake <= now + TIMER_SLACK:
             _, _, host = heapq.heappop(self.rests)
             host.breaker.half_open(now)
-            self.follow(host)
-        self.feed()
+            self.update(host)
+        self.clear_starved()
 
-    def relax(self) -> None:
-        """Once a second, send one more probe where those under way are silent."""
-        for host in self.asking:
-            host.breaker.relax()
+    def extend_if_silent(self) -> None:
+        """Once a second, allow one more probe where the ones in flight are silent."""
+        for host in self.hosts_to_probe:
+            host.breaker.extend_if_silent()
 
-    def feed(self) -> None:
-        """Look again for somebody to ask."""
-        for host in self.asking:
+    def clear_starved(self) -> None:
+        """Search again for tenants to probe, as new ones may have come."""
+        for host in self.hosts_to_probe:
             host.breaker.is_starved = False
 
     def start(
-        self, host: HostGroup[V], now: float, *, has_room: bool, head: QueuedJob[V] | None = None
+        self,
+        host: HostGroup[V],
+        now: float,
+        *,
+        has_room: bool,
+        next_in_order: QueuedJob[V] | None = None,
     ) -> QueuedJob[V] | None:
-        """Start a probe of a host; None: there is nobody to ask.
+        """Start a probe of a host; None: it has no tenant to probe.
 
         Args:
             host: The host.
-            now: The moment.
+            now: The loop's time.
             has_room: Whether one more outcome may come about; a witness's probe has none.
-            head: The job that has to be read next in an ordered run, and has the last room.
+            next_in_order: The next job to be read in an ordered run, for which the last room is kept.
         """
         breaker = host.breaker
         queued: QueuedJob[V] | None = None
@@ -116,16 +122,16 @@ class Probing(Generic[V]):
         if queued is None:
             queued = self._witness(host, now)
         if queued is None and has_room and breaker.state is State.HALF_OPEN:
-            queued = self._one_that_failed(host, now)
+            queued = self._failed_job(host, now)
         if queued is None and not has_room:
-            queued = self._head(head, host, now)
+            queued = self._next_in_order(next_in_order, host, now)
         if queued is not None:
             breaker.add_probe(queued)
         return queued
 
-    def end(self, queued: QueuedJob[V]) -> HostGroup[V]:
-        """Let go of a witness's probe; give its host."""
-        return self.under_way.pop(queued)
+    def end_witness_probe(self, queued: QueuedJob[V]) -> HostGroup[V]:
+        """Drop a witness's probe; return its host."""
+        return self.witness_probes.pop(queued)
 
     def _witness(self, host: HostGroup[V], now: float) -> QueuedJob[V] | None:
         while (witness := host.breaker.next_witness()) is not None:
@@ -136,7 +142,7 @@ class Probing(Generic[V]):
                 continue
             queued = QueuedJob(witness.index, witness.who, job, is_probe=True)
             queued.tenant = witness.tenant
-            self.under_way[queued] = host
+            self.witness_probes[queued] = host
             return queued
         return None
 
@@ -148,25 +154,25 @@ class Probing(Generic[V]):
         return None
 
     def _spread(self, untried: list[QueuedJob[V]], turn: int) -> QueuedJob[V]:
-        """Choose from everywhere: in turn halfway between those asked before, and at random.
+        """Choose a tenant from anywhere in the queue: by halving and at random, in turns.
 
-        Halving finds what is healthy beside any large block. Chance finds it in any pattern.
+        Halving finds healthy tenants beside any large block. Chance finds them in any pattern.
         """
         if turn % 2:
             return self._random.choice(untried)
         return untried[-1 - int(_halving(turn // 2) * len(untried))]
 
-    def _head(
-        self, head: QueuedJob[V] | None, host: HostGroup[V], now: float
+    def _next_in_order(
+        self, next_in_order: QueuedJob[V] | None, host: HostGroup[V], now: float
     ) -> QueuedJob[V] | None:
-        if head is None or head.tenant.first is not head:
+        if next_in_order is None or next_in_order.tenant.first is not next_in_order:
             return None
-        key = head.tenant.owner
-        if key.host is not host or key.parked_until is not None:
+        credential = next_in_order.tenant.owner
+        if credential.host is not host or credential.parked_until is not None:
             return None
-        return head if self.queue.start_probe(head, now) else None
+        return next_in_order if self.queue.start_probe(next_in_order, now) else None
 
-    def _one_that_failed(self, host: HostGroup[V], now: float) -> QueuedJob[V] | None:
+    def _failed_job(self, host: HostGroup[V], now: float) -> QueuedJob[V] | None:
         while (queued := self.queue.first_of(host)) is not None:
             if self.queue.start_probe(queued, now):
                 return queued
@@ -178,7 +184,7 @@ def _rests_until(breaker: CircuitBreaker[QueuedJob[V]]) -> float | None:
 
 
 def _halving(number: int) -> float:
-    """Give 0, 1/2, 1/4, 3/4, 1/8 and so on (van der Corput's sequence)."""
+    """Return 0, 1/2, 1/4, 3/4, 1/8 and so on (van der Corput's sequence)."""
     place, part = 0.0, 0.5
     while number:
         place += part * (number & 1)

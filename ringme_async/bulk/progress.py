@@ -1,4 +1,4 @@
-"""How far a run is."""
+"""The progress of a run: counts, throughput, and the estimated time left."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Progress", "ThroughputMeter"]
 HeldBy = Literal["consumer", "logins", "concurrency", "outage", "quota", "fairness", "input"]
 
 _WINDOW: Final = 10.0
-_BETWEEN_LOOKS: Final = 0.1
+_BETWEEN_UPDATES: Final = 0.1
 
 
 @frozen(kw_only=True)
 class Progress:
-    """A run at one moment; each element that was pulled is counted in one place.
+    """A run at one moment; each pulled element is counted in one place.
 
     ``pulled == done + failed + not_attempted + parked + waiting + in_flight``, as long as the run
     is not left before its end.
@@ -27,23 +27,23 @@ class Progress:
         pulled: How many were pulled from it.
         done: How many were done.
         failed: How many failed.
-        not_attempted: How many the end of the run came before.
+        not_attempted: How many were not attempted before the run ended.
         parked: How many wait for their hourly limit to be reset.
         parked_until: When the first of these can go on, in the loop's time; None if none is parked.
         waiting: How many were pulled and wait for others of their tenant or credential, or for
             their host.
-        waiting_for_quota: How many of those wait for an answer that tells what is left of the hour.
-        in_flight: How many are under way.
-        waiting_for_login: How many of those wait for a token.
-        retried: How many requests repeated one that had been sent before.
+        waiting_for_quota: How many of these wait for an answer that tells what is left of the hour.
+        in_flight: How many are in flight.
+        waiting_for_login: How many of these wait for a token.
+        retried: How many requests repeated an earlier one.
         hosts_down: How many hosts are down, and are waited for.
-        input_blocked: Whether nothing more is pulled, because as many as may be are parked or
+        input_blocked: Whether nothing is pulled, because ``max_waiting`` elements are parked or
             waiting.
         unread: How many outcomes wait for the consumer.
-        concurrency: How many may be under way at once.
-        per_second: How many elements a second are finished, smoothed over ten seconds.
-        eta: Seconds until the end at this pace, and not before a parked one that all else waits
-            for; None if it cannot be told.
+        concurrency: How many may be in flight at once.
+        per_second: How many elements finish in a second, smoothed over ten seconds.
+        eta: Estimated seconds until the end; None if unknown. It is no earlier than the first parked
+            element can go on, if only parked elements are left.
     """
 
     total: int | None
@@ -72,15 +72,15 @@ class Progress:
 
     @property
     def held_by(self) -> HeldBy:
-        """Tell which limit the run is at, so what would have to be more for it to go faster.
+        """The limit that the run has reached: more of it would make the run faster.
 
-        ``"fairness"`` is what one tenant, credential or host may have of the slots, which is little
-        at the start of a run, when nobody is known to answer.
+        ``"fairness"`` is the allowance of one tenant, credential or host. It is small at the start of a
+        run, when no tenant is known to answer.
         """
         if self.unread >= self.concurrency:
             return "consumer"
         is_full = self.in_flight >= self.concurrency
-        # Whoever asks whether a host is back may have to log in for that.
+        # A probe of a host that is down may wait for a login, too.
         if self.hosts_down and not is_full:
             return "outage"
         if self.waiting_for_login * 2 > self.in_flight:
@@ -94,11 +94,11 @@ class Progress:
 
 @define(eq=False)
 class ThroughputMeter:
-    """How many a second: an average in which what is ten seconds old counts a third.
+    """Elements per second: an average in which a ten seconds old element counts a third.
 
     Attributes:
-        started: The moment of the start.
-        due: When to look next; to look at each single one would cost more than it tells.
+        started: When the run started.
+        due: When to call ``update`` next; an update for every element would cost too much.
     """
 
     started: float = field(default=0.0, init=False)
@@ -108,25 +108,25 @@ class ThroughputMeter:
     _last: float = field(default=0.0, init=False)
 
     def start(self, now: float) -> None:
-        """Begin to count."""
+        """Start to count."""
         self.started = self._last = self.due = now
 
-    def look(self, now: float, finished: int) -> None:
-        """Take in how many are finished by now."""
-        self._weight = self._weighed(now, finished)
+    def update(self, now: float, finished: int) -> None:
+        """Record how many elements are finished."""
+        self._weight = self._decayed(now, finished)
         self._seen = finished
         self._last = now
-        self.due = now + _BETWEEN_LOOKS
+        self.due = now + _BETWEEN_UPDATES
 
     def per_second(self, now: float, finished: int) -> float:
-        """Give the pace; 0 at the very start."""
+        """Return the throughput; 0 at the very start."""
         elapsed = now - self.started
         if elapsed <= 0:
             return 0.0
-        # Before the window has filled there is less of it to divide by.
-        return self._weighed(now, finished) / (_WINDOW * -math.expm1(-elapsed / _WINDOW))
+        # Before the window has filled, it is shorter.
+        return self._decayed(now, finished) / (_WINDOW * -math.expm1(-elapsed / _WINDOW))
 
-    def _weighed(self, now: float, finished: int) -> float:
+    def _decayed(self, now: float, finished: int) -> float:
         return self._weight * math.exp((self._last - now) / _WINDOW) + finished - self._seen
 
 
@@ -137,15 +137,15 @@ def estimate(
 
     Args:
         left: How many elements are not finished; None if unknown.
-        per_second: The pace.
-        until_wake: Seconds until the first parked one goes on; None if none is parked.
-        idle: Whether nothing is under way.
+        per_second: The throughput.
+        until_wake: Seconds until the first parked element goes on; None if none is parked.
+        idle: Whether nothing is in flight.
     """
     if left is None:
         return None
     if left == 0:
         return 0.0
-    # A pace that has all but died away says nothing, and would divide to infinity.
+    # A throughput near 0 says nothing, and would divide to infinity.
     seconds = left / per_second if per_second > 1e-6 else None
     if idle and until_wake is not None:
         return until_wake if seconds is None else max(seconds, until_wake)

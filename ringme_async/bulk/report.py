@@ -1,4 +1,4 @@
-"""What came of a run as a whole."""
+"""The report of a run: its counts, its failures, and all of its outcomes."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class BulkSummary:
             error's class.
         failures: The failures: all of them in a ``BulkReport``, else the first 1,000.
         failed: How many failed.
-        retried: How many requests repeated one that had been sent before.
-        complete: Whether every element that the input gave has its outcome in here.
+        retried: How many requests repeated an earlier one.
+        complete: Whether the report has an outcome for every element of the input.
     """
 
     counts: Mapping[str, int]
@@ -41,11 +41,11 @@ class BulkSummary:
 
     @property
     def ok(self) -> bool:
-        """Whether the whole input was read, and all of it done."""
+        """Whether the whole input was read, and every element was done."""
         return self.complete and self.failed == 0 and self.counts["not_attempted"] == 0
 
     def raise_for_errors(self) -> None:
-        """Raise what went wrong, if anything did.
+        """Raise the errors of the run, if it had any.
 
         Raises:
             ExceptionGroup: The errors of ``failures``; if elements were not attempted, or the
@@ -62,7 +62,7 @@ class BulkSummary:
             raise ExceptionGroup(self.summary(), errors)
 
     def summary(self) -> str:
-        """Say in one line how it went."""
+        """Return one line that says how the run went."""
         kinds = [
             f"{kind} {number}"
             for kind, number in sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
@@ -110,16 +110,16 @@ class BulkReport(BulkSummary, Sequence[Outcome[V]], Generic[V]):
         return iter(self.outcomes)
 
     def values(self) -> list[V]:
-        """Give the values of those that were done, in input order."""
+        """Return the values of the elements that were done, in input order."""
         return [outcome.value for outcome in self.outcomes if isinstance(outcome, Done)]
 
     def to_records(self) -> list[dict[str, object]]:
-        """Give a row for each outcome, such as pandas and Parquet take: ``DataFrame(records)``.
+        """Return a row for each outcome, for pandas and Parquet: ``DataFrame(records)``.
 
         All rows have the same columns: ``tenant`` (its name, else its id), ``index``, ``outcome``
         (``done``, ``failed`` or ``not_attempted``), ``attempts``, ``error`` (the name of its class),
         ``message``, ``maybe_applied``, and one for each field of the values. Moments stay moments,
-        ``extra`` is a JSON text or None, and what else is no plain value is its text.
+        ``extra`` is a JSON text or None, and any other value that is not plain becomes text.
         """
         return records_of(self.outcomes)
 
@@ -154,13 +154,13 @@ class OutcomeCounter:
                 self._failures.append(outcome)
 
     def summary(self, *, complete: bool) -> BulkSummary:
-        """Give the counts as they are now."""
+        """Return the counts as they are now."""
         return BulkSummary(
             self._counts(), tuple(self._failures), self.failed, self.retried, complete
         )
 
     def report(self, outcomes: list[Outcome[V]], *, complete: bool) -> BulkReport[V]:
-        """Give the counts with all outcomes."""
+        """Return the counts with all outcomes."""
         outcomes.sort(key=attrgetter("index"))
         failures = tuple(outcome for outcome in outcomes if isinstance(outcome, Failed))
         return BulkReport(

@@ -18,11 +18,11 @@ from ringme_async.tenant import Tenant, Who, client_id_in_path
 
 __all__ = ["records_of"]
 
-_AS_IT_IS = (bool, int, float, datetime)
+_PLAIN_TYPES = (bool, int, float, datetime)
 
 
 def records_of(outcomes: Iterable[Outcome[object]]) -> list[dict[str, object]]:
-    """Make one row of each outcome; all rows have the same columns in the same order."""
+    """Return one row for each outcome; all rows have the same columns in the same order."""
     rows = [_row(outcome) for outcome in outcomes]
     columns = dict.fromkeys(column for row in rows for column in row)
     return [{column: row.get(column) for column in columns} for row in rows]
@@ -59,12 +59,12 @@ def _name_of(who: Who) -> str:
     try:
         return client_id_in_path(who)
     except InvalidRequest:
-        # It may be anything, and of any size.
+        # A malformed element may be of any type and size.
         return shown(who)
 
 
 def _cells(name: str, value: object) -> Iterator[tuple[str, object]]:
-    """Spread a value over columns: those of its fields, or one of its own."""
+    """Spread a value over the columns of its fields, or put it into one of its own."""
     kind = type(value)
     if has(kind):
         for one in fields(kind):
@@ -74,10 +74,10 @@ def _cells(name: str, value: object) -> Iterator[tuple[str, object]]:
 
 
 def _plain(value: object) -> object:
-    """Make of a value what a column of a table can hold."""
+    """Convert a value to one that a column of a table can hold."""
     if isinstance(value, Enum):
         return value.value
-    if value is None or isinstance(value, _AS_IT_IS):
+    if value is None or isinstance(value, _PLAIN_TYPES):
         return value
     if isinstance(value, FrozenJSON):
         return json.dumps(value.to_json(), ensure_ascii=False) if value else None

@@ -1,4 +1,4 @@
-"""Outcomes that are finished and not read yet."""
+"""The outcomes that are finished and were not read yet."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ V = TypeVar("V")
 
 @define(eq=False)
 class ResultQueue(Generic[V]):
-    """Gives outcomes as they came or, ``ordered``, each after all before it.
+    """Returns outcomes as they came or, ``ordered``, in input order.
 
     Attributes:
-        head: The place in the input of what has to come next, if it is ordered.
-        readable: What can be taken now.
-        unread: How many it holds.
+        next_index: In an ordered run, the place in the input of the next outcome to become readable.
+        readable: The outcomes that can be taken now.
+        unread: How many outcomes it holds.
     """
 
     ordered: bool
-    head: int = field(default=0, init=False)
+    next_index: int = field(default=0, init=False)
     readable: deque[Outcome[V]] = field(factory=deque[Outcome[V]], init=False)
     unread: int = field(default=0, init=False)
     _early: dict[int, Outcome[V]] = field(factory=dict[int, Outcome[V]], init=False)
 
     def put(self, outcome: Outcome[V]) -> None:
-        """Put an outcome in."""
+        """Add an outcome."""
         self.unread += 1
         if not self.ordered:
             self.readable.append(outcome)
             return
         self._early[outcome.index] = outcome
-        while (following := self._early.pop(self.head, None)) is not None:
+        while (following := self._early.pop(self.next_index, None)) is not None:
             self.readable.append(following)
-            self.head += 1
+            self.next_index += 1
 
     def take(self) -> Outcome[V]:
-        """Take the next one out."""
+        """Remove and return the next outcome."""
         self.unread -= 1
         return self.readable.popleft()
 
     def take_all(self) -> list[Outcome[V]]:
-        """Take out all that can be read."""
+        """Remove and return all readable outcomes."""
         taken = list(self.readable)
         self.readable.clear()
         self.unread -= len(taken)

@@ -44,69 +44,65 @@ _ON_QUOTA: Final = ("park", "fail")
 _ON_OUTAGE: Final = ("wait", "fail")
 
 
-def _itself(element: object) -> object:
+def _identity(element: object) -> object:
     return element
 
 
-def _one_for_all(_key: object) -> None:
+def _single_host(_key: object) -> None:
     return None
 
 
 class BulkRun(Generic[V]):
-    """Many jobs at once: bounded, fair, with exactly one outcome for each element of the input.
+    """Many jobs at once: bounded, fair, and with exactly one outcome for each element of the input.
 
-    It is used once, in one of two ways. Awaited, it gives a ``BulkReport`` with all outcomes in
-    input order. Entered with ``async with``, it is iterated and gives each outcome as it comes;
-    ``progress`` and ``report`` can be looked at all the while. However the block is left, what is
-    in flight is cancelled and awaited, and the error that gets out is the block's own. A job or an
-    input that goes on for some seconds after that is left, with a ``RuntimeWarning``.
+    A run is used once, in one of two ways. Awaited, it returns a ``BulkReport`` with all outcomes in
+    input order. Entered with ``async with`` and iterated, it gives each outcome as it comes, and
+    ``progress`` and ``report`` are current at any time. When the block ends, the run cancels its jobs
+    and waits for them; an error of the block gets out unchanged. A job or an input that ignores its
+    cancellation for some seconds is left, with a ``RuntimeWarning``.
 
-    Elements are pulled only when there is a free slot and nothing in hand that could start. At any
-    time there are no more than ``concurrency`` jobs in flight, twice as many in flight or finished
-    and not read, and ``max_waiting`` that were pulled and are parked or waiting (one that is parked
-    after it was started keeps its place until something in hand ends).
+    The run pulls an element only if a slot is free and no held element can start. It holds at most
+    ``concurrency`` jobs in flight, twice as many in flight or finished and unread, and ``max_waiting``
+    that are parked or waiting. (A job that is parked after its start keeps its place until another
+    element ends.)
 
-    An element that is malformed is a ``Failed``. An input that raises ends the run: what is in
-    flight is done, what was pulled beyond that ends as ``NotAttempted``, and its error gets out.
-    Any other error than a ``RingMeError`` in a job is a bug: everything is cancelled, and it gets
-    out as it is.
+    A malformed element is a ``Failed``. If the input raises, the run finishes the jobs in flight, ends
+    the elements that wait as ``NotAttempted``, and raises that error. If a job raises anything but a
+    ``RingMeError``, that is a bug: the run cancels everything and raises it.
 
     Args:
         items: The input: an iterable, an async iterable, or a mapping, which stands for its pairs.
-        make_job: Gives the job for an element, or raises a ``RingMeError`` if it is malformed.
-        name_of: Gives the ``who`` of an element's outcome: its ``Who``, or whatever it is if it is
-            malformed. Default the element itself.
-        concurrency: How many jobs may be in flight, or ``"auto"``: as many as do well, by latency
-            and failures. Default 64.
-        max_concurrency: How many jobs ``"auto"`` may have in flight; of no use with a number. Default
+        make_job: Makes the job for an element, or raises a ``RingMeError`` if it is malformed.
+        name_of: Returns the ``who`` of an element's outcome: its ``Who``, or anything at all if the
+            element is malformed. Default the element itself.
+        concurrency: How many jobs may be in flight. ``"auto"`` adapts the number to latency and
+            failures. Default 64.
+        max_concurrency: How many jobs ``"auto"`` may have in flight; only with ``"auto"``. Default
             256.
         per_tenant: How many jobs of one tenant key; 1 runs them one at a time, in input order.
             Default an eighth of ``concurrency``.
-        max_waiting: How many elements may be held that were pulled and cannot start yet. Default
-            10,000.
-        ordered: Give outcomes in input order. One that is parked then holds up those after it.
-        deadline: Seconds for the run, from its start. What is in flight then is cancelled and ends
-            as ``Failed``; the rest of the input is still pulled to its end, so it must have one, and
-            ends as ``NotAttempted``. An async input that takes over a second for an element is left
-            at that point, and the report is not ``complete``. Default none.
+        max_waiting: How many elements may be pulled that cannot start yet. Default 10,000.
+        ordered: Give outcomes in input order. A parked element then delays all after it.
+        deadline: Seconds for the run, from its start. Then the jobs in flight are cancelled and end as
+            ``Failed``. The rest of the input is still pulled, so it must have an end, and becomes
+            ``NotAttempted``. An async input that takes over a second for an element is left at that
+            point, and the report is not ``complete``. Default none.
         on_quota: ``"park"`` jobs until their ``not_before``, or let them run and ``"fail"``.
-        on_outage: ``"wait"`` for a host that is down, with what has failed because of that, or let it
-            ``"fail"``. Default ``"fail"``.
-        host_of: Gives the host that a quota key belongs to, so that no host takes all the slots;
-            default one host for all.
-        accompany: Called at the start with what calls the run off, for whatever its jobs cannot do
-            without; gives what takes that back. A run that was called off pulls nothing more, and
-            what has not begun ends as ``NotAttempted``. A job that ends in a ``RingMeClosed`` calls
-            it off, too. Default nobody.
-        probe_of: Gives a job that changes nothing, for the tenant of a job that was done. It is run
-            to find out whether a host is down, and has no outcome. Default none: only tenants that
-            have not been tried are asked.
+        on_outage: ``"wait"`` for a host that is down, and retry the jobs that failed because of that,
+            or let them ``"fail"``. Default ``"fail"``.
+        host_of: Returns the host of a quota key, so that no host takes all the slots. Default one host
+            for all.
+        on_close: Registers a function with what the jobs depend on, and returns a function that
+            unregisters it. Called with a reason, the function makes the run pull nothing more and end
+            waiting elements as ``NotAttempted``. A ``RingMeClosed`` of a job does the same. Default none.
+        probe_of: Makes a job that changes nothing, for the tenant of a finished job. It shows whether
+            a host is down, and has no outcome. Default none: only untried tenants are probed.
 
     Raises:
         InvalidRequest: An argument is out of bounds, or the input is a text or no iterable.
     """
 
-    # One that is refused is no run that was forgotten.
+    # "refused" first: if the constructor raises, no warning says that the run was forgotten.
     _state: Literal["refused", "new", "entered", "used"] = "refused"
 
     def __init__(
@@ -114,7 +110,7 @@ class BulkRun(Generic[V]):
         items: Iterable[T] | AsyncIterable[T] | Mapping[Any, Any],
         make_job: Callable[[T], Job[V]],
         *,
-        name_of: Callable[[T], object] = _itself,
+        name_of: Callable[[T], object] = _identity,
         concurrency: Concurrency = 64,
         max_concurrency: int | None = None,
         per_tenant: int | None = None,
@@ -123,7 +119,7 @@ class BulkRun(Generic[V]):
         deadline: float | None = None,
         on_quota: Literal["park", "fail"] = "park",
         on_outage: Literal["wait", "fail"] = "fail",
-        host_of: Callable[[Any], Hashable] = _one_for_all,
+        host_of: Callable[[Any], Hashable] = _single_host,
         on_close: OnClose | None = None,
         probe_of: ProbeOf | None = None,
     ) -> None:
@@ -131,7 +127,7 @@ class BulkRun(Generic[V]):
         one_of("on_quota", on_quota, _ON_QUOTA)
         one_of("on_outage", on_outage, _ON_OUTAGE)
         self._run_state = RunState(
-            # What is malformed is its own name, be it of whatever type.
+            # A malformed element is its own ``who``, of whatever type it is.
             JobSource(items, make_job, cast("Callable[[T], Who]", name_of)),
             FairQueue(
                 limit,
@@ -152,7 +148,7 @@ class BulkRun(Generic[V]):
 
     @property
     def progress(self) -> Progress:
-        """How far it is at this moment."""
+        """The progress of the run at this moment."""
         return progress_of(self._run_state, self._engine.now())
 
     @property
@@ -168,7 +164,7 @@ class BulkRun(Generic[V]):
     async def _collect(self) -> BulkReport[V]:
         async with self:
             outcomes: list[Outcome[V]] = []
-            while batch := await self._engine.next_ones():
+            while batch := await self._engine.next_batch():
                 outcomes += batch
             self._report = self._run_state.counts.report(
                 outcomes, complete=self._run_state.is_complete
@@ -195,7 +191,7 @@ class BulkRun(Generic[V]):
             return
         if exc is None:
             raise error
-        # The block's own error goes on; this one is told where asyncio tells what has no place.
+        # The block's own error gets out; asyncio's exception handler gets this one.
         asyncio.get_running_loop().call_exception_handler(
             {"message": "a bulk run that was left early broke as well", "exception": error}
         )
@@ -210,7 +206,8 @@ class BulkRun(Generic[V]):
         return self._engine.next()
 
     def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
-        # As a coroutine does; it is a default, as at the end of the process names may be gone.
+        # As a coroutine does. A default argument, as globals may be gone when the interpreter
+        # exits.
         if self._state == "new":
             warn("a bulk run was neither awaited nor entered", RuntimeWarning, 2, self)
 
@@ -240,7 +237,7 @@ def _seconds(deadline: object) -> float:
 
 
 def progress_of(run_state: RunState[Any], now: float) -> Progress:
-    """Look how far a run is at this moment."""
+    """Return the progress of a run at this moment."""
     counts, queue, source, running = (
         run_state.counts,
         run_state.queue,

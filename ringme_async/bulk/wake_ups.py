@@ -1,4 +1,4 @@
-"""What a run waits for by the clock: credentials that are parked, and hosts that rest."""
+"""What goes on at a known time: parked credentials, and hosts that rest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ V = TypeVar("V")
 
 @frozen(eq=False)
 class WakeUps(Generic[V]):
-    """The credentials and hosts of a run that go on at a known moment."""
+    """The credentials and hosts of a run that go on at a known time."""
 
     queue: FairQueue[V]
     probing: Probing[V]
@@ -30,15 +30,15 @@ class WakeUps(Generic[V]):
 
     @property
     def has_any(self) -> bool:
-        """Whether ``next_wake`` may be something."""
-        return self.queue.has_sleepers or bool(self.probing.rests)
+        """Whether ``next_wake`` may be a time."""
+        return self.queue.has_parked or bool(self.probing.rests)
 
     def wake(self, now: float) -> None:
-        """Let the credentials and the hosts go on whose time has come."""
+        """Let the credentials and hosts go on that are due."""
         self.queue.wake(now)
         self.probing.wake(now)
 
-    def relax(self) -> None:
-        """Once a second, let one more job go where those in flight are silent."""
-        self.queue.relax()
-        self.probing.relax()
+    def extend_if_silent(self) -> None:
+        """Once a second, let groups and hosts without recent answers run one more job."""
+        self.queue.extend_if_silent()
+        self.probing.extend_if_silent()

@@ -1,4 +1,4 @@
-"""The tasks of a run: begun when they are needed, and none left when it is over."""
+"""The tasks of a run: started when they are needed, and all ended when it is over."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ class Timers:
     )
 
     def set(self, name: str, when: float, action: Callable[[], None]) -> None:
-        """Have an action done by then, in the loop's time; of two moments, the earlier counts."""
+        """Call an action at a time of the loop; if the timer is set already, the earlier time counts."""
         timer = self._timers.get(name)
         if timer is not None:
             if timer.when() <= when:
                 return
             timer.cancel()
         loop = asyncio.get_running_loop()
-        self._timers[name] = loop.call_at(when, self._ring, name, action)
+        self._timers[name] = loop.call_at(when, self._fire, name, action)
 
     def cancel(self) -> None:
-        """Have nothing done any more."""
+        """Cancel all timers."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
 
-    def _ring(self, name: str, action: Callable[[], None]) -> None:
+    def _fire(self, name: str, action: Callable[[], None]) -> None:
         del self._timers[name]
         action()
 
 
-# Seconds for a task that was cancelled to end: an input may have a connection to close.
+# Seconds that a cancelled task has to end: an input may have a connection to close.
 GRACE: Final = 5.0
-# Seconds for a task that was cancelled once more, in the midst of that.
+# Seconds that it has after a second cancellation.
 _LAST_GRACE: Final = 1.0
 
 
@@ -55,30 +55,30 @@ _LAST_GRACE: Final = 1.0
 class WorkerPool:
     """Workers, at most one for each slot, and the run's other tasks.
 
-    All run in copies of the context in which the crew was made. If one of them raises anything, all
+    All run in copies of the context in which the pool was made. If one of them raises an error, all
     are cancelled.
 
     Args:
         limit: How many workers there may be.
-        work: What a worker does, until ``is_stopping``.
-        on_leave: Called whenever a task has ended.
+        work: The coroutine function of a worker, which runs until ``is_stopping``.
+        on_task_done: Called whenever a task has ended.
 
     Attributes:
-        is_stopping: Whether all are to end.
-        error: What the first to fail raised.
+        is_stopping: Whether all tasks are to end.
+        error: The first error that a task raised.
     """
 
     limit: CapacityLimit
     work: Callable[[], Coroutine[Any, Any, None]]
-    on_leave: Callable[[], None]
+    on_task_done: Callable[[], None]
     is_stopping: bool = field(default=False, init=False)
     error: BaseException | None = field(default=None, init=False)
     _context: Context = field(factory=copy_context, init=False)
     _tasks: set[asyncio.Task[None]] = field(factory=set[asyncio.Task[None]], init=False)
     _workers: int = field(default=0, init=False)
-    # Whether a worker has been stirred that has not come to look yet.
-    _is_stirring: bool = field(default=False, init=False)
-    _resting: list[asyncio.Future[None]] = field(factory=list[asyncio.Future[None]], init=False)
+    # Whether a worker was woken, and does not look for work yet.
+    _is_waking: bool = field(default=False, init=False)
+    _idle: list[asyncio.Future[None]] = field(factory=list[asyncio.Future[None]], init=False)
 
     @property
     def is_gone(self) -> bool:
@@ -87,53 +87,53 @@ class WorkerPool:
 
     @property
     def has_idle_worker(self) -> bool:
-        """Whether a worker has nothing to do."""
-        return bool(self._resting) or self._workers < self.limit.value
+        """Whether a worker is idle, or one more may be started."""
+        return bool(self._idle) or self._workers < self.limit.value
 
     @property
-    def can_stir(self) -> bool:
-        """Whether ``stir`` would find one, and none is about to look."""
-        return not self._is_stirring and self.has_idle_worker
+    def can_wake(self) -> bool:
+        """Whether ``wake_one`` would wake a worker, as none is about to look for work."""
+        return not self._is_waking and self.has_idle_worker
 
-    def stir(self) -> None:
-        """Let one more worker look for something to do, unless one is about to.
+    def wake_one(self) -> None:
+        """Let one more worker look for work, unless one is about to.
 
-        Who finds something stirs the next, so that one is enough.
+        A worker that finds a job wakes the next one, so one is enough.
         """
-        if self.is_stopping or self._is_stirring:
+        if self.is_stopping or self._is_waking:
             return
-        if self._resting:
-            self._is_stirring = True
-            self._resting.pop().set_result(None)
+        if self._idle:
+            self._is_waking = True
+            self._idle.pop().set_result(None)
         elif self._workers < self.limit.value:
-            self._is_stirring = True
+            self._is_waking = True
             self._workers += 1
             self.spawn(self.work())
 
-    def arrive(self) -> None:
-        """Take note that a worker has begun."""
-        self._is_stirring = False
+    def worker_started(self) -> None:
+        """Record that a worker has started."""
+        self._is_waking = False
 
-    async def rest(self) -> None:
-        """Wait, as a worker, to be stirred."""
-        resting = asyncio.get_running_loop().create_future()
-        self._resting.append(resting)
-        await resting
-        self._is_stirring = False
+    async def wait_for_work(self) -> None:
+        """Wait, as a worker, to be woken."""
+        woken = asyncio.get_running_loop().create_future()
+        self._idle.append(woken)
+        await woken
+        self._is_waking = False
 
     def spawn(
         self, work: Coroutine[Any, Any, None], name: str = "ringme job"
     ) -> asyncio.Task[None]:
-        """Begin a task.
+        """Start a task.
 
         Args:
-            work: What it does.
+            work: Its coroutine.
             name: What a warning calls it if it hangs.
         """
         context = self._context.copy()
         task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._tasks.add(task)
-        task.add_done_callback(self._take_leave)
+        task.add_done_callback(self._on_task_done)
         return task
 
     def stop(self) -> None:
@@ -167,16 +167,16 @@ class WorkerPool:
             self.stop()
         if self._tasks:
             self._tasks.clear()
-            self.on_leave()
+            self.on_task_done()
         try:
             if hung:
                 warn_of_hanging(hung)
         finally:
-            # Where warnings are errors, a cancellation goes before them.
+            # In ``finally``: where warnings are errors, the cancellation must still get out.
             if interrupted is not None:
                 raise interrupted
 
-    def _take_leave(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         try:
             task.result()
@@ -185,7 +185,7 @@ class WorkerPool:
                 self._fail(error)
         except BaseException as error:  # noqa: BLE001 - it gets out of the run as it is
             self._fail(error)
-        self.on_leave()
+        self.on_task_done()
 
     def _fail(self, error: BaseException) -> None:
         if self.error is None:
@@ -194,7 +194,7 @@ class WorkerPool:
 
 
 def warn_of_hanging(names: Counter[str]) -> None:
-    """Warn that a run does not wait any longer for some tasks."""
+    """Warn that a run waits no longer for some tasks."""
     listed = ", ".join(f"{name} ({count})" for name, count in sorted(names.items()))
     text = f"a bulk run was to end, and does not wait any longer for tasks that hang: {listed}"
     warnings.warn(text, RuntimeWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""What the tests of bulk runs have in common."""
+"""Fixtures of the tests of bulk runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hosts that are down for a while, or fail some of their tenants, and jobs for them."""
+"""Hosts that are down for a while or fail some of their tenants, and jobs for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ringme_async.bulk import BulkRun
 from ringme_async.errors import ConnectError, DeadlineExceeded, RingMeError
 from tests.bulk.scripted_job import now
 
-__all__ = ["MINUTE", "Host", "Visit", "probe_of", "visiting"]
+__all__ = ["MINUTE", "Host", "HostJob", "probe_of", "runs_at"]
 
 MINUTE = 60.0
 
@@ -46,7 +46,7 @@ class Host:
 
 
 @define(eq=False)
-class Visit:
+class HostJob:
     """A job for one tenant of a host; ``probe_of`` makes its probe."""
 
     host: Host
@@ -73,16 +73,16 @@ class Visit:
         return DeadlineExceeded("cut short", attempts=self.attempts)
 
 
-def probe_of(visit: Visit) -> Visit:
-    return Visit(visit.host, visit.name, visit.tenant_key)
+def probe_of(job: HostJob) -> HostJob:
+    return HostJob(job.host, job.name, job.tenant_key)
 
 
-def visiting(*hosts: Host, tenants: int | None = None, **options: Any) -> Callable[[Any], BulkRun]:
+def runs_at(*hosts: Host, tenants: int | None = None, **options: Any) -> Callable[[Any], BulkRun]:
     """Make runs whose elements go to the hosts in turn."""
 
-    def make(number: int) -> Visit:
+    def make(number: int) -> HostJob:
         host = hosts[number % len(hosts)]
-        return Visit(host, number, number if tenants is None else (host.name, number % tenants))
+        return HostJob(host, number, number if tenants is None else (host.name, number % tenants))
 
     def run(elements: Any) -> BulkRun:
         settings = {"on_outage": "wait", "host_of": lambda key: key[0], **options}

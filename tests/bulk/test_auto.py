@@ -1,4 +1,4 @@
-"""``concurrency="auto"``: where it settles at a simulated server, and when it backs off."""
+"""``concurrency="auto"``: the level that it reaches at a simulated server, and when it backs off."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ async def test_it_settles_near_the_best_of_the_server(best: int, cost: int) -> N
     assert (watch.server.answered - before) / 15 >= 0.8 * best / watch.server.latency
 
 
-async def test_it_takes_all_that_it_is_given_at_a_server_that_does_not_mind() -> None:
+async def test_it_takes_all_slots_at_a_server_without_a_limit() -> None:
     watch = Watch.over(Server(10_000), max_concurrency=50)
     async with watch.run:
         await watch.until(10)
@@ -135,7 +135,7 @@ async def test_it_takes_all_that_it_is_given_at_a_server_that_does_not_mind() ->
     assert set(levels) == {50}
 
 
-async def test_it_begins_with_few() -> None:
+async def test_it_starts_with_a_few_slots() -> None:
     for options, level in (({}, 8), ({"max_concurrency": 3}, 3)):
         async with Watch.over(Server(50), **options).run as run:
             assert run.progress.concurrency == level
@@ -185,7 +185,7 @@ async def test_it_gets_used_to_a_server_that_has_become_slower_for_good() -> Non
     assert sum(levels) / len(levels) == pytest.approx(20, rel=0.4)
 
 
-async def test_it_is_not_put_off_by_a_few_failures() -> None:
+async def test_a_few_failures_do_not_lower_it() -> None:
     watch = Watch.over(Server(10_000, fails=0.05), max_concurrency=32)
     async with watch.run:
         await watch.until(10)
@@ -194,7 +194,7 @@ async def test_it_is_not_put_off_by_a_few_failures() -> None:
     assert sum(levels) / len(levels) >= 30
 
 
-async def test_an_answer_that_says_no_is_an_answer() -> None:
+async def test_a_refusal_is_an_answer() -> None:
     class Refused(Read):
         async def run(self) -> Any | NotBefore:
             await super().run()
@@ -214,7 +214,7 @@ async def test_an_answer_that_says_no_is_an_answer() -> None:
     assert watch.levels[-1] == 64
 
 
-async def test_slots_that_are_kept_free_for_neighbours_are_in_use() -> None:
+async def test_slots_kept_free_for_neighbours_count_as_in_use() -> None:
     class Job(ScriptedJob):
         async def run(self) -> Any:
             self.sent_at = now()
@@ -234,7 +234,7 @@ async def test_slots_that_are_kept_free_for_neighbours_are_in_use() -> None:
             assert run.progress.done < 20_000
 
 
-async def test_what_sends_nothing_tells_nothing() -> None:
+async def test_a_job_that_sends_nothing_does_not_count() -> None:
     class Idle(Read):
         async def run(self) -> Any | NotBefore:
             await asyncio.sleep(0.1)
@@ -247,7 +247,7 @@ async def test_what_sends_nothing_tells_nothing() -> None:
     assert run.progress.concurrency == 8
 
 
-async def test_what_was_sent_before_a_job_was_parked_does_not_count_again() -> None:
+async def test_requests_from_before_a_job_was_parked_do_not_count_again() -> None:
     class Sent(ScriptedJob):
         async def run(self) -> Any:
             self.sent_at = now()
@@ -282,7 +282,7 @@ async def test_waiting_for_a_login_is_no_latency_and_no_reason_for_more() -> Non
     assert set(levels) == {8}
 
 
-async def test_a_run_that_is_held_by_its_input_is_given_no_more() -> None:
+async def test_a_run_limited_by_its_input_gets_no_more_slots() -> None:
     async def slowly() -> Any:
         for number in count():
             await asyncio.sleep(0.05)

@@ -116,7 +116,7 @@ class TestAnInputThatHangs:
         assert now() < 10 + BOUND
         assert source.closed is not bool(caught)
 
-    async def test_does_not_hold_up_who_leaves(
+    async def test_does_not_hold_up_a_consumer_that_leaves(
         self, world: World, trouble: Trouble, kind: str
     ) -> None:
         source = inputs(trouble)[kind](range(3))
@@ -175,7 +175,7 @@ async def test_a_hanging_close_after_the_last_element_does_not_hold_up_the_repor
     assert "input (1)" in str(caught[0].message)
 
 
-async def test_a_close_that_takes_its_time_is_awaited_without_a_word(world: World) -> None:
+async def test_a_slow_close_is_awaited_without_a_warning(world: World) -> None:
     async def slow() -> None:
         await asyncio.sleep(4)
 
@@ -320,7 +320,7 @@ async def fuzz(kind: str, again: int | None, world: World) -> None:
 
 @pytest.mark.parametrize("again", [None, 0, 3])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_every_cancellation_gets_out_at_whatever_step_it_comes(
+async def test_every_cancellation_gets_out_at_any_step(
     world: World, kind: str, again: int | None
 ) -> None:
     began = now()

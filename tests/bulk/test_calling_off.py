@@ -1,4 +1,4 @@
-"""A run whose jobs cannot be done any more, as what they need is gone."""
+"""A run whose jobs cannot run any more, as their client was closed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def called_off(source: Source, run: BulkRun[Any], after: float) -> BulkRep
 
 
 class TestARunThatIsCalledOff:
-    async def test_ends_as_soon_as_what_is_in_flight_does(self, world: World) -> None:
+    async def test_ends_with_its_jobs_in_flight(self, world: World) -> None:
         source = Source()
         pulled: list[int] = []
         run = BulkRun(
@@ -62,7 +62,7 @@ class TestARunThatIsCalledOff:
         assert not report.complete
         assert not report.ok
 
-    async def test_does_not_attempt_what_is_parked_and_ends_at_once(self, world: World) -> None:
+    async def test_does_not_attempt_parked_jobs_and_ends_at_once(self, world: World) -> None:
         source = Source()
         world.parked_until["dealer"] = 1800.0
         pulled: list[int] = []
@@ -114,14 +114,14 @@ class TestARunThatIsCalledOff:
 
         assert report.ok
 
-    async def test_is_told_of_nothing_once_it_is_over(self, world: World) -> None:
+    async def test_stops_listening_once_it_is_over(self, world: World) -> None:
         source = Source()
 
         await BulkRun([1], scripted(world), on_close=source.on_close)
 
         assert source.runs == []
 
-    async def test_in_order_gives_what_it_has_in_order(self, world: World) -> None:
+    async def test_gives_its_outcomes_in_order_if_it_is_ordered(self, world: World) -> None:
         source = Source()
         make = scripted(world, lambda n: [NotBefore(1000.0)] if n % 3 == 0 else [10.0])
         run = BulkRun(
@@ -146,7 +146,7 @@ class TestARunThatIsCalledOff:
         assert 4 <= len(order) < 50
 
 
-async def test_a_job_that_finds_all_closed_calls_the_run_off(world: World) -> None:
+async def test_a_job_that_finds_the_client_closed_calls_the_run_off(world: World) -> None:
     pulled: list[int] = []
     make = scripted(world, lambda n: [RingMeClosed("closed before the call") if n == 3 else 1.0])
 
@@ -159,8 +159,8 @@ async def test_a_job_that_finds_all_closed_calls_the_run_off(world: World) -> No
 
 class TestARunThatIsForgotten:
     async def test_gives_a_warning_that_leads_to_it(self, world: World) -> None:
-        told = r"^a bulk run was neither awaited nor entered$"
-        with pytest.warns(RuntimeWarning, match=told) as caught:
+        reported = r"^a bulk run was neither awaited nor entered$"
+        with pytest.warns(RuntimeWarning, match=reported) as caught:
             BulkRun([1], scripted(world))
 
         assert isinstance(caught[0].source, BulkRun)

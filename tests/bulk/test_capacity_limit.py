@@ -8,7 +8,7 @@ from ringme_async.bulk import CapacityLimit
 
 
 @pytest.mark.parametrize(("slots", "woken"), [(3, 0), (4, 0), (5, 1)])
-def test_a_run_is_woken_by_more_slots_alone(slots: int, woken: int) -> None:
+def test_only_more_slots_wake_a_run(slots: int, woken: int) -> None:
     limit = CapacityLimit(4)
     wakes: list[int] = []
     limit.call_on_rise(lambda: wakes.append(limit.value))
@@ -19,7 +19,7 @@ def test_a_run_is_woken_by_more_slots_alone(slots: int, woken: int) -> None:
     assert wakes == [slots] * woken
 
 
-def test_one_slot_is_left_whatever_is_asked_for() -> None:
+def test_at_least_one_slot_is_left() -> None:
     limit = CapacityLimit(4)
 
     limit.change(0)
@@ -39,7 +39,7 @@ def test_a_tenant_may_have_an_eighth_of_the_slots_there_are_now(slots: int, for_
 @pytest.mark.parametrize(
     ("slots", "for_one"), [(1, 1), (2, 1), (7, 6), (8, 7), (9, 7), (50, 43), (64, 56)]
 )
-def test_an_eighth_of_the_slots_is_kept_free_of_anybody_who_is_not_alone(
+def test_a_group_with_neighbours_leaves_an_eighth_of_the_slots_free(
     slots: int, for_one: int
 ) -> None:
     changed = CapacityLimit(4)

@@ -1,4 +1,4 @@
-"""The breaker of one host by itself: what it says of each failure, at each moment."""
+"""The circuit breaker of one host by itself: its action for each failure."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def bench() -> Bench:
         (100, 4, State.CLOSED),
     ],
 )
-def test_ten_failures_of_five_tenants_are_a_suspicion(
+def test_ten_failures_of_five_tenants_raise_a_suspicion(
     bench: Bench, failures: int, tenants: int, state: State
 ) -> None:
     for number in range(failures):
@@ -84,14 +84,14 @@ def test_failures_of_jobs_that_started_before_the_last_answer_do_not_count(bench
     assert len(bench.breaker.suspects) == 20
 
 
-def test_an_answer_makes_the_failures_the_elements_own(bench: Bench) -> None:
+def test_an_answer_proves_the_failures_to_be_the_elements_own(bench: Bench) -> None:
     assert bench.breaker.record_answer(bench.queued(), 0.0) is None
     for _ in range(10):
         bench.fail()
 
     assert bench.breaker.record_answer(bench.queued(), 1.0) is Action.RELEASE
     assert bench.breaker.state is State.CLOSED
-    assert bench.breaker.back_at < 0
+    assert bench.breaker.recovered_at < 0
 
 
 def test_pauses_double_up_to_a_minute(bench: Bench) -> None:
@@ -113,7 +113,7 @@ def test_pauses_double_up_to_a_minute(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("is_known", "patience"), [(True, 1_800.0), (False, 60.0)])
-def test_a_host_is_given_up_after_half_an_hour_or_a_minute_in_which_it_could_be_asked(
+def test_a_host_is_given_up_after_half_an_hour_or_a_minute_of_possible_probes(
     bench: Bench, is_known: bool, patience: float
 ) -> None:
     breaker = bench.breaker
@@ -161,7 +161,7 @@ def test_a_failed_witness_shows_that_no_tenant_can_be_served(bench: Bench) -> No
     assert bench.fail(queued=late, started=1_900.0, now=3_800.0) is Action.CLEAR_OUT
 
 
-def test_a_probe_that_is_none_any_more_says_nothing(bench: Bench) -> None:
+def test_a_probe_from_before_the_last_answer_is_no_evidence(bench: Bench) -> None:
     bench.breaker.record_witness_failure(bench.queued(is_probe=True), ServerError("503"), 0.0)
 
     assert bench.breaker.state is State.CLOSED
@@ -169,7 +169,7 @@ def test_a_probe_that_is_none_any_more_says_nothing(bench: Bench) -> None:
 
 
 class TestProbes:
-    def test_are_sent_two_at_once_without_witnesses_and_more_if_those_are_silent(
+    def test_are_sent_two_at_once_without_witnesses_and_more_if_they_are_silent(
         self, bench: Bench
     ) -> None:
         for _ in range(10):
@@ -179,7 +179,7 @@ class TestProbes:
             while bench.breaker.wants_probe:
                 bench.probe()
                 sent.append(second)
-            bench.breaker.relax()
+            bench.breaker.extend_if_silent()
 
         assert sent == [0, 0, 1, 2, 4, 8]
 
@@ -193,7 +193,7 @@ class TestProbes:
             while bench.breaker.wants_probe:
                 bench.probe()
                 sent.append(second)
-            bench.breaker.relax()
+            bench.breaker.extend_if_silent()
 
         assert sent == [0, 1]
 
@@ -227,7 +227,7 @@ class TestTheNetwork:
         assert {bench.breaker.state for bench in benches} == {State.SUSPECTED}
         assert not Bench(CircuitBreaker(network)).breaker.suspect_with_network()
 
-    def test_gives_what_failed_with_it_another_try(self) -> None:
+    def test_retries_the_jobs_that_failed_with_it(self) -> None:
         network = FailureRow()
         benches = [Bench(CircuitBreaker(network)) for _ in range(10)]
         for number, bench in enumerate(benches):

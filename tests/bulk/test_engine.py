@@ -1,4 +1,4 @@
-"""The engine of a run: who is told of what, when, and in which words."""
+"""The engine of a run: when it reports outcomes, and what they say."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_its_time_is_0_before_the_start(world: World) -> None:
     assert engine_of(world, CapacityLimit(2)).now() == 0.0
 
 
-async def test_a_malformed_element_is_told_of_before_the_next_job_has_ended(world: World) -> None:
+async def test_a_malformed_element_is_reported_before_the_next_job_has_ended(world: World) -> None:
     def make(number: int) -> ScriptedJob:
         if number == 0:
             raise InvalidRequest("0 is none")
@@ -58,7 +58,7 @@ async def test_a_malformed_element_is_told_of_before_the_next_job_has_ended(worl
         assert now() == 0.0
 
 
-async def test_a_failure_says_whose_it_was_and_how_often_it_was_tried(world: World) -> None:
+async def test_a_failure_names_its_tenant_and_its_attempts(world: World) -> None:
     error = ResponseLost("cut off")
 
     (outcome,) = await BulkRun(["x"], scripted(world, lambda _: [NotBefore(1.0), error]))
@@ -66,7 +66,7 @@ async def test_a_failure_says_whose_it_was_and_how_often_it_was_tried(world: Wor
     assert outcome == Failed("x", 0, 2, error, retries=1)
 
 
-async def test_so_does_one_that_the_deadline_cut_short(world: World) -> None:
+async def test_a_failure_at_the_deadline_names_its_tenant_and_its_attempts(world: World) -> None:
     make = scripted(world, lambda _: [NotBefore(1.0), 100.0])
 
     (outcome,) = await BulkRun(["x"], make, deadline=5)
@@ -75,7 +75,7 @@ async def test_so_does_one_that_the_deadline_cut_short(world: World) -> None:
     assert (outcome.who, outcome.index, outcome.attempts, outcome.retries) == ("x", 0, 2, 1)
 
 
-async def test_what_waits_when_a_job_finds_all_closed_is_told_why(world: World) -> None:
+async def test_waiting_elements_say_why_when_a_job_finds_the_client_closed(world: World) -> None:
     class Closing(ScriptedJob):
         async def run(self) -> Any:
             await asyncio.sleep(1.0)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ringme_async.bulk import BulkReport, Done, Failed
 from ringme_async.errors import ResponseLost, RingMeError, ServerError, TransportTimeout
-from tests.bulk.hosts import MINUTE, Host, probe_of, visiting
+from tests.bulk.hosts import MINUTE, Host, probe_of, runs_at
 from tests.bulk.scripted_job import now
 from tests.jumping_loop import JumpingLoop
 
@@ -50,7 +50,7 @@ class Case:
         )
 
     async def report(self, on_outage: str) -> tuple[BulkReport[Any], float]:
-        run = visiting(
+        run = runs_at(
             self.host(),
             on_outage=on_outage,
             concurrency=self.concurrency,

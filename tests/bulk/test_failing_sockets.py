@@ -15,7 +15,7 @@ from ringme_async.testing import FakeRingMe, faults
     [(faults.ServerError(), 1), (faults.ServerError(), 911), (faults.Stall(1e6), 911)],
     ids=["5xx at the start", "5xx at the end", "stalling at the end"],
 )
-async def test_ninety_broken_tenants_of_a_thousand_cost_nobody_else_an_outcome(
+async def test_ninety_broken_tenants_of_a_thousand_cost_no_other_an_outcome(
     fault: faults.Fault, start: int
 ) -> None:
     fake = FakeRingMe()

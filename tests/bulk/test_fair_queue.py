@@ -1,4 +1,4 @@
-"""Who may run when: quotas, fairness, and what may be held."""
+"""Which job may run when: quotas, fairness, and how many elements are held."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TestParking:
         assert await names_of(run) == ["rich", "richer", "poor"]
         assert 51.0 <= now() < 52.0
 
-    async def test_asks_nobody_before_the_time_that_the_quota_tells(self, world: World) -> None:
+    async def test_sends_no_request_before_the_quota_resets(self, world: World) -> None:
         world.parked_until["dealer"] = 30.0
         make = scripted(world, quota_key="dealer")
 
@@ -50,7 +50,7 @@ class TestParking:
 
         assert order.index(0) == 3
 
-    async def test_spreads_those_that_wake_together(self, world: World) -> None:
+    async def test_spreads_credentials_that_wake_together(self, world: World) -> None:
         def make(number: int) -> ScriptedJob:
             return ScriptedJob(
                 world, number, [NotBefore(60.0), 1.0], quota_key=number, tenant_key=number
@@ -62,7 +62,7 @@ class TestParking:
         assert len(set(woken)) == 50
         assert woken[-1] - woken[0] == pytest.approx(0.049)
 
-    async def test_lets_one_go_first_when_a_credential_wakes(self, world: World) -> None:
+    async def test_starts_one_job_first_when_a_credential_wakes(self, world: World) -> None:
         def make(number: int) -> ScriptedJob:
             return ScriptedJob(world, number, [1.0], tenant_key=number)
 
@@ -82,7 +82,7 @@ class TestParking:
         assert report[0].attempts == 2
         assert now() == pytest.approx(1.05)
 
-    async def test_counts_all_that_wait_for_the_credential(self, world: World) -> None:
+    async def test_counts_all_jobs_that_wait_for_the_credential(self, world: World) -> None:
         def make(number: int) -> ScriptedJob:
             steps: list[Any] = [NotBefore(100.0), 1.0] if number == 6 else [1.0]
             return ScriptedJob(world, number, steps, quota_key="dealer", tenant_key=number)
@@ -96,7 +96,7 @@ class TestParking:
         assert progress.waiting == 0
         assert progress.parked == progress.pulled - progress.done > 10
 
-    async def test_of_one_credential_ends_for_that_one_alone(self, world: World) -> None:
+    async def test_of_one_credential_ends_for_that_credential_only(self, world: World) -> None:
         def make(number: int) -> ScriptedJob:
             key = "a" if number < 3 else "b"
             return ScriptedJob(world, number, [1.0], quota_key=key, tenant_key=number)
@@ -108,7 +108,7 @@ class TestParking:
             assert run.progress.parked == 5
             await reader
 
-    async def test_lasts_as_long_as_the_latest_answer_tells(self, world: World) -> None:
+    async def test_lasts_as_long_as_the_latest_answer_says(self, world: World) -> None:
         class Refused(ScriptedJob):
             async def run(self) -> Any:
                 if self.attempts or self.name > 1:
@@ -126,7 +126,7 @@ class TestParking:
 
         assert min(started for started, _ in world.started) == 100.0
 
-    async def test_is_left_out_when_quotas_are_to_fail(self, world: World) -> None:
+    async def test_does_not_happen_when_quotas_are_to_fail(self, world: World) -> None:
         world.parked_until["dealer"] = 1000.0
 
         report = await BulkRun(range(5), scripted(world, quota_key="dealer"), on_quota="fail")
@@ -181,7 +181,7 @@ class TestFairness:
 
         assert world.peak == 8
 
-    async def test_one_credential_comes_up_to_all_slots_within_a_few_round_trips(
+    async def test_one_credential_earns_all_slots_within_a_few_round_trips(
         self, world: World
     ) -> None:
         make = scripted(world, quota_key="dealer")
@@ -247,7 +247,7 @@ class TestFairness:
 
         assert now() < 60
 
-    async def test_one_that_was_well_and_stalls_does_not_take_the_last_slots(
+    async def test_a_group_that_stalls_after_good_answers_does_not_take_the_last_slots(
         self, world: World
     ) -> None:
         def make(pair: tuple[str, int]) -> ScriptedJob:
@@ -277,7 +277,7 @@ class TestFairness:
 
         assert report.ok
 
-    async def test_a_busy_server_teaches_nothing(self, world: World) -> None:
+    async def test_a_busy_server_changes_no_allowance(self, world: World) -> None:
         make = scripted(world, lambda _: [Busy("wait")], quota_key="dealer")
 
         report = await BulkRun(range(50), make)
@@ -337,7 +337,7 @@ class TestProgress:
             assert run.progress.per_second == pytest.approx(64, rel=0.3)
             assert run.progress.eta == pytest.approx(50, rel=0.3)
 
-    async def test_estimates_no_end_before_a_parked_one_goes_on(self, world: World) -> None:
+    async def test_estimates_no_end_before_a_parked_element_goes_on(self, world: World) -> None:
         world.parked_until["dealer"] = 500.0
         run = BulkRun(range(10), scripted(world, quota_key="dealer"))
         async with run:
@@ -376,7 +376,7 @@ class TestProgress:
             assert run.progress.waiting_for_login == 2
             assert run.progress.held_by == "logins"
 
-    async def test_names_the_share_of_a_tenant_as_the_limit(self, world: World) -> None:
+    async def test_names_a_tenants_allowance_as_the_limit(self, world: World) -> None:
         make = scripted(world, tenant_key="one", quota_key="one")
         async with BulkRun(range(1_000), make, concurrency=64) as run:
             for _ in range(500):
@@ -401,7 +401,7 @@ class TestProgress:
             await anext(run)
 
 
-async def test_the_one_that_has_to_be_next_is_not_started_out_of_turn(world: World) -> None:
+async def test_the_next_job_in_order_does_not_start_out_of_turn(world: World) -> None:
     queue = FairQueue[Any](CapacityLimit(8), 1, lambda key: key, heeds_quota=False)
     first, second = (
         QueuedJob(n, n, ScriptedJob(world, n, [1.0], tenant_key="one")) for n in range(2)
@@ -410,8 +410,8 @@ async def test_the_one_that_has_to_be_next_is_not_started_out_of_turn(world: Wor
     queue.add(second)
     queue.add(QueuedJob(2, 2, ScriptedJob(world, 2, [1.0], tenant_key="two")))
 
-    assert queue.take(first, 0.0)
-    assert not queue.take(second, 0.0)
+    assert queue.start(first, 0.0)
+    assert not queue.start(second, 0.0)
     assert queue.held == 2
 
 
@@ -487,7 +487,7 @@ def test_every_element_has_one_outcome_and_every_bound_holds(
         assert seen == sorted(seen)
 
 
-async def test_ten_thousand_jobs_that_are_not_kept_run_in_flat_memory() -> None:
+async def test_ten_thousand_jobs_run_in_flat_memory_if_their_outcomes_are_not_kept() -> None:
     world = World()
 
     def make(number: int) -> ScriptedJob:

@@ -1,4 +1,4 @@
-"""How long the others take when somebody stalls: simulated, with numbers."""
+"""How long a stalled tenant delays others: simulated, with numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose jobs are in hand, and who is forgotten."""
+"""Which groups have unfinished jobs, and which are dropped."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def names(registry: GroupRegistry[Any]) -> tuple[list[Any], list[Any]]:
 
 
 def members(registry: GroupRegistry[Any]) -> tuple[int, list[int]]:
-    return registry.line.members, [host.members for host in registry.hosts()]
+    return registry.ready_hosts.members, [host.members for host in registry.hosts()]
 
 
 @pytest.mark.parametrize(
     ("slots", "per_tenant", "most"),
     [(64, None, 8), (15, None, 1), (16, None, 2), (3, None, 1), (64, 3, 3), (1, 1, 1)],
 )
-def test_a_tenant_may_have_an_eighth_of_the_slots_unless_it_is_told(
+def test_a_tenant_may_have_an_eighth_of_the_slots_by_default(
     slots: int, per_tenant: int | None, most: int
 ) -> None:
     assert roster_of(slots, per_tenant).enter(queued("a1")).most == most
 
 
-def test_a_job_is_counted_with_its_tenant_which_leaves_with_the_last() -> None:
+def test_a_tenant_leaves_with_its_last_job() -> None:
     registry = roster_of()
     first, second = queued("a1"), queued("a1")
     tenant = registry.enter(first)
@@ -51,16 +51,16 @@ def test_a_job_is_counted_with_its_tenant_which_leaves_with_the_last() -> None:
     assert registry.tenants() == [tenant, other, neighbour]
     assert (tenant.key, tenant.owner.key, tenant.owner.host.key) == ("one", "a1", "a")
     assert neighbour.owner.host is tenant.owner.host
-    assert [share.in_hand for share in (tenant, other, neighbour)] == [2, 1, 1]
+    assert [share.unfinished for share in (tenant, other, neighbour)] == [2, 1, 1]
 
     for leaver in (tenant, tenant, other):
         registry.leave(leaver)
 
     assert registry.tenants() == [neighbour]
-    assert [share.in_hand for share in (tenant, other, neighbour)] == [0, 0, 1]
+    assert [share.unfinished for share in (tenant, other, neighbour)] == [0, 0, 1]
 
 
-def test_neighbours_are_those_that_have_jobs_in_hand() -> None:
+def test_neighbours_are_groups_with_unfinished_jobs() -> None:
     registry = roster_of()
     one = registry.enter(queued("a1"))
     registry.enter(queued("a1"))
@@ -76,10 +76,10 @@ def test_neighbours_are_those_that_have_jobs_in_hand() -> None:
     registry.leave(three)
     assert members(registry)[0] == 1
     registry.leave(two)
-    assert registry.line.members == 0
+    assert registry.ready_hosts.members == 0
 
 
-def test_the_last_credential_is_kept_with_what_it_has_earned_until_another_is_idle() -> None:
+def test_the_last_credential_keeps_its_allowance_until_another_is_idle() -> None:
     registry = roster_of()
     tenant = registry.enter(queued("a1"))
     registry.leave(tenant)
@@ -97,7 +97,7 @@ def test_the_last_credential_is_kept_with_what_it_has_earned_until_another_is_id
     assert names(registry) == (["b"], ["b1"])
 
 
-def test_a_credential_that_has_jobs_again_is_not_forgotten() -> None:
+def test_a_credential_that_has_jobs_again_is_not_dropped() -> None:
     registry = roster_of()
     busy = registry.enter(queued("a1"))
     registry.leave(busy)
@@ -121,7 +121,7 @@ def test_a_host_stays_as_long_as_one_of_its_credentials_has_jobs() -> None:
     assert busy.owner.host is next(iter(registry.hosts()))
 
 
-def test_one_that_was_forgotten_starts_anew() -> None:
+def test_a_dropped_credential_starts_anew() -> None:
     registry = roster_of()
     tenant = registry.enter(queued("a1"))
     registry.leave(tenant)
@@ -134,7 +134,7 @@ def test_one_that_was_forgotten_starts_anew() -> None:
     assert members(registry) == (1, [0, 1])
 
 
-def test_one_that_was_forgotten_although_it_came_last_starts_anew_too() -> None:
+def test_a_dropped_credential_starts_anew_even_if_it_came_last() -> None:
     registry = roster_of()
     first, last = registry.enter(queued("b1")), registry.enter(queued("a1"))
     registry.leave(last)
@@ -146,27 +146,27 @@ def test_one_that_was_forgotten_although_it_came_last_starts_anew_too() -> None:
     assert again.owner in registry.credentials()
 
 
-def test_one_that_is_known_is_found_again_after_others_and_shares_the_slots() -> None:
+def test_a_known_credential_is_found_again_after_others_and_shares_the_slots() -> None:
     registry = roster_of()
     tenant = registry.enter(queued("a1"))
     registry.enter(queued("b1"))
 
     assert registry.enter(queued("a1")) is tenant
     assert tenant.owner.limit is tenant.owner.host.limit is registry.limit
-    assert tenant.owner.host.hosts is registry.line
+    assert tenant.owner.host.hosts is registry.ready_hosts
 
 
-def test_of_very_many_hosts_those_that_came_last_are_known() -> None:
+def test_of_very_many_hosts_the_latest_are_known() -> None:
     registry = GroupRegistry[Any](CapacityLimit(4), None, lambda name: name)
 
-    def visit(host: int) -> object:
+    def breaker_of(host: int) -> object:
         queued = QueuedJob[Any](host, host, ScriptedJob(World(), host, [1.0], quota_key=host))
         tenant = registry.enter(queued)
         registry.leave(tenant)
         return tenant.owner.host.breaker
 
-    breakers = [visit(host) for host in range(5_000)]
+    breakers = [breaker_of(host) for host in range(5_000)]
 
-    assert visit(4_999) is breakers[4_999]
-    assert visit(2_000) is breakers[2_000]
-    assert visit(0) is not breakers[0]
+    assert breaker_of(4_999) is breakers[4_999]
+    assert breaker_of(2_000) is breakers[2_000]
+    assert breaker_of(0) is not breakers[0]

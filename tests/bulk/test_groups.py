@@ -1,4 +1,4 @@
-"""What a host, a credential and a tenant may have in flight, one answer at a time."""
+"""How many jobs a host, a credential and a tenant may have in flight, answer by answer."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TestATenant:
 
         assert tenant.allowance == allowance
 
-    def test_earns_no_more_than_its_most(self) -> None:
+    def test_earns_no_more_than_per_tenant(self) -> None:
         tenant = hosts()[2]
         for _ in range(10):
             tenant.learn(Feedback.SUCCESS, slow=False)
@@ -75,7 +75,7 @@ class TestATenant:
 
         assert tenant.allowance == 1
 
-    def test_can_start_while_a_job_waits_and_fewer_are_in_flight_than_may_be(self) -> None:
+    def test_can_start_while_a_job_waits_and_its_allowance_is_not_used_up(self) -> None:
         tenant = hosts()[2]
         assert not tenant.can_start()
         tenant.push(queued(0))
@@ -83,11 +83,11 @@ class TestATenant:
         tenant.in_flight = 1
         assert not tenant.can_start()
 
-    def test_takes_jobs_back_to_their_old_places(self) -> None:
+    def test_queues_jobs_again_at_their_old_places(self) -> None:
         tenant = hosts()[2]
         tenant.push(queued(7))
         for index in (5, 3, 6, 4):
-            tenant.put_back(queued(index))
+            tenant.reinsert(queued(index))
 
         order: list[int] = []
         while (first := tenant.first) is not None:
@@ -118,7 +118,7 @@ class TestACredential:
 
         assert key.allowance == allowance
 
-    def test_gets_all_slots_with_its_first_answer_if_it_is_alone(self) -> None:
+    def test_gets_all_slots_with_its_first_answer_if_it_has_no_neighbour(self) -> None:
         key = hosts()[1]
 
         key.learn(Feedback.SUCCESS, "one", slow=False)
@@ -129,7 +129,7 @@ class TestACredential:
         ("feedback", "slow"),
         [(Feedback.SUCCESS, True), (Feedback.NEUTRAL, False), (Feedback.OVERLOAD, False)],
     )
-    def test_earns_slots_one_by_one_if_it_did_not_begin_well(
+    def test_earns_slots_one_by_one_if_its_first_job_got_no_answer(
         self, feedback: Feedback, slow: bool
     ) -> None:
         key = hosts()[1]
@@ -139,14 +139,14 @@ class TestACredential:
 
         assert key.allowance == 3
 
-    def test_keeps_what_it_has_if_there_are_fewer_slots_than_that(self) -> None:
+    def test_keeps_its_allowance_if_slots_are_removed(self) -> None:
         key = hosts(slots=1)[1]
 
         key.learn(Feedback.SUCCESS, "one", slow=False)
 
         assert key.allowance == 2
 
-    def test_earns_no_more_than_there_are(self) -> None:
+    def test_earns_no_more_than_all_slots(self) -> None:
         host, key, _ = hosts(slots=8)
         host.members = 2
         for _ in range(10):
@@ -192,14 +192,14 @@ class TestACredential:
 
         assert key.allowance == 4
 
-    def test_lets_one_more_go_at_looks_one_two_four_and_eight_of_a_silence(self) -> None:
+    def test_starts_one_more_at_checks_one_two_four_and_eight_of_a_silence(self) -> None:
         key = hosts()[1]
         key.push(hosts()[2])
         key.in_flight = 100
         earned = []
         for _ in range(8):
             before = key.allowance
-            key.relax()
+            key.extend_if_silent()
             earned.append(key.allowance - before)
 
         assert earned == [1, 1, 0, 1, 0, 0, 0, 1]
@@ -209,21 +209,23 @@ class TestACredential:
         key.push(hosts()[2])
         key.in_flight = 100
         for _ in range(3):
-            key.relax()
+            key.extend_if_silent()
         key.learn(Feedback.NEUTRAL, "one", slow=False)
         before = key.allowance
-        key.relax()
-        key.relax()
+        key.extend_if_silent()
+        key.extend_if_silent()
 
         assert key.allowance == before + 2
 
     @pytest.mark.parametrize(("waits", "in_flight"), [(False, 100), (True, 0)])
-    def test_is_let_go_on_only_if_it_waits_for_room(self, waits: bool, in_flight: int) -> None:
+    def test_starts_one_more_in_a_silence_only_if_it_waits_for_room(
+        self, waits: bool, in_flight: int
+    ) -> None:
         key = hosts()[1]
         if waits:
             key.push(hosts()[2])
         key.in_flight = in_flight
-        key.relax()
+        key.extend_if_silent()
 
         assert key.allowance == 2
 
@@ -254,7 +256,7 @@ class TestRoom:
             share.in_flight = most
             assert not share.has_room()
 
-    def test_is_what_was_earned(self) -> None:
+    def test_is_bounded_by_the_allowance(self) -> None:
         key = hosts()[1]
         key.in_flight = 1
         assert key.has_room()
@@ -272,7 +274,7 @@ class TestAHost:
         assert not host.can_start()
 
 
-def test_a_share_joins_its_line_once_stays_in_it_and_leaves_it() -> None:
+def test_a_group_joins_its_queue_once_stays_in_it_and_leaves_it() -> None:
     _, key, tenant = hosts()
     requeue(key, tenant)
     assert key.first is None

@@ -1,4 +1,4 @@
-"""A credential on hold: its last free requests are in flight, and its jobs wait for these."""
+"""A credential on hold: its last free requests are in flight, and its jobs wait for their answers."""
 
 from __future__ import annotations
 
@@ -9,72 +9,72 @@ import pytest
 
 from ringme_async.bulk import BulkRun, CapacityLimit
 from ringme_async.bulk.fair_queue import FairQueue
-from tests.bulk.desk import Desk
+from tests.bulk.bench import QueueBench
 from tests.bulk.scripted_job import World, now, scripted
 
 pytestmark = pytest.mark.jumping
 
 
-def held(desk: Desk, *keys: str) -> None:
+def held(bench: QueueBench, *keys: str) -> None:
     """Put a credential on hold, with jobs that wait for it."""
-    desk.world.on_hold.add(keys[0])
-    desk.add(*keys)
-    assert desk.names_of_next() == []
+    bench.world.on_hold.add(keys[0])
+    bench.add(*keys)
+    assert bench.names_of_next() == []
 
 
-class TestTheSchedule:
+class TestTheQueue:
     async def test_starts_others_meanwhile(self) -> None:
-        desk = Desk(8)
-        desk.world.on_hold.add("a1")
-        desk.add("a1", "a1", "a2", "b1")
+        bench = QueueBench(8)
+        bench.world.on_hold.add("a1")
+        bench.add("a1", "a1", "a2", "b1")
 
-        assert desk.names_of_next() == ["a2", "b1"]
-        assert (desk.queue.held, desk.queue.waiting_for_quota) == (2, 2)
-        assert (desk.queue.parked, desk.queue.next_wake) == (0, math.inf)
+        assert bench.names_of_next() == ["a2", "b1"]
+        assert (bench.queue.held, bench.queue.waiting_for_quota) == (2, 2)
+        assert (bench.queue.parked, bench.queue.next_wake) == (0, math.inf)
 
     async def test_does_not_start_a_new_job_of_it(self) -> None:
-        desk = Desk(8)
-        held(desk, "a1")
+        bench = QueueBench(8)
+        held(bench, "a1")
 
-        assert not desk.queue.admit(desk.queued("a1"), 0.0)
-        assert len(desk.world.listeners) == 1
+        assert not bench.queue.start_or_add(bench.queued("a1"), 0.0)
+        assert len(bench.world.listeners) == 1
 
     async def test_goes_on_as_soon_as_a_request_is_free(self) -> None:
-        desk = Desk(8)
-        held(desk, "a1", "a1")
+        bench = QueueBench(8)
+        held(bench, "a1", "a1")
         woken: list[bool] = []
-        desk.queue.call_on_free(lambda: woken.append(desk.queue.is_ready))
+        bench.queue.call_on_free(lambda: woken.append(bench.queue.is_ready))
 
-        desk.world.set_free("a1")
+        bench.world.set_free("a1")
 
         assert woken == [True]
-        assert desk.queue.waiting_for_quota == 0
-        assert desk.names_of_next() == ["a1", "a1"]
+        assert bench.queue.waiting_for_quota == 0
+        assert bench.names_of_next() == ["a1", "a1"]
 
-    async def test_needs_nobody_to_be_told(self) -> None:
-        desk = Desk(8)
-        held(desk, "a1")
+    async def test_ends_without_a_listener(self) -> None:
+        bench = QueueBench(8)
+        held(bench, "a1")
 
-        desk.world.set_free("a1")
+        bench.world.set_free("a1")
 
-        assert desk.names_of_next() == ["a1"]
+        assert bench.names_of_next() == ["a1"]
 
-    async def test_that_is_flushed_waits_no_more(self) -> None:
-        desk = Desk(8)
-        held(desk, "a1", "a1")
+    async def test_ends_when_its_jobs_are_flushed(self) -> None:
+        bench = QueueBench(8)
+        held(bench, "a1", "a1")
 
-        assert len(desk.queue.flush()) == 2
-        assert desk.world.listeners == []
-        assert desk.queue.waiting_for_quota == 0
+        assert len(bench.queue.flush()) == 2
+        assert bench.world.listeners == []
+        assert bench.queue.waiting_for_quota == 0
 
     async def test_holds_jobs_that_a_used_up_quota_would_not_park(self) -> None:
-        desk = Desk(8)
-        desk.queue = FairQueue[str](CapacityLimit(8), 8, str, heeds_quota=False)
-        held(desk, "a1")
-        desk.world.set_free("a1")
-        desk.world.parked_until["a1"] = 1000.0
+        bench = QueueBench(8)
+        bench.queue = FairQueue[str](CapacityLimit(8), 8, str, heeds_quota=False)
+        held(bench, "a1")
+        bench.world.set_free("a1")
+        bench.world.parked_until["a1"] = 1000.0
 
-        assert desk.names_of_next() == ["a1"]
+        assert bench.names_of_next() == ["a1"]
 
 
 class TestARun:
@@ -94,7 +94,7 @@ class TestARun:
         assert (progress.in_flight, progress.waiting, progress.waiting_for_quota) == (0, 1, 1)
         assert progress.held_by == "quota"
 
-    async def test_that_is_left_listens_no_more(self, world: World) -> None:
+    async def test_stops_listening_when_it_is_left(self, world: World) -> None:
         world.on_hold.add("busy")
         async with BulkRun(["busy", "a"], scripted(world)) as run:
             await anext(run)
@@ -102,7 +102,7 @@ class TestARun:
 
         assert world.listeners == []
 
-    async def test_at_its_deadline_gives_up_what_waits(self, world: World) -> None:
+    async def test_ends_waiting_jobs_at_its_deadline(self, world: World) -> None:
         world.on_hold.add("busy")
 
         report = await BulkRun(["busy", "busy"], scripted(world), deadline=10)

@@ -1,4 +1,4 @@
-"""The input of a run: what is pulled from it, and how it is left."""
+"""The input of a run: how it is pulled, and how it is left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make_job(element: int) -> ScriptedJob:
     return ScriptedJob(World(), element, [1.0])
 
 
-def intake_of(items: Any) -> JobSource[Any, Any]:
+def source_of(items: Any) -> JobSource[Any, Any]:
     source = JobSource(items, make_job, lambda element: f"number {element}")
     source.open()
     return source
@@ -59,10 +59,10 @@ SOURCES = pytest.mark.parametrize("source", [numbers, numbers_to_come])
 
 
 @SOURCES
-async def test_each_element_has_its_place_and_a_job_or_is_malformed(
+async def test_each_element_gets_its_index_and_a_job_or_is_malformed(
     source: Callable[..., Any],
 ) -> None:
-    source = intake_of(source())
+    source = source_of(source())
 
     first, second, third, end = await every(source)
 
@@ -80,8 +80,8 @@ async def test_each_element_has_its_place_and_a_job_or_is_malformed(
 
 
 @SOURCES
-async def test_no_job_is_made_once_there_is_a_reason_not_to(source: Callable[..., Any]) -> None:
-    source = intake_of(source())
+async def test_no_job_is_made_after_the_run_was_given_up(source: Callable[..., Any]) -> None:
+    source = source_of(source())
     source.why_not = "it is late"
 
     *left, end = await every(source)
@@ -95,10 +95,10 @@ async def test_no_job_is_made_once_there_is_a_reason_not_to(source: Callable[...
 
 @SOURCES
 @pytest.mark.parametrize("error", [LookupError("broke off"), TimeoutError()], ids=repr)
-async def test_what_the_input_raises_ends_it_and_is_kept(
+async def test_an_error_of_the_input_ends_it_and_is_kept(
     source: Callable[..., Any], error: Exception
 ) -> None:
-    source = intake_of(source(error))
+    source = source_of(source(error))
 
     taken = await every(source)
 
@@ -109,13 +109,13 @@ async def test_what_the_input_raises_ends_it_and_is_kept(
 
 class TestAnElementThatTakesLong:
     async def test_is_waited_for(self) -> None:
-        source = intake_of(numbers_to_come(seconds=1000.0))
+        source = source_of(numbers_to_come(seconds=1000.0))
 
         assert await source.fetch() is not None
         assert now() == 1000.0
 
-    async def test_is_left_after_a_second_once_nothing_more_is_to_run(self) -> None:
-        source = intake_of(numbers_to_come(seconds=1000.0))
+    async def test_is_left_after_a_second_once_the_run_was_given_up(self) -> None:
+        source = source_of(numbers_to_come(seconds=1000.0))
         source.why_not = "it is late"
 
         assert await source.fetch() is None
@@ -123,14 +123,14 @@ class TestAnElementThatTakesLong:
         assert (source.ended, source.cut_short, source.error) == (True, True, None)
 
     async def test_is_waited_for_within_that_second(self) -> None:
-        source = intake_of(numbers_to_come(seconds=0.9))
+        source = source_of(numbers_to_come(seconds=0.9))
         source.why_not = "it is late"
 
         assert len(await every(source)) == 4
         assert not source.cut_short
 
     async def test_has_a_second_from_when_it_is_hurried(self) -> None:
-        source = intake_of(numbers_to_come(seconds=1000.0))
+        source = source_of(numbers_to_come(seconds=1000.0))
         fetching = asyncio.ensure_future(source.fetch())
         await asyncio.sleep(5)
 
@@ -140,8 +140,8 @@ class TestAnElementThatTakesLong:
         assert now() == 6.0
         assert source.cut_short
 
-    async def test_is_left_at_once_if_the_input_is(self) -> None:
-        source = intake_of(numbers_to_come(seconds=1000.0))
+    async def test_is_left_at_once_if_the_input_is_left(self) -> None:
+        source = source_of(numbers_to_come(seconds=1000.0))
         fetching = asyncio.ensure_future(source.fetch())
         await asyncio.sleep(5)
 
@@ -151,8 +151,8 @@ class TestAnElementThatTakesLong:
         assert await fetching is None
         assert now() == 5.0
 
-    async def test_is_not_hurried_when_it_has_come(self) -> None:
-        source = intake_of(numbers_to_come(seconds=5.0))
+    async def test_is_not_hurried_after_it_has_come(self) -> None:
+        source = source_of(numbers_to_come(seconds=5.0))
         await source.fetch()
 
         source.hurry()
@@ -162,7 +162,7 @@ class TestAnElementThatTakesLong:
 
 
 async def test_an_input_that_has_ended_is_not_cut_short_by_leaving_it() -> None:
-    source = intake_of([])
+    source = source_of([])
     assert source.pull() is None
 
     source.leave()
@@ -178,13 +178,13 @@ class TestClosing:
             finally:
                 raise LookupError("cannot be closed")
 
-        source = intake_of(broken())
+        source = source_of(broken())
         source.pull()
 
         assert isinstance(source.close(), LookupError)
-        assert intake_of(numbers()).close() is None
+        assert source_of(numbers()).close() is None
 
-    async def test_leaves_an_iterator_alone_that_may_be_the_users_own(self) -> None:
+    async def test_does_not_close_an_iterator_that_may_be_the_users_own(self) -> None:
         class File:
             closed = False
 
@@ -198,7 +198,7 @@ class TestClosing:
                 self.closed = True
 
         file = File()
-        source = intake_of(file)
+        source = source_of(file)
         source.pull()
 
         assert source.close() is None
@@ -213,7 +213,7 @@ class TestClosing:
             finally:
                 left.append("closed")
 
-        source = intake_of(elements())
+        source = source_of(elements())
         await source.fetch()
 
         await source.aclose()
@@ -225,11 +225,11 @@ class TestClosing:
     ("items", "total"), [([1, 2], 2), ({1: 2}, 1), (numbers(), None)], ids=["list", "dict", "rest"]
 )
 async def test_an_input_that_has_a_length_has_a_total(items: Any, total: int | None) -> None:
-    assert intake_of(items).total == total
+    assert source_of(items).total == total
 
 
 @pytest.mark.parametrize(
-    ("items", "told"),
+    ("items", "expected"),
     [
         (
             "12",
@@ -238,11 +238,13 @@ async def test_an_input_that_has_a_length_has_a_total(items: Any, total: int | N
         (12, "the input of a run is an iterable, an async iterable or a mapping, not int"),
     ],
 )
-async def test_what_is_no_input_is_refused_and_says_what_is_one(items: Any, told: str) -> None:
+async def test_an_object_that_is_no_input_is_refused_with_what_would_be_one(
+    items: Any, expected: str
+) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        intake_of(items)
+        source_of(items)
 
-    assert str(caught.value) == told
+    assert str(caught.value) == expected
 
 
 def raised(error: Exception, *, because_of: Exception | None = None) -> Exception:
@@ -252,7 +254,7 @@ def raised(error: Exception, *, because_of: Exception | None = None) -> Exceptio
         return caught
 
 
-async def test_an_error_is_rid_of_the_frames_of_all_that_led_to_it() -> None:
+async def test_an_error_and_its_causes_lose_their_frames() -> None:
     first, second = raised(LookupError()), raised(ValueError())
     second.__context__ = first
     last = raised(RingMeError("at last"), because_of=second)
@@ -262,7 +264,7 @@ async def test_an_error_is_rid_of_the_frames_of_all_that_led_to_it() -> None:
     assert [error.__traceback__ for error in (first, second, last)] == [None] * 3
 
 
-async def test_errors_that_led_to_one_another_in_a_circle_are_rid_of_theirs_too() -> None:
+async def test_errors_that_cause_one_another_in_a_circle_lose_their_frames_too() -> None:
     first, second = raised(LookupError()), raised(RingMeError("at last"))
     first.__context__, second.__context__ = second, first
 

@@ -1,4 +1,4 @@
-"""A waiting line, which keeps its links in its members."""
+"""A queue that keeps its links in its members."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Member(LinkedItem):
     name: str = ""
 
 
-def in_line(line: LinkedQueue[Member]) -> str:
+def members_of(queue: LinkedQueue[Member]) -> str:
     """Read a line from its start, and look whether its end tells the same."""
-    forwards = names_from(line.first, "behind")
-    backwards = names_from(line.last, "ahead")
+    forwards = names_from(queue.first, "behind")
+    backwards = names_from(queue.last, "ahead")
     assert forwards == backwards[::-1]
     return forwards
 
@@ -33,41 +33,43 @@ def names_from(member: Member | None, link: str) -> str:
 
 
 def line_of(names: str) -> tuple[LinkedQueue[Member], dict[str, Member]]:
-    line = LinkedQueue[Member]()
+    queue = LinkedQueue[Member]()
     members = {name: Member(name=name) for name in names}
     for member in members.values():
-        line.push(member)
-    return line, members
+        queue.push(member)
+    return queue, members
 
 
 @pytest.mark.parametrize("names", ["", "a", "ab", "abc"])
-def test_whoever_comes_stands_at_the_end(names: str) -> None:
-    line, _ = line_of(names)
+def test_a_new_member_stands_at_the_end(names: str) -> None:
+    queue, _ = line_of(names)
 
-    assert in_line(line) == names
+    assert members_of(queue) == names
 
 
 @pytest.mark.parametrize("leavers", ["".join(order) for order in permutations("abc")])
 def test_members_leave_from_any_place_and_can_come_again(leavers: str) -> None:
-    line, members = line_of("abc")
+    queue, members = line_of("abc")
     left = "abc"
     for leaver in leavers:
-        line.remove(members[leaver])
+        queue.remove(members[leaver])
         left = left.replace(leaver, "")
-        assert in_line(line) == left
+        assert members_of(queue) == left
         assert members[leaver].ahead is members[leaver].behind is None
 
     for leaver in leavers:
-        line.push(members[leaver])
-    assert in_line(line) == leavers
+        queue.push(members[leaver])
+    assert members_of(queue) == leavers
 
 
 @pytest.mark.parametrize(
     ("behind", "names"), [("a", "xabc"), ("b", "axbc"), ("c", "abxc"), (None, "abcx")]
 )
-def test_one_can_stand_in_front_of_another_or_at_the_end(behind: str | None, names: str) -> None:
-    line, members = line_of("abc")
+def test_a_member_can_be_inserted_before_another_or_at_the_end(
+    behind: str | None, names: str
+) -> None:
+    queue, members = line_of("abc")
 
-    line.insert(Member(name="x"), None if behind is None else members[behind])
+    queue.insert(Member(name="x"), None if behind is None else members[behind])
 
-    assert in_line(line) == names
+    assert members_of(queue) == names

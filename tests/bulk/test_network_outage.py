@@ -1,4 +1,4 @@
-"""Many hosts away at once, as when the network of this machine is: nothing is lost by that."""
+"""All hosts down at once, as when this machine's network is: no element is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import define
 
 from ringme_async.bulk import BulkRun, Done, Failed, NotBefore
 from ringme_async.errors import ConnectError, RingMeError, ServerError, TransportTimeout
-from tests.bulk.hosts import MINUTE, Host, Visit, probe_of, visiting
+from tests.bulk.hosts import MINUTE, Host, HostJob, probe_of, runs_at
 from tests.bulk.scripted_job import now
 
 pytestmark = pytest.mark.jumping
@@ -28,22 +28,22 @@ pytestmark = pytest.mark.jumping
         (500, 2, (0.0, 40.0)),
     ],
 )
-async def test_no_element_is_lost_when_all_hosts_are_away(
+async def test_no_element_is_lost_when_all_hosts_are_down(
     hosts: int, tenants: int, down: tuple[float, float], takes: float
 ) -> None:
     away = [Host(str(number), down=down, takes=takes) for number in range(hosts)]
 
-    report = await visiting(*away, probe_of=probe_of)(range(hosts * tenants))
+    report = await runs_at(*away, probe_of=probe_of)(range(hosts * tenants))
 
     assert report.ok, report
 
 
-async def test_a_few_failures_of_each_host_are_told_while_another_host_answers() -> None:
+async def test_a_few_failures_of_each_host_are_reported_while_another_host_answers() -> None:
     dead = [Host(str(number), down=(0.0, 1e9)) for number in range(10)]
     alive = Host("alive")
     elements = [*range(22), *range(32, 11_000, 11)]
 
-    report = await visiting(*dead, alive)(elements)
+    report = await runs_at(*dead, alive)(elements)
 
     assert report.counts == {"done": 1_000, "ConnectError": 20, "not_attempted": 0}
     assert now() < MINUTE
@@ -52,14 +52,14 @@ async def test_a_few_failures_of_each_host_are_told_while_another_host_answers()
 async def test_a_handful_of_tenants_of_many_hosts_fails_as_quickly_as_a_single_call() -> None:
     dead = [Host(str(number), down=(0.0, 1e9)) for number in range(9)]
 
-    report = await visiting(*dead)(range(9))
+    report = await runs_at(*dead)(range(9))
 
     assert report.failed == 9
     assert now() < 1.0
 
 
 @define(eq=False)
-class Hourly(Visit):
+class Hourly(HostJob):
     """A job whose credential has no quota left for an hour from one moment on."""
 
     parked: tuple[float, float] = (0.0, 0.0)
@@ -83,7 +83,7 @@ async def test_an_hour_of_parking_does_not_count_as_waiting_for_a_host(
         make,
         on_outage="wait",
         concurrency=2,
-        probe_of=lambda visit: make(visit.name),
+        probe_of=lambda job: make(job.name),
     )
     report = await run
 
@@ -98,7 +98,7 @@ async def test_an_old_failure_does_not_use_up_the_patience() -> None:
             yield number
             await asyncio.sleep(5_400 if number == 3 else 1.0)
 
-    report = await visiting(host)(slowly())
+    report = await runs_at(host)(slowly())
 
     assert report.counts["not_attempted"] == 0
     assert len(report.values()) >= 190
@@ -116,13 +116,13 @@ class TestAHostThatIsGivenUp:
             (lambda _: ServerError("503"), False, False),
         ],
     )
-    async def test_drops_what_waits_only_if_the_evidence_does_not_depend_on_tenants(
+    async def test_drops_waiting_jobs_only_if_the_evidence_does_not_depend_on_tenants(
         self, error: Any, witnesses: bool, not_attempted: bool
     ) -> None:
         host = Host(down=(0.12, 1e9), error=error)
         options = {"probe_of": probe_of} if witnesses else {}
 
-        report = await visiting(host, **options)(range(500))
+        report = await runs_at(host, **options)(range(500))
 
         assert (report.counts["not_attempted"] > 0) is not_attempted
         assert all(isinstance(one, Done) or not one.ok for one in report)
@@ -135,45 +135,45 @@ class TestAHostThatIsGivenUp:
 
         host = Host(down=(0.0, 1e9), error=own)
 
-        report = await visiting(host)(range(500))
+        report = await runs_at(host)(range(500))
 
         failed = [outcome for outcome in report if isinstance(outcome, Failed)]
         assert {outcome.index for outcome in failed} == set(host.begun)
         assert all(one.error.reason == f"{one.index} refused" for one in failed)
 
     @pytest.mark.parametrize("kind", ["unresolved", "refused"])
-    async def test_at_once_if_it_never_answered_and_nothing_can_listen_there(
+    async def test_is_given_up_at_once_if_it_never_answered_and_nothing_can_listen_there(
         self, kind: Any
     ) -> None:
         host = Host(down=(0.0, 1e9), error=lambda _: ConnectError("no host", kind=kind))
 
-        report = await visiting(host)(range(1_000))
+        report = await runs_at(host)(range(1_000))
 
         assert report.counts["ConnectError"] + report.counts["not_attempted"] == 1_000
         assert report.counts["ConnectError"] < 10
         assert now() < 1.0
 
-    async def test_later_if_it_has_answered_though_its_port_refuses(self) -> None:
+    async def test_is_given_up_later_if_it_has_answered_though_its_port_refuses(self) -> None:
         host = Host(down=(0.12, 300.0), error=lambda _: ConnectError("no host", kind="refused"))
 
-        report = await visiting(host)(range(1_000))
+        report = await runs_at(host)(range(1_000))
 
         assert report.ok
 
 
-async def test_a_parked_witness_is_left_out_and_one_that_becomes_parked_says_nothing() -> None:
+async def test_a_parked_witness_is_not_probed_and_a_probe_that_is_parked_is_no_evidence() -> None:
     host = Host(down=(0.12, 30.0))
     asked: list[Any] = []
 
     @define(eq=False)
-    class Parked(Visit):
+    class Parked(HostJob):
         async def run(self) -> Any:
             asked.append(self.name)
             return NotBefore(now() + 5.0)
 
-    report = await visiting(
-        host, probe_of=lambda visit: Parked(visit.host, visit.name, visit.tenant_key)
-    )(range(100))
+    report = await runs_at(host, probe_of=lambda job: Parked(job.host, job.name, job.tenant_key))(
+        range(100)
+    )
 
     assert report.ok
     assert asked
@@ -181,11 +181,11 @@ async def test_a_parked_witness_is_left_out_and_one_that_becomes_parked_says_not
 
 @pytest.mark.parametrize("concurrency", [1, 2, 8])
 @pytest.mark.parametrize("probes", [None, probe_of])
-async def test_an_ordered_run_asks_a_host_that_is_down_by_what_has_to_be_read_next(
+async def test_an_ordered_run_probes_a_host_that_is_down_with_the_next_job_in_order(
     concurrency: int, probes: Any
 ) -> None:
     ill, well = Host("ill", down=(0.12, 100.0)), Host("well")
-    run = visiting(ill, well, ordered=True, concurrency=concurrency, probe_of=probes)
+    run = runs_at(ill, well, ordered=True, concurrency=concurrency, probe_of=probes)
 
     report = await run(range(400))
 
@@ -194,10 +194,10 @@ async def test_an_ordered_run_asks_a_host_that_is_down_by_what_has_to_be_read_ne
     assert [outcome.index for outcome in report] == list(range(400))
 
 
-async def test_a_reader_that_is_slow_keeps_no_suspected_host_from_being_asked() -> None:
+async def test_a_slow_reader_does_not_delay_the_probes_of_a_suspected_host() -> None:
     host = Host(down=(0.32, 30.0))
     outcomes: list[Any] = []
-    async with visiting(host, concurrency=16)(range(300)) as run:
+    async with runs_at(host, concurrency=16)(range(300)) as run:
         async for outcome in run:
             outcomes.append(outcome)
             await asyncio.sleep(0.3)

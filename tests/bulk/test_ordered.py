@@ -1,4 +1,4 @@
-"""A run whose outcomes are given in input order, and the room that is kept for that."""
+"""A run with outcomes in input order, and the room that it keeps for the next one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def come(count: int) -> AsyncIterator[int]:
         yield number
 
 
-async def test_one_slot_has_two_outcomes_ready_for_a_reader_who_takes_his_time(
+async def test_one_slot_has_two_outcomes_ready_for_a_slow_reader(
     world: World,
 ) -> None:
     async with BulkRun(range(10), scripted(world), concurrency=1, ordered=True) as run:
@@ -29,7 +29,7 @@ async def test_one_slot_has_two_outcomes_ready_for_a_reader_who_takes_his_time(
         assert len(world.started) == 2
 
 
-async def test_the_last_room_is_kept_for_what_has_to_be_read_next(world: World) -> None:
+async def test_the_last_room_is_kept_for_the_next_outcome_in_order(world: World) -> None:
     def make(number: int) -> ScriptedJob:
         steps: list[Any] = [NotBefore(100.0), 1.0] if number == 0 else [1.0]
         return ScriptedJob(world, number, steps, quota_key=number, tenant_key=number)
@@ -42,7 +42,7 @@ async def test_the_last_room_is_kept_for_what_has_to_be_read_next(world: World) 
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-async def test_what_has_to_be_read_next_is_found_among_what_waits(
+async def test_the_next_job_in_order_is_found_among_waiting_jobs(
     world: World, is_async: bool
 ) -> None:
     world.parked_until[0] = 100.0
@@ -55,7 +55,7 @@ async def test_what_has_to_be_read_next_is_found_among_what_waits(
         assert [outcome.index async for outcome in run] == list(range(20))
 
 
-async def test_what_has_to_be_read_next_waits_on_if_its_quota_is_used_up_anew(
+async def test_the_next_job_in_order_waits_on_if_its_quota_is_used_up_again(
     world: World,
 ) -> None:
     world.parked_until[0] = 100.0

@@ -1,4 +1,4 @@
-"""A host that is down for a while: what failed by that comes again, and what did not fails."""
+"""A host that is down for a while: the jobs that it failed are retried, the others fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ringme_async.bulk import BulkReport, Done, Failed, NotAttempted
-from ringme_async.bulk.feedback import sign_of
+from ringme_async.bulk.feedback import ANSWERED, HostSign, evidence_of
 from ringme_async.errors import (
     AccessDenied,
     Busy,
@@ -27,7 +27,7 @@ from ringme_async.errors import (
     TokenError,
     TransportTimeout,
 )
-from tests.bulk.hosts import MINUTE, Host, visiting
+from tests.bulk.hosts import MINUTE, Host, runs_at
 from tests.bulk.scripted_job import now
 
 pytestmark = pytest.mark.jumping
@@ -39,10 +39,10 @@ async def slowly(count: int) -> AsyncIterator[int]:
         yield number
 
 
-async def test_what_fails_while_its_host_is_down_is_done_when_it_is_back() -> None:
+async def test_a_job_that_fails_while_its_host_is_down_is_done_after_the_outage() -> None:
     host = Host(down=(5.0, 5.0 + 10 * MINUTE))
 
-    report = await visiting(host)(range(5_000))
+    report = await runs_at(host)(range(5_000))
 
     assert report.ok
     assert len(report.values()) == 5_000
@@ -51,10 +51,10 @@ async def test_what_fails_while_its_host_is_down_is_done_when_it_is_back() -> No
     assert 10 * MINUTE < now() < 12 * MINUTE
 
 
-async def test_a_host_that_is_down_is_asked_less_and_less_often() -> None:
+async def test_a_host_that_is_down_is_probed_less_and_less_often() -> None:
     host = Host(down=(0.12, 10 * MINUTE))
 
-    await visiting(host)(range(100))
+    await runs_at(host)(range(100))
 
     pauses = [later - sooner for sooner, later in pairwise(host.asked_when_down)]
     growing = [round(pause) for pause in pauses if pause >= 1.0]
@@ -63,7 +63,7 @@ async def test_a_host_that_is_down_is_asked_less_and_less_often() -> None:
     assert growing == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60, 60, 60]
 
 
-async def test_a_host_is_back_from_the_first_to_the_last_of_several_outages() -> None:
+async def test_a_host_recovers_from_each_of_several_outages() -> None:
     host = Host(down=(5.0, 100.0))
 
     def again(moment: float) -> None:
@@ -71,16 +71,16 @@ async def test_a_host_is_back_from_the_first_to_the_last_of_several_outages() ->
 
     for moment in (200.0, 400.0):
         asyncio.get_running_loop().call_at(moment, again, moment)
-    report = await visiting(host)(range(200_00))
+    report = await runs_at(host)(range(200_00))
 
     assert report.ok
 
 
 @pytest.mark.parametrize("concurrency", [8, 64])
-async def test_other_hosts_go_on_meanwhile(concurrency: int) -> None:
+async def test_other_hosts_go_on_during_an_outage(concurrency: int) -> None:
     ill, well = Host("ill", down=(0.12, 10 * MINUTE)), Host("well")
     last = 0.0
-    async with visiting(ill, well, concurrency=concurrency)(range(2_000)) as run:
+    async with runs_at(ill, well, concurrency=concurrency)(range(2_000)) as run:
         async for outcome in run:
             assert outcome.ok
             if outcome.index % 2:
@@ -90,10 +90,10 @@ async def test_other_hosts_go_on_meanwhile(concurrency: int) -> None:
     assert now() > 10 * MINUTE
 
 
-async def test_hosts_that_go_down_at_different_times_come_back_at_theirs() -> None:
+async def test_hosts_that_go_down_at_different_times_recover_independently() -> None:
     first, second = Host("first", down=(0.12, 100.0)), Host("second", down=(7.3, 300.0))
     last: dict[str, float] = {}
-    async with visiting(first, second)(range(10_000)) as run:
+    async with runs_at(first, second)(range(10_000)) as run:
         async for outcome in run:
             assert outcome.ok
             last["first" if outcome.index % 2 == 0 else "second"] = now()
@@ -101,19 +101,19 @@ async def test_hosts_that_go_down_at_different_times_come_back_at_theirs() -> No
     assert 100 < last["first"] < 300 < last["second"]
 
 
-async def test_what_is_refused_before_it_is_sent_tells_nothing_of_the_host() -> None:
+async def test_a_request_refused_before_it_is_sent_is_no_evidence_of_the_host() -> None:
     def malformed(_: object) -> RingMeError:
         return InvalidRequest("no credentials")
 
-    report = await visiting(Host(ill=lambda _: True, error=malformed))(range(100))
+    report = await runs_at(Host(ill=lambda _: True, error=malformed))(range(100))
 
     assert report.failed == 100
     assert now() < MINUTE
 
 
-async def test_it_shows_while_it_lasts() -> None:
+async def test_progress_shows_an_outage_while_it_lasts() -> None:
     host = Host(down=(0.12, MINUTE))
-    run = visiting(host)(range(100))
+    run = runs_at(host)(range(100))
     async with run:
         reader = asyncio.ensure_future(anext(run))
         await asyncio.sleep(30)
@@ -135,7 +135,7 @@ async def test_a_host_that_swallows_requests_is_down_too() -> None:
 
     host = Host(down=(0.12, 5 * MINUTE), error=too_late, takes=60.0)
 
-    report = await visiting(host)(range(200))
+    report = await runs_at(host)(range(200))
 
     assert report.ok
 
@@ -144,7 +144,7 @@ class TestTheWaiting:
     async def test_ends_after_half_an_hour_of_nothing_but_failures(self) -> None:
         host = Host(down=(0.12, 1e9))
 
-        report = await visiting(host)(range(1_000))
+        report = await runs_at(host)(range(1_000))
 
         tried = len(set(host.begun))
         assert report.counts == {
@@ -158,7 +158,7 @@ class TestTheWaiting:
     async def test_ends_after_a_minute_if_the_host_has_never_answered(self) -> None:
         host = Host(down=(0.0, 1e9))
 
-        report = await visiting(host)(range(1_000))
+        report = await runs_at(host)(range(1_000))
 
         tried = len(set(host.begun))
         assert report.counts == {"done": 0, "ConnectError": tried, "not_attempted": 1_000 - tried}
@@ -166,12 +166,10 @@ class TestTheWaiting:
         assert MINUTE < now() < 5 * MINUTE
 
     @pytest.mark.parametrize("ordered", [True, False])
-    async def test_is_over_for_all_that_waits_once_ten_more_have_failed(
-        self, ordered: bool
-    ) -> None:
+    async def test_ends_for_all_waiting_jobs_once_ten_more_have_failed(self, ordered: bool) -> None:
         host = Host(down=(0.0, 1e9), takes=40.0)
 
-        report = await visiting(host, ordered=ordered, max_waiting=500)(range(2_000))
+        report = await runs_at(host, ordered=ordered, max_waiting=500)(range(2_000))
 
         assert report.counts["ConnectError"] < 50
         assert report.counts["not_attempted"] > 1_950
@@ -180,18 +178,18 @@ class TestTheWaiting:
         }
         assert now() < 15 * MINUTE
 
-    async def test_is_over_for_that_host_alone(self) -> None:
+    async def test_ends_for_that_host_only(self) -> None:
         dead, alive = Host("dead", down=(0.0, 1e9)), Host("alive")
 
-        report = await visiting(dead, alive)(range(2_000))
+        report = await runs_at(dead, alive)(range(2_000))
 
         assert len(report.values()) == 1_000
         assert report.counts["not_attempted"] == 1_000 - len(set(dead.begun)) > 970
 
-    async def test_is_not_over_for_what_waits_for_another_host(self) -> None:
+    async def test_goes_on_for_jobs_of_another_host(self) -> None:
         dead, alive = Host("dead", down=(0.0, 1e9)), Host("alive")
 
-        report = await visiting(dead, alive, concurrency=2)(range(4_000))
+        report = await runs_at(dead, alive, concurrency=2)(range(4_000))
 
         assert len(report.values()) == 2_000
         assert now() > MINUTE
@@ -199,7 +197,7 @@ class TestTheWaiting:
     async def test_is_over_until_the_host_answers(self) -> None:
         host = Host(down=(0.0, 5 * MINUTE), takes=1.0)
 
-        report = await visiting(host, max_waiting=50)(slowly(1_000))
+        report = await runs_at(host, max_waiting=50)(slowly(1_000))
 
         assert report.values()
         assert report.counts["not_attempted"]
@@ -208,18 +206,18 @@ class TestTheWaiting:
     async def test_ends_with_the_runs_deadline(self) -> None:
         host = Host(down=(0.12, 1e9))
 
-        report = await visiting(host, deadline=5 * MINUTE)(range(1_000))
+        report = await runs_at(host, deadline=5 * MINUTE)(range(1_000))
 
         assert now() == 5 * MINUTE
         assert {type(outcome) for outcome in report} == {Done, NotAttempted}
         assert report.complete
 
-    async def test_of_failures_that_are_not_judged_yet_ends_there_too(self) -> None:
+    async def test_of_held_failures_ends_there_too(self) -> None:
         def slow(tenant: int) -> RingMeError:
             return ConnectError(f"{tenant} refused")
 
         host = Host(ill=lambda tenant: tenant < 3, error=slow)
-        run = visiting(host, deadline=0.08)([0, 1, 2, 3])
+        run = runs_at(host, deadline=0.08)([0, 1, 2, 3])
 
         report = await run
 
@@ -228,26 +226,26 @@ class TestTheWaiting:
             "1 refused",
         ]
 
-    async def test_is_left_out_when_outages_are_to_fail(self) -> None:
+    async def test_does_not_happen_when_outages_are_to_fail(self) -> None:
         host = Host(down=(0.12, MINUTE))
 
-        report = await visiting(host, on_outage="fail")(range(100))
+        report = await runs_at(host, on_outage="fail")(range(100))
 
         assert report.failed == 98
         assert now() < MINUTE
 
-    async def test_is_not_for_a_handful_of_tenants(self) -> None:
+    async def test_does_not_happen_for_a_handful_of_tenants(self) -> None:
         host = Host(down=(0.0, MINUTE))
 
-        few = await visiting(host)(range(9))
-        of_few = await visiting(host, tenants=4)(range(100))
+        few = await runs_at(host)(range(9))
+        of_few = await runs_at(host, tenants=4)(range(100))
 
         assert (few.failed, of_few.failed) == (9, 100)
         assert now() < 30
 
-    async def test_can_be_nothing_else(self) -> None:
+    async def test_has_no_other_options(self) -> None:
         with pytest.raises(InvalidRequest, match="on_outage"):
-            visiting(Host(), on_outage="pray")([1])
+            runs_at(Host(), on_outage="pray")([1])
 
 
 class TestATenant:
@@ -256,38 +254,38 @@ class TestATenant:
             return TransportTimeout("nothing came")
 
         host = Host(ill=lambda tenant: tenant % 50 == 0, error=stalled, takes=30.0)
-        async with visiting(host)(range(2_000)) as run:
+        async with runs_at(host)(range(2_000)) as run:
             async for _ in run:
                 assert run.progress.hosts_down == 0
 
         assert run.report.counts == {"done": 1_960, "TransportTimeout": 40, "not_attempted": 0}
         assert now() < 5 * MINUTE
 
-    async def test_that_fails_is_told_of_as_soon_as_another_is_answered(self) -> None:
+    async def test_that_fails_is_reported_as_soon_as_another_is_answered(self) -> None:
         host = Host(ill=lambda tenant: tenant == 0)
-        async with visiting(host)(range(1_000)) as run:
+        async with runs_at(host)(range(1_000)) as run:
             async for outcome in run:
                 if isinstance(outcome, Failed):
                     break
 
         assert now() <= 0.2
 
-    async def test_that_is_dead_and_comes_first_with_others_holds_up_the_living_for_a_while(
+    async def test_that_is_dead_and_comes_first_delays_healthy_ones_for_a_while(
         self,
     ) -> None:
         host = Host(ill=lambda tenant: tenant < 15)
 
-        report = await visiting(host)(range(1_000))
+        report = await runs_at(host)(range(1_000))
 
         assert {failure.who for failure in report.failures} <= set(range(15))
         assert len(report.values()) >= 985
         assert now() < 5 * MINUTE
 
     @pytest.mark.parametrize("per_tenant", [1, 3])
-    async def test_has_its_changes_made_in_order_through_an_outage(self, per_tenant: int) -> None:
+    async def test_gets_its_changes_in_order_through_an_outage(self, per_tenant: int) -> None:
         host = Host(down=(0.12, 2 * MINUTE))
 
-        report = await visiting(host, tenants=20, per_tenant=per_tenant)(range(400))
+        report = await runs_at(host, tenants=20, per_tenant=per_tenant)(range(400))
 
         assert report.ok
         if per_tenant == 1:
@@ -297,17 +295,17 @@ class TestATenant:
 
 
 @pytest.mark.parametrize("concurrency", [8, 64])
-async def test_an_ordered_run_waits_too(concurrency: int) -> None:
+async def test_an_ordered_run_waits_for_its_host_too(concurrency: int) -> None:
     host = Host(down=(1.0, 2 * MINUTE))
 
-    async with visiting(host, ordered=True, concurrency=concurrency)(range(1_000)) as run:
+    async with runs_at(host, ordered=True, concurrency=concurrency)(range(1_000)) as run:
         outcomes = [outcome async for outcome in run]
 
     assert [outcome.index for outcome in outcomes] == list(range(1_000))
     assert all(outcome.ok for outcome in outcomes)
 
 
-async def test_what_was_sent_before_the_host_was_back_comes_again_though_it_fails_after() -> None:
+async def test_a_job_sent_in_an_outage_is_retried_though_it_fails_after_it() -> None:
     class Stalling(Host):
         async def answer(self, tenant: Any) -> None:
             if tenant == 3 and tenant not in self.begun:
@@ -316,22 +314,22 @@ async def test_what_was_sent_before_the_host_was_back_comes_again_though_it_fail
                 raise TransportTimeout("nothing came")
             await super().answer(tenant)
 
-    report = await visiting(Stalling(down=(0.12, 20.0)))(range(1_000))
+    report = await runs_at(Stalling(down=(0.12, 20.0)))(range(1_000))
 
     assert report.ok
     assert report[3].attempts == 2
 
 
-async def test_one_slot_loses_the_first_few_at_the_most() -> None:
+async def test_a_run_of_one_slot_loses_at_most_the_first_few_elements() -> None:
     host = Host(down=(1.0, 5 * MINUTE))
 
-    report: BulkReport[Any] = await visiting(host, concurrency=1)(range(100))
+    report: BulkReport[Any] = await runs_at(host, concurrency=1)(range(100))
 
     assert report.failed < 10
     assert now() > 5 * MINUTE
 
 
-async def test_answers_that_say_no_are_answers() -> None:
+async def test_refusals_are_answers() -> None:
     said = Counter[type]()
 
     def no(tenant: int) -> RingMeError:
@@ -340,7 +338,7 @@ async def test_answers_that_say_no_are_answers() -> None:
         said[type(error)] += 1
         return error
 
-    async with visiting(Host(ill=lambda _: True, error=no))(range(600)) as run:
+    async with runs_at(Host(ill=lambda _: True, error=no))(range(600)) as run:
         async for _ in run:
             assert run.progress.hosts_down == 0
 
@@ -357,21 +355,23 @@ def caused_by(cause: BaseException | None, attempts: int = 1) -> DeadlineExceede
 @pytest.mark.parametrize(
     ("error", "sign"),
     [
-        (None, True),
-        (ConnectError("refused"), False),
-        (ResponseLost("cut off"), False),
-        (ServerError("503"), False),
-        (ResponseTooLarge("too large"), True),
-        (ClientNotFound("404"), True),
-        (InvalidRequest("malformed"), None),
-        (caused_by(TransportTimeout("slow")), False),
-        (caused_by(None), False),
-        (caused_by(None, attempts=0), None),
-        (caused_by(Busy("wait")), None),
+        (None, HostSign.UP),
+        (ConnectError("refused"), HostSign.DOWN),
+        (ResponseLost("cut off"), HostSign.DOWN),
+        (ServerError("503"), HostSign.DOWN),
+        (ResponseTooLarge("too large"), HostSign.UP),
+        (ClientNotFound("404"), HostSign.UP),
+        (InvalidRequest("malformed"), HostSign.UNKNOWN),
+        (caused_by(TransportTimeout("slow")), HostSign.DOWN),
+        (caused_by(None), HostSign.DOWN),
+        (caused_by(None, attempts=0), HostSign.UNKNOWN),
+        (caused_by(Busy("wait")), HostSign.UNKNOWN),
     ],
     ids=repr,
 )
-def test_the_end_of_a_job_tells_whether_its_host_is_there(
-    error: RingMeError | None, sign: bool | None
+def test_the_end_of_a_job_says_whether_its_host_is_up(
+    error: RingMeError | None, sign: HostSign
 ) -> None:
-    assert sign_of(error) is sign
+    evidence = ANSWERED if error is None else evidence_of(error)
+
+    assert evidence.host is sign

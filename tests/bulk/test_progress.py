@@ -1,4 +1,4 @@
-"""The pace of a run, and the time that it still takes."""
+"""The throughput of a run, and its estimated time left."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ def started_at(moment: float) -> ThroughputMeter:
     return throughput
 
 
-def test_the_pace_of_an_even_run_is_told_from_its_first_moments() -> None:
+def test_the_throughput_of_an_even_run_is_right_from_its_start() -> None:
     throughput = started_at(1000.0)
-    told: list[float] = []
+    throughputs: list[float] = []
     for tenth in range(1, 301):
-        throughput.look(1000.0 + tenth / 10, 7 * tenth)
-        told.append(throughput.per_second(1000.0 + tenth / 10, 7 * tenth))
+        throughput.update(1000.0 + tenth / 10, 7 * tenth)
+        throughputs.append(throughput.per_second(1000.0 + tenth / 10, 7 * tenth))
 
-    assert told == pytest.approx([70.0] * 300, rel=0.01)
+    assert throughputs == pytest.approx([70.0] * 300, rel=0.01)
 
 
-def test_the_pace_is_nothing_at_the_very_start() -> None:
+def test_the_throughput_is_0_at_the_very_start() -> None:
     throughput = started_at(1000.0)
 
     assert throughput.per_second(1000.0, 0) == 0.0
 
 
-def test_what_is_ten_seconds_old_counts_a_third_and_what_has_just_come_in_full() -> None:
+def test_an_element_counts_in_full_at_first_and_a_third_after_ten_seconds() -> None:
     throughput = started_at(1000.0)
-    throughput.look(2000.0, 100)
+    throughput.update(2000.0, 100)
 
     assert throughput.per_second(2000.0, 100) == pytest.approx(10.0)
     assert throughput.per_second(2010.0, 100) == pytest.approx(10.0 / math.e)
     assert throughput.per_second(2010.0, 150) == pytest.approx(10.0 / math.e + 5.0)
 
 
-def test_the_next_look_is_due_at_once_and_then_a_tenth_of_a_second_later() -> None:
+def test_the_first_update_is_due_at_once_and_the_next_a_tenth_of_a_second_later() -> None:
     throughput = started_at(1000.0)
     assert throughput.due == 1000.0
 
-    throughput.look(1003.0, 1)
+    throughput.update(1003.0, 1)
 
     assert throughput.due == pytest.approx(1003.1)
 
@@ -57,7 +57,7 @@ def test_the_next_look_is_due_at_once_and_then_a_tenth_of_a_second_later() -> No
     [(None, 2.0, None), (0, 0.0, 0.0), (1, 2.0, 0.5), (9, 0.5, 18.0), (9, 1e-6, None)],
 )
 @pytest.mark.parametrize("idle", [True, False])
-def test_what_is_left_takes_as_long_as_the_pace_says(
+def test_the_estimate_is_the_elements_left_by_the_throughput(
     left: int | None, per_second: float, seconds: float | None, idle: bool
 ) -> None:
     assert estimate(left, per_second, None, idle=idle) == seconds
@@ -73,14 +73,14 @@ def test_what_is_left_takes_as_long_as_the_pace_says(
         (0.0, 50.0, False, None),
     ],
 )
-def test_it_takes_until_the_parked_go_on_if_nothing_else_is_under_way(
+def test_the_estimate_is_no_earlier_than_the_first_wake_if_nothing_is_in_flight(
     per_second: float, until_wake: float, idle: bool, seconds: float | None
 ) -> None:
     assert estimate(9, per_second, until_wake, idle=idle) == seconds
 
 
 @pytest.mark.jumping
-async def test_the_end_is_no_further_off_than_the_moment_that_a_parked_one_goes_on() -> None:
+async def test_the_estimate_of_a_parked_run_is_its_first_wake() -> None:
     make = scripted(World(), lambda _: [NotBefore(100.0), 1.0])
     async with BulkRun([1], make) as run:
         await asyncio.sleep(99.5)
@@ -90,7 +90,7 @@ async def test_the_end_is_no_further_off_than_the_moment_that_a_parked_one_goes_
 
 
 @pytest.mark.jumping
-async def test_a_repeated_request_counts_while_it_is_under_way_and_once_it_has_ended() -> None:
+async def test_a_repeated_request_counts_in_flight_and_after_it_has_ended() -> None:
     make = scripted(World(), lambda _: [NotBefore(100.0), 5.0])
     async with BulkRun([1], make) as run:
         await asyncio.sleep(50)

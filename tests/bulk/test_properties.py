@@ -1,4 +1,4 @@
-"""What holds of every run, whatever its jobs, its input and its consumer do."""
+"""Properties of every run, whatever its jobs, its input and its consumer do."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Case:
     max_waiting: int
     ordered: bool
     deadline: float | None
-    outwaits: bool
+    waits_out_outages: bool
     outage: tuple[float, float] | None
     is_async: bool
     between_elements: float
@@ -73,7 +73,7 @@ def cases() -> st.SearchStrategy[Case]:
         max_waiting=st.integers(1, 12),
         ordered=st.booleans(),
         deadline=st.none() | st.sampled_from([0.05, 1.0, 5.0, 60.0]),
-        outwaits=st.booleans(),
+        waits_out_outages=st.booleans(),
         outage=st.none()
         | st.tuples(st.sampled_from([0.0, 0.5, 3.0]), st.sampled_from([2.0, 50.0, 4_000.0])),
         is_async=st.booleans(),
@@ -110,7 +110,7 @@ class Trial:
             max_waiting=case.max_waiting,
             ordered=case.ordered,
             deadline=case.deadline,
-            on_outage="wait" if case.outwaits else "fail",
+            on_outage="wait" if case.waits_out_outages else "fail",
             host_of=lambda key: key == "c",
         )
 
@@ -223,14 +223,14 @@ class Job:
 
 
 async def try_out(trial: Trial) -> BaseException | None:
-    told: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    reported: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     consumer = asyncio.ensure_future(trial.follow())
     if trial.case.cancelled_at is not None:
         asyncio.get_running_loop().call_later(trial.case.cancelled_at, consumer.cancel)
     await asyncio.wait([consumer])
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert told == []
+    assert reported == []
     assert trial.running.total() == 0
     return asyncio.CancelledError() if consumer.cancelled() else consumer.exception()
 
@@ -274,7 +274,7 @@ def check_outcome(case: Case, outcome: Any) -> None:
             assert value == outcome.index
             assert not element.malformed
         case NotAttempted(attempts=attempts, reason=reason):
-            given_up = case.outwaits and case.outage is not None
+            given_up = case.waits_out_outages and case.outage is not None
             assert case.deadline is not None or case.breaks_at is not None or given_up
             assert given_up or not reason.startswith("its host does not answer")
             assert attempts == 0 or outcome.index % 2

@@ -1,4 +1,4 @@
-"""What a report says of a run as a whole."""
+"""The report of a run as a whole."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ringme_async.errors import (
 )
 
 
-def tally_of(*errors: RingMeError | None, retries: int = 0) -> OutcomeCounter:
+def counter_of(*errors: RingMeError | None, retries: int = 0) -> OutcomeCounter:
     """Count a failure for each error and one that was done for each None."""
     counts = OutcomeCounter()
     for index, error in enumerate(errors):
@@ -27,10 +27,10 @@ def tally_of(*errors: RingMeError | None, retries: int = 0) -> OutcomeCounter:
     return counts
 
 
-def test_the_most_frequent_failures_are_named_first_and_equals_by_name() -> None:
+def test_the_most_frequent_failures_come_first_and_equals_by_name() -> None:
     lost, missing, down = ResponseLost("cut off"), NotFound("404"), ServerError("503")
     refused, odd = ConnectError("refused"), InvalidRequest("no")
-    counts = tally_of(missing, lost, refused, down, down, odd, odd, odd, None)
+    counts = counter_of(missing, lost, refused, down, down, odd, odd, odd, None)
 
     assert counts.summary(complete=True).summary() == (
         "1 of 9 done, 8 failed"
@@ -39,16 +39,16 @@ def test_the_most_frequent_failures_are_named_first_and_equals_by_name() -> None
 
 
 @pytest.mark.parametrize(
-    ("retries", "told"), [(0, ""), (1, ", 1 retry"), (2, ", 2 retries")], ids=str
+    ("retries", "expected"), [(0, ""), (1, ", 1 retry"), (2, ", 2 retries")], ids=str
 )
-def test_one_retry_and_several_are_told_of_in_their_own_words(retries: int, told: str) -> None:
-    counts = tally_of(None, retries=retries)
+def test_one_retry_and_several_have_their_own_words(retries: int, expected: str) -> None:
+    counts = counter_of(None, retries=retries)
 
-    assert counts.summary(complete=True).summary() == "1 of 1 done, 0 failed" + told
+    assert counts.summary(complete=True).summary() == "1 of 1 done, 0 failed" + expected
 
 
-def test_an_input_that_was_left_is_told_of_last() -> None:
-    counts = tally_of(None)
+def test_the_summary_ends_with_an_input_that_was_left() -> None:
+    counts = counter_of(None)
     counts.add(NotAttempted(2, 1))
 
     summary = counts.summary(complete=False)
@@ -58,9 +58,9 @@ def test_an_input_that_was_left_is_told_of_last() -> None:
     )
 
 
-def test_what_is_raised_ends_with_what_was_not_attempted_and_not_read() -> None:
+def test_the_raised_errors_end_with_elements_not_attempted_and_not_read() -> None:
     lost = ResponseLost("cut off")
-    counts = tally_of(lost)
+    counts = counter_of(lost)
     counts.add(NotAttempted(2, 1))
     summary = counts.summary(complete=False)
 
@@ -78,7 +78,7 @@ def test_what_is_raised_ends_with_what_was_not_attempted_and_not_read() -> None:
 
 def test_the_counts_of_a_run_that_is_streamed_hold_its_failures_and_retries() -> None:
     lost = ResponseLost("cut off")
-    counts = tally_of(lost, None, retries=2)
+    counts = counter_of(lost, None, retries=2)
 
     summary = counts.summary(complete=True)
 
@@ -89,7 +89,7 @@ def test_the_counts_of_a_run_that_is_streamed_hold_its_failures_and_retries() ->
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_a_run_went_well_only_if_its_input_was_read_to_the_end(complete: bool) -> None:
-    summary = tally_of(None).summary(complete=complete)
+    summary = counter_of(None).summary(complete=complete)
 
     assert summary.complete is complete
     assert summary.ok is complete

@@ -45,7 +45,7 @@ async def test_a_report_gives_a_row_for_each_outcome_with_the_same_columns() -> 
     assert (third["type"], third["presence"], third["extra"]) == ("J", False, None)
 
 
-async def test_what_was_applied_of_a_plan_stands_beside_the_client() -> None:
+async def test_the_applied_part_of_a_plan_has_columns_beside_the_client() -> None:
     async with observed(make_fake(1)) as ringme:
         wish = ClientUpdate(timezone="Asia/Omsk", hold_music=5)
         plan = await ringme.clients.plan({1: wish})
@@ -55,7 +55,7 @@ async def test_what_was_applied_of_a_plan_stands_beside_the_client() -> None:
     assert row["maybe_applied"] is False
 
 
-def test_every_value_is_one_that_a_column_can_hold() -> None:
+def test_a_column_can_hold_every_value() -> None:
     client = Client(12, geo_list=GeoList("RU BY"), extra={"a": [1], "b": "\u0416"})
     (row,) = records_of([Done(12, 0, 1, client)])
 
@@ -74,19 +74,19 @@ def test_every_value_is_one_that_a_column_can_hold() -> None:
     ],
     ids=["number", "me", "path", "huge", "token"],
 )
-def test_what_is_no_tenant_is_shown_in_short_and_without_secrets(who: Any, shown: str) -> None:
+def test_a_malformed_element_is_shown_in_short_and_without_secrets(who: Any, shown: str) -> None:
     (row,) = records_of([Failed(who, 0, 0, InvalidRequest("malformed"))])
 
     assert row["tenant"] == shown
 
 
-def test_a_tenant_that_is_no_tenant_takes_one_short_line() -> None:
+def test_a_malformed_tenant_takes_one_short_line() -> None:
     (row,) = records_of([Failed({"name": "x" * 10_000}, 0, 0, InvalidRequest("no"))])  # type: ignore[arg-type]
 
     assert len(str(row["tenant"])) <= 100
 
 
-def test_what_was_not_attempted_says_why() -> None:
+def test_a_row_that_was_not_attempted_says_why() -> None:
     (row,) = records_of([NotAttempted(Tenant(name=None), 4, 0, "the run's deadline passed")])
 
     assert row["tenant"] == "@me"
@@ -102,7 +102,7 @@ def test_a_change_whose_answer_was_lost_is_marked() -> None:
     assert row["maybe_applied"] is True
 
 
-def test_a_value_that_has_no_fields_has_a_column_of_its_own() -> None:
+def test_a_value_without_fields_has_a_column_of_its_own() -> None:
     @frozen
     class Odd:
         inner: complex

@@ -1,4 +1,4 @@
-"""A run from outside: what goes in, what comes out, and how it ends."""
+"""A run from outside: its input, its outcomes, and how it ends."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TestTheInput:
         assert [type(outcome) for outcome in report] == [Done, Failed, Done]
         assert report[1].attempts == 0
 
-    async def test_that_raises_ends_the_run_when_what_is_in_flight_is_done(
+    async def test_that_raises_ends_the_run_when_the_jobs_in_flight_are_done(
         self, world: World
     ) -> None:
         def elements() -> Iterator[int]:
@@ -101,7 +101,7 @@ class TestTheInput:
 
         assert seen == [0, 1]
 
-    async def test_that_raises_leaves_what_waits_as_not_attempted(self, world: World) -> None:
+    async def test_that_raises_leaves_waiting_elements_as_not_attempted(self, world: World) -> None:
         def elements() -> Iterator[int]:
             yield from range(3)
             raise LookupError("the file broke off")
@@ -165,7 +165,7 @@ class TestTheInput:
 
         assert closed == ["generator", "async generator"]
 
-    async def test_whose_closing_fails_is_told_of(self, world: World) -> None:
+    async def test_whose_closing_fails_raises_that_error(self, world: World) -> None:
         def elements() -> Iterator[int]:
             try:
                 yield from range(1000)
@@ -178,7 +178,7 @@ class TestTheInput:
                     break
 
     @pytest.mark.parametrize("left_early", [True, False])
-    async def test_that_is_async_and_whose_closing_fails_is_told_of(
+    async def test_that_is_async_and_whose_closing_fails_raises_that_error(
         self, world: World, left_early: bool
     ) -> None:
         class Elements:
@@ -222,7 +222,7 @@ class TestTheInput:
             await anext(run)
             assert now() == 1.0
 
-    async def test_that_is_async_and_long_lets_others_have_their_turn(self, world: World) -> None:
+    async def test_that_is_async_and_long_yields_to_other_tasks(self, world: World) -> None:
         async def elements() -> AsyncIterator[int]:
             for number in range(2000):
                 yield number
@@ -257,7 +257,9 @@ class TestARun:
 
         assert await names_of(run) == [9, 1, 8, 2, 7, 3]
 
-    async def test_that_is_ordered_and_async_gives_them_so_too(self, world: World) -> None:
+    async def test_that_is_ordered_and_async_gives_outcomes_in_input_order_too(
+        self, world: World
+    ) -> None:
         async def elements() -> AsyncIterator[int]:
             for seconds in [9, 1, 8, 2, 7, 3]:
                 yield seconds
@@ -273,7 +275,7 @@ class TestARun:
             3,
         ]
 
-    async def test_that_is_ordered_waits_for_a_parked_head_with_a_bounded_buffer(
+    async def test_that_is_ordered_waits_for_a_parked_element_with_a_bounded_buffer(
         self, world: World
     ) -> None:
         def make(number: int) -> ScriptedJob:
@@ -335,7 +337,7 @@ class TestARun:
                 await anext(run)
             await first
 
-    async def test_ends_each_time_it_is_asked_beyond_its_end(self, world: World) -> None:
+    async def test_ends_each_time_it_is_iterated_beyond_its_end(self, world: World) -> None:
         async with BulkRun([1], scripted(world)) as run:
             assert [outcome.who async for outcome in run] == [1]
             assert [outcome.who async for outcome in run] == []
@@ -368,7 +370,7 @@ class TestARun:
             BulkRun([1], scripted(World()), **options)
 
     @pytest.mark.parametrize(
-        ("options", "told"),
+        ("options", "expected"),
         [
             ({"concurrency": 0}, "concurrency must be a whole number from 1 up, not 0"),
             ({"concurrency": "car"}, "concurrency is a whole number or \"auto\", not 'car'"),
@@ -386,26 +388,26 @@ class TestARun:
         ids=repr,
     )
     async def test_says_of_an_argument_what_it_must_be(
-        self, options: dict[str, Any], told: str
+        self, options: dict[str, Any], expected: str
     ) -> None:
         with pytest.raises(InvalidRequest) as caught:
             BulkRun([1], scripted(World()), **options)
 
-        assert str(caught.value) == told
+        assert str(caught.value) == expected
 
     @pytest.mark.parametrize(
         "options",
         [{"concurrency": 1}, {"concurrency": "auto", "max_concurrency": 1}, {"max_waiting": 1}],
         ids=repr,
     )
-    async def test_needs_no_more_than_one_of_anything(
+    async def test_accepts_one_for_every_number(
         self, world: World, options: dict[str, Any]
     ) -> None:
         report = await BulkRun(range(9), scripted(world), per_tenant=1, **options)
 
         assert len(report.values()) == 9
 
-    async def test_has_64_in_flight_and_holds_10_000_unless_it_is_told(self, world: World) -> None:
+    async def test_has_64_in_flight_and_holds_10_000_by_default(self, world: World) -> None:
         world.parked_until["dealer"] = 100.0
         async with BulkRun(range(10_100), scripted(world, quota_key="dealer")) as run:
             await asyncio.sleep(1)
@@ -415,7 +417,7 @@ class TestARun:
 
 
 class TestTheEnd:
-    async def test_by_an_error_in_the_block_cancels_what_is_in_flight_and_stays_bare(
+    async def test_by_an_error_in_the_block_cancels_its_jobs_and_raises_that_error(
         self, world: World
     ) -> None:
         with pytest.raises(KeyError, match="mine"):
@@ -427,11 +429,13 @@ class TestTheEnd:
         assert world.cancelled > 0
         assert len(asyncio.all_tasks()) == 1
 
-    async def test_by_an_error_in_the_block_alone_tells_the_loop_of_no_other(
+    async def test_by_an_error_in_the_block_alone_reports_no_other_to_the_loop(
         self, world: World
     ) -> None:
-        told: list[dict[str, Any]] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        reported: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: reported.append(context)
+        )
 
         with pytest.raises(KeyError, match="mine"):
             async with BulkRun(range(100), scripted(world)) as run:
@@ -440,9 +444,9 @@ class TestTheEnd:
         with pytest.raises(ZeroDivisionError):
             await BulkRun([1], scripted(world, lambda _: [ZeroDivisionError("bug")]))
 
-        assert told == []
+        assert reported == []
 
-    async def test_by_leaving_early_cancels_what_is_in_flight(self, world: World) -> None:
+    async def test_by_leaving_early_cancels_the_jobs_in_flight(self, world: World) -> None:
         async with BulkRun(range(100), scripted(world), concurrency=4) as run:
             async for _ in run:
                 break
@@ -450,7 +454,9 @@ class TestTheEnd:
         assert world.running == 0
         assert len(asyncio.all_tasks()) == 1
 
-    async def test_by_cancelling_the_consumer_cancels_what_is_in_flight(self, world: World) -> None:
+    async def test_by_cancelling_the_consumer_cancels_the_jobs_in_flight(
+        self, world: World
+    ) -> None:
         consumer = asyncio.ensure_future(names_of(BulkRun(range(100), scripted(world))))
         await asyncio.sleep(0.5)
 
@@ -481,7 +487,7 @@ class TestTheEnd:
             await consumer
         assert len(asyncio.all_tasks()) == 1
 
-    async def test_by_a_bug_in_a_job_gets_the_bug_out_bare(self, world: World) -> None:
+    async def test_by_a_bug_in_a_job_raises_the_bug_as_it_is(self, world: World) -> None:
         make = scripted(world, lambda n: [ZeroDivisionError("bug")] if n == 3 else [10.0])
 
         with pytest.raises(ZeroDivisionError, match="bug"):
@@ -489,7 +495,7 @@ class TestTheEnd:
 
         assert world.running == 0
 
-    async def test_by_a_bug_that_nobody_read_yet_gets_it_out_of_the_block(
+    async def test_by_a_bug_that_was_not_read_yet_raises_it_from_the_block(
         self, world: World
     ) -> None:
         make = scripted(world, lambda n: [ZeroDivisionError("bug")] if n == 3 else [10.0])
@@ -498,11 +504,13 @@ class TestTheEnd:
             async with BulkRun(range(10), make, host_of=itself):
                 await asyncio.sleep(1)
 
-    async def test_by_two_errors_lets_the_blocks_own_out_and_tells_the_loop_of_the_other(
+    async def test_by_two_errors_raises_the_blocks_own_and_reports_the_other_to_the_loop(
         self, world: World
     ) -> None:
-        told: list[dict[str, Any]] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        reported: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: reported.append(context)
+        )
         make = scripted(world, lambda _: [ZeroDivisionError("bug")])
 
         with pytest.raises(KeyError):
@@ -510,7 +518,7 @@ class TestTheEnd:
                 await asyncio.sleep(1)
                 raise KeyError("mine")
 
-        (context,) = told
+        (context,) = reported
         assert context["message"] == "a bulk run that was left early broke as well"
         assert isinstance(context["exception"], ZeroDivisionError)
 
@@ -520,7 +528,7 @@ class TestTheEnd:
         with pytest.raises(asyncio.CancelledError):
             await BulkRun([1], make)
 
-    async def test_lets_a_job_that_does_not_heed_it_be_the_last_of_its_worker(
+    async def test_starts_no_job_after_one_that_ignores_its_cancellation(
         self, world: World
     ) -> None:
         class Deaf(ScriptedJob):
@@ -537,7 +545,7 @@ class TestTheEnd:
 
         assert [name for _, name in world.started] == [0]
 
-    async def test_by_a_bug_starts_nothing_for_the_outcomes_that_are_read_after_it(
+    async def test_by_a_bug_starts_no_job_while_outcomes_are_read_after_it(
         self, world: World
     ) -> None:
         class Broken(ScriptedJob):
@@ -571,15 +579,15 @@ class TestTheEnd:
             assert process.stdout is not None
             assert process.stdout.readline() == "running\n"
             process.send_signal(signal.SIGINT)
-            _, told = process.communicate(timeout=120)
+            _, stderr = process.communicate(timeout=120)
 
-        assert "KeyboardInterrupt" in told
-        assert "never" not in told
-        assert "Warning" not in told
+        assert "KeyboardInterrupt" in stderr
+        assert "never" not in stderr
+        assert "Warning" not in stderr
 
 
 class TestADeadline:
-    async def test_abandons_what_is_in_flight_and_does_not_attempt_the_rest(
+    async def test_cancels_the_jobs_in_flight_and_does_not_attempt_the_rest(
         self, world: World
     ) -> None:
         make = scripted(world, lambda _: [10.0])
@@ -594,7 +602,7 @@ class TestADeadline:
         assert not report.ok
         assert isinstance(report.failures[0].error, DeadlineExceeded)
 
-    async def test_does_not_attempt_what_is_parked(self, world: World) -> None:
+    async def test_does_not_attempt_parked_jobs(self, world: World) -> None:
         make = scripted(world, lambda _: [NotBefore(1.0), NotBefore(1000.0)])
 
         report = await BulkRun([1], make, deadline=5)
@@ -603,7 +611,7 @@ class TestADeadline:
         assert outcome == NotAttempted(1, 0, 2, "the run's deadline passed", retries=1)
         assert now() == 5.0
 
-    async def test_fails_what_was_parked_after_it_may_have_been_applied(self, world: World) -> None:
+    async def test_fails_a_parked_job_that_may_have_been_applied(self, world: World) -> None:
         make = scripted(world, lambda _: [NotBefore(1.0), NotBefore(1000.0)], maybe_applied=True)
 
         (outcome,) = await BulkRun([1], make, deadline=5)
@@ -612,7 +620,7 @@ class TestADeadline:
         assert outcome.error.maybe_applied
         assert (outcome.who, outcome.index, outcome.attempts, outcome.retries) == (1, 0, 2, 1)
 
-    async def test_parks_nothing_any_more(self, world: World) -> None:
+    async def test_parks_no_more_jobs(self, world: World) -> None:
         class Late(ScriptedJob):
             async def run(self) -> Any:
                 self.attempts += 1
@@ -626,7 +634,7 @@ class TestADeadline:
 
         assert outcome == NotAttempted(1, 0, 1, "the run's deadline passed")
 
-    async def test_lets_a_job_that_ends_all_the_same_have_its_value(self, world: World) -> None:
+    async def test_keeps_the_value_of_a_job_that_ends_all_the_same(self, world: World) -> None:
         class Quick(ScriptedJob):
             async def run(self) -> Any:
                 try:
@@ -660,7 +668,9 @@ class TestADeadline:
         with pytest.raises(ExceptionGroup, match="not read to its end"):
             report.raise_for_errors()
 
-    async def test_names_what_an_async_input_still_gives_in_time(self, world: World) -> None:
+    async def test_names_the_elements_that_an_async_input_still_gives_in_time(
+        self, world: World
+    ) -> None:
         async def elements() -> AsyncIterator[int]:
             for number in range(20):
                 await asyncio.sleep(0.5)
@@ -671,7 +681,7 @@ class TestADeadline:
         assert len(report) == 20
         assert report.complete
 
-    async def test_hands_over_what_it_came_before_no_faster_than_it_is_read(
+    async def test_reports_unstarted_elements_no_faster_than_they_are_read(
         self, world: World
     ) -> None:
         make = scripted(world, lambda _: [NotBefore(1000.0)], quota_key="dealer")
@@ -699,7 +709,9 @@ class TestADeadline:
         assert report.ok
         assert now() == 1.0
 
-    async def test_of_the_consumers_own_meets_that_of_the_run_unharmed(self, world: World) -> None:
+    async def test_of_the_consumer_and_one_of_the_run_do_not_disturb_each_other(
+        self, world: World
+    ) -> None:
         make = scripted(world, lambda _: [10.0])
         run = BulkRun(range(3), make, deadline=5)
 
@@ -750,7 +762,7 @@ async def test_a_report_is_shown_in_short(world: World) -> None:
     assert repr(report) == "<BulkReport: 0 of 2000 done, 2000 failed (ResponseLost 2000)>"
 
 
-async def test_a_report_tells_of_what_was_not_attempted(world: World) -> None:
+async def test_a_report_names_elements_that_were_not_attempted(world: World) -> None:
     report = await BulkRun(range(4), scripted(world, lambda _: [9.0]), concurrency=1, deadline=5)
 
     assert report.summary() == "0 of 4 done, 1 failed (DeadlineExceeded 1), 3 not attempted"

@@ -1,4 +1,4 @@
-"""What a run has in hand, by itself: what may be started, pulled and judged."""
+"""The state of a run by itself: which jobs it starts, pulls and holds."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from attrs import define, field
 
 from ringme_async.bulk import BulkRun, CapacityLimit, Done, Failed
 from ringme_async.bulk.fair_queue import FairQueue
-from ringme_async.bulk.feedback import Feedback
+from ringme_async.bulk.feedback import ANSWERED, evidence_of
 from ringme_async.bulk.groups import QueuedJob
 from ringme_async.bulk.job_source import JobSource
 from ringme_async.bulk.result_queue import ResultQueue
 from ringme_async.bulk.run_state import PULLS_IN_A_ROW, RunState
+from ringme_async.bulk.wake_ups import WakeUps
 from ringme_async.errors import ConnectError
 from tests.bulk.scripted_job import World, counting, itself, scripted
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.jumping
 
 
 @define(eq=False)
-class Shop:
+class StateBench:
     """A stock whose jobs are begun and ended by hand, at any moment."""
 
     world: World = field(factory=World)
@@ -38,10 +39,10 @@ class Shop:
         source.open()
 
     def file(self, name: Any) -> None:
-        self.run_state.file(QueuedJob(name, name, scripted(self.world)(name)))
+        self.run_state.add(QueuedJob(name, name, scripted(self.world)(name)))
 
     def start(self, now: float = 0.0) -> QueuedJob[Any]:
-        queued = self.run_state.take(now)
+        queued = self.run_state.start_next(now)
         assert queued is not None
         self.begin(queued)
         return queued
@@ -56,78 +57,78 @@ class Shop:
         del self.run_state.running[queued]
         if error is None:
             outcome: Any = Done(queued.who, queued.index, 1, "value")
-            feedback = Feedback.SUCCESS
+            evidence = ANSWERED
         else:
-            outcome, feedback = Failed(queued.who, queued.index, 1, error), Feedback.OVERLOAD
-        self.run_state.finish(queued, outcome, feedback, started, now, slow=False)
+            outcome, evidence = Failed(queued.who, queued.index, 1, error), evidence_of(error)
+        self.run_state.finish(queued, outcome, evidence, started, now, slow=False)
 
     def read(self) -> list[Any]:
         return [self.run_state.results.take() for _ in range(len(self.run_state.results.readable))]
 
 
 @pytest.fixture
-def shop() -> Shop:
-    return Shop()
+def bench() -> StateBench:
+    return StateBench()
 
 
-async def test_nothing_is_started_when_there_are_fewer_slots_than_before(shop: Shop) -> None:
-    shop.open([])
+async def test_no_job_starts_while_more_run_than_there_are_slots(bench: StateBench) -> None:
+    bench.open([])
     for name in range(3):
-        shop.file(name)
-    shop.start()
+        bench.file(name)
+    bench.start()
 
-    shop.limit.change(1)
+    bench.limit.change(1)
 
-    assert not shop.run_state.may_start_more()
-    assert shop.run_state.take(0.0) is None
-
-
-async def test_nothing_more_is_wanted_when_as_many_run_as_there_are_slots(shop: Shop) -> None:
-    shop.open(range(10))
-    shop.start()
-    shop.start()
-    assert shop.run_state.may_pull()
-
-    shop.limit.change(2)
-
-    assert not shop.run_state.wants_more()
-    assert not shop.run_state.may_pull()
+    assert not bench.run_state.may_start_more()
+    assert bench.run_state.start_next(0.0) is None
 
 
-async def test_of_an_input_of_which_nothing_can_start_256_are_pulled_in_a_row(shop: Shop) -> None:
+async def test_nothing_is_pulled_while_all_slots_are_in_use(bench: StateBench) -> None:
+    bench.open(range(10))
+    bench.start()
+    bench.start()
+    assert bench.run_state.may_pull()
+
+    bench.limit.change(2)
+
+    assert not bench.run_state.wants_more()
+    assert not bench.run_state.may_pull()
+
+
+async def test_256_elements_are_pulled_in_a_row_if_none_can_start(bench: StateBench) -> None:
     pulled: list[int] = []
-    shop.open(counting(pulled, range(1_000)))
-    shop.world.parked_until = dict.fromkeys(range(1_000), 100.0)
+    bench.open(counting(pulled, range(1_000)))
+    bench.world.parked_until = dict.fromkeys(range(1_000), 100.0)
 
-    assert shop.run_state.take(0.0) is None
+    assert bench.run_state.start_next(0.0) is None
 
     assert len(pulled) == PULLS_IN_A_ROW == 256
 
 
-async def test_what_starts_at_the_moment_when_its_host_is_back_is_judged_by_its_own_failure(
-    shop: Shop,
+async def test_a_job_that_starts_when_its_host_recovers_fails_by_itself(
+    bench: StateBench,
 ) -> None:
-    shop.limit.change(64)
-    shop.open([], one_host=True, outwaits=True)
+    bench.limit.change(64)
+    bench.open([], one_host=True, waits_out_outages=True)
     for name in range(17):
-        shop.file(name)
-    while (asked := shop.run_state.take(1.0)) is not None:
-        shop.begin(asked)
-        shop.end(asked, ConnectError("refused"), 0.0, 1.0)
-    assert shop.run_state.suspects.hosts_down == 1
-    shop.run_state.wake_ups.wake(5.0)
+        bench.file(name)
+    while (asked := bench.run_state.start_next(1.0)) is not None:
+        bench.begin(asked)
+        bench.end(asked, ConnectError("refused"), 0.0, 1.0)
+    assert bench.run_state.suspects.hosts_down == 1
+    WakeUps(bench.run_state.queue, bench.run_state.probing).wake(5.0)
 
-    shop.end(shop.start(5.0), None, 5.0, 7.0)
-    dead = shop.start(7.0)
-    shop.end(shop.start(7.0), None, 7.0, 9.0)
-    shop.read()
-    shop.end(dead, ConnectError("refused"), 7.0, 8.0)
-    shop.run_state.end_doubt(9.0)
+    bench.end(bench.start(5.0), None, 5.0, 7.0)
+    dead = bench.start(7.0)
+    bench.end(bench.start(7.0), None, 7.0, 9.0)
+    bench.read()
+    bench.end(dead, ConnectError("refused"), 7.0, 8.0)
+    bench.run_state.release_suspects(9.0)
 
-    assert [outcome.who for outcome in shop.read()] == [dead.who]
+    assert [outcome.who for outcome in bench.read()] == [dead.who]
 
 
-async def test_failures_that_are_not_judged_yet_leave_the_reader_its_room(world: World) -> None:
+async def test_held_failures_take_none_of_the_readers_room(world: World) -> None:
     make = scripted(world, lambda _: [ConnectError("refused")], quota_key="dealer")
     async with BulkRun(range(100), make, concurrency=2, on_outage="wait") as run:
         await asyncio.sleep(30)

@@ -1,4 +1,4 @@
-"""Whoever gets slow gets fewer slots, and more again once he is quick."""
+"""A tenant that gets slow gets fewer slots, and more again once it is quick."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def overloaded() -> RingMeError:
 
 @pytest.mark.parametrize("on_outage", ["wait", "fail"])
 @pytest.mark.parametrize("fails", [None, overloaded], ids=["answers", "fails"])
-async def test_a_tenant_that_gets_slow_comes_down_to_one_slot(
+async def test_a_tenant_that_gets_slow_is_reduced_to_one_slot(
     fails: Callable[[], RingMeError] | None, on_outage: Any
 ) -> None:
     world = World()

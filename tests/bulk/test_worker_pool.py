@@ -14,22 +14,22 @@ from ringme_async.bulk.worker_pool import WorkerPool
 trace: ContextVar[str] = ContextVar("trace", default="none")
 
 
-class Workplace:
-    """Counts those who come, and lets them work until they are let go."""
+class PoolBench:
+    """Records the workers that start, and lets them work until ``go`` is set."""
 
     def __init__(self) -> None:
-        self.come: list[str] = []
+        self.started: list[str] = []
         self.left = 0
         self.go = asyncio.Event()
         self.pool = WorkerPool(CapacityLimit(1), self.work, self.leave)
 
-    def hire(self, slots: int) -> WorkerPool:
+    def start_pool(self, slots: int) -> WorkerPool:
         self.pool = WorkerPool(CapacityLimit(slots), self.work, self.leave)
         return self.pool
 
     async def work(self) -> None:
-        self.pool.arrive()
-        self.come.append(trace.get())
+        self.pool.worker_started()
+        self.started.append(trace.get())
         trace.set("a worker's own")
         await self.go.wait()
 
@@ -42,88 +42,90 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize(("slots", "stirred", "come"), [(2, 1, 1), (2, 2, 2), (2, 5, 2)])
-async def test_there_are_no_more_workers_than_slots(slots: int, stirred: int, come: int) -> None:
-    place = Workplace()
-    pool = place.hire(slots)
-    for _ in range(stirred):
-        pool.stir()
+@pytest.mark.parametrize(("slots", "woken", "started"), [(2, 1, 1), (2, 2, 2), (2, 5, 2)])
+async def test_there_are_no_more_workers_than_slots(slots: int, woken: int, started: int) -> None:
+    bench = PoolBench()
+    pool = bench.start_pool(slots)
+    for _ in range(woken):
+        pool.wake_one()
         await settle()
 
-    assert len(place.come) == come
-    assert pool.has_idle_worker is (come < slots)
+    assert len(bench.started) == started
+    assert pool.has_idle_worker is (started < slots)
 
-    place.go.set()
+    bench.go.set()
     await pool.join()
-    assert place.left == come
+    assert bench.left == started
     assert pool.is_gone
 
 
-async def test_while_one_is_about_to_look_no_other_is_stirred() -> None:
-    place = Workplace()
-    pool = place.hire(4)
-    assert pool.can_stir
-    pool.stir()
-    assert not pool.can_stir
-    pool.stir()
+async def test_no_second_worker_is_woken_while_one_is_about_to_look() -> None:
+    bench = PoolBench()
+    pool = bench.start_pool(4)
+    assert pool.can_wake
+    pool.wake_one()
+    assert not pool.can_wake
+    pool.wake_one()
     await settle()
 
-    assert len(place.come) == 1
-    assert pool.can_stir
-    place.go.set()
+    assert len(bench.started) == 1
+    assert pool.can_wake
+    bench.go.set()
     await pool.join()
 
 
-async def test_one_that_rested_and_is_about_to_look_is_enough() -> None:
-    place = Workplace()
+async def test_an_idle_worker_that_was_woken_is_enough() -> None:
+    bench = PoolBench()
     steps: list[str] = []
 
     async def work() -> None:
-        pool.arrive()
-        await pool.rest()
+        pool.worker_started()
+        await pool.wait_for_work()
         steps.append("back")
 
-    pool = WorkerPool(CapacityLimit(4), work, place.leave)
+    pool = WorkerPool(CapacityLimit(4), work, bench.leave)
     pool.spawn(work())
     pool.spawn(work())
     await settle()
 
-    pool.stir()
-    pool.stir()
+    pool.wake_one()
+    pool.wake_one()
     await settle()
     assert steps == ["back"]
-    assert pool.can_stir
+    assert pool.can_wake
 
-    pool.stir()
+    pool.wake_one()
     await settle()
     assert steps == ["back", "back"]
     await pool.join()
 
 
-async def test_each_task_has_the_context_in_which_the_crew_was_made_to_itself() -> None:
-    place = Workplace()
+async def test_each_task_has_its_own_copy_of_the_pools_context() -> None:
+    bench = PoolBench()
     trace.set("the run's")
-    pool = place.hire(4)
+    pool = bench.start_pool(4)
     trace.set("the reader's")
 
-    pool.stir()
+    pool.wake_one()
     await settle()
-    pool.stir()
+    pool.wake_one()
     await settle()
 
-    assert place.come == ["the run's", "the run's"]
-    place.go.set()
+    assert bench.started == ["the run's", "the run's"]
+    bench.go.set()
     await pool.join()
 
 
 @pytest.mark.parametrize("error", [LookupError("broken"), asyncio.CancelledError()], ids=repr)
-async def test_the_first_that_fails_stops_all_others_and_is_kept(error: BaseException) -> None:
+async def test_the_first_task_that_fails_stops_all_others_and_its_error_is_kept(
+    error: BaseException,
+) -> None:
     async def fail(wrong: BaseException) -> None:
         raise wrong
 
-    place = Workplace()
-    pool = place.hire(4)
-    pool.stir()
+    bench = PoolBench()
+    pool = bench.start_pool(4)
+    pool.wake_one()
     await settle()
     pool.spawn(fail(error))
     pool.spawn(fail(ValueError("too late")))
@@ -132,53 +134,53 @@ async def test_the_first_that_fails_stops_all_others_and_is_kept(error: BaseExce
     assert type(pool.error) is type(error)
     assert pool.is_stopping
     assert pool.is_gone
-    assert place.left == 3
+    assert bench.left == 3
 
 
-async def test_one_that_is_stopped_has_not_failed() -> None:
-    place = Workplace()
-    pool = place.hire(4)
-    pool.stir()
+async def test_a_stopped_task_has_not_failed() -> None:
+    bench = PoolBench()
+    pool = bench.start_pool(4)
+    pool.wake_one()
     await settle()
 
     pool.stop()
     await pool.join()
-    pool.stir()
+    pool.wake_one()
     await settle()
 
     assert pool.error is None
-    assert len(place.come) == place.left == 1
+    assert len(bench.started) == bench.left == 1
 
 
-async def test_one_that_rests_is_stirred_before_another_is_hired() -> None:
-    place = Workplace()
+async def test_an_idle_worker_is_woken_before_another_is_started() -> None:
+    bench = PoolBench()
     steps: list[str] = []
 
     async def work() -> None:
-        pool.arrive()
-        steps.append("come")
-        await pool.rest()
+        pool.worker_started()
+        steps.append("started")
+        await pool.wait_for_work()
         steps.append("back")
 
-    pool = WorkerPool(CapacityLimit(4), work, place.leave)
-    pool.stir()
+    pool = WorkerPool(CapacityLimit(4), work, bench.leave)
+    pool.wake_one()
     await settle()
-    pool.stir()
+    pool.wake_one()
     await settle()
 
-    assert steps == ["come", "back"]
+    assert steps == ["started", "back"]
     await pool.join()
 
 
-async def test_whoever_waits_for_the_last_is_cancelled_after_that() -> None:
+async def test_a_cancelled_join_raises_after_the_last_task_has_ended() -> None:
     async def leave_slowly() -> None:
         try:
             await asyncio.sleep(1000)
         finally:
-            await place.go.wait()
+            await bench.go.wait()
 
-    place = Workplace()
-    pool = place.hire(4)
+    bench = PoolBench()
+    pool = bench.start_pool(4)
     pool.spawn(leave_slowly())
     await settle()
     pool.stop()
@@ -186,14 +188,14 @@ async def test_whoever_waits_for_the_last_is_cancelled_after_that() -> None:
     await settle()
     assert not waiting.done()
 
-    place.go.set()
+    bench.go.set()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert pool.is_gone
 
 
-async def test_a_cancellation_of_the_wait_for_the_last_reaches_them_again() -> None:
+async def test_a_cancelled_join_cancels_the_tasks_again() -> None:
     steps: list[str] = []
 
     async def leave_slowly() -> None:
@@ -203,8 +205,8 @@ async def test_a_cancellation_of_the_wait_for_the_last_reaches_them_again() -> N
             except asyncio.CancelledError:
                 steps.append(step)
 
-    place = Workplace()
-    pool = place.hire(4)
+    bench = PoolBench()
+    pool = bench.start_pool(4)
     pool.spawn(leave_slowly())
     await settle()
     pool.stop()
@@ -220,15 +222,15 @@ async def test_a_cancellation_of_the_wait_for_the_last_reaches_them_again() -> N
 
 
 @pytest.mark.jumping
-async def test_a_cancellation_goes_before_a_warning_that_is_an_error() -> None:
+async def test_a_cancellation_gets_out_before_a_warning_that_is_an_error() -> None:
     async def hang() -> None:
         while not over.is_set():
             with contextlib.suppress(asyncio.CancelledError):
                 await over.wait()
 
     over = asyncio.Event()
-    place = Workplace()
-    pool = place.hire(4)
+    bench = PoolBench()
+    pool = bench.start_pool(4)
     task = pool.spawn(hang())
     await settle()
     pool.stop()

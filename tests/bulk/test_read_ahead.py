@@ -1,4 +1,4 @@
-"""How far ahead a run looks in its input for somebody who can go on."""
+"""How many elements a run pulls while none of the pulled ones can start."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def of_two_hosts(world: World, name: int) -> ScriptedJob:
     return ScriptedJob(world, name, [STUCK], quota_key="dealer", tenant_key=name)
 
 
-async def test_it_looks_at_a_few_hundred_while_one_credential_is_getting_its_slots(
+async def test_it_pulls_a_few_hundred_while_one_credential_earns_its_slots(
     world: World,
 ) -> None:
     pulled: list[int] = []
@@ -39,14 +39,14 @@ async def test_it_looks_at_a_few_hundred_while_one_credential_is_getting_its_slo
         assert len(pulled) < 1_200
 
 
-async def test_it_looks_further_and_further_while_nobody_comes_to_an_end(world: World) -> None:
+async def test_it_pulls_more_and_more_while_no_job_ends(world: World) -> None:
     run = BulkRun(range(MANY + 1), lambda name: of_two_hosts(world, name), host_of=itself)
     async with run:
         assert (await anext(run)).who == MANY
         assert 0.1 < now() < 1.0
 
 
-async def test_each_time_it_looks_at_twice_as_many(world: World) -> None:
+async def test_the_read_ahead_doubles_each_time(world: World) -> None:
     run = BulkRun(range(MANY + 1), lambda name: of_two_hosts(world, name), host_of=itself)
     async with run:
         waiting: list[int] = []
@@ -57,7 +57,7 @@ async def test_each_time_it_looks_at_twice_as_many(world: World) -> None:
     assert waiting == [256, 512, 1_024]
 
 
-async def test_it_looks_further_in_an_async_input_too(world: World) -> None:
+async def test_it_pulls_more_of_an_async_input_too(world: World) -> None:
     async def elements() -> AsyncIterator[int]:
         for name in range(MANY + 1):
             yield name
@@ -68,7 +68,7 @@ async def test_it_looks_further_in_an_async_input_too(world: World) -> None:
         assert 0.1 < now() < 1.0
 
 
-async def test_it_never_looks_beyond_what_may_wait(world: World) -> None:
+async def test_it_never_pulls_more_than_max_waiting(world: World) -> None:
     pulled: list[int] = []
 
     def make(name: int) -> Any:
@@ -81,7 +81,7 @@ async def test_it_never_looks_beyond_what_may_wait(world: World) -> None:
         assert len(pulled) == 1_000 + run.progress.in_flight
 
 
-async def test_the_parked_do_not_count(world: World) -> None:
+async def test_parked_jobs_do_not_count(world: World) -> None:
     pulled: list[int] = []
     world.parked_until["dealer"] = STUCK
 

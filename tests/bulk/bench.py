@@ -1,4 +1,4 @@
-"""A schedule by itself, and jobs for it."""
+"""A ``FairQueue`` by itself, and jobs for it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ringme_async.bulk.groups import QueuedJob
 from tests.bulk.scripted_job import ScriptedJob, World
 
 
-class Desk:
-    """A schedule, and jobs for it that are named by host and credential."""
+class QueueBench:
+    """A queue, and jobs for it that are named by host and credential."""
 
     def __init__(self, slots: int) -> None:
         self.limit = CapacityLimit(slots)
@@ -28,7 +28,7 @@ class Desk:
 
     def start(self, key: str, tenant: Hashable = None) -> QueuedJob[str]:
         queued = self.queued(key, tenant)
-        assert self.queue.admit(queued, 0.0)
+        assert self.queue.start_or_add(queued, 0.0)
         return queued
 
     def add(self, *keys: str) -> None:
@@ -48,6 +48,6 @@ class Desk:
 
     def names_of_next(self) -> list[str | None]:
         taken: list[str | None] = []
-        while (queued := self.queue.next(0.0)) is not None:
+        while (queued := self.queue.start_next(0.0)) is not None:
             taken.append(str(queued.who))
         return taken
