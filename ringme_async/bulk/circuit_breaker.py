@@ -292,8 +292,8 @@ class CircuitBreaker(Generic[J]):
     def extend_if_silent(self) -> None:
         """Once a second, allow one more probe if the ones in flight are silent.
 
-        In a long silence, the allowance grows at checks 1, 2, 4, 8 and so on. For a host that is down,
-        it grows at the first check only.
+        In a long silence, the allowance grows at checks 1, 2, 4, 8 and so on. For a host that is
+        down, it grows at the first check only.
         """
         self.is_starved = False
         if self._probes:

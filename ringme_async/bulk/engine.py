@@ -3,8 +3,8 @@
 A few workers run one job after the other, and wait while none can start. The engine pulls only when
 a slot is free and no held job can start, so jobs that were parked come before new input.
 
-Only ``start`` begins tasks, and only ``stop`` ends them. No task group surrounds the consumer's code:
-it would wrap the consumer's own error.
+Only ``start`` begins tasks, and only ``stop`` ends them. No task group surrounds the consumer's
+code: it would wrap the consumer's own error.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ringme_async.errors import RingMeClosed, RingMeError
 __all__ = ["Engine", "OnClose"]
 
 OnClose = Callable[[Callable[[str], None]], Callable[[], None]]
-"""Registers a function that calls a run off for a reason; returns the function that unregisters it."""
+"""Registers a function that calls a run off; returns a function that unregisters it."""
 
 V = TypeVar("V")
 

@@ -215,7 +215,7 @@ class FairQueue(Generic[V]):
         return None if tenant is None else tenant.first
 
     def start_probe(self, queued: QueuedJob[V], now: float) -> bool:
-        """Start the first job of a tenant although its host is stopped, unless its quota is used up."""
+        """Start the first job of a tenant of a stopped host, unless its quota is used up."""
         if not self._may_run(queued, now):
             return False
         tenant = queued.tenant
@@ -287,7 +287,7 @@ class FairQueue(Generic[V]):
         return flushed
 
     def drop_waiting(self, host: HostGroup[V], *, include_untried: bool) -> list[QueuedJob[V]]:
-        """Drop and return a host's waiting jobs that have failed, or all of them; parked jobs stay."""
+        """Drop and return a host's waiting jobs, or the failed ones; parked jobs stay."""
         cleared: list[QueuedJob[V]] = []
         for credential in list(host.credentials):
             if credential.parked_until is not None:
@@ -359,7 +359,7 @@ class FairQueue(Generic[V]):
         self._update_key(credential)
 
     def _start(self, queued: QueuedJob[V]) -> None:
-        """Start the first job of its tenant, and put tenant, credential and host at the end of their queues."""
+        """Start the first job of its tenant, and end the turn of tenant, credential and host."""
         tenant = queued.tenant
         credential = tenant.owner
         host = credential.host

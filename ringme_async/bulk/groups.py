@@ -189,8 +189,8 @@ class _ParentGroup(Group[L], ABC):
     def extend_if_silent(self) -> None:
         """Once a second, raise the allowance by one if no job has ended since the last check.
 
-        The jobs in flight may be the ones that do not answer. In a long silence, the allowance rises at
-        checks 1, 2, 4, 8 and so on.
+        The jobs in flight may be the ones that do not answer. In a long silence, the allowance
+        rises at checks 1, 2, 4, 8 and so on.
         """
         if self.first is not None and not self.has_room():
             self._silent_checks += 1
@@ -388,7 +388,7 @@ class GroupRegistry(Generic[V]):
         return breaker
 
     def _forget_idle(self, credential: CredentialGroup[V]) -> None:
-        """Drop the credential that became idle before this one, if it is still idle, and its host."""
+        """Drop the credential that became idle before this one, and its host, if still idle."""
         last, self._last_idle = self._last_idle, credential
         if last is None or last is credential or last.tenants:
             return

@@ -16,7 +16,7 @@ V_co = TypeVar("V_co", covariant=True)
 
 @frozen
 class NotBefore:
-    """Returned by ``run`` instead of a value: the quota refused the job, which has to park until then.
+    """Returned by ``run`` if the quota refused the job: it has to park until then.
 
     Attributes:
         at: The loop's time.
@@ -33,7 +33,7 @@ class Job(Protocol[V_co]):
 
     @property
     def quota_key(self) -> Hashable:
-        """The key of the quota that it spends: its jobs are parked together and share an allowance."""
+        """The key of its quota: jobs of one key are parked together and share an allowance."""
         ...
 
     @property

@@ -175,10 +175,10 @@ class JobSource(Generic[T, V]):
 def checked(
     items: Iterable[T] | AsyncIterable[T] | Mapping[Any, Any],
 ) -> Iterable[T] | AsyncIterable[T]:
-    """Give what is to be iterated over.
+    """Return the iterable of the input's elements.
 
     Raises:
-        InvalidRequest: It is no iterable, or a single text.
+        InvalidRequest: The input is no iterable, or a single text.
     """
     if _is_one_text(items):
         raise InvalidRequest(

@@ -24,8 +24,8 @@ L = TypeVar("L", bound=LinkedItem)
 class LinkedQueue(LinkedItem, Generic[L]):
     """A first-in, first-out queue, which can be a member of another queue.
 
-    The links are in the members, so that an empty queue costs almost nothing. A run has one for each
-    tenant, and an empty deque alone takes 600 bytes.
+    The links are in the members, so that an empty queue costs almost nothing. A run has one for
+    each tenant, and an empty deque alone takes 600 bytes.
     """
 
     first: L | None = field(default=None, init=False, repr=False)

@@ -111,7 +111,8 @@ class Probing(Generic[V]):
             host: The host.
             now: The loop's time.
             has_room: Whether one more outcome may come about; a witness's probe has none.
-            next_in_order: The next job to be read in an ordered run, for which the last room is kept.
+            next_in_order: The next job to be read in an ordered run, for which the last room is
+                kept.
         """
         breaker = host.breaker
         queued: QueuedJob[V] | None = None

@@ -42,8 +42,8 @@ class Progress:
         unread: How many outcomes wait for the consumer.
         concurrency: How many may be in flight at once.
         per_second: How many elements finish in a second, smoothed over ten seconds.
-        eta: Estimated seconds until the end; None if unknown. It is no earlier than the first parked
-            element can go on, if only parked elements are left.
+        eta: Estimated seconds until the end; None if unknown. It is no earlier than the first
+            parked element can go on, if only parked elements are left.
     """
 
     total: int | None
@@ -74,8 +74,8 @@ class Progress:
     def held_by(self) -> HeldBy:
         """The limit that the run has reached: more of it would make the run faster.
 
-        ``"fairness"`` is the allowance of one tenant, credential or host. It is small at the start of a
-        run, when no tenant is known to answer.
+        ``"fairness"`` is the allowance of one tenant, credential or host. It is small at the start
+        of a run, when no tenant is known to answer.
         """
         if self.unread >= self.concurrency:
             return "consumer"

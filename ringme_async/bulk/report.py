@@ -117,9 +117,10 @@ class BulkReport(BulkSummary, Sequence[Outcome[V]], Generic[V]):
         """Return a row for each outcome, for pandas and Parquet: ``DataFrame(records)``.
 
         All rows have the same columns: ``tenant`` (its name, else its id), ``index``, ``outcome``
-        (``done``, ``failed`` or ``not_attempted``), ``attempts``, ``error`` (the name of its class),
-        ``message``, ``maybe_applied``, and one for each field of the values. Moments stay moments,
-        ``extra`` is a JSON text or None, and any other value that is not plain becomes text.
+        (``done``, ``failed`` or ``not_attempted``), ``attempts``, ``error`` (the name of its
+        class), ``message``, ``maybe_applied``, and one for each field of the values. Moments stay
+        moments, ``extra`` is a JSON text or None, and any other value that is not plain becomes
+        text.
         """
         return records_of(self.outcomes)
 

@@ -19,7 +19,8 @@ class ResultQueue(Generic[V]):
     """Returns outcomes as they came or, ``ordered``, in input order.
 
     Attributes:
-        next_index: In an ordered run, the place in the input of the next outcome to become readable.
+        next_index: In an ordered run, the place in the input of the next outcome to become
+            readable.
         readable: The outcomes that can be taken now.
         unread: How many outcomes it holds.
     """

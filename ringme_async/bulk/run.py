@@ -55,20 +55,20 @@ def _single_host(_key: object) -> None:
 class BulkRun(Generic[V]):
     """Many jobs at once: bounded, fair, and with exactly one outcome for each element of the input.
 
-    A run is used once, in one of two ways. Awaited, it returns a ``BulkReport`` with all outcomes in
-    input order. Entered with ``async with`` and iterated, it gives each outcome as it comes, and
-    ``progress`` and ``report`` are current at any time. When the block ends, the run cancels its jobs
-    and waits for them; an error of the block gets out unchanged. A job or an input that ignores its
-    cancellation for some seconds is left, with a ``RuntimeWarning``.
+    A run is used once, in one of two ways. Awaited, it returns a ``BulkReport`` with all outcomes
+    in input order. Entered with ``async with`` and iterated, it gives each outcome as it comes, and
+    ``progress`` and ``report`` are current at any time. When the block ends, the run cancels its
+    jobs and waits for them; an error of the block gets out unchanged. A job or an input that
+    ignores its cancellation for some seconds is left, with a ``RuntimeWarning``.
 
     The run pulls an element only if a slot is free and no held element can start. It holds at most
-    ``concurrency`` jobs in flight, twice as many in flight or finished and unread, and ``max_waiting``
-    that are parked or waiting. (A job that is parked after its start keeps its place until another
-    element ends.)
+    ``concurrency`` jobs in flight, twice as many in flight or finished and unread, and
+    ``max_waiting`` that are parked or waiting. (A job that is parked after its start keeps its
+    place until another element ends.)
 
-    A malformed element is a ``Failed``. If the input raises, the run finishes the jobs in flight, ends
-    the elements that wait as ``NotAttempted``, and raises that error. If a job raises anything but a
-    ``RingMeError``, that is a bug: the run cancels everything and raises it.
+    A malformed element is a ``Failed``. If the input raises, the run finishes the jobs in flight,
+    ends the elements that wait as ``NotAttempted``, and raises that error. If a job raises anything
+    but a ``RingMeError``, that is a bug: the run cancels everything and raises it.
 
     Args:
         items: The input: an iterable, an async iterable, or a mapping, which stands for its pairs.
@@ -83,20 +83,22 @@ class BulkRun(Generic[V]):
             Default an eighth of ``concurrency``.
         max_waiting: How many elements may be pulled that cannot start yet. Default 10,000.
         ordered: Give outcomes in input order. A parked element then delays all after it.
-        deadline: Seconds for the run, from its start. Then the jobs in flight are cancelled and end as
-            ``Failed``. The rest of the input is still pulled, so it must have an end, and becomes
-            ``NotAttempted``. An async input that takes over a second for an element is left at that
-            point, and the report is not ``complete``. Default none.
+        deadline: Seconds for the run, from its start. Then the jobs in flight are cancelled and end
+            as ``Failed``. The rest of the input is still pulled, so it must have an end, and
+            becomes ``NotAttempted``. An async input that takes over a second for an element is left
+            at that point, and the report is not ``complete``. Default none.
         on_quota: ``"park"`` jobs until their ``not_before``, or let them run and ``"fail"``.
-        on_outage: ``"wait"`` for a host that is down, and retry the jobs that failed because of that,
-            or let them ``"fail"``. Default ``"fail"``.
-        host_of: Returns the host of a quota key, so that no host takes all the slots. Default one host
-            for all.
+        on_outage: ``"wait"`` for a host that is down, and retry the jobs that failed because of
+            that, or let them ``"fail"``. Default ``"fail"``.
+        host_of: Returns the host of a quota key, so that no host takes all the slots. Default one
+            host for all.
         on_close: Registers a function with what the jobs depend on, and returns a function that
-            unregisters it. Called with a reason, the function makes the run pull nothing more and end
-            waiting elements as ``NotAttempted``. A ``RingMeClosed`` of a job does the same. Default none.
-        probe_of: Makes a job that changes nothing, for the tenant of a finished job. It shows whether
-            a host is down, and has no outcome. Default none: only untried tenants are probed.
+            unregisters it. Called with a reason, the function makes the run pull nothing more and
+            end waiting elements as ``NotAttempted``. A ``RingMeClosed`` of a job does the same.
+            Default none.
+        probe_of: Makes a job that changes nothing, for the tenant of a finished job. It shows
+            whether a host is down, and has no outcome. Default none: only untried tenants are
+            probed.
 
     Raises:
         InvalidRequest: An argument is out of bounds, or the input is a text or no iterable.

@@ -181,8 +181,8 @@ class RunState(Generic[V]):
     def is_read_ahead_full(self) -> bool:
         """Whether nothing is pulled because ``read_ahead`` jobs wait.
 
-        The search for a fresh tenant to probe may go on to ``max_waiting``: the first thousands may be one
-        block of broken tenants.
+        The search for a fresh tenant to probe may go on to ``max_waiting``: the first thousands may
+        be one block of broken tenants.
         """
         queue = self.queue
         if queue.held - queue.parked < self.read_ahead and not self._is_held_briefly:
@@ -375,8 +375,8 @@ class RunState(Generic[V]):
     def _has_room_for(self, index: int | None) -> bool:
         """Whether one more outcome may come about before some are read.
 
-        An ordered run keeps the last room for the next outcome in order, as only that one can be read
-        and so make room. None stands for any other index.
+        An ordered run keeps the last room for the next outcome in order, as only that one can be
+        read and so make room. None stands for any other index.
         """
         results = self.results
         in_flight = len(self.running) - len(self.probing.witness_probes)

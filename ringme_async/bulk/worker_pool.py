@@ -25,7 +25,7 @@ class Timers:
     )
 
     def set(self, name: str, when: float, action: Callable[[], None]) -> None:
-        """Call an action at a time of the loop; if the timer is set already, the earlier time counts."""
+        """Call an action at a time of the loop; of two times, the earlier counts."""
         timer = self._timers.get(name)
         if timer is not None:
             if timer.when() <= when:

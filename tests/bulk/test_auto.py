@@ -1,4 +1,4 @@
-"""``concurrency="auto"``: the level that it reaches at a simulated server, and when it backs off."""
+"""``concurrency="auto"``: where it settles at a simulated server, and when it backs off."""
 
 from __future__ import annotations
 

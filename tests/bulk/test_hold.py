@@ -1,4 +1,4 @@
-"""A credential on hold: its last free requests are in flight, and its jobs wait for their answers."""
+"""A credential on hold: its jobs wait for the answers to its last free requests."""
 
 from __future__ import annotations
 
