@@ -60,8 +60,8 @@ class CallState:
     waiting_for_login: bool = False
     last_error: RingMeError | None = None
     sent_at: float | None = None
-    claim: Reservation | None = None
-    stops_clock: ClassVar[bool] = False
+    early_reservation: Reservation | None = None
+    pauses_deadline: ClassVar[bool] = False
 
 
 def attach_context(error: RingMeError, call: Call[T], state: CallState) -> None:

@@ -51,7 +51,7 @@ class BulkCallState(CallState):
     Only a retry or a second request may have to wait within.
     """
 
-    stops_clock: ClassVar[bool] = True
+    pauses_deadline: ClassVar[bool] = True
 
 
 @frozen(eq=False)
@@ -87,7 +87,7 @@ class Dispatcher:
         trace.call_started()
         try:
             with self.lifetime.until(deadline, loop) as until:
-                value = await _Run(self, call, state, trace, until, loop).until_done()
+                value = await _CallAttempts(self, call, state, trace, until, loop).run_to_value()
                 trace.call_ended(None)
                 return value
             raise _ended_early(call, until) from state.last_error
@@ -103,11 +103,11 @@ class Dispatcher:
 def _ended_early(call: Call[T], until: Deadline) -> RingMeError:
     if until.ended_at is not None and until.ended_at < until.when:
         return RingMeClosed("this RingMe was closed while the call was under way")
-    return _too_late(call, "the deadline passed")
+    return _deadline_exceeded(call, "the deadline passed")
 
 
 @define(eq=False)
-class _Run(Generic[T]):
+class _CallAttempts(Generic[T]):
     """One call on its way, attempt by attempt."""
 
     dispatcher: Dispatcher
@@ -117,23 +117,25 @@ class _Run(Generic[T]):
     deadline: Deadline
     loop: asyncio.AbstractEventLoop
 
-    async def until_done(self) -> T:
+    async def run_to_value(self) -> T:
         dispatcher, call = self.dispatcher, self.call
         quota = dispatcher.quotas.of(call.key)
         budget = dispatcher.budgets.of(call.key.origin)
         tries = 0
-        renewals = found_dead = 0
+        renewals = deaths_found_first = 0
         spent: int | None = None
         unsent = 0
-        claim, self.state.claim = self.state.claim, None
+        early_reservation, self.state.early_reservation = self.state.early_reservation, None
         try:
             while True:
                 now = self.loop.time()
                 token = dispatcher.tokens.ready(call.key, now)
-                reservation = None if token is None else claim or quota.try_reserve(now)
+                reservation = None if token is None else early_reservation or quota.try_reserve(now)
                 if token is None or reservation is None:
-                    token, reservation = await self.wait_for_both(quota, claim)
-                claim = None
+                    token, reservation = await self.acquire_token_and_request(
+                        quota, early_reservation
+                    )
+                early_reservation = None
                 unsent = 0
                 try:
                     value = await self.attempt(token, reservation)
@@ -148,8 +150,8 @@ class _Run(Generic[T]):
                     continue
                 if isinstance(error, Unauthorized) and call.key.auth.renewable:
                     renewals += 1
-                    found_dead += dispatcher.tokens.drop(call.key, token)
-                    if renewals > 1 and not self.died_with_others(token, found_dead):
+                    deaths_found_first += dispatcher.tokens.drop(call.key, token)
+                    if renewals > 1 and not self.is_shared_token_death(token, deaths_found_first):
                         raise error
                     if renewals <= _MOST_RENEWALS:
                         continue
@@ -164,30 +166,30 @@ class _Run(Generic[T]):
             raise
 
     @staticmethod
-    def died_with_others(token: Token, found_dead: int) -> bool:
+    def is_shared_token_death(token: Token, deaths_found_first: int) -> bool:
         """Tell whether the refusal of a second token says nothing about this call.
 
         When a token dies, many calls die with it, and the next one may be dead before all of them
         have come up. It is this call's own if it was the first to find out, both times.
         """
-        return token.accepted or (token.trusted and found_dead <= 1)
+        return token.accepted or (token.trusted and deaths_found_first <= 1)
 
-    async def wait_for_both(
-        self, quota: Quota, claim: Reservation | None
+    async def acquire_token_and_request(
+        self, quota: Quota, early_reservation: Reservation | None
     ) -> tuple[Token, Reservation]:
         """Wait for a token and for a request of the quota."""
         tokens, key = self.dispatcher.tokens, self.call.key
         while True:
             # The quota first: no login is wasted on a call that cannot be sent.
-            await self.pass_quota(quota)
+            await self.wait_for_quota_reset(quota)
             token = tokens.ready(key, self.loop.time()) or await self.log_in()
-            if claim is not None and claim.renew():
-                return token, claim
+            if early_reservation is not None and early_reservation.renew():
+                return token, early_reservation
             reservation = await self.reserve(quota)
             if reservation is not None:
                 return token, reservation
 
-    async def pass_quota(self, quota: Quota) -> None:
+    async def wait_for_quota_reset(self, quota: Quota) -> None:
         while (wait := quota.exhausted_for()) is not None:
             used_up = RateLimited(
                 f"the hourly limit is used up for {duration(wait)} more",
@@ -197,13 +199,13 @@ class _Run(Generic[T]):
             if self.call.on_quota == "raise":
                 raise used_up
             self.state.last_error = used_up
-            self.refuse_a_wait_beyond_deadline(wait, "the reset of the quota", used_up)
+            self.check_wait_fits_deadline(wait, "the reset of the quota", used_up)
             self.trace.parked(wait)
             await asyncio.sleep(wait)
             self.trace.woken()
 
     async def reserve(self, quota: Quota) -> Reservation | None:
-        if not self.state.stops_clock:
+        if not self.state.pauses_deadline:
             return await quota.reserve()
         began, when = self.loop.time(), self.deadline.when
         # Others in flight, not this call, decide how long that takes.
@@ -231,13 +233,13 @@ class _Run(Generic[T]):
         response: Response | None = None
         try:
             response = await self.dispatcher.transport.send(self.request(token, extra))
-            value = self.judged(response, token, reservation)
+            value = self.value_of(response, token, reservation)
         except BaseException as error:
             if response is None:
-                self.settle_unanswered(error, reservation)
+                self.settle_without_answer(error, reservation)
             elif response.status == 408 or not 300 <= response.status < 500:
                 # Another 3xx or 4xx says that nothing was done; a 5xx, an unreadable 2xx does not.
-                self.suspect()
+                self.mark_maybe_applied()
             self.trace.attempt_ended(None if response is None else response.status, error)
             if isinstance(error, asyncio.CancelledError):
                 # Frames of the transport hold the request, and a traceback shows their locals.
@@ -246,21 +248,21 @@ class _Run(Generic[T]):
         self.trace.attempt_ended(response.status, None)
         return value
 
-    def settle_unanswered(self, error: BaseException, reservation: Reservation) -> None:
+    def settle_without_answer(self, error: BaseException, reservation: Reservation) -> None:
         unsent = isinstance(error, TransportError) and not error.sent
         if unsent or isinstance(error, InvalidRequest):
             reservation.give_back()
         else:
             reservation.lost()
-            self.suspect()
+            self.mark_maybe_applied()
 
-    def suspect(self) -> None:
+    def mark_maybe_applied(self) -> None:
         if self.call.method not in _SAFE_METHODS:
             self.state.maybe_applied = True
 
-    def judged(self, response: Response, token: Token, reservation: Reservation) -> T:
+    def value_of(self, response: Response, token: Token, reservation: Reservation) -> T:
         if is_success(response):
-            return self.decoded(response, token, reservation)
+            return self.decode_value(response, token, reservation)
         error = api_error_from(response, secrets=(token.value,))
         if isinstance(error, RateLimited):
             reservation.refused(error.reset_after)
@@ -272,7 +274,7 @@ class _Run(Generic[T]):
             reservation.lost()
         raise error
 
-    def decoded(self, response: Response, token: Token, reservation: Reservation) -> T:
+    def decode_value(self, response: Response, token: Token, reservation: Reservation) -> T:
         try:
             value = self.call.decode(response)
         except WrongRecord as flaw:
@@ -334,16 +336,16 @@ class _Run(Generic[T]):
 
     async def back_off(self, error: RingMeError, tries: int) -> None:
         delay = self.dispatcher.retry.delay(error, retry=tries, now=self.dispatcher.wall_clock)
-        self.refuse_a_wait_beyond_deadline(delay, "the next attempt", error)
+        self.check_wait_fits_deadline(delay, "the next attempt", error)
         self.trace.retry_scheduled(delay, error)
         await asyncio.sleep(delay)
 
-    def refuse_a_wait_beyond_deadline(self, wait: float, until: str, error: RingMeError) -> None:
+    def check_wait_fits_deadline(self, wait: float, until: str, error: RingMeError) -> None:
         if self.loop.time() + wait > self.deadline.when:
-            raise _too_late(
+            raise _deadline_exceeded(
                 self.call, f"{until}, in {wait:.1f} s, is beyond the deadline"
             ) from error
 
 
-def _too_late(call: Call[T], reason: str) -> DeadlineExceeded:
+def _deadline_exceeded(call: Call[T], reason: str) -> DeadlineExceeded:
     return DeadlineExceeded(f"{reason} (timeout={call.timeout:g} s)")

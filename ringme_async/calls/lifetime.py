@@ -31,8 +31,8 @@ class Lifetime:
     """
 
     __slots__ = (
+        "_close_callbacks",
         "_closed",
-        "_companions",
         "_deadlines",
         "_let_go",
         "_loop",
@@ -49,7 +49,7 @@ class Lifetime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
         self._deadlines = Deadlines()
-        self._companions: dict[Callable[[str], None], asyncio.AbstractEventLoop] = {}
+        self._close_callbacks: dict[Callable[[str], None], asyncio.AbstractEventLoop] = {}
 
     @property
     def closed(self) -> bool:
@@ -94,10 +94,10 @@ class Lifetime:
         Returns:
             What takes that back.
         """
-        self._companions[end] = asyncio.get_running_loop()
+        self._close_callbacks[end] = asyncio.get_running_loop()
 
         def part() -> None:
-            self._companions.pop(end, None)
+            self._close_callbacks.pop(end, None)
 
         return part
 
@@ -116,7 +116,7 @@ class Lifetime:
         self._closed = True
         if self._loop is loop:
             self._deadlines.end_all()
-        for end, its_loop in tuple(self._companions.items()):
+        for end, its_loop in tuple(self._close_callbacks.items()):
             if its_loop is loop:
                 end(WHEN_CLOSED)
 

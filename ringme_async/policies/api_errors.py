@@ -59,7 +59,7 @@ def api_error_from(response: Response, *, secrets: tuple[str, ...] = ()) -> ApiE
         An instance of the most specific class of error, not yet raised. HTML, half or no bodies
         lose the API's words, never the class.
     """
-    status, message = _words(response.body)
+    status, message = _status_and_message(response.body)
     kind = _class_of(response, status)
     status = None if status is None else masked(status, secrets)
     message = None if message is None else masked(message, secrets)
@@ -121,7 +121,7 @@ def _class_of(response: Response, status: str | None) -> type[ApiError]:
             return ApiError
 
 
-def _words(body: bytes) -> tuple[str | None, str | None]:
+def _status_and_message(body: bytes) -> tuple[str | None, str | None]:
     try:
         answer: object = json.loads(body)
     except (ValueError, RecursionError):

@@ -59,7 +59,7 @@ class Reservation:
         Returns:
             Whether the request may still go. If not, it is given back.
         """
-        moment = self._quota.renewed(self.window)
+        moment = self._quota.redate(self.window)
         if moment is None:
             self.give_back()
             return False
@@ -84,7 +84,7 @@ class Reservation:
             self._quota.limit = limit
         remaining = _whole_number(headers.get("x-ratelimit-remaining"))
         if remaining is None:
-            self._quota.learn_nothing(self.window)
+            self._quota.learn_no_headers(self.window)
             return
         reset = _repeated_number(headers.get("x-ratelimit-reset"))
         if reset is not None and reset > _LONGEST_RESET:
@@ -99,23 +99,23 @@ class Reservation:
         """
         now = self._settle()
         if now is not None:
-            self._quota.refuse(reset_after, now)
+            self._quota.refuse_all(reset_after, now)
 
     def lost(self) -> None:
         """Tell that no answer came, although the request may have been counted: it is spent."""
         if self._settle() is not None:
-            self._quota.spend()
+            self._quota.count_spent()
 
     def give_back(self) -> None:
         """Tell that the request surely was not counted; another may go in its place."""
         if self._settle() is not None:
-            self._quota.serve()
+            self._quota.wake_waiters()
 
     def _settle(self, now: float | None = None) -> float | None:
         if self._settled:
             return None
         self._settled = True
-        return self._quota.land(self.window, now)
+        return self._quota.settle(self.window, now)
 
 
 @define(eq=False)
@@ -136,13 +136,13 @@ class Quota:
     _patience: float = field(default=1.0, alias="patience")
     limit: int | None = field(default=None, init=False)
     # None: unknown. Infinite: unlimited. Within a window it never grows.
-    _known: float | None = field(default=None, init=False)
-    _turns_at: float = field(default=math.inf, init=False)
+    _remaining: float | None = field(default=None, init=False)
+    _resets_at: float = field(default=math.inf, init=False)
     # What is known already of the window after this one, and when that turns.
-    _known_next: float | None = field(default=None, init=False)
-    _next_turns_at: float = field(default=math.inf, init=False)
+    _next_remaining: float | None = field(default=None, init=False)
+    _next_resets_at: float = field(default=math.inf, init=False)
     _not_before: float = field(default=-math.inf, init=False)
-    _turned_at: float = field(default=-math.inf, init=False)
+    _began_at: float = field(default=-math.inf, init=False)
     _window: int = field(default=0, init=False)
     _in_flight: int = field(default=0, init=False)
     # Sent in the window before this one. Older ones are forgotten, so that a leak heals.
@@ -164,11 +164,11 @@ class Quota:
         It is not while the answer to something in flight could still free a request: ``reserve``
         waits for that.
         """
-        if self._known is None or (self._known > 0 and self._known_next is None):
+        if self._remaining is None or (self._remaining > 0 and self._next_remaining is None):
             # Nor would it be if the window had turned, of which nothing more would be known.
             return None
-        now = self._look()
-        return self._due() - now if self._is_used_up() else None
+        now = self._advance()
+        return self._reset_due() - now if self._is_used_up() else None
 
     def try_reserve(self, now: float | None = None) -> Reservation | None:
         """Take a request at once; None if none is free, or others wait in line.
@@ -176,10 +176,10 @@ class Quota:
         Args:
             now: The running loop's time, if the caller knows it already.
         """
-        now = self._look(now)
+        now = self._advance(now)
         if self._waiters or not self._is_free(now):
             return None
-        return self._take(now)
+        return self._reserve_now(now)
 
     async def reserve(self) -> Reservation | None:
         """Take a request, waiting in line for a probe or for what is in flight.
@@ -200,7 +200,7 @@ class Quota:
             return await waiter
         except BaseException:
             line.pop(waiter, None)
-            self._leave(waiter)
+            self._remove_waiter(waiter)
             raise
 
     def call_when_free(self, wake: Callable[[], None]) -> Callable[[], None]:
@@ -228,29 +228,29 @@ class Quota:
         """Whether anything is in flight, waits in line or listens."""
         return bool(self._in_flight or self._in_flight_older or self._waiters or self._listeners)
 
-    def worth(self, now: float) -> int:
+    def cost_of_forgetting(self, now: float) -> int:
         """Say what forgetting it would cost: 0 nothing, 1 a probe, 2 a probe that is refused."""
-        self._look(now)
-        if self._known is None or self._known == math.inf:
+        self._advance(now)
+        if self._remaining is None or self._remaining == math.inf:
             return 0
         return 2 if self._is_used_up() else 1
 
     # What reservations report: ``land`` first, then one of the others.
 
-    def renewed(self, window: int) -> tuple[float, int] | None:
+    def redate(self, window: int) -> tuple[float, int] | None:
         """Date a request of ``window`` anew that is not sent yet; None if it must not be sent."""
-        now = self._look()
+        now = self._advance()
         taken = self._in_flight + self._in_flight_older
-        if window != self._window or (self._known is not None and self._known < taken):
+        if window != self._window or (self._remaining is not None and self._remaining < taken):
             return None
         return now, self._spent_unseen
 
-    def land(self, window: int, now: float | None) -> float:
+    def settle(self, window: int, now: float | None) -> float:
         """Count a request that was sent in ``window`` as no longer in flight; give the time."""
-        now = self._look(now)
+        now = self._advance(now)
         if window == self._window:
             self._in_flight -= 1
-            if self._known is None:
+            if self._remaining is None:
                 self._probes -= 1
         elif window == self._window - 1:
             self._in_flight_older -= 1
@@ -265,62 +265,64 @@ class Quota:
         is_late = reservation.window != self._window
         if reset is None:
             surely_ends_after = -math.inf
-            ends_by = math.inf if self._turns_at < math.inf else now + RESET_UNSTATED + _MARGIN
+            ends_by = math.inf if self._resets_at < math.inf else now + RESET_UNSTATED + _MARGIN
         else:
             surely_ends_after = reservation.sent_at + reset - _MARGIN
             ends_by = now + reset + _MARGIN
-        if is_late and surely_ends_after <= self._turned_at:
+        if is_late and surely_ends_after <= self._began_at:
             pass
-        elif self._known is None:
-            self._open(left, ends_by)
+        elif self._remaining is None:
+            self._open_window(left, ends_by)
         else:
-            self._known = min(self._known, left)
-            if surely_ends_after > self._due():
-                self._learn_next(left, ends_by)
-            elif ends_by < self._turns_at:
+            self._remaining = min(self._remaining, left)
+            if surely_ends_after > self._reset_due():
+                self._learn_of_next_window(left, ends_by)
+            elif ends_by < self._resets_at:
                 # Each estimate is late by its answer's latency: the earliest is the nearest.
-                self._turns_at = ends_by
+                self._resets_at = ends_by
         if self._waiters or self._listeners:
-            self.serve()
+            self.wake_waiters()
 
-    def _learn_next(self, left: float, ends_by: float) -> None:
-        self._known_next = left if self._known_next is None else min(self._known_next, left)
-        self._next_turns_at = min(self._next_turns_at, ends_by)
+    def _learn_of_next_window(self, left: float, ends_by: float) -> None:
+        self._next_remaining = (
+            left if self._next_remaining is None else min(self._next_remaining, left)
+        )
+        self._next_resets_at = min(self._next_resets_at, ends_by)
 
-    def learn_nothing(self, window: int) -> None:
+    def learn_no_headers(self, window: int) -> None:
         """Take in an answer that says nothing of the quota."""
-        if window == self._window and self._known is None:
-            self._open(math.inf, math.inf)
-            self.serve()
+        if window == self._window and self._remaining is None:
+            self._open_window(math.inf, math.inf)
+            self.wake_waiters()
         else:
-            self.spend()
+            self.count_spent()
 
-    def refuse(self, reset_after: float, now: float) -> None:
+    def refuse_all(self, reset_after: float, now: float) -> None:
         """Let nothing go for that time; several such times overlap, and the last one counts."""
         if not 0 <= reset_after <= _LONGEST_RESET:
             reset_after = RESET_UNSTATED
         self._not_before = max(self._not_before, now + reset_after + _MARGIN)
-        self._open(0, self._not_before)
-        self.serve()
+        self._open_window(0, self._not_before)
+        self.wake_waiters()
 
-    def spend(self) -> None:
+    def count_spent(self) -> None:
         """Count a request as spent that no answer speaks of."""
         self._spent_unseen += 1
-        if self._known is not None:
-            self._known -= 1
-        if self._known_next is not None:
-            self._known_next -= 1
-        self.serve()
+        if self._remaining is not None:
+            self._remaining -= 1
+        if self._next_remaining is not None:
+            self._next_remaining -= 1
+        self.wake_waiters()
 
-    def serve(self) -> None:
+    def wake_waiters(self) -> None:
         """Hand out what is free, first come, first served; if it is used up, send all away."""
         if not (self._waiters or self._listeners):
             return
-        now = self._look()
+        now = self._advance()
         while self._waiters and (self._is_used_up() or self._is_free(now)):
             waiter, _ = self._waiters.popitem(last=False)
             if not waiter.done():
-                waiter.set_result(None if self._is_used_up() else self._take(now))
+                waiter.set_result(None if self._is_used_up() else self._reserve_now(now))
         if self._listeners and (self._is_used_up() or self._is_free(now)):
             listeners = list(self._listeners)
             self._listeners.clear()
@@ -330,38 +332,40 @@ class Quota:
 
     # The window.
 
-    def _look(self, now: float | None = None) -> float:
+    def _advance(self, now: float | None = None) -> float:
         if now is None:
             now = asyncio.get_running_loop().time()
         by_now = now + _TIMER_SLACK
-        while self._known is not None and self._turns_at < by_now and self._not_before < by_now:
-            self._turn()
+        while (
+            self._remaining is not None and self._resets_at < by_now and self._not_before < by_now
+        ):
+            self._begin_next_window()
         return now
 
-    def _due(self) -> float:
-        return max(self._not_before, self._turns_at)
+    def _reset_due(self) -> float:
+        return max(self._not_before, self._resets_at)
 
-    def _turn(self) -> None:
-        self._turned_at = self._due()
-        self._known, self._known_next = self._known_next, None
-        self._turns_at, self._next_turns_at = self._next_turns_at, math.inf
+    def _begin_next_window(self) -> None:
+        self._began_at = self._reset_due()
+        self._remaining, self._next_remaining = self._next_remaining, None
+        self._resets_at, self._next_resets_at = self._next_resets_at, math.inf
         self._window += 1
         self._in_flight_older = self._in_flight
         self._in_flight = 0
         self._probes = 0
 
-    def _open(self, left: float, turns_at: float) -> None:
-        self._known = left
-        self._turns_at = turns_at
+    def _open_window(self, left: float, turns_at: float) -> None:
+        self._remaining = left
+        self._resets_at = turns_at
 
     # Who may go.
 
     def _is_used_up(self) -> bool:
-        return self._known is not None and self._known <= 0
+        return self._remaining is not None and self._remaining <= 0
 
     def _is_free(self, now: float) -> bool:
-        if self._known is not None:
-            return self._known > self._in_flight + self._in_flight_older
+        if self._remaining is not None:
+            return self._remaining > self._in_flight + self._in_flight_older
         if self._probes == 0:
             return True
         return self._may_probe_again() and now > self._next_probe_at - _TIMER_SLACK
@@ -369,8 +373,8 @@ class Quota:
     def _may_probe_again(self) -> bool:
         return self.limit is None or self._in_flight + self._in_flight_older < self.limit
 
-    def _take(self, now: float) -> Reservation:
-        if self._known is None:
+    def _reserve_now(self, now: float) -> Reservation:
+        if self._remaining is None:
             self._next_probe_at = now + self._patience * 2.0**self._probes
             self._probes += 1
         self._in_flight += 1
@@ -378,7 +382,7 @@ class Quota:
 
     # Those in line.
 
-    def _leave(self, waiter: asyncio.Future[Reservation | None]) -> None:
+    def _remove_waiter(self, waiter: asyncio.Future[Reservation | None]) -> None:
         if waiter.done() and not waiter.cancelled():
             # It was served in the very moment of its cancellation: the turn is the next one's.
             reservation = waiter.result()
@@ -390,8 +394,8 @@ class Quota:
         """Look again when the window turns, or when a probe has had its time."""
         if not (self._waiters or self._listeners):
             when = math.inf
-        elif self._known is not None:
-            when = self._due()
+        elif self._remaining is not None:
+            when = self._reset_due()
         else:
             when = self._next_probe_at if self._may_probe_again() else math.inf
         if self._timer is not None:
@@ -404,7 +408,7 @@ class Quota:
 
     def _on_time(self) -> None:
         self._timer = None
-        self.serve()
+        self.wake_waiters()
 
 
 def _whole_number(text: str | None) -> int | None:

@@ -35,7 +35,7 @@ class QuotaBook:
     """
 
     _capacity: int = field(default=100_000, alias="capacity")
-    _kept: OrderedDict[Hashable, Quota] = field(
+    _quotas: OrderedDict[Hashable, Quota] = field(
         factory=OrderedDict[Hashable, Quota], init=False, repr=False
     )
     # Those that were kept once, and are still held by somebody.
@@ -47,7 +47,7 @@ class QuotaBook:
     _latest: tuple[Hashable, Quota | None] = field(default=(None, None), init=False, repr=False)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._quotas)
 
     def of(self, key: Hashable) -> Quota:
         """Give the quota of a credential."""
@@ -58,29 +58,29 @@ class QuotaBook:
         return quota
 
     def _find(self, key: Hashable) -> Quota:
-        quota = self._kept.get(key)
+        quota = self._quotas.get(key)
         if quota is not None:
-            self._kept.move_to_end(key)
+            self._quotas.move_to_end(key)
             return quota
         quota = self._evicted.get(key)
         if quota is None:
             quota = Quota()
-        self._kept[key] = quota
-        while len(self._kept) > self._capacity and self._make_room():
+        self._quotas[key] = quota
+        while len(self._quotas) > self._capacity and self._make_room():
             pass
         return quota
 
     def _make_room(self) -> bool:
         """Forget some of those asked for longest ago; False if all of these are in use."""
         some = max(1, self._capacity // _ROUNDS)
-        oldest = list(islice(self._kept.items(), min(len(self._kept) - 1, _CHOICE * some)))
+        oldest = list(islice(self._quotas.items(), min(len(self._quotas) - 1, _CHOICE * some)))
         now = asyncio.get_running_loop().time()
-        idle = [(quota.worth(now), key) for key, quota in oldest if not quota.in_use]
+        idle = [(quota.cost_of_forgetting(now), key) for key, quota in oldest if not quota.in_use]
         idle.sort(key=itemgetter(0))
         for _, key in idle[:some]:
-            self._evicted[key] = self._kept.pop(key)
+            self._evicted[key] = self._quotas.pop(key)
         for key, quota in oldest:
             if quota.in_use:
                 # It is not what is to go, nor what is to be looked at first the next time.
-                self._kept.move_to_end(key)
+                self._quotas.move_to_end(key)
         return bool(idle)

@@ -34,7 +34,7 @@ _RETRYABLE_CODES = frozenset({408, 500, 502, 503, 504})
 _MOST_DOUBLINGS = 1_000
 
 
-def _seconds(_instance: object, attribute: attrs.Attribute[float], value: object) -> None:
+def _check_seconds(_instance: object, attribute: attrs.Attribute[float], value: object) -> None:
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
@@ -45,7 +45,7 @@ def _seconds(_instance: object, attribute: attrs.Attribute[float], value: object
         )
 
 
-def _callable(
+def _check_callable(
     _instance: object, attribute: attrs.Attribute[Callable[[], float]], value: object
 ) -> None:
     if not callable(value):
@@ -76,10 +76,10 @@ class RetryPolicy:
     """
 
     attempts: int = field(default=4, validator=WholeNumber(1))
-    base: float = field(default=0.5, validator=_seconds)
-    cap: float = field(default=20.0, validator=_seconds)
+    base: float = field(default=0.5, validator=_check_seconds)
+    cap: float = field(default=20.0, validator=_check_seconds)
     random: Callable[[], float] = field(
-        default=_jitter, validator=_callable, repr=False, eq=False, kw_only=True
+        default=_jitter, validator=_check_callable, repr=False, eq=False, kw_only=True
     )
 
     def retryable(self, error: BaseException, *, idempotent: bool) -> bool:

@@ -35,7 +35,7 @@ class _Job(ABC, Generic[T]):
     call: Call[Client]
     parks: bool
     state: CallState = field(factory=BulkCallState, kw_only=True)
-    _told_parked: bool = field(default=False, init=False)
+    _reports_parked: bool = field(default=False, init=False)
 
     @property
     def quota_key(self) -> TokenKey:
@@ -63,8 +63,8 @@ class _Job(ABC, Generic[T]):
 
     def not_before(self) -> float | None:
         quota = self.dispatcher.quotas.of(self.call.key)
-        claim = self.state.claim = quota.try_reserve()
-        if claim is not None:
+        early_reservation = self.state.early_reservation = quota.try_reserve()
+        if early_reservation is not None:
             return None
         wait = quota.exhausted_for()
         if wait is None:
@@ -76,16 +76,16 @@ class _Job(ABC, Generic[T]):
         return self.dispatcher.quotas.of(self.call.key).call_when_free(wake)
 
     async def run(self) -> T | NotBefore:
-        if self._told_parked:
-            self._told_parked = False
+        if self._reports_parked:
+            self._reports_parked = False
             self.dispatcher.observers(Woken(self.call.client_id))
-        claim = self.state.claim
+        early_reservation = self.state.early_reservation
         try:
             return await self.work()
         except BaseException as error:
-            if claim is not None:
+            if early_reservation is not None:
                 # This has no effect on a request that was sent.
-                claim.give_back()
+                early_reservation.give_back()
             if not isinstance(error, RateLimited):
                 raise
             if self.parks:
@@ -95,8 +95,8 @@ class _Job(ABC, Generic[T]):
 
     def _parked_for(self, wait: float) -> float:
         """Tell of the wait, once however often it is asked for; give the moment of its end."""
-        if not self._told_parked:
-            self._told_parked = True
+        if not self._reports_parked:
+            self._reports_parked = True
             self.dispatcher.observers(Parked(self.call.client_id, wait))
         return asyncio.get_running_loop().time() + wait
 
