@@ -1,4 +1,4 @@
-"""The life of one call: look at quota, token, reserve quota, send, learn, judge; or again."""
+"""The life of one call: check quota, get a token, reserve, send, learn; retry or end."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 def utc_now() -> datetime:
-    """Read the wall clock; only calendar time, such as a Retry-After date, is reckoned by it."""
+    """Read the wall clock, which is only for calendar time such as a Retry-After date."""
     return datetime.now(UTC)
 
 
 @define(eq=False)
 class BulkCallState(CallState):
-    """The state of a job: it waits for quota before it gets its slot.
+    """The state of a bulk job, which waits for quota before it gets a slot.
 
-    Only a retry or a second request may have to wait within.
+    A retry or a second request may still wait inside the slot; that wait moves the deadline.
     """
 
     pauses_deadline: ClassVar[bool] = True
@@ -56,7 +56,7 @@ class BulkCallState(CallState):
 
 @frozen(eq=False)
 class Dispatcher:
-    """Runs calls: each to one value or one error, within its deadline."""
+    """Runs each call to one value or one error, within its deadline."""
 
     transport: Transport
     tokens: TokenStore
@@ -71,14 +71,14 @@ class Dispatcher:
     wall_clock: Callable[[], datetime] = utc_now
 
     async def run(self, call: Call[T], state: CallState | None = None) -> T:
-        """Run a call to its value.
+        """Run a call and return its value.
 
         Args:
-            call: What to do.
-            state: Where to count its attempts; default a new one.
+            call: The call.
+            state: Counts the attempts; default a new one.
 
         Raises:
-            RingMeError: The last thing that went wrong, or DeadlineExceeded.
+            RingMeError: The error of the last attempt, or DeadlineExceeded.
         """
         state = CallState() if state is None else state
         loop = asyncio.get_running_loop()
@@ -87,7 +87,7 @@ class Dispatcher:
         trace.call_started()
         try:
             with self.lifetime.until(deadline, loop) as until:
-                value = await _CallAttempts(self, call, state, trace, until, loop).run_to_value()
+                value = await _CallAttempts(self, call, state, trace, until, loop).run()
                 trace.call_ended(None)
                 return value
             raise _ended_early(call, until) from state.last_error
@@ -108,7 +108,7 @@ def _ended_early(call: Call[T], until: Deadline) -> RingMeError:
 
 @define(eq=False)
 class _CallAttempts(Generic[T]):
-    """One call on its way, attempt by attempt."""
+    """The attempts of one call, up to its value or its error."""
 
     dispatcher: Dispatcher
     call: Call[T]
@@ -117,14 +117,14 @@ class _CallAttempts(Generic[T]):
     deadline: Deadline
     loop: asyncio.AbstractEventLoop
 
-    async def run_to_value(self) -> T:
+    async def run(self) -> T:
         dispatcher, call = self.dispatcher, self.call
         quota = dispatcher.quotas.of(call.key)
         budget = dispatcher.budgets.of(call.key.origin)
         tries = 0
         renewals = deaths_found_first = 0
-        spent: int | None = None
-        unsent = 0
+        last_retry_cost: int | None = None
+        unsent_cost = 0
         early_reservation, self.state.early_reservation = self.state.early_reservation, None
         try:
             while True:
@@ -136,7 +136,7 @@ class _CallAttempts(Generic[T]):
                         quota, early_reservation
                     )
                 early_reservation = None
-                unsent = 0
+                unsent_cost = 0
                 try:
                     value = await self.attempt(token, reservation)
                 except RingMeError as failure:
@@ -144,7 +144,7 @@ class _CallAttempts(Generic[T]):
                 else:
                     if not token.accepted:
                         token.accepted = True
-                    budget.succeeded(spent)
+                    budget.succeeded(last_retry_cost)
                     return value
                 if isinstance(error, RateLimited) and call.on_quota == "wait":
                     continue
@@ -158,29 +158,29 @@ class _CallAttempts(Generic[T]):
                 elif not dispatcher.retry.retryable(error, idempotent=call.idempotent):
                     raise error
                 tries += 1
-                spent = unsent = self.withdraw(budget, error, tries)
+                last_retry_cost = unsent_cost = self.pay_for_retry(budget, error, tries)
                 await self.back_off(error, tries)
         except BaseException:
-            # A deadline, a used-up quota or a failed login may come before the retry.
-            budget.give_back(unsent)
+            # A deadline, a used-up quota or a failed login came before the paid retry was sent.
+            budget.give_back(unsent_cost)
             raise
 
     @staticmethod
     def is_shared_token_death(token: Token, deaths_found_first: int) -> bool:
-        """Tell whether the refusal of a second token says nothing about this call.
+        """Return whether a second 401 is about the token and not about this call.
 
-        When a token dies, many calls die with it, and the next one may be dead before all of them
-        have come up. It is this call's own if it was the first to find out, both times.
+        A dead token fails many calls, and the next token may die before all of them retry. If this
+        call was the first to find both tokens dead, the 401 is the call's own.
         """
         return token.accepted or (token.trusted and deaths_found_first <= 1)
 
     async def acquire_token_and_request(
         self, quota: Quota, early_reservation: Reservation | None
     ) -> tuple[Token, Reservation]:
-        """Wait for a token and for a request of the quota."""
+        """Wait for a token, and reserve a request of the quota."""
         tokens, key = self.dispatcher.tokens, self.call.key
         while True:
-            # The quota first: no login is wasted on a call that cannot be sent.
+            # Quota first: a login for a call that cannot be sent would be wasted.
             await self.wait_for_quota_reset(quota)
             token = tokens.ready(key, self.loop.time()) or await self.log_in()
             if early_reservation is not None and early_reservation.renew():
@@ -208,7 +208,7 @@ class _CallAttempts(Generic[T]):
         if not self.state.pauses_deadline:
             return await quota.reserve()
         began, when = self.loop.time(), self.deadline.when
-        # Others in flight, not this call, decide how long that takes.
+        # Other requests in flight decide how long this takes: it must not use up this deadline.
         self.deadline.reschedule(math.inf)
         try:
             return await quota.reserve()
@@ -238,11 +238,12 @@ class _CallAttempts(Generic[T]):
             if response is None:
                 self.settle_without_answer(error, reservation)
             elif response.status == 408 or not 300 <= response.status < 500:
-                # Another 3xx or 4xx says that nothing was done; a 5xx, an unreadable 2xx does not.
+                # Any other 3xx or 4xx means that nothing was done. A 5xx or an unreadable 2xx may
+                # hide an applied change.
                 self.mark_maybe_applied()
             self.trace.attempt_ended(None if response is None else response.status, error)
             if isinstance(error, asyncio.CancelledError):
-                # Frames of the transport hold the request, and a traceback shows their locals.
+                # The transport's frames hold the request: a traceback with locals would show the token.
                 error.__traceback__ = None
             raise
         self.trace.attempt_ended(response.status, None)
@@ -277,20 +278,20 @@ class _CallAttempts(Generic[T]):
     def decode_value(self, response: Response, token: Token, reservation: Reservation) -> T:
         try:
             value = self.call.decode(response)
-        except WrongRecord as flaw:
-            error: DecodeError = flaw
-            # What it says of the quota is another's, too.
+        except WrongRecord as wrong_record:
+            error: DecodeError = wrong_record
+            # The quota headers belong to the other client's answer, too.
             reservation.lost()
             if response.connection is not None:
                 response.connection.discard()
-        except DecodeError as flaw:
-            error = flaw
+        except DecodeError as decode_error:
+            error = decode_error
             reservation.learn(response.headers, self.loop.time())
         else:
             reservation.learn(response.headers, self.loop.time())
             return value
-        # The server may have echoed the token. It gets no name here, and the decoder's frames are
-        # left out, because a traceback may be shown with its locals.
+        # The server may echo the token. A traceback may show locals: bind the token to no local name
+        # here, and drop the decoder's frames.
         error.args = (masked(error.reason, (token.value,)),)
         error.body = masked_bytes(error.body, (token.value,))
         if tells(repr(error.value), (token.value,)):
@@ -309,16 +310,16 @@ class _CallAttempts(Generic[T]):
         )
 
     def headers_with(self, token: Token) -> Headers:
-        named = {
+        fields = {
             "accept": "application/json",
             "accept-encoding": "gzip",
             "authorization": token.authorization,
             "user-agent": self.dispatcher.user_agent,
         }
         if self.call.body:
-            named["content-type"] = "application/json"
-        headers = Headers(named)
-        # Not with the first request: of tenants with a login each, most send no other.
+            fields["content-type"] = "application/json"
+        headers = Headers(fields)
+        # Cache from the second request on: most tenants with their own login send only one.
         if token.accepted:
             if self.call.body:
                 token.headers_with_body = headers
@@ -326,7 +327,7 @@ class _CallAttempts(Generic[T]):
                 token.headers = headers
         return headers
 
-    def withdraw(self, budget: RetryBudget, error: RingMeError, tries: int) -> int:
+    def pay_for_retry(self, budget: RetryBudget, error: RingMeError, tries: int) -> int:
         if tries >= self.dispatcher.retry.attempts:
             raise error
         cost = budget.withdraw(error)
