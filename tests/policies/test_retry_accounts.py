@@ -27,7 +27,7 @@ from ringme_async import (
 )
 from ringme_async.policies.retry_budget import RetryBudget
 from tests.jumping_loop import JumpingLoop
-from tests.scripted import record, refusal, token
+from tests.scripted import asked_for, refusal, token
 
 HERE = "https://pbx.example.com"
 TOKEN = BearerToken("f1xed-token")
@@ -126,7 +126,8 @@ class Fickle:
                 return refusal(404)
             case _:
                 self.earned += 1 if price is None else price
-                return token() if request.url.endswith("/oauth/token") else record()
+                is_login = request.url.endswith("/oauth/token")
+                return token() if is_login else await asked_for(request)
 
     async def aclose(self) -> None:
         pass
