@@ -183,7 +183,7 @@ def masked_bytes(body: bytes, secrets: tuple[str, ...]) -> bytes:
     return masked(body.decode("latin-1"), secrets).encode("latin-1")
 
 
-def tells(text: str, secrets: tuple[str, ...]) -> bool:
+def contains_secret(text: str, secrets: tuple[str, ...]) -> bool:
     """Return whether a text holds one of the secrets, in any spelling."""
     return masked(text, secrets) != text
 

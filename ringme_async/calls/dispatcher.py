@@ -11,7 +11,7 @@ from typing import ClassVar, Generic
 from attrs import define, frozen
 
 from ringme_async._internal.deadlines import Deadline
-from ringme_async._internal.redaction import masked, masked_bytes, tells
+from ringme_async._internal.redaction import contains_secret, masked, masked_bytes
 from ringme_async.auth import Patience, Token, TokenEndpoint, TokenStore
 from ringme_async.calls.call import Call, CallState, T, attach_context
 from ringme_async.calls.lifetime import Lifetime
@@ -294,7 +294,7 @@ class _CallAttempts(Generic[T]):
         # here, and drop the decoder's frames.
         error.args = (masked(error.reason, (token.value,)),)
         error.body = masked_bytes(error.body, (token.value,))
-        if tells(repr(error.value), (token.value,)):
+        if contains_secret(repr(error.value), (token.value,)):
             error.value = None
         raise error.with_traceback(None)
 

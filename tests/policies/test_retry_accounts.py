@@ -157,7 +157,7 @@ async def play(chance: random.Random, *, logs_in: bool, calls: int) -> tuple[int
 
 
 @given(source=st.randoms(use_true_random=False), logs_in=st.booleans(), calls=st.integers(1, 30))
-def test_the_purse_has_lost_the_price_of_sent_retries_and_gained_what_answers_earned(
+def test_the_budget_has_paid_for_sent_retries_and_earned_by_answers(
     source: random.Random, logs_in: bool, calls: int
 ) -> None:
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
