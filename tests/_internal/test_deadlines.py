@@ -16,7 +16,7 @@ def now() -> float:
 
 
 async def wait_within(deadlines: Deadlines, when: float, seconds: float) -> float:
-    """Sleep under a deadline, and tell when that ended; a TimeoutError is the deadline's."""
+    """Sleep under a deadline and return the time; at the deadline raise TimeoutError."""
     with deadlines.until(when):
         await asyncio.sleep(seconds)
         return now()

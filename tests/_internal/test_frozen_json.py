@@ -1,4 +1,4 @@
-"""JSON that cannot change, and tells apart what JSON tells apart."""
+"""FrozenJSON: immutable, and compared as strictly as JSON compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with an argument is told when it is handed over, by its name, and shows no secret."""
+"""A wrong argument is refused at once, by its name, without showing a secret."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ REFUSED: dict[str, Callable[[], object]] = {
 
 
 def own_frames(trace: TracebackType | None) -> Iterator[TracebackType]:
-    """Give the frames below the test's own, whose names hold what is in the test."""
+    """Return the frames below the test's own frame, whose locals hold the test's secrets."""
     while trace is not None:
         if trace.tb_frame.f_globals["__name__"] != __name__:
             yield trace

@@ -1,4 +1,4 @@
-"""What a call writes into the books that it shares with others: quota, budget, attempts."""
+"""How a call settles its quota, its retry budget and its count of attempts."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class TestTheBudget:
         assert hosts == ["pbx.example.com", "other.example.com", "other.example.com"]
 
 
-class TestTheClock:
+class TestTheWallClock:
     async def test_is_used_for_a_retry_after_date_without_a_date_header(
         self, connect: Connect
     ) -> None:
@@ -271,8 +271,8 @@ class TestAttempts:
         assert caught.value.maybe_applied is maybe
 
 
-class TestWhatIsTold:
-    async def test_of_an_attempt_is_its_number(self) -> None:
+class TestAnEvent:
+    async def test_of_an_attempt_has_its_number(self) -> None:
         told_of: list[Event] = []
         transport = ScriptedTransport([refusal(503), record()])
         async with RingMe(
@@ -283,7 +283,7 @@ class TestWhatIsTold:
         sent = [event.attempt for event in told_of if isinstance(event, AttemptSent)]
         assert sent == [1, 2]
 
-    async def test_of_a_retry_is_its_cause(self) -> None:
+    async def test_of_a_retry_has_its_cause(self) -> None:
         told_of: list[Event] = []
         transport = ScriptedTransport([refusal(503), record()])
         async with RingMe(
@@ -294,7 +294,7 @@ class TestWhatIsTold:
         kinds = [event.error_type for event in told_of if isinstance(event, RetryScheduled)]
         assert kinds == ["ServerError"]
 
-    async def test_of_an_answer_that_echoes_the_token_leaves_it_out(self, connect: Connect) -> None:
+    async def test_an_error_masks_an_echoed_token(self, connect: Connect) -> None:
         echo = Response(200, {}, b'{"id": "f1xed-token", "name": "Acme"}')
         ringme = connect(ScriptedTransport([echo]))
 
@@ -305,7 +305,7 @@ class TestWhatIsTold:
         assert caught.value.value is None
         assert caught.value.body == b'{"id": "***", "name": "Acme"}'
 
-    async def test_to_a_header_observer_adds_its_headers(self) -> None:
+    async def test_of_an_attempt_gets_the_headers_of_observers(self) -> None:
         class Trace:
             def __call__(self, event: Event) -> None:
                 pass

@@ -389,7 +389,7 @@ class TestAForkedProcess:
         assert told == "12\n"
 
 
-class TestOneThatIsThrownAwayUnclosed:
+class TestARingMeThatWasNeverClosed:
     async def warned(
         self, use: Callable[[RingMe], Awaitable[object]], transport: Transport | None = None
     ) -> list[warnings.WarningMessage]:

@@ -1,4 +1,4 @@
-"""Which error an answer is (API page, section 4)."""
+"""The error class of an answer (API page, section 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quota: unknown, known, used up, unlimited; who goes, who waits, and who is sent away."""
+"""Quota: the four states of a window, and the requests that go, wait or are sent away."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def take_all(quota: Quota, most: int = 1000) -> list[Reservation]:
 
 
 def known(remaining: int, reset: int = 1800, limit: int | None = None) -> Quota:
-    """A quota that a probe has just told of."""
+    """A quota whose probe has just been answered."""
     quota = Quota()
     take(quota).learn(headers(remaining, reset, limit))
     return quota
@@ -309,7 +309,7 @@ class TestUsedUp:
         assert quota.exhausted_for() is None
 
 
-class TestTurn:
+class TestReset:
     async def test_a_window_is_unknown_again_a_second_after_its_reset(self) -> None:
         quota = known(50, reset=1800)
         await until(1800.9)
@@ -635,7 +635,7 @@ class TestGarbledHeaders:
         never()
 
 
-class TestLine:
+class TestWaiters:
     async def test_the_first_waiter_goes_first(self) -> None:
         quota = known(1)
         last = take(quota)

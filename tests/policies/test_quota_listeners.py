@@ -1,4 +1,4 @@
-"""Quota, for those that wait without a place in line; and requests that go later than reserved."""
+"""Quota: listeners without a place in the queue, and requests sent later than reserved."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class TestARequestThatGoesLaterThanReserved:
 
 
 async def granted(quota: Quota) -> Reservation:
-    """Reserve as a bulk run does: without a place in line."""
+    """Reserve as a bulk run does: without a place in the queue."""
     while True:
         reservation = quota.try_reserve()
         if reservation is not None:

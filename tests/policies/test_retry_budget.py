@@ -1,4 +1,4 @@
-"""RetryBudget: the purse that keeps a brown-out from being amplified."""
+"""RetryBudget: keeps retries from amplifying an outage."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def error_of(answer: int) -> RingMeError:
 def call(
     budget: RetryBudget, answers: list[int], *, attempts: int = 3, cap: float = 20.0
 ) -> tuple[Outcome, list[int], list[float]]:
-    """Play one call; give its end, the purse after each retry, and the waits."""
+    """Play one call; return its end, the balances after each retry, and the waits."""
     policy = RetryPolicy(attempts=attempts, base=1.0, cap=cap, random=lambda: 1.0)
-    purse: list[int] = []
+    balances: list[int] = []
     waits: list[float] = []
     spent: int | None = None
     for tried, answer in enumerate(answers, start=1):
         if answer == OK:
             budget.succeeded(spent)
-            return "success", purse, waits
+            return "success", balances, waits
         if tried == policy.attempts:
-            return "no attempts left", purse, waits
+            return "no attempts left", balances, waits
         spent = budget.withdraw(error_of(answer))
         if spent is None:
-            return "no budget left", purse, waits
-        purse.append(budget.available)
+            return "no budget left", balances, waits
+        balances.append(budget.available)
         waits.append(policy.delay(error_of(answer), retry=tried))
     raise AssertionError("the script ended before the call")
 

@@ -115,7 +115,7 @@ def test_reading_and_writing_gives_back_the_same_json(
 
 
 def what_comes_of(read: Callable[[Any], Client], given: object) -> object:
-    """Give what is read, type by type, or what is said against it."""
+    """Return the decoded value with its types, or the error."""
     try:
         return exactly(client_to_json(read(given)))
     except DecodeError as error:

@@ -37,7 +37,7 @@ DEALER = BearerToken("dealers")
 
 @define
 class Records:
-    """A server with records that can be changed, and with an eye on what is sent."""
+    """A server with records that can be changed; it keeps the PUTs it gets."""
 
     records: dict[str, dict[str, Any]] = field(factory=dict)
     puts: list[tuple[str, dict[str, Any]]] = field(factory=list)
@@ -347,7 +347,7 @@ class TestApplying:
             plan = await ringme.clients.plan({12: OMSK})
             report = await plan.apply()
 
-        # The look took the last request of the hour: it was made anew, the change was not.
+        # The read took the last request of the hour: it was repeated, the write was not.
         assert [request.method for request in transport.requests] == ["GET", "GET", "GET", "PUT"]
         assert (report[0].attempts, report[0].retries) == (3, 1)
 
