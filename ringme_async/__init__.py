@@ -1,4 +1,4 @@
-"""The asyncio SDK for clients of the RingMe hosted PBX: read them and change them, in bulk too."""
+"""The asyncio SDK for the RingMe hosted PBX: read and change clients, one or many."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        """Open the front door when somebody asks for one of its names.
+        """Load the public names on first use.
 
-        So that ``ringme --version``, which asks for none, loads no HTTP library first.
+        An eager import would load an HTTP library for ``ringme --version``.
         """
         if name.startswith("__") and name not in {"__all__", "__version__"}:
             raise AttributeError(_missing(name))
-        # Not `from ringme_async import _public`, which would ask for a name again.
-        front = import_module("ringme_async._public")
-        # Not what is there already: a test may have put something else in its place.
-        for public in front.__all__:
-            if public in vars(front):
-                globals().setdefault(public, vars(front)[public])
-        globals()["__all__"] = front.__all__
-        if name in front.__all__:
-            globals().setdefault(name, getattr(front, name))
+        # `from ringme_async import _public` would call this function again, without end.
+        public = import_module("ringme_async._public")
+        # Keep names that are set already: a test may have patched them.
+        for public_name in public.__all__:
+            if public_name in vars(public):
+                globals().setdefault(public_name, vars(public)[public_name])
+        globals()["__all__"] = public.__all__
+        if name in public.__all__:
+            globals().setdefault(name, getattr(public, name))
         if name not in globals():
             raise AttributeError(_missing(name))
         return globals()[name]
 
     def __dir__() -> list[str]:
-        """Name what is public, and no module behind it."""
+        """List the public names, and no module behind them."""
         own = [name for name in globals() if name.startswith("__")]
         return sorted({*own, *__getattr__("__all__")})
 

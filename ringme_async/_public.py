@@ -1,4 +1,4 @@
-"""The front door: every public name, and nothing else; ``ringme_async`` itself opens it."""
+"""Every public name of ``ringme_async``, which loads this module on first use."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        """Load aiohttp when somebody asks for its transport: who brings another one needs none."""
+        """Load aiohttp only for its transport: programs with another transport need none."""
         if name != "AiohttpTransport":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         transport = import_module("ringme_async.transports.aiohttp").AiohttpTransport

@@ -1,4 +1,4 @@
-"""What the SDK tells about its calls: frozen events, for logs, metrics and traces."""
+"""The events of calls, for logs, metrics and traces."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 
-# Nothing is printed for programs that set no logging up.
+# Without a handler, logging would print warnings of programs that configure no logging.
 logging.getLogger("ringme_async").addHandler(logging.NullHandler())
 _log = logging.getLogger("ringme_async.observe")
 _call_numbers = itertools.count(1)
 _TOKEN = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-# What says who asks for what, and in which form, is not for observers to say.
+# The SDK sets these itself: an observer's value could break the authorization or the framing.
 _NOT_FOR_OBSERVERS = frozenset(
     {
         *("accept", "accept-encoding", "authorization", "connection", "content-encoding"),
@@ -30,7 +30,7 @@ _NOT_FOR_OBSERVERS = frozenset(
 
 @frozen
 class CallStarted:
-    """A call begins. ``call`` numbers it within its process."""
+    """A call begins. ``call`` is its number within the process."""
 
     call: int
     method: str
@@ -53,7 +53,7 @@ class AttemptSent:
 
 @frozen
 class AttemptEnded:
-    """An attempt came back: with a status, or with the name of what went wrong."""
+    """An attempt ended, with a status or with the class name of its error."""
 
     call: int
     method: str
@@ -67,7 +67,7 @@ class AttemptEnded:
 
 @frozen
 class RetryScheduled:
-    """A failed attempt will be repeated after ``delay`` seconds."""
+    """A failed attempt will be retried after ``delay`` seconds."""
 
     call: int
     path: str
@@ -78,7 +78,7 @@ class RetryScheduled:
 
 @frozen
 class TokenFetched:
-    """The token endpoint gave a token."""
+    """The token endpoint issued a token."""
 
     host: str
     grant: str
@@ -87,10 +87,10 @@ class TokenFetched:
 
 @frozen
 class Parked:
-    """A call or a bulk item waits for its quota, for ``delay`` seconds.
+    """A call or a bulk item waits ``delay`` seconds for its quota.
 
-    A bulk item is no call while it waits: then ``call`` is None. Those that wait behind it, with the
-    same credentials, are not told of.
+    A bulk item is no call while it waits, so ``call`` is None. Items that wait behind it, with the
+    same credentials, give no event.
     """
 
     client_id: str | None
@@ -100,7 +100,7 @@ class Parked:
 
 @frozen
 class Woken:
-    """What was parked goes on."""
+    """A parked call or bulk item goes on."""
 
     client_id: str | None
     call: int | None = None
@@ -132,101 +132,103 @@ Event = (
 
 
 class Observer(Protocol):
-    """Takes each event as it happens; must be quick, and must not block."""
+    """Receives each event as it happens; it must be quick and must not block."""
 
     def __call__(self, event: Event, /) -> None:
-        """Take one event."""
+        """Receive one event."""
         ...
 
 
 @runtime_checkable
 class HeaderObserver(Observer, Protocol):
-    """An observer that has headers sent along with each attempt, such as a trace context."""
+    """An observer that adds headers to each attempt, such as a trace context."""
 
     def headers_for(self, event: AttemptSent) -> Mapping[str, str]:
-        """Give the headers of an attempt that it has just been told of.
+        """Return headers for an attempt, right after its ``AttemptSent``.
 
-        Those that the SDK sends itself, and those that frame a message, cannot be given: they are
-        left out, and that is logged. So are headers that HTTP could not carry.
+        Headers that the SDK sets itself, headers that frame a message and headers that HTTP cannot
+        carry are left out, with a warning in the log.
         """
         ...
 
 
 class Observers:
-    """The installed observers as one; an observer that raises is logged and breaks nothing.
+    """All observers as one; an exception of an observer is logged and breaks no call.
 
-    What goes wrong is mostly wrong at every event: it is told with its traceback once, and at DEBUG
-    from then on.
+    A broken observer mostly fails at every event, so its traceback is logged once. Later failures
+    are logged at DEBUG.
     """
 
-    __slots__ = ("_givers", "_observers", "_told")
+    __slots__ = ("_header_observers", "_logged", "_observers")
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = tuple(observers)
-        self._givers = tuple(one for one in self._observers if isinstance(one, HeaderObserver))
-        self._told: set[tuple[int, str]] = set()
+        self._header_observers = tuple(
+            observer for observer in self._observers if isinstance(observer, HeaderObserver)
+        )
+        self._logged: set[tuple[int, str]] = set()
 
     def __call__(self, event: Event) -> None:
-        """Hand one event to each observer."""
+        """Pass one event to each observer."""
         for observer in self._observers:
             try:
                 observer(event)
             except Exception:  # noqa: BLE001 - an observer must break nothing, whatever it raises
-                self._complain(logging.ERROR, observer, f"failed on {type(event).__name__}")
+                self._log_failure(logging.ERROR, observer, f"failed on {type(event).__name__}")
 
     def headers_for(self, event: AttemptSent) -> Mapping[str, str]:
-        """Collect what observers want to be sent along with an attempt."""
-        if not self._givers:
+        """Collect the headers that observers add to an attempt."""
+        if not self._header_observers:
             return _NO_HEADERS
-        given: dict[str, str] = {}
-        for observer in self._givers:
+        headers: dict[str, str] = {}
+        for observer in self._header_observers:
             try:
                 found = observer.headers_for(event)
-                given |= {
+                headers |= {
                     name.lower(): value
                     for name, value in found.items()
                     if self._may_send(observer, name.lower(), value)
                 }
             except Exception:  # noqa: BLE001 - as above
-                self._complain(logging.ERROR, observer, "failed on headers")
-        return given
+                self._log_failure(logging.ERROR, observer, "failed on headers")
+        return headers
 
     def trace(self, method: str, path: str, url: str, client_id: str | None) -> Trace:
-        """Begin to tell of a call; silent, and free, while no observer is installed.
+        """Make the trace of a call; without observers it does nothing and costs nothing.
 
         Args:
-            method: Its method.
-            path: Its path, below the API's root.
-            url: Its whole URL, without the query.
-            client_id: Whom it is for.
+            method: The method.
+            path: The path below the API's root.
+            url: The whole URL, without the query.
+            client_id: The client's id.
         """
         if not self._observers:
             return _SILENT
-        return _TellingTrace(self, method, path, url, client_id)
+        return _EmittingTrace(self, method, path, url, client_id)
 
     def _may_send(self, observer: Observer, name: str, value: str) -> bool:
-        """Whether a header is one that an observer may give, and that does not break the message."""
+        """Whether an observer may set a header, and HTTP can carry it."""
         if name in _NOT_FOR_OBSERVERS:
-            self._complain(logging.WARNING, observer, f"may not set the header {name}")
+            self._log_failure(logging.WARNING, observer, f"may not set the header {name}")
             return False
         if _TOKEN.fullmatch(name) is None or not (value.isascii() and value.isprintable()):
-            self._complain(logging.WARNING, observer, "gave a header that cannot be sent")
+            self._log_failure(logging.WARNING, observer, "gave a header that cannot be sent")
             return False
         return True
 
-    def _complain(self, level: int, observer: Observer, what: str) -> None:
-        """Log what an observer did: an error with the exception that is being handled."""
-        # Not its repr, which may hold what is nobody's business.
+    def _log_failure(self, level: int, observer: Observer, what: str) -> None:
+        """Log the failure of an observer; at ERROR with the current exception."""
+        # The name, because a repr may hold secrets.
         name = getattr(observer, "__qualname__", type(observer).__qualname__)
         exc_info = level == logging.ERROR
-        if (id(observer), what) in self._told:
+        if (id(observer), what) in self._logged:
             level = logging.DEBUG
-        self._told.add((id(observer), what))
+        self._logged.add((id(observer), what))
         _log.log(level, "The observer %s %s", name, what, exc_info=exc_info)
 
 
 class Trace:
-    """Tells of one call, moment by moment; this one tells nobody."""
+    """Emits the events of one call; this base class emits none."""
 
     __slots__ = ()
 
@@ -234,14 +236,14 @@ class Trace:
         """The call begins."""
 
     def attempt_sent(self, attempt: int) -> Mapping[str, str]:
-        """A request enters the transport; give the headers that observers want along with it."""
+        """A request enters the transport; return the headers that observers add."""
         return _NO_HEADERS
 
     def attempt_ended(self, status_code: int | None, error: BaseException | None) -> None:
-        """The attempt sent last came back."""
+        """The last attempt ended."""
 
     def retry_scheduled(self, delay: float, error: BaseException) -> None:
-        """The attempt sent last will be repeated."""
+        """The last attempt will be retried."""
 
     def parked(self, delay: float) -> None:
         """The call waits for its quota."""
@@ -256,25 +258,25 @@ class Trace:
 _SILENT = Trace()
 
 
-class _TellingTrace(Trace):
+class _EmittingTrace(Trace):
     __slots__ = (
         "_attempt",
         "_began",
         "_client_id",
+        "_emit",
         "_host",
         "_loop",
         "_method",
         "_number",
         "_path",
         "_sent",
-        "_tell",
         "_url",
     )
 
     def __init__(
-        self, tell: Observers, method: str, path: str, url: str, client_id: str | None
+        self, emit: Observers, method: str, path: str, url: str, client_id: str | None
     ) -> None:
-        self._tell = tell
+        self._emit = emit
         self._number = next(_call_numbers)
         self._method = method
         self._path = path
@@ -282,12 +284,12 @@ class _TellingTrace(Trace):
         self._host = url.partition("://")[2].partition("/")[0]
         self._client_id = client_id
         self._attempt = 0
-        # Kept, for a call that is thrown away with its loop is told of when no loop runs.
+        # A call that is thrown away with its loop ends when no loop runs: keep the loop's clock.
         self._loop = asyncio.get_running_loop()
         self._began = self._sent = self._loop.time()
 
     def call_started(self) -> None:
-        self._tell(CallStarted(self._number, self._method, self._path, self._client_id))
+        self._emit(CallStarted(self._number, self._method, self._path, self._client_id))
 
     def attempt_sent(self, attempt: int) -> Mapping[str, str]:
         self._attempt = attempt
@@ -301,11 +303,11 @@ class _TellingTrace(Trace):
             self._client_id,
             self._url,
         )
-        self._tell(event)
-        return self._tell.headers_for(event)
+        self._emit(event)
+        return self._emit.headers_for(event)
 
     def attempt_ended(self, status_code: int | None, error: BaseException | None) -> None:
-        self._tell(
+        self._emit(
             AttemptEnded(
                 self._number,
                 self._method,
@@ -320,16 +322,16 @@ class _TellingTrace(Trace):
 
     def retry_scheduled(self, delay: float, error: BaseException) -> None:
         name = type(error).__name__
-        self._tell(RetryScheduled(self._number, self._path, self._attempt, delay, name))
+        self._emit(RetryScheduled(self._number, self._path, self._attempt, delay, name))
 
     def parked(self, delay: float) -> None:
-        self._tell(Parked(self._client_id, delay, self._number))
+        self._emit(Parked(self._client_id, delay, self._number))
 
     def woken(self) -> None:
-        self._tell(Woken(self._client_id, self._number))
+        self._emit(Woken(self._client_id, self._number))
 
     def call_ended(self, error: BaseException | None) -> None:
-        self._tell(
+        self._emit(
             CallEnded(
                 self._number,
                 self._method,

@@ -1,4 +1,4 @@
-"""RingMe: puts the parts together and owns their lifetime."""
+"""RingMe: builds the parts of the SDK and owns their lifetime."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ringme_async.policies.retry_budget import RetryBudgets
 from ringme_async.resources.clients.resource import Clients
 from ringme_async.resources.operation import checked_on_quota, checked_timeout
 from ringme_async.resources.raw import advise_on_path, raw_call
-from ringme_async.resources.target import Addressing, UrlForm
+from ringme_async.resources.target import TargetResolver, UrlForm
 from ringme_async.tenant import Tenant, origin_of
 from ringme_async.transports import Releasable, Response, Timeouts, Transport
 from ringme_async.version import USER_AGENT
 
 
 class RingMeOptions(TypedDict, total=False):
-    """What ``RingMe`` takes beside where and who."""
+    """The options of ``RingMe`` beside ``base_url`` and ``auth``."""
 
     transport: Transport | None
     timeout: float
@@ -48,24 +48,22 @@ class RingMe:
     Use it as ``async with RingMe(...) as ringme``, or call ``aclose`` when done.
 
     Args:
-        base_url: The provider's scheme and host, such as ``"https://pbx.example.com"``. None is
-            fine when every tenant has its own.
-        auth: The credentials of calls whose tenant has none of its own. None is fine when every
+        base_url: The provider's scheme and host, such as ``"https://pbx.example.com"``. It may be
+            None if every tenant has its own.
+        auth: The credentials for tenants that have none of their own. It may be None if every
             tenant has its own.
-        transport: What sends the requests; default a new ``AiohttpTransport``. It is closed with
-            the ``RingMe``.
-        timeout: Seconds for each call as a whole: token, quota, every attempt, every sleep and the
+        transport: Sends the requests; default a new ``AiohttpTransport``. ``aclose`` closes it.
+        timeout: Seconds for each whole call: token, quota, every attempt, every sleep and the
             body. Default 60.
-        timeouts: Seconds for the connection and for each attempt, beneath ``timeout``.
-        retry: How often and how soon to try again.
-        on_quota: ``"raise"`` ``RateLimited`` when the hourly limit is used up, which is the
-            default, or ``"wait"`` for its reset inside the deadline.
-        login_limit: How fast tokens may be fetched from each host; default what the API allows,
-            with a little air.
-        tokens: Where tokens are kept; default in memory. It is closed with the ``RingMe``.
+        timeouts: Seconds for the connection and for each attempt, within ``timeout``.
+        retry: How often and how soon to repeat a failed request.
+        on_quota: ``"raise"`` ``RateLimited`` when the hourly limit is used up, or ``"wait"`` for
+            its reset within the deadline. Default ``"raise"``.
+        login_limit: The rate limit of logins for each host; default slightly below the API's.
+        tokens: The token store; default in memory. ``aclose`` closes it.
         url_form: Which of the API's two paths to use: ``"client"`` for
             ``/client/{id}/client/``, or ``"client_info"`` for ``/client/client_info/{id}/``.
-        observers: Whom to tell what happens.
+        observers: Functions that receive each event.
 
     Raises:
         InvalidRequest: An argument is malformed.
@@ -89,18 +87,20 @@ class RingMe:
     ) -> None:
         self._timeout = checked_timeout(timeout)
         self._on_quota: OnQuota = checked_on_quota(on_quota)
-        self._addressing = Addressing.by(base_url, auth, url_form)
-        self._transport = _default_transport() if transport is None else _checked(transport)
+        self._targets = TargetResolver.from_defaults(base_url, auth, url_form)
+        self._transport = (
+            _default_transport() if transport is None else _checked_transport(transport)
+        )
         self._tokens = instance_of(TokenStore, "tokens", tokens)
-        self._lifetime = Lifetime(repr(self), _way_to_let_go_of(self._transport))
-        self._dispatcher = self._put_together(
+        self._lifetime = Lifetime(repr(self), _release_function(self._transport))
+        self._dispatcher = self._make_dispatcher(
             instance_of(Timeouts, "timeouts", timeouts),
             instance_of(RetryPolicy, "retry", retry),
             instance_of(LoginLimit, "login_limit", login_limit),
             Observers(_checked_observers(observers)),
         )
         self._clients = Clients(
-            self._dispatcher, self._addressing, timeout=self._timeout, on_quota=self._on_quota
+            self._dispatcher, self._targets, timeout=self._timeout, on_quota=self._on_quota
         )
 
     @classmethod
@@ -108,23 +108,23 @@ class RingMe:
     def from_env(
         cls, environ: Mapping[str, str] | None = None, **options: Unpack[RingMeOptions]
     ) -> Self:
-        """Make one from the environment.
+        """Make a ``RingMe`` from environment variables.
 
-        ``RINGME_BASE_URL`` says where; ``RINGME_APP_ID`` and ``RINGME_APP_SECRET``, with
-        ``RINGME_USERNAME`` and ``RINGME_PASSWORD`` for an application of the password kind, or
-        ``RINGME_TOKEN``, say with which credentials.
+        ``RINGME_BASE_URL`` names the host. ``RINGME_APP_ID`` and ``RINGME_APP_SECRET`` are the
+        credentials, with ``RINGME_USERNAME`` and ``RINGME_PASSWORD`` for the password grant.
+        ``RINGME_TOKEN`` replaces all four.
 
         Args:
-            environ: The variables; default those of the process.
-            options: What ``RingMe`` takes beside ``base_url`` and ``auth``.
+            environ: The variables; default the process environment.
+            options: The options of ``RingMe`` beside ``base_url`` and ``auth``.
 
         Raises:
-            InvalidRequest: A variable is missing or malformed, and the message names it; or an
-                option is malformed.
+            InvalidRequest: A variable is missing or malformed (the message names it), or an option
+                is malformed.
         """
         variables = os.environ if environ is None else environ
         origin, auth = origin_of(base_url_in(variables)), auth_in(variables)
-        # Should anything else be raised from here, its traceback must not show them.
+        # A traceback with locals must not show the secrets among them.
         del environ, variables
         return cls(origin, auth=auth, **options)
 
@@ -145,21 +145,21 @@ class RingMe:
         timeout: float | None = None,
         on_quota: OnQuota | None = None,
     ) -> Response:
-        """Call any other resource of the API, with the same auth, quota, retries and deadline.
+        """Call any other resource, with the same auth, quota, retries and deadline.
 
         Args:
             method: ``"GET"``, ``"POST"``, and so on.
-            path: What follows ``/api/ver1.0``, such as ``"/client/@me/extension/"``.
-            idempotent: May the call be repeated when it is not known whether it was carried out?
-                Default no: then it is repeated only if it surely was not.
+            path: The path after ``/api/ver1.0``, such as ``"/client/@me/extension/"``.
+            idempotent: True if the server may carry the call out twice without harm. Default False:
+                only a call that was surely not carried out is repeated.
             params: The query.
             json: The body; None sends none.
-            tenant: Whose credentials and host to use; default those of the ``RingMe``.
-            timeout: Seconds for the call as a whole; default that of the ``RingMe``, 60.
+            tenant: The tenant whose credentials and host to use; default the ``RingMe``'s.
+            timeout: Seconds for the whole call; default that of the ``RingMe``, 60.
             on_quota: ``"raise"`` or ``"wait"``; default that of the ``RingMe``.
 
         Returns:
-            The answer, whose status is 2xx.
+            The response; its status is 2xx.
 
         Raises:
             InvalidRequest: The method, path or body is malformed, or the credentials or the host
@@ -169,7 +169,7 @@ class RingMe:
         call = raw_call(
             method,
             path,
-            self._addressing.key_of(tenant),
+            self._targets.key_of(tenant),
             params=params,
             body=json,
             idempotent=idempotent,
@@ -183,16 +183,15 @@ class RingMe:
             raise
 
     async def aclose(self) -> None:
-        """End what is under way, forget all tokens and close the transport.
+        """End all calls, forget all tokens and close the transport.
 
-        Calls under way, and later ones, end in a ``RingMeClosed``. Closing again does nothing.
+        Calls in flight and later calls raise ``RingMeClosed``. Closing again does nothing.
 
-        If a refresh token is being traded in, this waits for the answer and saves it, even if this
-        is itself cancelled: until the request's own time-out (``Timeouts.attempt``), and for a
-        minute at most.
+        If a refresh token is being exchanged, this waits for the response and saves the new token,
+        even if it is cancelled. It waits for ``Timeouts.attempt`` seconds, a minute at most.
 
         Raises:
-            InvalidRequest: It belongs to another event loop or process; nothing is closed.
+            InvalidRequest: It belongs to another event loop or process. Nothing is closed.
         """
         self._lifetime.close()
         try:
@@ -215,11 +214,11 @@ class RingMe:
         await self.aclose()
 
     def __repr__(self) -> str:
-        # One that was refused has come to no address.
-        addressing = getattr(self, "_addressing", None)
-        return f"<RingMe {getattr(addressing, 'origin', None) or 'of many hosts'}>"
+        # A traceback shows objects whose constructor raised: they have no targets yet.
+        targets = getattr(self, "_targets", None)
+        return f"<RingMe {getattr(targets, 'origin', None) or 'of many hosts'}>"
 
-    def _put_together(
+    def _make_dispatcher(
         self,
         timeouts: Timeouts,
         retry: RetryPolicy,
@@ -250,15 +249,15 @@ class RingMe:
 
 
 def _default_transport() -> Transport:
-    # It takes longer to load than all the rest.
-    from ringme_async.transports.aiohttp import (  # noqa: PLC0415 - for those alone who use it
+    # aiohttp takes longer to load than the rest of the SDK.
+    from ringme_async.transports.aiohttp import (  # noqa: PLC0415 - other transports need no aiohttp
         AiohttpTransport,
     )
 
     return AiohttpTransport()
 
 
-def _checked(transport: Transport) -> Transport:
+def _checked_transport(transport: Transport) -> Transport:
     sends = callable(getattr(transport, "send", None))
     if isinstance(transport, type) or not (sends and callable(getattr(transport, "aclose", None))):
         raise InvalidRequest(
@@ -271,15 +270,15 @@ def _checked_observers(observers: Iterable[Observer]) -> tuple[Observer, ...]:
     hint = "observers must be a list of functions that take an event"
     if not isinstance(observers, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidRequest(f"{hint}, not {kind_of(observers)}")
-    each = tuple(observers)
-    for observer in each:
+    checked = tuple(observers)
+    for observer in checked:
         if not callable(observer):  # pyright: ignore[reportUnnecessaryComparison]
             raise InvalidRequest(f"{hint}; {kind_of(observer)} is none")
-    return each
+    return checked
 
 
-def _way_to_let_go_of(transport: Transport) -> Callable[[], None]:
-    # Asked of its class: a mock, or a wrapper that hands on whatever it is asked for, has anything.
+def _release_function(transport: Transport) -> Callable[[], None]:
+    # Look at the class: an instance of a mock or a proxy seems to have every method.
     if callable(getattr(type(transport), "let_go", None)):
         return cast("Releasable", transport).let_go
     return _nothing

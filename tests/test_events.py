@@ -21,7 +21,7 @@ from ringme_async.events import (
 URL = "https://pbx.example.com/api/ver1.0/client/12/client/"
 
 
-async def test_a_trace_tells_the_whole_life_of_a_call_under_one_number() -> None:
+async def test_a_trace_emits_the_whole_call_under_one_number() -> None:
     told: list[Event] = []
     trace = Observers([told.append]).trace("GET", "/client/12/client/", URL, "12")
 
@@ -49,7 +49,7 @@ async def test_a_trace_tells_the_whole_life_of_a_call_under_one_number() -> None
     assert len({event.call for event in told if hasattr(event, "call")}) == 1
 
 
-async def test_an_attempt_that_failed_is_told_with_the_name_of_the_error() -> None:
+async def test_a_failed_attempt_has_the_name_of_its_error() -> None:
     told: list[Event] = []
     trace = Observers([told.append]).trace("GET", "/", URL, None)
 
@@ -75,7 +75,7 @@ async def test_two_calls_have_two_numbers() -> None:
     assert first.call != second.call
 
 
-def test_an_observer_that_raises_is_logged_and_does_not_keep_the_next_from_hearing(
+def test_an_observer_that_raises_is_logged_and_the_next_gets_the_event(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     told: list[Event] = []
@@ -116,7 +116,7 @@ def test_an_observer_that_raises_at_every_event_is_logged_once_with_a_traceback_
     assert len(caplog.records) == 8
 
 
-def test_without_observers_nothing_is_made() -> None:
+def test_without_observers_no_event_is_made() -> None:
     trace = Observers().trace("GET", "/", "a", None)
 
     assert trace is Observers().trace("PUT", "/other", "b", "12")

@@ -45,7 +45,7 @@ async def test_the_transport_is_closed_even_if_the_token_store_cannot_be() -> No
     assert transport.closed == 1
 
 
-async def test_it_can_be_used_without_a_block_and_closed_by_hand() -> None:
+async def test_a_ringme_can_be_used_without_a_block_and_closed_by_hand() -> None:
     transport = ScriptedTransport([record(id=12)])
     ringme = RingMe(URL, auth=AUTH, transport=transport)
 

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all."""
+"""Write a file atomically."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["write_atomically"]
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Put content in the place of a file in one step, with the mode that the file has.
+    """Replace a file's content in one step, keeping its mode.
 
-    A crash, a full disk or Ctrl-C leaves the old file. A symbolic link stays one. A device or a
+    A crash, a full disk or Ctrl-C leaves the old file. A symbolic link stays a link. A device or a
     pipe is written directly.
 
     Raises:
-        OSError: It cannot be written; the old file is as it was.
+        OSError: The file cannot be written; the old content stays.
     """
-    # The file behind a link is replaced, and not the link.
+    # Replacing the path itself would turn a symbolic link into a file.
     target = os.path.realpath(path)
     mode: int | None = None
     if os.path.exists(target):
@@ -27,17 +27,17 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             with open(target, "wb") as file:
                 file.write(content)
             return
-    # A fixed name might be that of a file of the user's.
-    beside = f"{target}.{secrets.token_hex(4)}.new"
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    # A fixed name could overwrite a file of the user.
+    new_file = f"{target}.{secrets.token_hex(4)}.new"
+    fd = os.open(new_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with open(fd, "wb") as file:
             if mode is not None:
-                os.chmod(beside, stat.S_IMODE(mode))
+                os.chmod(new_file, stat.S_IMODE(mode))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, target)
+        os.replace(new_file, target)
     except BaseException:
-        os.unlink(beside)
+        os.unlink(new_file)
         raise

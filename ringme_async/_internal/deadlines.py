@@ -1,4 +1,4 @@
-"""Many deadlines for the price of one timer of the loop."""
+"""Many deadlines that share one timer of the event loop."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ __all__ = ["Deadline", "Deadlines"]
 
 
 class Deadline:
-    """Ends its ``with`` block at its time: what comes after the block is what to do then.
+    """Ends its ``with`` block at a set time; execution goes on after the block.
 
-    A block that ends in any other way, be it by somebody else's cancellation, does so as if the
-    deadline were not there.
+    A block that ends in any other way, by a cancellation from outside too, is not affected.
 
     Args:
         when: The time.
-        among: Those that share its timer.
-        loop: The running loop, if the caller knows it already.
+        among: The deadlines that share the timer.
+        loop: The running loop, if the caller has it already.
 
     Attributes:
         when: The time, in seconds of the running loop's ``time()``.
-        ended_at: When the block was ended, at its time or before it; None if it was not.
+        ended_at: When the deadline or ``end_all`` ended the block; None if neither did.
     """
 
     __slots__ = ("_among", "_cancelled_before", "_loop", "_task", "ended_at", "when")
@@ -59,16 +58,16 @@ class Deadline:
         task, self._task = self._task, None
         if self.ended_at is None or task is None:
             return False
-        is_its_own = task.uncancel() <= self._cancelled_before
-        return is_its_own and isinstance(error, asyncio.CancelledError)
+        is_own = task.uncancel() <= self._cancelled_before
+        return is_own and isinstance(error, asyncio.CancelledError)
 
     def reschedule(self, when: float) -> None:
-        """Move the deadline of the block that is under way."""
+        """Move the deadline while the block runs."""
         self.when = when
         self._among.begin(self)
 
     def expire(self, now: float) -> None:
-        """End the block; once only, as it may take its time to clean up."""
+        """End the block, once only: a second cancellation would interrupt its clean-up."""
         if self._task is not None and self.ended_at is None:
             self.ended_at = now
             self._task.cancel()
@@ -76,86 +75,85 @@ class Deadline:
 
 @define(eq=False)
 class Deadlines:
-    """Ends what is under way at its deadline; all that is under way shares one timer.
+    """All running deadlines of one event loop, with one timer for the earliest.
 
-    A timer each costs more than anything else that a call does of its own, and nearly all of
-    them are cancelled unused. Here the earliest deadline has the timer; only when that comes is
-    looked who is overdue, and which deadline is next. What is under way by one ``Deadlines``
-    belongs to one event loop.
+    A timer for each call would cost more than all other work of a call, and nearly every timer
+    would be cancelled unused. When the shared timer fires, overdue blocks are ended and the next
+    deadline gets the timer.
     """
 
-    _under_way: set[Deadline] = field(factory=set[Deadline], init=False, repr=False)
-    _alarm: asyncio.TimerHandle | None = field(default=None, init=False, repr=False)
-    _alarm_at: float = field(default=math.inf, init=False)
+    _running: set[Deadline] = field(factory=set[Deadline], init=False, repr=False)
+    _timer: asyncio.TimerHandle | None = field(default=None, init=False, repr=False)
+    _timer_at: float = field(default=math.inf, init=False)
     _all_ended: asyncio.Event | None = field(default=None, init=False, repr=False)
 
     def until(self, when: float, loop: asyncio.AbstractEventLoop | None = None) -> Deadline:
-        """Give what ends a ``with`` block at a moment of the running loop's time.
+        """Make a deadline.
 
         Args:
-            when: That moment.
-            loop: That loop, if the caller knows it already.
+            when: The time, in the running loop's seconds.
+            loop: The running loop, if the caller has it already.
         """
         return Deadline(when, self, loop)
 
     @property
     def count(self) -> int:
-        """How many are under way."""
-        return len(self._under_way)
+        """How many blocks are running."""
+        return len(self._running)
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is under way."""
-        return not self._under_way
+        """Whether no block is running."""
+        return not self._running
 
     def end_all(self) -> None:
-        """End at once what is under way."""
+        """End all running blocks now."""
         now = asyncio.get_running_loop().time()
-        for deadline in self._under_way:
+        for deadline in self._running:
             deadline.expire(now)
 
     async def idle(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until no block is running."""
         if not self.is_idle:
             if self._all_ended is None:
                 self._all_ended = asyncio.Event()
             await self._all_ended.wait()
 
     def close(self) -> None:
-        """Take the loop's timer back, when nothing is under way any more."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = None
-        self._alarm_at = math.inf
+        """Cancel the timer, once no block is running."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        self._timer_at = math.inf
 
-    # What a deadline reports.
+    # Called by deadlines.
 
     def begin(self, deadline: Deadline) -> None:
-        """Take note of a block that has been entered."""
-        self._under_way.add(deadline)
-        if deadline.when < self._alarm_at:
-            self._set_alarm(deadline.when)
+        """Add a block that was entered, or whose deadline moved."""
+        self._running.add(deadline)
+        if deadline.when < self._timer_at:
+            self._set_timer(deadline.when)
 
     def end(self, deadline: Deadline) -> None:
-        """Forget a block that has been left."""
-        self._under_way.discard(deadline)
-        if self._all_ended is not None and not self._under_way:
+        """Remove a block that was left."""
+        self._running.discard(deadline)
+        if self._all_ended is not None and not self._running:
             self._all_ended.set()
             self._all_ended = None
 
-    def _set_alarm(self, when: float) -> None:
+    def _set_timer(self, when: float) -> None:
         self.close()
-        self._alarm = asyncio.get_running_loop().call_at(when, self._look)
-        self._alarm_at = when
+        self._timer = asyncio.get_running_loop().call_at(when, self._end_overdue)
+        self._timer_at = when
 
-    def _look(self) -> None:
+    def _end_overdue(self) -> None:
         now = asyncio.get_running_loop().time()
         next_one = math.inf
-        for deadline in self._under_way:
+        for deadline in self._running:
             if deadline.when > now:
                 next_one = min(next_one, deadline.when)
             else:
                 deadline.expire(now)
         self.close()
         if next_one < math.inf:
-            self._set_alarm(next_one)
+            self._set_timer(next_one)

@@ -1,4 +1,4 @@
-"""Tell by its first bytes what a file is, so that no run overwrites a file of somebody else."""
+"""Detect the kind of a file by its first bytes, so that no run overwrites a foreign file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["FILES_OF_LINES", "FileKind", "file_kind", "foreign_file"]
 _DATABASE: Final = b"SQLite format 3\0"
 _PLAN: Final = re.compile(rb'\s*\{\s*"ringme-plan"\s*:')
 _TOKENS: Final = re.compile(rb'\s*\{\s*"ringme_tokens"\s*:')
-# Bounds what is read of a file without line ends; no record is longer.
+# Bounds the read of a file without line ends; no record is longer.
 _LONGEST_LINE: Final = 64 * 2**20
 _LINE_START: Final = b'{"run": "'
 
 
 class FileKind(Enum):
-    """What a file is; the value names it in a message."""
+    """The kind of a file; the value is its name in messages."""
 
     EMPTY = "an empty file"
     DATABASE = "a SQLite database"
@@ -52,10 +52,10 @@ _PAYLOADS: Final = {"client": FileKind.RECORDS, "sent": FileKind.JOURNAL}
 
 
 def file_kind(path: str | os.PathLike[str]) -> FileKind:
-    """Tell what a file is; a file that is missing, a pipe and a device count as empty.
+    """Detect the kind of a file; a missing file, a pipe and a device count as empty.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -78,11 +78,11 @@ def file_kind(path: str | os.PathLike[str]) -> FileKind:
 
 
 def foreign_file(path: str | os.PathLike[str], *own: FileKind) -> str | None:
-    """Tell why an output must not be written into a file; None: nothing would be lost.
+    """Explain why an output must not overwrite a file; None if it may.
 
     Args:
         path: The file.
-        own: The kinds of file that may be overwritten, beside an empty one.
+        own: The kinds that may be overwritten, besides an empty file.
 
     Raises:
         OSError: The file cannot be read.
@@ -97,7 +97,7 @@ def foreign_file(path: str | os.PathLike[str], *own: FileKind) -> str | None:
 
 
 def _kind_of_line(line: bytes) -> FileKind | None:
-    """Tell what a file is by its first line; None: it is no file of JSON lines."""
+    """Detect the kind by the first line; None if this is no file of JSON lines."""
     try:
         value: object = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""JSON that cannot change: hashable, picklable, and told apart as strictly as JSON itself does."""
+"""Immutable JSON: hashable, picklable, and compared as strictly as JSON compares."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ringme_async._internal.text import shown
 from ringme_async.errors import InvalidRequest, one_line
 
 JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
-"""What a decoder gives and an encoder takes."""
+"""The values that a decoder returns and an encoder accepts."""
 
 JSONLike: TypeAlias = (
     "None | bool | int | float | str | Sequence[JSONLike] | Mapping[str, JSONLike]"
 )
-"""What may be frozen: JSON in containers of any kind, ``FrozenJSON`` among them."""
+"""JSON in any containers, ``FrozenJSON`` included."""
 
 FrozenValue: TypeAlias = "None | bool | int | float | str | tuple[FrozenValue, ...] | FrozenJSON"
-"""What a ``FrozenJSON`` holds: its arrays are tuples, its objects are ``FrozenJSON``."""
+"""The values in a ``FrozenJSON``: arrays are tuples, objects are ``FrozenJSON``."""
 
 DEEPEST = 64
-"""How many objects and arrays may stand in one another.
+"""The deepest nesting of objects and arrays.
 
-Deep enough for any record, and shallow enough that hashing, comparing, copying and pickling never
-meet the interpreter's recursion limit.
+It is deep enough for any record. Hashing, comparing, copying and pickling stay below the
+interpreter's recursion limit.
 """
 
 _NOTHING: Mapping[str, JSONLike] = MappingProxyType({})
@@ -37,18 +37,17 @@ _STRINGS: tuple[type, ...] = (str, bytes, bytearray, memoryview)
 
 @shown_half_made
 class FrozenJSON(Mapping[str, FrozenValue]):
-    """A JSON object that cannot change, however deep one looks into it.
+    """An immutable JSON object, at every level.
 
-    It is equal to any mapping that stands for the same JSON, in whatever order; ``1``, ``1.0``
-    and ``true`` are three different values here, as they are on the wire. ``|`` gives a new object
-    with some fields replaced or added.
+    It equals any mapping of the same JSON, in any order. ``1``, ``1.0`` and ``true`` are three
+    different values, as in JSON. ``|`` returns a new object with some fields replaced or added.
 
     Args:
         fields: The fields; nested arrays and objects are frozen too. Default none.
 
     Raises:
-        InvalidRequest: Something in it is no JSON (``nan``, a key that is no string, an object
-            of another kind), or stands deeper than 64 levels.
+        InvalidRequest: A value is no JSON (``nan``, a key that is no string, another type), or the
+            nesting is deeper than 64 levels.
     """
 
     __slots__ = ("_fields",)
@@ -57,7 +56,7 @@ class FrozenJSON(Mapping[str, FrozenValue]):
         self._fields = self._frozen_fields(fields)
 
     def to_json(self) -> dict[str, JSON]:
-        """Give it back as plain dicts and lists, new at every call."""
+        """Return a new copy made of plain dicts and lists."""
         return {name: _thaw(value) for name, value in self._fields.items()}
 
     def __getitem__(self, name: str) -> FrozenValue:
@@ -90,7 +89,7 @@ class FrozenJSON(Mapping[str, FrozenValue]):
     def _frozen_fields(
         cls, fields: object, levels: int = DEEPEST, inside: str | None = None
     ) -> Mapping[str, FrozenValue]:
-        """Freeze an object; ``inside`` names the outermost field that it is a part of."""
+        """Freeze an object; ``inside`` names its outermost field, for errors."""
         if not isinstance(fields, Mapping):
             raise InvalidRequest(f"a JSON object must be a mapping, not {shown(fields)}")
         frozen: dict[str, FrozenValue] = {}
@@ -117,10 +116,10 @@ class FrozenJSON(Mapping[str, FrozenValue]):
 
 
 class RecordExtra(FrozenJSON):
-    """Where a record that was read differs from the modelled shape.
+    """The differences between a decoded record and the model.
 
-    The mapping holds the fields that no attribute stands for. Beside it, out of sight of equality,
-    stand the names of those modelled fields that the record did not have.
+    The mapping holds the fields without an attribute. ``absent`` names the modelled fields that the
+    record lacked; equality ignores it.
     """
 
     __slots__ = ("absent",)
@@ -142,12 +141,12 @@ def _is_container(value: object) -> bool:
 
 @lru_cache(maxsize=64)
 def _shared(names: frozenset[str]) -> frozenset[str]:
-    # Records of one server lack the same fields: they share one set, and stay small.
+    # Records of one server lack the same fields: one shared set saves memory.
     return names
 
 
 def same_json(one: object, other: object) -> bool:
-    """Do both stand for the same JSON, telling 1, 1.0 and true apart?"""
+    """Return whether two values are the same JSON; 1, 1.0 and true all differ."""
     if isinstance(one, Mapping):
         return isinstance(other, Mapping) and _same_objects(
             cast("Mapping[object, object]", one), cast("Mapping[object, object]", other)

@@ -1,4 +1,4 @@
-"""A ``repr`` for objects whose constructor has refused."""
+"""A safe ``repr`` for objects whose constructor raised."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _MARK: Final = "_shown_half_made"
 
 
 def shown_half_made(cls: C) -> C:
-    """Give a class a ``repr`` that does not raise while attributes are missing.
+    """Make a class's ``repr`` work while attributes are missing.
 
-    A constructor that raises leaves ``self`` in its traceback. CPython 3.11 calls ``repr`` on it
-    for a traceback with locals, and loses the traceback if that raises.
+    A constructor that raises leaves ``self`` in its traceback. A traceback with locals calls
+    ``repr`` on it, and CPython 3.11 loses the traceback if that raises.
     """
     own = cast("Callable[[object], str]", cls.__repr__)
     if own is not object.__repr__ and not hasattr(own, _MARK):

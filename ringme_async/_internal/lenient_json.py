@@ -1,4 +1,4 @@
-"""JSON that the fast reader refuses: read all the same, or refused with the field that is wrong."""
+"""Decode JSON that the fast decoder refuses, or name the field that is wrong."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _CONTROL: Final = "Invalid control character"
 
 @frozen
 class _Flaw:
-    """Stands where a body has a value that is no JSON, or that Python cannot hold."""
+    """A placeholder for a value that is no JSON, or that Python cannot hold."""
 
     text: str
     why: str
 
 
 def decode_leniently(body: bytes) -> JSON:
-    """Read a byte order mark and half of a surrogate pair, which are rare and not wrong.
+    """Decode JSON with a byte order mark or a lone surrogate, rare but valid.
 
     Raises:
-        DecodeError: The body is no JSON (``garbled``), or holds a value that is none; ``field``
-            names where.
+        DecodeError: The body is no JSON (``garbled``), or holds an invalid value; ``field`` names
+            its place.
     """
     if not body:
         raise DecodeError("the body is empty, where JSON belongs", body=body, garbled=True)
@@ -54,17 +54,17 @@ def decode_leniently(body: bytes) -> JSON:
 
 
 def read_with_flaws(body: bytes) -> object:
-    """Read what has the form of JSON, whatever its values hold.
+    """Decode anything in the form of JSON, invalid values included.
 
     Raises:
-        ValueError: It has not.
-        RecursionError: It is too deep.
+        ValueError: The body has not the form of JSON.
+        RecursionError: The nesting is too deep.
     """
     return _loads(body.decode("utf-8-sig", "surrogateescape"), strict=False)
 
 
 def nested_too_deep(body: bytes) -> DecodeError:
-    """Make the error of a body that is too deep."""
+    """Make the error of a body that is nested too deep."""
     why = f"nested deeper than {DEEPEST} levels"
     name = _field_at(body.decode("utf-8-sig", "replace"), None)
     where = "the body" if name is None else one_line(name, 60)
@@ -94,7 +94,7 @@ def _constant(text: str) -> _Flaw:
 
 
 def _error_of(error: ValueError, body: bytes) -> DecodeError:
-    """Find out whether the server means to send what cannot be read."""
+    """Make the error of a body, telling damaged JSON from invalid values."""
     reason = one_line(str(error))
     try:
         read_with_flaws(body)
@@ -102,7 +102,7 @@ def _error_of(error: ValueError, body: bytes) -> DecodeError:
         return nested_too_deep(body)
     except ValueError:
         return DecodeError(f"the body is not JSON: {reason}", body=body, garbled=True)
-    # It has the form of JSON: only the characters of a string are wrong.
+    # The form is JSON, so only characters of a string are invalid.
     text = body.decode("utf-8-sig", "surrogateescape")
     if isinstance(error, json.JSONDecodeError):
         place = error.pos
@@ -117,7 +117,7 @@ def _flawed(name: str | None, why: str, body: bytes, value: str | None = None) -
 
 
 def _flaw_in(value: object) -> tuple[str | None, _Flaw] | None:
-    """Find the first flaw, and the field of the outermost object that it is in."""
+    """Find the first flaw, and its field in the outermost object."""
     if isinstance(value, dict):
         for name, inner in cast("dict[str, object]", value).items():
             for flaw in _flaws(inner):
@@ -127,7 +127,7 @@ def _flaw_in(value: object) -> tuple[str | None, _Flaw] | None:
 
 
 def _flaws(value: object) -> Iterator[_Flaw]:
-    # No recursion: a body may be as deep as its reader lets it be.
+    # Recursion could meet the limit: the decoder may nest deeper than this code.
     left = [value]
     while left:
         found = left.pop()
@@ -140,7 +140,7 @@ def _flaws(value: object) -> Iterator[_Flaw]:
 
 
 def _field_at(text: str, place: int | None) -> str | None:
-    """Name the field of the outermost object at a place, or where it gets too deep."""
+    """Name the outermost field at a place; without a place, where it gets too deep."""
     name: str | None = None
     level, in_object = 0, text.lstrip().startswith("{")
     for token in _TOKEN.finditer(text):

@@ -1,4 +1,4 @@
-"""The operating system's lock on an open file, which it lets go of when the process dies."""
+"""A lock on an open file; the operating system releases it when the process dies."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 
 __all__ = ["grab", "let_go"]
 
-if sys.platform == "win32":  # pragma: no cover - no Windows among the machines that run the tests
+if sys.platform == "win32":  # pragma: no cover - the tests do not run on Windows
     import msvcrt
 
     def grab(fd: int) -> bool:
-        """Take the lock if it is free; say whether it was."""
+        """Take the lock if it is free; False if it is not."""
         try:
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         except PermissionError:
@@ -19,7 +19,7 @@ if sys.platform == "win32":  # pragma: no cover - no Windows among the machines 
         return True
 
     def let_go(fd: int) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         os.lseek(fd, 0, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
 
@@ -27,7 +27,7 @@ else:
     import fcntl
 
     def grab(fd: int) -> bool:
-        """Take the lock if it is free; say whether it was."""
+        """Take the lock if it is free; False if it is not."""
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -35,6 +35,6 @@ else:
         return True
 
     def let_go(fd: int) -> None:
-        """Give the lock back."""
-        # Closing would not do: a process that was forked meanwhile still has it open.
+        """Release the lock."""
+        # Closing is not enough: a forked process may still hold the file open.
         fcntl.flock(fd, fcntl.LOCK_UN)

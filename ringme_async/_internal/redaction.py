@@ -1,4 +1,4 @@
-"""What is secret by its name, and the spellings in which a known secret may come back."""
+"""Find secrets by their names, and mask known secrets in every spelling."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ SECRET: Final = (
     r"[\w-]{0,64}(?:token|secret|password|passwd|passphrase|pwd|credential|assertion|verifier|cookie"
     r"|authorization|jwt|(?:api|auth|private)[_-]?key)s?"
 )
-"""Names of fields, headers and parameters that hold a secret, wherever they stand."""
+"""The names of fields, headers and parameters that hold a secret."""
 
 IN_FORM: Final = r"code|username|login"
-"""Those of a form or a query alone: in JSON a code says what went wrong."""
+"""Secret names in forms and queries only; in JSON a ``code`` is an error code."""
 
 _NAME = re.compile(SECRET, re.IGNORECASE)
 _LAST_PART = re.compile(r"[\w-]+(?=\]?$)")
@@ -44,16 +44,15 @@ _VALUE = r"[^\s\"'&#,;<>{}\[\]\\]"
 
 @lru_cache(maxsize=1024)
 def is_secret_name(name: str) -> bool:
-    """Does a field of this name hold a secret, ``user[password]`` included?"""
+    """Return whether a name is that of a secret, such as ``user[password]``."""
     part = _LAST_PART.search(name)
     return part is not None and _NAME.fullmatch(part[0]) is not None
 
 
 def spellings(secret: str) -> list[str]:
-    """Give the ways in which a secret may be written, the longest first.
+    """Return the spellings of a secret, the longest first.
 
-    It may stand as it is, quoted for a URL once or twice, escaped for JSON, HTML or XML, or in
-    base64.
+    It may be plain, quoted for a URL once or twice, escaped for JSON, HTML or XML, or in base64.
     """
     plain = secret.encode("utf-8", "surrogateescape")
     quoted = [quote(plain, safe=""), quote(plain), quote_plus(plain)]
@@ -76,7 +75,7 @@ def _escaped(text: str) -> Iterable[str]:
 
 
 def credentials_in(header: str) -> Iterable[str]:
-    """Give what is secret in the value of an ``Authorization`` header, Basic decoded as well."""
+    """Yield the secrets in the value of an ``Authorization`` header; Basic is decoded, too."""
     scheme, _, rest = header.strip().partition(" ")
     if scheme.lower() not in {"bearer", "basic"}:
         yield header
@@ -88,15 +87,15 @@ def credentials_in(header: str) -> Iterable[str]:
         except (binascii.Error, ValueError):
             return
         secret = pair.partition(":")[2]
-        # RFC 6749 has both halves form-encoded; half of the clients do so.
+        # RFC 6749 requires both halves form-encoded, but only some clients do so.
         yield from (pair, unquote_plus(pair), secret, unquote_plus(secret))
 
 
 def hide_pairs(text: str, names: str = SECRET, found: Callable[[str], None] | None = None) -> str:
-    """Mask values after their names in URLs and quoted JSON, whatever these stand in.
+    """Mask values after secret names in URLs and quoted JSON, in any text.
 
     Args:
-        text: Where to look.
+        text: The text.
         names: A pattern of the names.
         found: Called with each value that was masked.
     """
@@ -104,7 +103,7 @@ def hide_pairs(text: str, names: str = SECRET, found: Callable[[str], None] | No
 
 
 def hide_named(text: str, names: str = SECRET, found: Callable[[str], None] | None = None) -> str:
-    """Mask values after their names in text of any kind: lines, JSON, XML, multipart, URLs."""
+    """Mask values after secret names in lines, JSON, XML, multipart and URLs."""
     return hide_pairs(_hidden(text, _kinds(names), found), names, found)
 
 
@@ -153,10 +152,10 @@ def _kinds(names: str) -> tuple[re.Pattern[str], ...]:
 
 
 _SHORTEST_ANYWHERE = 4
-# Words of ordinary sentences; a longer secret is hardly one by chance.
+# Words of ordinary sentences; a longer secret is hardly such a word.
 _WORD = re.compile(r"(?=.{1,15}$)[^\W\d_]+(?:[-_ ][^\W\d_]+)*")
 _QUOTES = "\"'`\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb<>"
-# Where a secret is expected; the groups are what stands before it.
+# The places where a secret is expected; the groups are the text before it.
 _EXPECTED = (
     r"^(\s*)SECRET(?=\s*$)",
     rf"(?<=[{_QUOTES}])SECRET(?=\\?[{_QUOTES}])",
@@ -168,10 +167,10 @@ _EXPECTED = (
 
 
 def masked(text: str, secrets: tuple[str, ...]) -> str:
-    """Take tokens out of a text, in the spellings in which a server may echo them.
+    """Mask tokens in a text, in every spelling that a server may echo.
 
-    Servers make tokens, so that none is a word of a sentence by chance. One of a few characters is
-    part of many words, and is taken out where it stands alone.
+    Servers make tokens, so no token is an ordinary word. A token of a few characters is part of
+    many words and is masked only where it stands alone.
     """
     for secret in secrets:
         for spelling in spellings(secret):
@@ -180,24 +179,24 @@ def masked(text: str, secrets: tuple[str, ...]) -> str:
 
 
 def masked_bytes(body: bytes, secrets: tuple[str, ...]) -> bytes:
-    """Take secrets out of a body; they are ASCII, as what stands in a header is."""
+    """Mask secrets in a body; they come from headers, so they are ASCII."""
     return masked(body.decode("latin-1"), secrets).encode("latin-1")
 
 
-def tells(text: str, secrets: tuple[str, ...]) -> bool:
-    """Does one of the secrets stand in a text, in a spelling that would be masked?"""
+def contains_secret(text: str, secrets: tuple[str, ...]) -> bool:
+    """Return whether a text holds one of the secrets, in any spelling."""
     return masked(text, secrets) != text
 
 
 def without(secret: str, text: str) -> str:
-    """Take one secret that a person has chosen out of a text.
+    """Mask a secret that a person has chosen, such as a password.
 
-    It may be an ordinary word, such as ``wrong``. It is masked where a secret is expected: in
-    quotes, after ``=`` or ``Bearer``. Elsewhere the same word is part of a sentence.
+    It may be an ordinary word, such as ``wrong``. A word is masked only where a secret is expected:
+    in quotes, after ``=`` or ``Bearer``. Elsewhere it is part of a sentence.
 
     Args:
-        secret: What must not be seen; not empty.
-        text: Where it may stand.
+        secret: The secret; not empty.
+        text: The text.
     """
     if _WORD.fullmatch(secret) is None:
         return without_token(secret, text, secret)
@@ -206,13 +205,13 @@ def without(secret: str, text: str) -> str:
 
 
 def without_token(token: str, text: str, spelling: str) -> str:
-    """Take one spelling of a token out of a text; a short one only where it stands alone."""
+    """Mask one spelling of a token; a short token only where it stands alone."""
     if len(token) >= _SHORTEST_ANYWHERE:
         return text.replace(spelling, MASK)
     return re.sub(rf"(?<![^\W_]){re.escape(spelling)}(?![^\W_])", MASK, text)
 
 
 def _mask_last(found: re.Match[str]) -> str:
-    """Keep what stands before the secret."""
+    """Mask the secret and keep the text before it."""
     before = next((group for group in found.groups() if group is not None), "")
     return before + MASK

@@ -1,4 +1,4 @@
-"""Foreign values in one bounded line, fit for a message or a ``repr``."""
+"""Show foreign values in one bounded line, for a message or a ``repr``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _AGAINST: Final[Mapping[int, str]] = {
 
 
 class _Short(reprlib.Repr):
-    """Cuts long and deep values; unlike its base, it stands integers of any length."""
+    """Shortens long and deep values; unlike its base class, accepts huge integers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ def shown(value: object) -> str:
 
 
 def words_of(error: OSError) -> str:
-    """Say what the operating system says, without its number, and what to do."""
-    # A library's own OSError may have no number, or one of its own.
+    """Return the system's message without its number, with advice."""
+    # An OSError of a library may have no number, or one that errno does not know.
     number = error.errno if error.errno in errno.errorcode else None
     words = one_line(os.strerror(number) if number else error.strerror or str(error))
     advice = _AGAINST.get(number or 0)
@@ -57,5 +57,5 @@ def words_of(error: OSError) -> str:
 
 
 def told_of_file(path: str | os.PathLike[str], error: OSError) -> str:
-    """Say which file, what the operating system says of it, and what to do."""
+    """Return the file name, the system's message and advice."""
     return f"{os.fspath(path)}: {words_of(error)}"

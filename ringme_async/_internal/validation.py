@@ -1,4 +1,4 @@
-"""Checks of what users hand over: a refusal names the argument, and shows nothing else."""
+"""Check arguments of users; an error names the argument."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ import attrs
 from attrs import frozen
 
 from ringme_async._internal.text import shown
-from ringme_async.errors import (
-    InvalidRequest,
-)
+from ringme_async.errors import InvalidRequest
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def refusing(function: Callable[P, T]) -> Callable[P, T]:
-    """Raise a function's refusals from here, without the frames that they come from.
+    """Raise a function's ``InvalidRequest`` from here, without its inner frames.
 
-    A traceback may be shown with the locals of its frames, and some arguments are secrets.
+    A traceback may show the locals of its frames, and some arguments are secrets.
     """
 
     @wraps(function)
@@ -39,10 +37,10 @@ def refusing(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def seconds_above_zero(name: str, value: object) -> float:
-    """Give a time back if it is one; infinity is no end.
+    """Check a time in seconds; infinity is allowed.
 
     Raises:
-        InvalidRequest: It is no number, or not above 0.
+        InvalidRequest: The value is no number, or not above 0.
     """
     if not is_number(value) or not value > 0:
         raise InvalidRequest(f"{name} must be a number of seconds above 0, not {shown(value)}")
@@ -50,10 +48,10 @@ def seconds_above_zero(name: str, value: object) -> float:
 
 
 def seconds_from_zero(name: str, value: object) -> float:
-    """Give a time back if it is a finite one.
+    """Check a finite time in seconds.
 
     Raises:
-        InvalidRequest: It is no number, is below 0 or has no end.
+        InvalidRequest: The value is no number, below 0, or infinite.
     """
     if not is_number(value) or not 0 <= value < math.inf:
         raise InvalidRequest(f"{name} must be a number of seconds from 0 up, not {shown(value)}")
@@ -61,10 +59,10 @@ def seconds_from_zero(name: str, value: object) -> float:
 
 
 def whole_number(name: str, value: object, *, least: int) -> int:
-    """Give a setting back if it is a whole number.
+    """Check a whole number.
 
     Raises:
-        InvalidRequest: It is none, or is below ``least``.
+        InvalidRequest: The value is no whole number, or below ``least``.
     """
     if type(value) is not int or value < least:
         raise InvalidRequest(f"{name} must be a whole number from {least} up, not {shown(value)}")
@@ -72,10 +70,10 @@ def whole_number(name: str, value: object, *, least: int) -> int:
 
 
 def number_above_zero(name: str, value: object) -> float:
-    """Give a setting back if it is a finite number above 0.
+    """Check a finite number above 0.
 
     Raises:
-        InvalidRequest: It is none.
+        InvalidRequest: The value is anything else.
     """
     if not is_number(value) or not 0 < value < math.inf:
         raise InvalidRequest(f"{name} must be a number above 0, not {shown(value)}")
@@ -83,10 +81,10 @@ def number_above_zero(name: str, value: object) -> float:
 
 
 def instance_of(kind: type[T], name: str, value: T | None) -> T:
-    """Give an argument back if it is of its class; None stands for a new one.
+    """Check an argument's class; None makes a new instance.
 
     Raises:
-        InvalidRequest: It is anything else.
+        InvalidRequest: The value is anything else.
     """
     if value is None:
         return kind()
@@ -96,10 +94,10 @@ def instance_of(kind: type[T], name: str, value: T | None) -> T:
 
 
 def one_of(name: str, value: T, choices: tuple[T, ...]) -> T:
-    """Give an argument back if it is one of its few values.
+    """Check that an argument is one of a few values.
 
     Raises:
-        InvalidRequest: It is anything else.
+        InvalidRequest: The value is anything else.
     """
     if value not in choices:
         listed = " or ".join(f'"{choice}"' for choice in choices)
@@ -108,7 +106,7 @@ def one_of(name: str, value: T, choices: tuple[T, ...]) -> T:
 
 
 def kind_of(value: object) -> str:
-    """Name the class of something, with its article; what is a class itself is named so."""
+    """Name the class of a value, with an article; a class is named as a class."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
     name = type(value).__name__
@@ -116,7 +114,7 @@ def kind_of(value: object) -> str:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Tell whether something is a number that can be reckoned with as a float; infinity is one."""
+    """Return whether a value is a number in the range of floats; infinity counts."""
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
@@ -126,7 +124,7 @@ def is_number(value: object) -> TypeGuard[float]:
 
 @frozen
 class WholeNumber:
-    """Checks that a field is a whole number, and not too small."""
+    """An attrs validator for a whole number from ``least`` up."""
 
     least: int
 

@@ -1,4 +1,4 @@
-"""A call as a value: what to send, and what is known of its attempts so far."""
+"""A call as a value, and the state of its attempts."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import ClassVar, Generic, Literal, TypeVar
 from attrs import define, field
 
 from ringme_async.auth import TokenKey
-from ringme_async.errors import (
-    RingMeError,
-)
+from ringme_async.errors import RingMeError
 from ringme_async.policies.quota import Reservation
 from ringme_async.transports import Response
 
@@ -22,12 +20,12 @@ OnQuota = Literal["raise", "wait"]
 
 @define(eq=False)
 class Call(Generic[T]):
-    """One operation as data, ready to be sent, and sent again; nobody changes it.
+    """One operation as data, to send once or several times; never changed.
 
-    Whoever makes it has checked ``path``, ``query`` and ``client_id``.
+    Its maker has checked ``path``, ``query`` and ``client_id``.
 
     Attributes:
-        url: Where it goes, without its query.
+        url: The URL without the query.
     """
 
     method: str
@@ -48,11 +46,11 @@ class Call(Generic[T]):
 
 @define(eq=False)
 class CallState:
-    """What has become of a call so far; it outlives a cancelled call and a parked call's runs.
+    """The progress of a call; it outlives a cancelled call and every run of a parked one.
 
     Attributes:
-        claim: The request that was reserved before the call got its slot, if it was.
-        stops_clock: Whether a wait for quota moves the deadline.
+        early_reservation: The request reserved before the call got its slot, if any.
+        pauses_deadline: Whether a wait for quota moves the deadline.
     """
 
     attempts: int = 0
@@ -60,13 +58,13 @@ class CallState:
     waiting_for_login: bool = False
     last_error: RingMeError | None = None
     sent_at: float | None = None
-    claim: Reservation | None = None
-    stops_clock: ClassVar[bool] = False
+    early_reservation: Reservation | None = None
+    pauses_deadline: ClassVar[bool] = False
 
 
 def attach_context(error: RingMeError, call: Call[T], state: CallState) -> None:
-    """Write into an error which client its call was for, and what is known of its attempts."""
+    """Add the client and the state of the attempts to an error."""
     error.client_id = call.client_id
-    # A login that failed before anything was sent has counted its own requests.
+    # Before the first attempt, the error of a failed login keeps its own count.
     error.attempts = state.attempts or error.attempts
     error.maybe_applied = error.maybe_applied or state.maybe_applied

@@ -1,4 +1,4 @@
-"""The life of one call: look at quota, token, reserve quota, send, learn, judge; or again."""
+"""The life of one call: check quota, get a token, reserve, send, learn; retry or end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import ClassVar, Generic
 from attrs import define, frozen
 
 from ringme_async._internal.deadlines import Deadline
-from ringme_async._internal.redaction import masked, masked_bytes, tells
+from ringme_async._internal.redaction import contains_secret, masked, masked_bytes
 from ringme_async.auth import Patience, Token, TokenEndpoint, TokenStore
 from ringme_async.calls.call import Call, CallState, T, attach_context
 from ringme_async.calls.lifetime import Lifetime
@@ -40,23 +40,23 @@ _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 def utc_now() -> datetime:
-    """Read the wall clock; only calendar time, such as a Retry-After date, is reckoned by it."""
+    """Read the wall clock, which is only for calendar time such as a Retry-After date."""
     return datetime.now(UTC)
 
 
 @define(eq=False)
 class BulkCallState(CallState):
-    """The state of a job: it waits for quota before it gets its slot.
+    """The state of a bulk job, which waits for quota before it gets a slot.
 
-    Only a retry or a second request may have to wait within.
+    A retry or a second request may still wait inside the slot; that wait moves the deadline.
     """
 
-    stops_clock: ClassVar[bool] = True
+    pauses_deadline: ClassVar[bool] = True
 
 
 @frozen(eq=False)
 class Dispatcher:
-    """Runs calls: each to one value or one error, within its deadline."""
+    """Runs each call to one value or one error, within its deadline."""
 
     transport: Transport
     tokens: TokenStore
@@ -71,14 +71,14 @@ class Dispatcher:
     wall_clock: Callable[[], datetime] = utc_now
 
     async def run(self, call: Call[T], state: CallState | None = None) -> T:
-        """Run a call to its value.
+        """Run a call and return its value.
 
         Args:
-            call: What to do.
-            state: Where to count its attempts; default a new one.
+            call: The call.
+            state: Counts the attempts; default a new one.
 
         Raises:
-            RingMeError: The last thing that went wrong, or DeadlineExceeded.
+            RingMeError: The error of the last attempt, or DeadlineExceeded.
         """
         state = CallState() if state is None else state
         loop = asyncio.get_running_loop()
@@ -87,7 +87,7 @@ class Dispatcher:
         trace.call_started()
         try:
             with self.lifetime.until(deadline, loop) as until:
-                value = await _Run(self, call, state, trace, until, loop).until_done()
+                value = await _CallAttempts(self, call, state, trace, until, loop).run()
                 trace.call_ended(None)
                 return value
             raise _ended_early(call, until) from state.last_error
@@ -103,12 +103,12 @@ class Dispatcher:
 def _ended_early(call: Call[T], until: Deadline) -> RingMeError:
     if until.ended_at is not None and until.ended_at < until.when:
         return RingMeClosed("this RingMe was closed while the call was under way")
-    return _too_late(call, "the deadline passed")
+    return _deadline_exceeded(call, "the deadline passed")
 
 
 @define(eq=False)
-class _Run(Generic[T]):
-    """One call on its way, attempt by attempt."""
+class _CallAttempts(Generic[T]):
+    """The attempts of one call, up to its value or its error."""
 
     dispatcher: Dispatcher
     call: Call[T]
@@ -117,24 +117,26 @@ class _Run(Generic[T]):
     deadline: Deadline
     loop: asyncio.AbstractEventLoop
 
-    async def until_done(self) -> T:
+    async def run(self) -> T:
         dispatcher, call = self.dispatcher, self.call
         quota = dispatcher.quotas.of(call.key)
         budget = dispatcher.budgets.of(call.key.origin)
         tries = 0
-        renewals = found_dead = 0
-        spent: int | None = None
-        unsent = 0
-        claim, self.state.claim = self.state.claim, None
+        renewals = deaths_found_first = 0
+        last_retry_cost: int | None = None
+        unsent_cost = 0
+        early_reservation, self.state.early_reservation = self.state.early_reservation, None
         try:
             while True:
                 now = self.loop.time()
                 token = dispatcher.tokens.ready(call.key, now)
-                reservation = None if token is None else claim or quota.try_reserve(now)
+                reservation = None if token is None else early_reservation or quota.try_reserve(now)
                 if token is None or reservation is None:
-                    token, reservation = await self.wait_for_both(quota, claim)
-                claim = None
-                unsent = 0
+                    token, reservation = await self.acquire_token_and_request(
+                        quota, early_reservation
+                    )
+                early_reservation = None
+                unsent_cost = 0
                 try:
                     value = await self.attempt(token, reservation)
                 except RingMeError as failure:
@@ -142,52 +144,52 @@ class _Run(Generic[T]):
                 else:
                     if not token.accepted:
                         token.accepted = True
-                    budget.succeeded(spent)
+                    budget.succeeded(last_retry_cost)
                     return value
                 if isinstance(error, RateLimited) and call.on_quota == "wait":
                     continue
                 if isinstance(error, Unauthorized) and call.key.auth.renewable:
                     renewals += 1
-                    found_dead += dispatcher.tokens.drop(call.key, token)
-                    if renewals > 1 and not self.died_with_others(token, found_dead):
+                    deaths_found_first += dispatcher.tokens.drop(call.key, token)
+                    if renewals > 1 and not self.is_shared_token_death(token, deaths_found_first):
                         raise error
                     if renewals <= _MOST_RENEWALS:
                         continue
                 elif not dispatcher.retry.retryable(error, idempotent=call.idempotent):
                     raise error
                 tries += 1
-                spent = unsent = self.withdraw(budget, error, tries)
+                last_retry_cost = unsent_cost = self.pay_for_retry(budget, error, tries)
                 await self.back_off(error, tries)
         except BaseException:
-            # A deadline, a used-up quota or a failed login may come before the retry.
-            budget.give_back(unsent)
+            # A deadline, a used-up quota or a failed login came before the paid retry was sent.
+            budget.give_back(unsent_cost)
             raise
 
     @staticmethod
-    def died_with_others(token: Token, found_dead: int) -> bool:
-        """Tell whether the refusal of a second token says nothing about this call.
+    def is_shared_token_death(token: Token, deaths_found_first: int) -> bool:
+        """Return whether a second 401 is about the token and not about this call.
 
-        When a token dies, many calls die with it, and the next one may be dead before all of them
-        have come up. It is this call's own if it was the first to find out, both times.
+        A dead token fails many calls, and the next token may die before all of them retry. If this
+        call was the first to find both tokens dead, the 401 is the call's own.
         """
-        return token.accepted or (token.trusted and found_dead <= 1)
+        return token.accepted or (token.trusted and deaths_found_first <= 1)
 
-    async def wait_for_both(
-        self, quota: Quota, claim: Reservation | None
+    async def acquire_token_and_request(
+        self, quota: Quota, early_reservation: Reservation | None
     ) -> tuple[Token, Reservation]:
-        """Wait for a token and for a request of the quota."""
+        """Wait for a token, and reserve a request of the quota."""
         tokens, key = self.dispatcher.tokens, self.call.key
         while True:
-            # The quota first: no login is wasted on a call that cannot be sent.
-            await self.pass_quota(quota)
+            # Quota first: a login for a call that cannot be sent would be wasted.
+            await self.wait_for_quota_reset(quota)
             token = tokens.ready(key, self.loop.time()) or await self.log_in()
-            if claim is not None and claim.renew():
-                return token, claim
+            if early_reservation is not None and early_reservation.renew():
+                return token, early_reservation
             reservation = await self.reserve(quota)
             if reservation is not None:
                 return token, reservation
 
-    async def pass_quota(self, quota: Quota) -> None:
+    async def wait_for_quota_reset(self, quota: Quota) -> None:
         while (wait := quota.exhausted_for()) is not None:
             used_up = RateLimited(
                 f"the hourly limit is used up for {duration(wait)} more",
@@ -197,16 +199,16 @@ class _Run(Generic[T]):
             if self.call.on_quota == "raise":
                 raise used_up
             self.state.last_error = used_up
-            self.refuse_a_wait_beyond_deadline(wait, "the reset of the quota", used_up)
+            self.check_wait_fits_deadline(wait, "the reset of the quota", used_up)
             self.trace.parked(wait)
             await asyncio.sleep(wait)
             self.trace.woken()
 
     async def reserve(self, quota: Quota) -> Reservation | None:
-        if not self.state.stops_clock:
+        if not self.state.pauses_deadline:
             return await quota.reserve()
         began, when = self.loop.time(), self.deadline.when
-        # Others in flight, not this call, decide how long that takes.
+        # Other requests in flight decide how long this takes: it must not use up this deadline.
         self.deadline.reschedule(math.inf)
         try:
             return await quota.reserve()
@@ -231,36 +233,37 @@ class _Run(Generic[T]):
         response: Response | None = None
         try:
             response = await self.dispatcher.transport.send(self.request(token, extra))
-            value = self.judged(response, token, reservation)
+            value = self.value_of(response, token, reservation)
         except BaseException as error:
             if response is None:
-                self.settle_unanswered(error, reservation)
+                self.settle_without_answer(error, reservation)
             elif response.status == 408 or not 300 <= response.status < 500:
-                # Another 3xx or 4xx says that nothing was done; a 5xx, an unreadable 2xx does not.
-                self.suspect()
+                # Any other 3xx or 4xx means that nothing was done. A 5xx or an unreadable 2xx may
+                # hide an applied change.
+                self.mark_maybe_applied()
             self.trace.attempt_ended(None if response is None else response.status, error)
             if isinstance(error, asyncio.CancelledError):
-                # Frames of the transport hold the request, and a traceback shows their locals.
+                # The transport's frames hold the request: a traceback with locals would show the token.
                 error.__traceback__ = None
             raise
         self.trace.attempt_ended(response.status, None)
         return value
 
-    def settle_unanswered(self, error: BaseException, reservation: Reservation) -> None:
+    def settle_without_answer(self, error: BaseException, reservation: Reservation) -> None:
         unsent = isinstance(error, TransportError) and not error.sent
         if unsent or isinstance(error, InvalidRequest):
             reservation.give_back()
         else:
             reservation.lost()
-            self.suspect()
+            self.mark_maybe_applied()
 
-    def suspect(self) -> None:
+    def mark_maybe_applied(self) -> None:
         if self.call.method not in _SAFE_METHODS:
             self.state.maybe_applied = True
 
-    def judged(self, response: Response, token: Token, reservation: Reservation) -> T:
+    def value_of(self, response: Response, token: Token, reservation: Reservation) -> T:
         if is_success(response):
-            return self.decoded(response, token, reservation)
+            return self.decode_value(response, token, reservation)
         error = api_error_from(response, secrets=(token.value,))
         if isinstance(error, RateLimited):
             reservation.refused(error.reset_after)
@@ -272,26 +275,26 @@ class _Run(Generic[T]):
             reservation.lost()
         raise error
 
-    def decoded(self, response: Response, token: Token, reservation: Reservation) -> T:
+    def decode_value(self, response: Response, token: Token, reservation: Reservation) -> T:
         try:
             value = self.call.decode(response)
-        except WrongRecord as flaw:
-            error: DecodeError = flaw
-            # What it says of the quota is another's, too.
+        except WrongRecord as wrong_record:
+            error: DecodeError = wrong_record
+            # The quota headers belong to the other client's answer, too.
             reservation.lost()
             if response.connection is not None:
                 response.connection.discard()
-        except DecodeError as flaw:
-            error = flaw
+        except DecodeError as decode_error:
+            error = decode_error
             reservation.learn(response.headers, self.loop.time())
         else:
             reservation.learn(response.headers, self.loop.time())
             return value
-        # The server may have echoed the token. It gets no name here, and the decoder's frames are
-        # left out, because a traceback may be shown with its locals.
+        # The server may echo the token. A traceback may show locals: bind the token to no local name
+        # here, and drop the decoder's frames.
         error.args = (masked(error.reason, (token.value,)),)
         error.body = masked_bytes(error.body, (token.value,))
-        if tells(repr(error.value), (token.value,)):
+        if contains_secret(repr(error.value), (token.value,)):
             error.value = None
         raise error.with_traceback(None)
 
@@ -307,16 +310,16 @@ class _Run(Generic[T]):
         )
 
     def headers_with(self, token: Token) -> Headers:
-        named = {
+        fields = {
             "accept": "application/json",
             "accept-encoding": "gzip",
             "authorization": token.authorization,
             "user-agent": self.dispatcher.user_agent,
         }
         if self.call.body:
-            named["content-type"] = "application/json"
-        headers = Headers(named)
-        # Not with the first request: of tenants with a login each, most send no other.
+            fields["content-type"] = "application/json"
+        headers = Headers(fields)
+        # Cache from the second request on: most tenants with their own login send only one.
         if token.accepted:
             if self.call.body:
                 token.headers_with_body = headers
@@ -324,7 +327,7 @@ class _Run(Generic[T]):
                 token.headers = headers
         return headers
 
-    def withdraw(self, budget: RetryBudget, error: RingMeError, tries: int) -> int:
+    def pay_for_retry(self, budget: RetryBudget, error: RingMeError, tries: int) -> int:
         if tries >= self.dispatcher.retry.attempts:
             raise error
         cost = budget.withdraw(error)
@@ -334,16 +337,16 @@ class _Run(Generic[T]):
 
     async def back_off(self, error: RingMeError, tries: int) -> None:
         delay = self.dispatcher.retry.delay(error, retry=tries, now=self.dispatcher.wall_clock)
-        self.refuse_a_wait_beyond_deadline(delay, "the next attempt", error)
+        self.check_wait_fits_deadline(delay, "the next attempt", error)
         self.trace.retry_scheduled(delay, error)
         await asyncio.sleep(delay)
 
-    def refuse_a_wait_beyond_deadline(self, wait: float, until: str, error: RingMeError) -> None:
+    def check_wait_fits_deadline(self, wait: float, until: str, error: RingMeError) -> None:
         if self.loop.time() + wait > self.deadline.when:
-            raise _too_late(
+            raise _deadline_exceeded(
                 self.call, f"{until}, in {wait:.1f} s, is beyond the deadline"
             ) from error
 
 
-def _too_late(call: Call[T], reason: str) -> DeadlineExceeded:
+def _deadline_exceeded(call: Call[T], reason: str) -> DeadlineExceeded:
     return DeadlineExceeded(f"{reason} (timeout={call.timeout:g} s)")

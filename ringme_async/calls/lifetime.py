@@ -1,4 +1,4 @@
-"""Where and how long one ``RingMe`` can be used, and what is under way in it."""
+"""The lifetime of one ``RingMe``: its process, its event loop and the calls in flight."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ringme_async.errors import InvalidRequest, RingMeClosed
 __all__ = ["WHEN_CLOSED", "Lifetime"]
 
 WHEN_CLOSED = "the RingMe was closed"
-# Seconds for calls that were cancelled to end.
+# Seconds that cancelled calls get to end.
 _GRACE = 10.0
 _PACKAGE = __name__.partition(".")[0]
 
 
 class Lifetime:
-    """One process and one event loop, those of the first call, until it is closed.
+    """Binds a ``RingMe`` to the process and event loop of its first call, until closed.
 
-    One that has been used and is thrown away without having been closed gives a ResourceWarning
-    for the line where its ``RingMe`` was made.
+    If a used ``RingMe`` is garbage-collected without ``aclose``, a ResourceWarning names the line
+    where it was made.
 
     Args:
-        name: How the ``RingMe`` is shown.
-        let_go: Releases without waiting what ``aclose`` would have; called after the warning.
+        name: The ``repr`` of the ``RingMe``.
+        let_go: Releases connections without waiting; called after the warning.
     """
 
     __slots__ = (
+        "_close_callbacks",
         "_closed",
-        "_companions",
         "_deadlines",
         "_let_go",
         "_loop",
@@ -49,11 +49,11 @@ class Lifetime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
         self._deadlines = Deadlines()
-        self._companions: dict[Callable[[str], None], asyncio.AbstractEventLoop] = {}
+        self._close_callbacks: dict[Callable[[str], None], asyncio.AbstractEventLoop] = {}
 
     @property
     def closed(self) -> bool:
-        """Is it over?"""
+        """Whether ``close`` was called."""
         return self._closed
 
     @property
@@ -62,68 +62,66 @@ class Lifetime:
         return self._loop
 
     def until(self, deadline: float, loop: asyncio.AbstractEventLoop) -> Deadline:
-        """Let a call begin.
+        """Begin a call.
 
         Args:
-            deadline: Of the call, in the running loop's time.
-            loop: That loop.
+            deadline: The call's deadline, in the running loop's time.
+            loop: The running loop.
 
         Returns:
-            What ends its ``with`` block at the deadline, or when the ``RingMe`` is closed.
+            A context manager that ends its block at the deadline, or when the ``RingMe`` is closed.
 
         Raises:
-            InvalidRequest: This is another process or another event loop than that of the first
-                call.
-            RingMeClosed: It is over.
+            InvalidRequest: The first call ran in another process or event loop.
+            RingMeClosed: The ``RingMe`` is closed.
         """
         if self._loop is None:
             self._loop, self._process = loop, os.getpid()
         elif self._loop is not loop or self._process != os.getpid():
             self._check_process()
-            raise self._elsewhere()
+            raise self._wrong_loop()
         if self._closed:
             raise RingMeClosed("this RingMe was closed before the call")
         return Deadline(deadline, self._deadlines, loop)
 
     def on_close(self, end: Callable[[str], None]) -> Callable[[], None]:
-        """Have something ended, too, when this is closed on the loop that runs now.
+        """Register a callback for ``close``, if that happens on the loop that runs now.
 
         Args:
-            end: Ends it, and is told why.
+            end: Called with the reason.
 
         Returns:
-            What takes that back.
+            A function that removes the callback.
         """
-        self._companions[end] = asyncio.get_running_loop()
+        self._close_callbacks[end] = asyncio.get_running_loop()
 
-        def part() -> None:
-            self._companions.pop(end, None)
+        def unregister() -> None:
+            self._close_callbacks.pop(end, None)
 
-        return part
+        return unregister
 
     def close(self) -> None:
-        """Refuse further calls, and end those under way.
+        """Refuse further calls, and end the calls in flight.
 
         Raises:
-            InvalidRequest: This is another process or another event loop than that of the first
-                call.
+            InvalidRequest: The first call ran in another process or event loop.
         """
         loop = asyncio.get_running_loop()
         if self._loop is not None:
             self._check_process()
             if self._loop is not loop and not self._loop.is_closed():
-                raise self._elsewhere()
+                raise self._wrong_loop()
         self._closed = True
         if self._loop is loop:
             self._deadlines.end_all()
-        for end, its_loop in tuple(self._companions.items()):
+        for end, its_loop in tuple(self._close_callbacks.items()):
             if its_loop is loop:
                 end(WHEN_CLOSED)
 
     async def ended(self) -> None:
-        """Wait, after ``close``, until nothing is under way any more; some seconds at most.
+        """After ``close``, wait at most 10 s until no call is in flight.
 
-        A ``RuntimeWarning`` says how many calls go on although they were cancelled.
+        A ``RuntimeWarning`` counts the calls that ignore their cancellation.
         """
         if self._loop is not asyncio.get_running_loop():
             return
@@ -140,7 +138,7 @@ class Lifetime:
             self._deadlines.close()
 
     def __del__(self) -> None:
-        # A constructor that was interrupted leaves no loop.
+        # An interrupted constructor has set no attributes.
         if not hasattr(self, "_process") or self._loop is None:
             return
         if self._closed or os.getpid() != self._process:
@@ -154,10 +152,10 @@ class Lifetime:
                 line,
             )
         finally:
-            if self._loop.is_closed() or self._is_here():
+            if self._loop.is_closed() or self._runs_on_its_loop():
                 self._let_go()
 
-    def _is_here(self) -> bool:
+    def _runs_on_its_loop(self) -> bool:
         try:
             return asyncio.get_running_loop() is self._loop
         except RuntimeError:
@@ -170,7 +168,7 @@ class Lifetime:
                 " make one in each process"
             )
 
-    def _elsewhere(self) -> InvalidRequest:
+    def _wrong_loop(self) -> InvalidRequest:
         ended = self._loop is not None and self._loop.is_closed()
         which = "an event loop that has ended" if ended else "another event loop"
         return InvalidRequest(
@@ -179,7 +177,7 @@ class Lifetime:
 
 
 def _line_of_caller() -> tuple[str, int]:
-    """Find the line outside of this package that led here."""
+    """Find the nearest caller outside of this package."""
     frame = inspect.currentframe()
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         frame = frame.f_back

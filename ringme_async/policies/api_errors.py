@@ -1,4 +1,4 @@
-"""Which error an answer is, by its code, its words and its headers (API page, section 4)."""
+"""Map an unsuccessful answer to its error class (API page, section 4)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ from ringme_async.errors import (
     UserBlocked,
     one_line,
 )
+from ringme_async.policies.rate_limit_headers import reset_after
 from ringme_async.transports import Headers, Response
 
-RESET_UNSTATED = 60.0
-_LONGEST_RESET = 86_400.0
-# What nginx, Go and Apache answer to a plain request on a port that speaks TLS.
-_OF_A_TLS_PORT = re.compile(
+# The answers of nginx, Go and Apache to plain HTTP on a TLS port.
+_TLS_PORT_ANSWER = re.compile(
     rb"plain HTTP request was sent to HTTPS port|HTTP request to an HTTPS server"
     rb"|plain HTTP to an SSL-enabled server port"
 )
@@ -43,23 +42,22 @@ _FORBIDDEN: Mapping[str, type[Forbidden]] = {
 
 
 def is_success(response: Response) -> bool:
-    """Is this one of the answers that carry what was asked for?"""
+    """Return whether the status is 2xx."""
     return 200 <= response.status < 300
 
 
 def api_error_from(response: Response, *, secrets: tuple[str, ...] = ()) -> ApiError:
-    """Make the error that an unsuccessful answer is.
+    """Make the error of an unsuccessful answer.
 
     Args:
         response: An answer outside 2xx.
-        secrets: What was sent with the request and must not come back in the error, should the
-            server echo it.
+        secrets: Secrets of the request, masked in the error in case the server echoes them.
 
     Returns:
-        An instance of the most specific class of error, not yet raised. HTML, half or no bodies
-        lose the API's words, never the class.
+        An error of the most specific class. A truncated or HTML body loses the API's message, never
+        the class.
     """
-    status, message = _words(response.body)
+    status, message = _status_and_message(response.body)
     kind = _class_of(response, status)
     status = None if status is None else masked(status, secrets)
     message = None if message is None else masked(message, secrets)
@@ -84,22 +82,9 @@ def api_error_from(response: Response, *, secrets: tuple[str, ...] = ()) -> ApiE
         headers=headers,
         body=body,
     )
-    if isinstance(error, BadRequest) and _OF_A_TLS_PORT.search(response.body):
+    if isinstance(error, BadRequest) and _TLS_PORT_ANSWER.search(response.body):
         error.advice = BadRequest.advice_on_tls_port
     return error
-
-
-def reset_after(headers: Mapping[str, str]) -> float:
-    """Seconds until the counter is reset, by ``X-RateLimit-Reset`` (API page, section 3).
-
-    Returns:
-        The header's value; 60 where it is missing or no whole number from 0 to a day.
-    """
-    text = headers.get("x-ratelimit-reset", "").strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 6):
-        return RESET_UNSTATED
-    seconds = float(text)
-    return seconds if seconds <= _LONGEST_RESET else RESET_UNSTATED
 
 
 def _class_of(response: Response, status: str | None) -> type[ApiError]:
@@ -121,7 +106,7 @@ def _class_of(response: Response, status: str | None) -> type[ApiError]:
             return ApiError
 
 
-def _words(body: bytes) -> tuple[str | None, str | None]:
+def _status_and_message(body: bytes) -> tuple[str | None, str | None]:
     try:
         answer: object = json.loads(body)
     except (ValueError, RecursionError):
@@ -142,10 +127,10 @@ def _describe(response: Response, status: str | None, message: str | None) -> st
         phrase = f" {HTTPStatus(response.status).phrase}"
     except ValueError:
         phrase = ""
-    word = f" ({one_line(status, 60)})" if status else ""
+    code = f" ({one_line(status, 60)})" if status else ""
     said = f": {one_line(message)}" if message else ""
     where = " to another place, which is not followed" if 300 <= response.status < 400 else ""
-    return f"{response.status}{phrase}{where}{word}{said}"
+    return f"{response.status}{phrase}{where}{code}{said}"
 
 
 def _headers_without(headers: Headers, secrets: tuple[str, ...]) -> Mapping[str, str]:

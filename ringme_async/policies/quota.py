@@ -1,18 +1,19 @@
-"""What each credential may still send, learned from the headers of the answers.
+"""The requests that one credential may still send, learned from response headers.
 
-The server counts requests in windows of an hour and says in every answer how many are left and in
-how many seconds the counter is reset (API page, section 3). A window that nothing is known of is
-*unknown*: one request goes first as a probe. Then it is *known*, and requests go while fewer are
-in flight than are left; *used up*, and nothing goes until it turns; or *unlimited*, if the probe's
-answer has no such headers.
+The server counts requests in windows of an hour. Every answer says how many requests remain and
+when the counter resets (API page, section 3). In an *unknown* window one request goes first, as a
+probe. In a *known* window requests go while fewer are in flight than remain. In a *used up* window
+nothing goes until the reset. A window is *unlimited* if the probe's answer has no such headers.
 
-Answers arrive out of order, so the smallest Remaining of a window counts: whatever the server had
-not counted by then is still in flight here, and subtracted. An answer to a request sent before
-the window turned is ignored, unless its Reset proves that the server counted it in the new one:
-then it is spent there, and to forget it would be refused in the end. The same holds for an answer
-that runs ahead, from an hour that the server has begun while ours has its margin to go. It can
-only lower the number now, and is what is known when our window turns: to believe a number that
-jumps up would be refused wherever answers overtake each other, and gain a second or two.
+Answers arrive out of order, so the smallest Remaining of a window counts. Requests that the server
+had not counted by then are still in flight here, and are subtracted.
+
+A late answer, to a request sent before the reset, is ignored. The exception is an answer whose
+Reset proves that the server counted it in the new window: ignoring it would end in a refusal.
+
+An early answer comes from the server's next window, while ours still has its margin to run. It can
+lower the number now, and becomes the known number of our next window. Raising the number at once
+would cause refusals wherever answers overtake each other, and gain a second or two.
 """
 
 from __future__ import annotations
@@ -21,30 +22,32 @@ import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Final
 
 from attrs import define, field
 
-from ringme_async.policies.api_errors import RESET_UNSTATED
+from ringme_async.policies.rate_limit_headers import (
+    LONGEST_RESET,
+    RESET_UNSTATED,
+    limit_in,
+    remaining_in,
+    reset_in,
+)
 
 __all__ = ["Quota", "Reservation"]
 
-_LONGEST_RESET: Final = 86_400.0
-# Reset is in whole seconds, so the window may turn up to a second later than it says.
+# Reset is in whole seconds: the real reset may come up to a second later.
 _MARGIN: Final = 1.0
-# A loop may fire a timer a hair early; whoever slept until then must not find it too soon.
+# The loop may fire a timer slightly early; the reset must count as due then, too.
 _TIMER_SLACK: Final = 0.001
-# Anything longer is no count of requests, and int() refuses what is very long.
-_MOST_DIGITS: Final = 15
 
 
 @define(eq=False)
 class Reservation:
-    """The right to send one request, to be settled with what became of it.
+    """The right to send one request, settled once with its result.
 
-    The first settlement counts, any further one does nothing. One that is never settled stays
-    counted as in flight until the window has turned twice.
+    Settling again does nothing. A reservation that is never settled counts as in flight until the
+    second reset.
     """
 
     _quota: Quota
@@ -54,80 +57,75 @@ class Reservation:
     _settled: bool = False
 
     def renew(self) -> bool:
-        """Move the moment of sending to now: a login came between.
+        """Move the time of sending to now, after a login.
 
         Returns:
-            Whether the request may still go. If not, it is given back.
+            False if the request must not be sent any more; it is given back.
         """
-        moment = self._quota.renewed(self.window)
-        if moment is None:
+        redated = self._quota.redate(self.window)
+        if redated is None:
             self.give_back()
             return False
-        self.sent_at, self.spent_before = moment
+        self.sent_at, self.spent_before = redated
         return True
 
     def learn(self, headers: Mapping[str, str], now: float | None = None) -> None:
-        """Tell that an answer arrived.
+        """Settle with the headers of an answer.
+
+        A value counts as missing unless it is a whole number from 0; a Reset over a day does, too.
+        Without Remaining, a probe makes the quota unlimited until a later answer limits it, and
+        any other request counts as spent. Without Reset, a window keeps its end, and a new window
+        gets 60 s.
 
         Args:
-            headers: The answer's, looked up by their names in lower case. What is no whole number
-                from 0 up, or a Reset of over a day, is taken as missing. Without Remaining, a
-                probe makes the quota unlimited until told otherwise, and any other request counts
-                as spent. Without Reset the window keeps its end; a new one gets 60 s.
-            now: The running loop's time, if the caller knows it already.
+            headers: The answer's headers, with names in lower case.
+            now: The running loop's time, if the caller has read it already.
         """
         now = self._settle(now)
         if now is None:
             return
-        limit = _repeated_number(headers.get("x-ratelimit-limit"))
+        limit = limit_in(headers)
         if limit is not None:
             self._quota.limit = limit
-        remaining = _whole_number(headers.get("x-ratelimit-remaining"))
+        remaining = remaining_in(headers)
         if remaining is None:
-            self._quota.learn_nothing(self.window)
+            self._quota.learn_no_headers(self.window)
             return
-        reset = _repeated_number(headers.get("x-ratelimit-reset"))
-        if reset is not None and reset > _LONGEST_RESET:
-            reset = None
-        self._quota.learn(remaining, reset, self, now)
+        self._quota.learn(remaining, reset_in(headers), self, now)
 
     def refused(self, reset_after: float) -> None:
-        """Tell of a 429 ``rate_limit_exceeded``: nothing is left, whoever spent it.
-
-        Args:
-            reset_after: Seconds until the limit is reset; for nonsense, 60 are taken.
-        """
+        """Settle with a 429: nothing remains. 60 s replace a reset out of range."""
         now = self._settle()
         if now is not None:
-            self._quota.refuse(reset_after, now)
+            self._quota.refuse_all(reset_after, now)
 
     def lost(self) -> None:
-        """Tell that no answer came, although the request may have been counted: it is spent."""
+        """Settle without an answer: the server may have counted the request, so it is spent."""
         if self._settle() is not None:
-            self._quota.spend()
+            self._quota.count_spent()
 
     def give_back(self) -> None:
-        """Tell that the request surely was not counted; another may go in its place."""
+        """Settle as surely not counted; another request may go instead."""
         if self._settle() is not None:
-            self._quota.serve()
+            self._quota.wake_waiters()
 
     def _settle(self, now: float | None = None) -> float | None:
         if self._settled:
             return None
         self._settled = True
-        return self._quota.land(self.window, now)
+        return self._quota.settle(self.window, now)
 
 
 @define(eq=False)
 class Quota:
-    """What one credential may still send in its present window.
+    """The requests that one credential may still send in its current window.
 
-    A probe that is not answered within ``patience`` no longer holds up the others: one more goes
-    then, another after twice that time, and so on, but never more than the last known Limit. So
-    one stalled tenant of a dealer's application does not stop all of them.
+    If a probe has no answer within ``patience``, another probe goes. The wait doubles each time, and
+    no more probes go than the last known Limit allows. So one stalled tenant of a dealer's
+    application does not stop its neighbours.
 
     Args:
-        patience: Seconds to wait for a probe's answer before another one goes. Default 1.
+        patience: Seconds to wait for a probe's answer before the next probe. Default 1.
 
     Attributes:
         limit: The last X-RateLimit-Limit seen; None before.
@@ -135,81 +133,70 @@ class Quota:
 
     _patience: float = field(default=1.0, alias="patience")
     limit: int | None = field(default=None, init=False)
-    # None: unknown. Infinite: unlimited. Within a window it never grows.
-    _known: float | None = field(default=None, init=False)
-    _turns_at: float = field(default=math.inf, init=False)
-    # What is known already of the window after this one, and when that turns.
-    _known_next: float | None = field(default=None, init=False)
-    _next_turns_at: float = field(default=math.inf, init=False)
+    # None: unknown. Infinite: unlimited. It never grows within a window.
+    _remaining: float | None = field(default=None, init=False)
+    _resets_at: float = field(default=math.inf, init=False)
+    # Learned from early answers, for the window after this one.
+    _next_remaining: float | None = field(default=None, init=False)
+    _next_resets_at: float = field(default=math.inf, init=False)
     _not_before: float = field(default=-math.inf, init=False)
-    _turned_at: float = field(default=-math.inf, init=False)
+    _began_at: float = field(default=-math.inf, init=False)
     _window: int = field(default=0, init=False)
     _in_flight: int = field(default=0, init=False)
-    # Sent in the window before this one. Older ones are forgotten, so that a leak heals.
+    # Sent in the window before this one. Older requests are forgotten, so that leaks heal.
     _in_flight_older: int = field(default=0, init=False)
     _probes: int = field(default=0, init=False)
     _next_probe_at: float = field(default=math.inf, init=False)
     _spent_unseen: int = field(default=0, init=False)
-    # Made for the first who has to wait: of the quotas of many tenants, most never see one.
+    # Made for the first waiter: most of the many quotas never have one.
     _waiters: OrderedDict[asyncio.Future[Reservation | None], None] | None = field(
         default=None, init=False, repr=False
     )
-    # What else wants to hear of a free request, without a place in line.
+    # Callbacks of bulk runs, which hold no place in the queue.
     _listeners: dict[Callable[[], None], None] | None = field(default=None, init=False, repr=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False, repr=False)
 
     def exhausted_for(self) -> float | None:
-        """Seconds until the used-up window turns; None if it is not surely used up.
+        """Seconds until the reset of a used-up window; None if requests may still be free.
 
-        It is not while the answer to something in flight could still free a request: ``reserve``
-        waits for that.
+        A request in flight that may yet be given back counts as free: ``reserve`` waits for it.
         """
-        if self._known is None or (self._known > 0 and self._known_next is None):
-            # Nor would it be if the window had turned, of which nothing more would be known.
+        if self._remaining is None or (self._remaining > 0 and self._next_remaining is None):
+            # A reset that is due would leave the window unknown, which is not used up either.
             return None
-        now = self._look()
-        return self._due() - now if self._is_used_up() else None
+        now = self._advance()
+        return self._reset_due() - now if self._is_used_up() else None
 
     def try_reserve(self, now: float | None = None) -> Reservation | None:
-        """Take a request at once; None if none is free, or others wait in line.
-
-        Args:
-            now: The running loop's time, if the caller knows it already.
-        """
-        now = self._look(now)
+        """Reserve a request now; None if none is free or others are waiting."""
+        now = self._advance(now)
         if self._waiters or not self._is_free(now):
             return None
-        return self._take(now)
+        return self._reserve_now(now)
 
     async def reserve(self) -> Reservation | None:
-        """Take a request, waiting in line for a probe or for what is in flight.
-
-        Returns:
-            None once the window is used up; ``exhausted_for`` then tells for how long.
-        """
+        """Reserve a request, waiting until one is free; None once the window is used up."""
         reservation = self.try_reserve()
         if reservation is not None or self._is_used_up():
             return reservation
         waiter: asyncio.Future[Reservation | None] = asyncio.get_running_loop().create_future()
         if self._waiters is None:
             self._waiters = OrderedDict()
-        line = self._waiters
-        line[waiter] = None
+        queue = self._waiters
+        queue[waiter] = None
         self._set_timer()
         try:
             return await waiter
         except BaseException:
-            line.pop(waiter, None)
-            self._leave(waiter)
+            queue.pop(waiter, None)
+            self._remove_waiter(waiter)
             raise
 
     def call_when_free(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Call ``wake`` once, when a request is free or the window is used up.
 
-        A bulk run waits like this: its jobs keep their slots for others meanwhile.
-
-        Returns:
-            What takes that back.
+        Bulk runs wait this way, so that a waiting job holds no slot. The returned function
+        cancels the callback.
         """
         listeners = self._listeners
         if listeners is None:
@@ -217,40 +204,40 @@ class Quota:
         listeners[wake] = None
         self._set_timer()
 
-        def forget() -> None:
+        def cancel() -> None:
             listeners.pop(wake, None)
             self._set_timer()
 
-        return forget
+        return cancel
 
     @property
     def in_use(self) -> bool:
-        """Whether anything is in flight, waits in line or listens."""
+        """Whether a request is in flight, or a waiter or listener is registered."""
         return bool(self._in_flight or self._in_flight_older or self._waiters or self._listeners)
 
-    def worth(self, now: float) -> int:
-        """Say what forgetting it would cost: 0 nothing, 1 a probe, 2 a probe that is refused."""
-        self._look(now)
-        if self._known is None or self._known == math.inf:
+    def cost_of_forgetting(self, now: float) -> int:
+        """The cost of evicting this quota: 0 nothing, 1 a probe, 2 a refused probe."""
+        self._advance(now)
+        if self._remaining is None or self._remaining == math.inf:
             return 0
         return 2 if self._is_used_up() else 1
 
-    # What reservations report: ``land`` first, then one of the others.
+    # Called by reservations: ``settle`` first, then one of the others.
 
-    def renewed(self, window: int) -> tuple[float, int] | None:
-        """Date a request of ``window`` anew that is not sent yet; None if it must not be sent."""
-        now = self._look()
-        taken = self._in_flight + self._in_flight_older
-        if window != self._window or (self._known is not None and self._known < taken):
+    def redate(self, window: int) -> tuple[float, int] | None:
+        """Give an unsent request of ``window`` the current time; None if it must not be sent."""
+        now = self._advance()
+        reserved = self._in_flight + self._in_flight_older
+        if window != self._window or (self._remaining is not None and self._remaining < reserved):
             return None
         return now, self._spent_unseen
 
-    def land(self, window: int, now: float | None) -> float:
-        """Count a request that was sent in ``window`` as no longer in flight; give the time."""
-        now = self._look(now)
+    def settle(self, window: int, now: float | None) -> float:
+        """Count a request of ``window`` as no longer in flight; return the time."""
+        now = self._advance(now)
         if window == self._window:
             self._in_flight -= 1
-            if self._known is None:
+            if self._remaining is None:
                 self._probes -= 1
         elif window == self._window - 1:
             self._in_flight_older -= 1
@@ -259,68 +246,70 @@ class Quota:
     def learn(
         self, remaining: int, reset: int | None, reservation: Reservation, now: float
     ) -> None:
-        """Take in what an answer says of the window in which the server counted its request."""
-        # What went astray since the request was sent may have been counted after it.
+        """Update from an answer, which speaks of the window that the server counted it in."""
+        # Requests lost since this one was sent may be missing in its Remaining.
         left = remaining - (self._spent_unseen - reservation.spent_before)
         is_late = reservation.window != self._window
         if reset is None:
             surely_ends_after = -math.inf
-            ends_by = math.inf if self._turns_at < math.inf else now + RESET_UNSTATED + _MARGIN
+            ends_by = math.inf if self._resets_at < math.inf else now + RESET_UNSTATED + _MARGIN
         else:
             surely_ends_after = reservation.sent_at + reset - _MARGIN
             ends_by = now + reset + _MARGIN
-        if is_late and surely_ends_after <= self._turned_at:
+        if is_late and surely_ends_after <= self._began_at:
             pass
-        elif self._known is None:
-            self._open(left, ends_by)
+        elif self._remaining is None:
+            self._open_window(left, ends_by)
         else:
-            self._known = min(self._known, left)
-            if surely_ends_after > self._due():
-                self._learn_next(left, ends_by)
-            elif ends_by < self._turns_at:
-                # Each estimate is late by its answer's latency: the earliest is the nearest.
-                self._turns_at = ends_by
+            self._remaining = min(self._remaining, left)
+            if surely_ends_after > self._reset_due():
+                self._learn_next_window(left, ends_by)
+            elif ends_by < self._resets_at:
+                # Each estimate is late by its answer's latency, so the earliest is the best.
+                self._resets_at = ends_by
         if self._waiters or self._listeners:
-            self.serve()
+            self.wake_waiters()
 
-    def _learn_next(self, left: float, ends_by: float) -> None:
-        self._known_next = left if self._known_next is None else min(self._known_next, left)
-        self._next_turns_at = min(self._next_turns_at, ends_by)
+    def _learn_next_window(self, left: float, ends_by: float) -> None:
+        self._next_remaining = (
+            left if self._next_remaining is None else min(self._next_remaining, left)
+        )
+        self._next_resets_at = min(self._next_resets_at, ends_by)
 
-    def learn_nothing(self, window: int) -> None:
-        """Take in an answer that says nothing of the quota."""
-        if window == self._window and self._known is None:
-            self._open(math.inf, math.inf)
-            self.serve()
+    def learn_no_headers(self, window: int) -> None:
+        """Update from an answer without Remaining."""
+        if window == self._window and self._remaining is None:
+            self._open_window(math.inf, math.inf)
+            self.wake_waiters()
         else:
-            self.spend()
+            self.count_spent()
 
-    def refuse(self, reset_after: float, now: float) -> None:
-        """Let nothing go for that time; several such times overlap, and the last one counts."""
-        if not 0 <= reset_after <= _LONGEST_RESET:
+    def refuse_all(self, reset_after: float, now: float) -> None:
+        """Send nothing for that long; of overlapping refusals the longest counts."""
+        if not 0 <= reset_after <= LONGEST_RESET:
             reset_after = RESET_UNSTATED
         self._not_before = max(self._not_before, now + reset_after + _MARGIN)
-        self._open(0, self._not_before)
-        self.serve()
+        self._open_window(0, self._not_before)
+        self.wake_waiters()
 
-    def spend(self) -> None:
-        """Count a request as spent that no answer speaks of."""
+    def count_spent(self) -> None:
+        """Count a request as spent that no Remaining has confirmed."""
         self._spent_unseen += 1
-        if self._known is not None:
-            self._known -= 1
-        if self._known_next is not None:
-            self._known_next -= 1
-        self.serve()
+        if self._remaining is not None:
+            self._remaining -= 1
+        if self._next_remaining is not None:
+            self._next_remaining -= 1
+        self.wake_waiters()
 
-    def serve(self) -> None:
-        """Hand out what is free, first come, first served; if it is used up, send all away."""
+    def wake_waiters(self) -> None:
+        """Serve waiters in order while requests are free; send all away if used up."""
         if not (self._waiters or self._listeners):
             return
-        now = self._look()
+        now = self._advance()
         while self._waiters and (self._is_used_up() or self._is_free(now)):
             waiter, _ = self._waiters.popitem(last=False)
             if not waiter.done():
-                waiter.set_result(None if self._is_used_up() else self._take(now))
+                waiter.set_result(None if self._is_used_up() else self._reserve_now(now))
         if self._listeners and (self._is_used_up() or self._is_free(now)):
             listeners = list(self._listeners)
             self._listeners.clear()
@@ -330,38 +319,40 @@ class Quota:
 
     # The window.
 
-    def _look(self, now: float | None = None) -> float:
+    def _advance(self, now: float | None = None) -> float:
         if now is None:
             now = asyncio.get_running_loop().time()
         by_now = now + _TIMER_SLACK
-        while self._known is not None and self._turns_at < by_now and self._not_before < by_now:
-            self._turn()
+        while (
+            self._remaining is not None and self._resets_at < by_now and self._not_before < by_now
+        ):
+            self._begin_next_window()
         return now
 
-    def _due(self) -> float:
-        return max(self._not_before, self._turns_at)
+    def _reset_due(self) -> float:
+        return max(self._not_before, self._resets_at)
 
-    def _turn(self) -> None:
-        self._turned_at = self._due()
-        self._known, self._known_next = self._known_next, None
-        self._turns_at, self._next_turns_at = self._next_turns_at, math.inf
+    def _begin_next_window(self) -> None:
+        self._began_at = self._reset_due()
+        self._remaining, self._next_remaining = self._next_remaining, None
+        self._resets_at, self._next_resets_at = self._next_resets_at, math.inf
         self._window += 1
         self._in_flight_older = self._in_flight
         self._in_flight = 0
         self._probes = 0
 
-    def _open(self, left: float, turns_at: float) -> None:
-        self._known = left
-        self._turns_at = turns_at
+    def _open_window(self, left: float, turns_at: float) -> None:
+        self._remaining = left
+        self._resets_at = turns_at
 
-    # Who may go.
+    # The next request.
 
     def _is_used_up(self) -> bool:
-        return self._known is not None and self._known <= 0
+        return self._remaining is not None and self._remaining <= 0
 
     def _is_free(self, now: float) -> bool:
-        if self._known is not None:
-            return self._known > self._in_flight + self._in_flight_older
+        if self._remaining is not None:
+            return self._remaining > self._in_flight + self._in_flight_older
         if self._probes == 0:
             return True
         return self._may_probe_again() and now > self._next_probe_at - _TIMER_SLACK
@@ -369,29 +360,29 @@ class Quota:
     def _may_probe_again(self) -> bool:
         return self.limit is None or self._in_flight + self._in_flight_older < self.limit
 
-    def _take(self, now: float) -> Reservation:
-        if self._known is None:
+    def _reserve_now(self, now: float) -> Reservation:
+        if self._remaining is None:
             self._next_probe_at = now + self._patience * 2.0**self._probes
             self._probes += 1
         self._in_flight += 1
         return Reservation(self, self._window, now, self._spent_unseen)
 
-    # Those in line.
+    # Waiters and the timer.
 
-    def _leave(self, waiter: asyncio.Future[Reservation | None]) -> None:
+    def _remove_waiter(self, waiter: asyncio.Future[Reservation | None]) -> None:
         if waiter.done() and not waiter.cancelled():
-            # It was served in the very moment of its cancellation: the turn is the next one's.
+            # Served as it was cancelled: without giving back, its request would be lost.
             reservation = waiter.result()
             if reservation is not None:
                 reservation.give_back()
         self._set_timer()
 
     def _set_timer(self) -> None:
-        """Look again when the window turns, or when a probe has had its time."""
+        """Wake waiters at the reset, or when the next probe is due."""
         if not (self._waiters or self._listeners):
             when = math.inf
-        elif self._known is not None:
-            when = self._due()
+        elif self._remaining is not None:
+            when = self._reset_due()
         else:
             when = self._next_probe_at if self._may_probe_again() else math.inf
         if self._timer is not None:
@@ -400,21 +391,8 @@ class Quota:
             self._timer.cancel()
             self._timer = None
         if when < math.inf:
-            self._timer = asyncio.get_running_loop().call_at(when, self._on_time)
+            self._timer = asyncio.get_running_loop().call_at(when, self._on_timer)
 
-    def _on_time(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
-        self.serve()
-
-
-def _whole_number(text: str | None) -> int | None:
-    if text is None:
-        return None
-    digits = text.strip(" \t")
-    if len(digits) <= _MOST_DIGITS and digits.isascii() and digits.isdigit():
-        return int(digits)
-    return None
-
-
-# The limit is the same in all answers, and the reset in those of one second.
-_repeated_number = lru_cache(maxsize=64)(_whole_number)
+        self.wake_waiters()

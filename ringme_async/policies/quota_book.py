@@ -1,4 +1,4 @@
-"""The quotas of all credentials, bounded: what is idle is forgotten first."""
+"""The quotas of all credentials, bounded: a cache that evicts idle quotas."""
 
 from __future__ import annotations
 
@@ -15,42 +15,41 @@ from attrs import define, field
 from ringme_async.policies.quota import Quota
 
 __all__ = ["QuotaBook"]
-# To make room for one quota costs nearly as much as for some, so a full book forgets a thousandth at once;
-# for each that goes, so many are looked at.
-_ROUNDS: Final = 1_000
-_CHOICE: Final = 3
+# Evicting one quota costs nearly as much as evicting many: a full book evicts a thousandth at once,
+# and chooses among three candidates for each.
+_EVICTED_FRACTION: Final = 1_000
+_CANDIDATES_EACH: Final = 3
 
 
 @define(eq=False)
 class QuotaBook:
-    """The quotas of all credentials, a bounded number of them.
+    """The quotas of all credentials, up to a capacity.
 
-    When it is full, some of those asked for longest ago go: those that tell nothing (unlimited,
-    or their window has turned) before those with requests left, and the used-up ones last. What is in
-    use stays, and as long as anybody holds a quota, its key leads to that very one.
+    A full book evicts some of the least recently used quotas: first quotas that know nothing
+    (unlimited, or past their reset), then quotas with requests left, used-up quotas last. A quota
+    in use is never evicted. While anything holds a quota, its key leads to the same object.
 
     Args:
-        capacity: How many are kept. A full book forgets a thousandth of them at once. Default
-            100,000.
+        capacity: The most quotas to keep; default 100,000.
     """
 
     _capacity: int = field(default=100_000, alias="capacity")
-    _kept: OrderedDict[Hashable, Quota] = field(
+    _quotas: OrderedDict[Hashable, Quota] = field(
         factory=OrderedDict[Hashable, Quota], init=False, repr=False
     )
-    # Those that were kept once, and are still held by somebody.
+    # Evicted quotas that are still referenced elsewhere.
     _evicted: WeakValueDictionary[Hashable, Quota] = field(
         factory=WeakValueDictionary[Hashable, Quota], init=False, repr=False
     )
 
-    # Looked at first: most programs have one credential.
+    # A one-entry cache: most programs have one credential.
     _latest: tuple[Hashable, Quota | None] = field(default=(None, None), init=False, repr=False)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._quotas)
 
     def of(self, key: Hashable) -> Quota:
-        """Give the quota of a credential."""
+        """Return the quota of a credential."""
         latest_key, quota = self._latest
         if quota is None or key is not latest_key:
             quota = self._find(key)
@@ -58,29 +57,31 @@ class QuotaBook:
         return quota
 
     def _find(self, key: Hashable) -> Quota:
-        quota = self._kept.get(key)
+        quota = self._quotas.get(key)
         if quota is not None:
-            self._kept.move_to_end(key)
+            self._quotas.move_to_end(key)
             return quota
         quota = self._evicted.get(key)
         if quota is None:
             quota = Quota()
-        self._kept[key] = quota
-        while len(self._kept) > self._capacity and self._make_room():
+        self._quotas[key] = quota
+        while len(self._quotas) > self._capacity and self._evict_some():
             pass
         return quota
 
-    def _make_room(self) -> bool:
-        """Forget some of those asked for longest ago; False if all of these are in use."""
-        some = max(1, self._capacity // _ROUNDS)
-        oldest = list(islice(self._kept.items(), min(len(self._kept) - 1, _CHOICE * some)))
+    def _evict_some(self) -> bool:
+        """Evict some of the least recently used quotas; False if all candidates are in use."""
+        count = max(1, self._capacity // _EVICTED_FRACTION)
+        oldest = list(
+            islice(self._quotas.items(), min(len(self._quotas) - 1, _CANDIDATES_EACH * count))
+        )
         now = asyncio.get_running_loop().time()
-        idle = [(quota.worth(now), key) for key, quota in oldest if not quota.in_use]
+        idle = [(quota.cost_of_forgetting(now), key) for key, quota in oldest if not quota.in_use]
         idle.sort(key=itemgetter(0))
-        for _, key in idle[:some]:
-            self._evicted[key] = self._kept.pop(key)
+        for _, key in idle[:count]:
+            self._evicted[key] = self._quotas.pop(key)
         for key, quota in oldest:
             if quota.in_use:
-                # It is not what is to go, nor what is to be looked at first the next time.
-                self._kept.move_to_end(key)
+                # Move quotas in use to the end: otherwise the next eviction looks at them again.
+                self._quotas.move_to_end(key)
         return bool(idle)

@@ -1,7 +1,6 @@
-"""Whether to try again, and when.
+"""Decide whether to retry a failed request, and after which wait.
 
-Plain decisions: nothing here sleeps or sends, and calendar time is read only where a date has to
-be counted from it.
+Nothing here sleeps or sends. The wall clock is read only for a Retry-After date.
 """
 
 from __future__ import annotations
@@ -27,14 +26,13 @@ from ringme_async.errors import (
 from ringme_async.policies.retry_after import LONGEST_RETRY_AFTER, Clock, retry_after
 
 __all__ = ["RetryPolicy"]
-"""Tells the calendar time. A naive datetime is taken as UTC."""
 
 _RETRYABLE_CODES = frozenset({408, 500, 502, 503, 504})
-# Doubling further changes nothing but would overflow a float.
+# More doublings would overflow a float.
 _MOST_DOUBLINGS = 1_000
 
 
-def _seconds(_instance: object, attribute: attrs.Attribute[float], value: object) -> None:
+def _check_seconds(_instance: object, attribute: attrs.Attribute[float], value: object) -> None:
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
@@ -45,7 +43,7 @@ def _seconds(_instance: object, attribute: attrs.Attribute[float], value: object
         )
 
 
-def _callable(
+def _check_callable(
     _instance: object, attribute: attrs.Attribute[Callable[[], float]], value: object
 ) -> None:
     if not callable(value):
@@ -55,48 +53,47 @@ def _callable(
 
 
 def _jitter() -> float:
-    # The method of the shared generator would take its whole state along into a pickle.
+    # A bound method of the generator would put its whole state into a pickle.
     return random()
 
 
 @frozen
 class RetryPolicy:
-    """Which failures are tried again, how often, and after which wait.
+    """Which failures are retried, how often, and after which wait.
 
     Args:
-        attempts: How many requests a call may send in all, the first one included. Default 4;
-            1 means no retries.
-        base: Seconds that the wait before the first retry stays below; each further retry doubles
-            it. Default 0.5.
-        cap: Seconds that no wait passes, unless the server asks for more. Default 20.
-        random: Gives a number from 0 to 1 for the jitter; for tests.
+        attempts: The most requests of a call, the first one included; 1 means no retries.
+            Default 4.
+        base: The longest wait before the first retry, in seconds; each further retry doubles it.
+            Default 0.5.
+        cap: The longest wait in seconds, unless the server asks for more. Default 20.
+        random: Returns a number from 0 to 1 for the jitter; for tests.
 
     Raises:
         InvalidRequest: An argument is out of its range; the message names it.
     """
 
     attempts: int = field(default=4, validator=WholeNumber(1))
-    base: float = field(default=0.5, validator=_seconds)
-    cap: float = field(default=20.0, validator=_seconds)
+    base: float = field(default=0.5, validator=_check_seconds)
+    cap: float = field(default=20.0, validator=_check_seconds)
     random: Callable[[], float] = field(
-        default=_jitter, validator=_callable, repr=False, eq=False, kw_only=True
+        default=_jitter, validator=_check_callable, repr=False, eq=False, kw_only=True
     )
 
     def retryable(self, error: BaseException, *, idempotent: bool) -> bool:
-        """Can the same request, sent again, end better, and do no harm?
+        """Return whether a retry may succeed and does no harm.
 
-        An idempotent request is repeated after every failure of the way (no connection, a
-        time-out, a lost answer), after 408, 500, 502, 503 and 504, and after ``Busy``. Two more
-        failures of the way show only in the body: it is no JSON, as a proxy's page or a body cut
-        short, or it is the record of another client. JSON of the wrong kind is what the server
-        means to send, and will send again.
+        An idempotent request is retried after every transport failure, after 408, 500, 502, 503
+        and 504, and after ``Busy``. Two more transport failures show only in the body: it is no
+        JSON, or the record of another client. JSON of the wrong type is not retried, because the
+        server would send it again.
 
-        Any other request is repeated only where it surely was not carried out: it was never
-        sent, or it was refused as ``Busy`` (API page, section 3).
+        Any other request is retried only if it surely was not carried out: it was never sent, or
+        refused as ``Busy`` (API page, section 3).
 
         Args:
-            error: What the attempt ended with. How many attempts were made is not looked at.
-            idempotent: May the server carry the request out twice?
+            error: The error of the attempt. The number of attempts plays no part here.
+            idempotent: True if the server may carry the request out twice without harm.
         """
         match error:
             case ResponseTooLarge() | CertificateError():
@@ -119,14 +116,14 @@ class RetryPolicy:
     ) -> float:
         """Seconds to wait before a retry.
 
-        Full jitter: anything from 0 to ``base`` doubled with every retry, at most ``cap``. If the
-        answer carries a sane ``Retry-After``, that comes first and the jitter on top of it, so
-        that nobody is early, and those who were told the same second do not all come in it.
+        Full jitter: a random wait from 0 to ``base``, doubled with every retry, at most ``cap``. A
+        valid ``Retry-After`` is added to the jitter, so that no call is early and calls with the
+        same ``Retry-After`` spread out.
 
         Args:
-            error: What the last attempt ended with.
-            retry: Which retry is due, from 1.
-            now: The calendar time, for an answer without ``Date``. Default: the system's clock.
+            error: The error of the last attempt.
+            retry: The number of the retry, from 1.
+            now: The wall clock, for an answer without ``Date``. Default: the system's clock.
         """
         ceiling = min(self.cap, self.base * 2.0 ** min(retry - 1, _MOST_DOUBLINGS))
         jitter = self.random() * ceiling

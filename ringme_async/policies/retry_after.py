@@ -1,4 +1,4 @@
-"""When a server asks for the next attempt: ``Retry-After``, in seconds or as a date."""
+"""Read the ``Retry-After`` header: seconds, or an HTTP date."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ LONGEST_RETRY_AFTER = 86_400.0
 
 
 def retry_after(headers: Mapping[str, str], now: Clock | datetime | None = None) -> float | None:
-    """Seconds that the server asks to wait, by ``Retry-After`` (RFC 9110, 10.2.3).
+    """Read the seconds that the server asks to wait (RFC 9110, 10.2.3).
 
-    A date counts from the answer's own ``Date``, so that the two clocks need not agree; without a
-    readable ``Date`` it counts from ``now``.
+    A date counts from the answer's own ``Date``, so that the two clocks need not agree. Without a
+    valid ``Date`` it counts from ``now``.
 
     Args:
         headers: The answer's headers, in any letter case.
-        now: The calendar time, or a clock that tells it. Default: the system's clock.
+        now: The calendar time, or a wall clock. Default: the system's clock.
 
     Returns:
-        From 0 to 86,400; 0 for a date that has passed. None if the header is missing, is longer
-        than a day, or is anything but digits or one of the three forms of an HTTP date. Several
-        values in one field are no value, since the field may have only one.
+        From 0 to 86,400; 0 for a date in the past. None if the header is missing, asks for over a
+        day, or is neither digits nor one of the three forms of an HTTP date. Several values in one
+        field are invalid.
     """
     fields = Headers(headers)
     text = fields.get("retry-after", "").strip(" \t")
     if text.isascii() and text.isdigit():
-        # Not int(), which refuses numbers that are too long.
+        # float(), because int() refuses very long numbers.
         seconds = float(text)
     else:
-        asked = _http_date(text, now)
-        if asked is None:
+        due = _http_date(text, now)
+        if due is None:
             return None
         sent = _http_date(fields.get("date", "").strip(" \t"), now) or _utc(now)
-        seconds = max(0.0, (asked - sent).total_seconds())
+        seconds = max(0.0, (due - sent).total_seconds())
     return seconds if seconds <= LONGEST_RETRY_AFTER else None
 
 
@@ -55,8 +55,8 @@ _DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)"
 _LONG_DAY = r"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day)"
 _MONTH = rf"(?P<month>{'|'.join(_MONTHS)})"
 _TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
-# Lenient where real servers are sloppy and no doubt can arise: letter case, a day of one digit,
-# UTC for GMT. Which weekday it was is not checked.
+# Lenient where real servers are sloppy: letter case, a day of one digit, UTC for GMT. The weekday is
+# not checked.
 _HTTP_DATES = tuple(
     re.compile(pattern, re.IGNORECASE | re.ASCII)
     for pattern in (
@@ -87,7 +87,7 @@ def _http_date(text: str, now: Clock | datetime | None) -> datetime | None:
 
 
 def _full_year(year: int, rest: tuple[int, ...], now: datetime) -> int:
-    """The year that two digits mean: not over 50 years ahead, else the latest in the past."""
+    """Expand a two-digit year: at most 50 years ahead, else the latest in the past."""
     today = now.astimezone(UTC) if 1 < now.year < 9999 else now
     horizon = (today.year + 50, today.month, today.day, today.hour, today.minute, today.second)
     latest = today.year - today.year % 100 + 100 + year

@@ -1,4 +1,4 @@
-"""The retry budget: successes pay for retries, for each origin by itself."""
+"""The retry budget of each origin: successful calls pay for retries."""
 
 from __future__ import annotations
 
@@ -6,31 +6,28 @@ import attrs
 from attrs import define, field
 
 from ringme_async._internal.validation import WholeNumber
-from ringme_async.errors import (
-    ConnectError,
-    TransportTimeout,
-)
+from ringme_async.errors import ConnectError, TransportTimeout
 
 __all__ = ["RetryBudget", "RetryBudgets"]
 
 
 @define
 class RetryBudget:
-    """Keeps the retries against one origin from amplifying its brown-out.
+    """Keeps retries from amplifying an outage of one origin.
 
-    A purse, full at first, pays for every retry. It pays before the pause, so that it never
-    promises more than it holds, and gets the price back if the retry is not sent. While most calls
-    succeed it stays full. Once too many fail it is empty, and calls fail with the error they have.
-    The rules and numbers are those of the standard retry mode of AWS's SDKs.
+    The budget is full at first, and every retry withdraws its cost before the back-off. A retry
+    that is not sent gives its cost back. While most calls succeed, the budget stays full. Once it
+    is empty, calls fail with the error of their last attempt. The rules and numbers are those of
+    the standard retry mode of AWS's SDKs.
 
     Args:
-        capacity: The most the purse holds. Default 500.
-        cost: What a retry costs. Default 5.
-        timeout_cost: What a retry after a time-out costs. Default 10.
-        first_try_reward: What a success at first try puts in. Default 1.
+        capacity: The most that the budget holds. Default 500.
+        cost: The cost of a retry. Default 5.
+        timeout_cost: The cost of a retry after a time-out. Default 10.
+        first_try_reward: The deposit of a call that succeeds without retry. Default 1.
 
     Attributes:
-        available: What the purse holds now.
+        available: The current balance.
         has_answered: Whether a call or a login at this origin has succeeded.
 
     Raises:
@@ -50,30 +47,29 @@ class RetryBudget:
         self.available = self.capacity
 
     def withdraw(self, error: BaseException) -> int | None:
-        """Pay for the retry after ``error``.
+        """Withdraw the cost of a retry after ``error``.
 
         Returns:
-            What it cost, to be handed to ``succeeded``; None if the purse does not hold that
-            much, or the host's name is unknown and always was. Nothing was taken then, and the
-            retry must not be made.
+            The cost, for ``succeeded``. None if the balance is too low, or if the name of a host that
+            has never answered is unknown. Then nothing was withdrawn; do not retry.
         """
         if isinstance(error, ConnectError) and error.kind == "unresolved" and not self.has_answered:
             return None
-        price = self.timeout_cost if isinstance(error, TransportTimeout) else self.cost
-        if price > self.available:
+        cost = self.timeout_cost if isinstance(error, TransportTimeout) else self.cost
+        if cost > self.available:
             return None
-        self.available -= price
-        return price
+        self.available -= cost
+        return cost
 
-    def give_back(self, price: int) -> None:
-        """Put back what ``withdraw`` took for a retry that was not sent."""
-        self.available = min(self.capacity, self.available + price)
+    def give_back(self, cost: int) -> None:
+        """Return the cost of a retry that was not sent."""
+        self.available = min(self.capacity, self.available + cost)
 
     def succeeded(self, spent: int | None) -> None:
-        """Put something back because a call succeeded.
+        """Deposit for a call that succeeded.
 
         Args:
-            spent: What the call's last retry cost; None if there was no retry.
+            spent: The cost of the call's last retry; None if there was no retry.
         """
         if not self.has_answered:
             self.has_answered = True
@@ -84,12 +80,12 @@ class RetryBudget:
 
 @define(eq=False)
 class RetryBudgets:
-    """The retry budgets of all origins: one sick host cannot silence the others."""
+    """The retry budgets of all origins; one failing host does not use up another's budget."""
 
     _budgets: dict[str, RetryBudget] = field(factory=dict[str, RetryBudget], init=False)
 
     def of(self, origin: str) -> RetryBudget:
-        """Give the budget of an origin, which its calls and its logins share."""
+        """Return the budget that calls and logins of an origin share."""
         budget = self._budgets.get(origin)
         if budget is None:
             budget = self._budgets[origin] = RetryBudget()

@@ -1,4 +1,4 @@
-"""The calls of the resource "Client", as data: reading one, changing one (API page, section 1)."""
+"""The operations on a client, each as a ``Call`` to send (API page, section 1)."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from ringme_async.errors import DecodeError, InvalidRequest, WrongRecord
 from ringme_async.resources.clients.codec import decode_client, encode_update, id_in
 from ringme_async.resources.clients.model import Client
 from ringme_async.resources.clients.update import ClientUpdate
-from ringme_async.resources.target import Addressing
+from ringme_async.resources.target import TargetResolver
 from ringme_async.tenant import ME, Who
 from ringme_async.transports import Response
 
-__all__ = ["ClientCalls", "check_update", "checked_on_quota", "checked_timeout"]
+__all__ = ["ClientOperations", "check_update", "checked_on_quota", "checked_timeout"]
 
 _ON_QUOTA: tuple[OnQuota, ...] = ("raise", "wait")
 
 
 @frozen
-class ClientCalls:
-    """Makes the calls for clients of one ``RingMe``.
+class ClientOperations:
+    """Builds the calls to clients, with the defaults of one ``RingMe``.
 
     Args:
-        addressing: Finds out where they go.
-        timeout: Seconds for a call that is given none.
-        on_quota: What a call does that is not told.
+        targets: Finds credentials, host and path of a client.
+        timeout: The default timeout of a call, in seconds.
+        on_quota: What a call does by default when the quota is used up.
     """
 
-    addressing: Addressing
+    targets: TargetResolver
     timeout: float
     on_quota: OnQuota
 
     def read(self, who: Who, timeout: float, on_quota: OnQuota = "raise") -> Call[Client]:
-        """Make the call that reads a client.
+        """Build the call that reads a client.
 
         Raises:
             InvalidRequest: The id is malformed, or the credentials or the host are missing.
@@ -46,31 +46,31 @@ class ClientCalls:
     def write(
         self, who: Who, update: ClientUpdate, timeout: float, on_quota: OnQuota = "raise"
     ) -> Call[Client]:
-        """Make the call that changes a client; setting absolute values, it may be repeated.
+        """Build the call that changes a client; it sets absolute values and may be repeated.
 
         Raises:
-            InvalidRequest: As ``read``; or the update is none, or names nothing.
+            InvalidRequest: As ``read``; or the update is no ``ClientUpdate``, or empty.
         """
         _check_type(update)
         return self._call("PUT", who, timeout, on_quota, encode_update(update))
 
-    def seconds(self, timeout: float | None) -> float:
-        """Give a call's timeout, checked; None: the default."""
+    def timeout_or_default(self, timeout: float | None) -> float:
+        """Check a call's timeout; None gives the default."""
         return self.timeout if timeout is None else checked_timeout(timeout)
 
-    def rule(self, on_quota: OnQuota | None) -> OnQuota:
-        """Give what a call does when the quota is used up, checked; None: the default."""
+    def on_quota_or_default(self, on_quota: OnQuota | None) -> OnQuota:
+        """Check a call's ``on_quota``; None gives the default."""
         return self.on_quota if on_quota is None else checked_on_quota(on_quota)
 
     def _call(
         self, method: str, who: Who, timeout: float, on_quota: OnQuota, body: bytes
     ) -> Call[Client]:
-        key, client_id, path = self.addressing.of(who)
+        key, client_id, path = self.targets.resolve(who)
         return Call(
             method,
             path,
             key,
-            _decode if client_id == ME else _decoder(int(client_id)),
+            _decode if client_id == ME else _decoder_of(int(client_id)),
             client_id,
             idempotent=True,
             timeout=timeout,
@@ -83,8 +83,8 @@ def _decode(response: Response) -> Client:
     return decode_client(response.body)
 
 
-def _decoder(asked: int) -> Callable[[Response], Client]:
-    """Make what reads the record of one client, and takes none of another."""
+def _decoder_of(asked: int) -> Callable[[Response], Client]:
+    """Make the decoder of one client's record; it refuses another client's record."""
 
     def decode(response: Response) -> Client:
         try:
@@ -105,7 +105,7 @@ def _decoder(asked: int) -> Callable[[Response], Client]:
 
 
 def check_update(update: ClientUpdate) -> None:
-    """Check that an update is one, and names something."""
+    """Check that an update is a ``ClientUpdate`` and not empty."""
     _check_type(update)
     if not update:
         raise InvalidRequest("the update names nothing to change")
@@ -117,10 +117,10 @@ def _check_type(update: ClientUpdate) -> None:
 
 
 def checked_timeout(timeout: float) -> float:
-    """Check a call's timeout: a number of seconds above 0."""
+    """Check that a timeout is a number of seconds above 0."""
     return seconds_above_zero("timeout", timeout)
 
 
 def checked_on_quota(on_quota: OnQuota) -> OnQuota:
-    """Check what to do when the quota is used up."""
+    """Check that ``on_quota`` is ``"raise"`` or ``"wait"``."""
     return one_of("on_quota", on_quota, _ON_QUOTA)

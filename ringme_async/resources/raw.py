@@ -1,4 +1,4 @@
-"""Calls to the rest of the API: any path, checked before it is sent."""
+"""Calls to the rest of the API: any path, checked before sending."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ringme_async.errors import ApiError, InvalidRequest, NotFound, one_line
 from ringme_async.transports import Response
 
 _METHOD = re.compile(r"[A-Z]{1,20}", re.ASCII)
-# One makes a tunnel of a proxy; the other has the request come back, with the token in it.
-_NOT_FOR_RESOURCES = frozenset({"CONNECT", "TRACE"})
-# A server sends the browser there that has left out the final slash.
+# CONNECT turns a proxy into a tunnel; TRACE echoes the request, with the token in it.
+_FORBIDDEN_METHODS = frozenset({"CONNECT", "TRACE"})
+# Servers redirect a path without its final slash.
 _REDIRECTS = frozenset({301, 302, 307, 308})
 _PREFIX = re.compile(r"(?:/api)?/ver[0-9.]+(?=/|$)|/api(?=/|$)")
 _PATH = re.compile(r"(/[A-Za-z0-9@._~!$&'()*+,;=:-]*)+", re.ASCII)
@@ -35,7 +35,7 @@ def raw_call(
     timeout: float,
     on_quota: OnQuota,
 ) -> Call[Response]:
-    """Make the call for a request that no model exists for.
+    """Build a call for a resource without a model.
 
     Raises:
         InvalidRequest: The method, the path or the query is malformed, or the body is no JSON.
@@ -44,7 +44,7 @@ def raw_call(
         _checked_method(method),
         _checked_path(path),
         key,
-        _whole,
+        _undecoded,
         client_id=None,
         idempotent=idempotent,
         timeout=timeout,
@@ -55,7 +55,7 @@ def raw_call(
 
 
 def advise_on_path(error: ApiError, path: str) -> None:
-    """Name in an error what is unusual about the path, if that may be why it was refused."""
+    """Add advice to an error whose cause may be an unusual path."""
     if not (type(error) is NotFound or error.status_code in _REDIRECTS):
         return
     prefix = _PREFIX.match(path)
@@ -66,24 +66,24 @@ def advise_on_path(error: ApiError, path: str) -> None:
     if not path.endswith("/"):
         flaws.append("does not end with /, as the paths of the API do")
     if flaws:
-        likely = f"{rest.rstrip('/')}/"
-        error.advice = f"the path {' and '.join(flaws)}: try {shown(likely)}"
+        likely_path = f"{rest.rstrip('/')}/"
+        error.advice = f"the path {' and '.join(flaws)}: try {shown(likely_path)}"
 
 
-def _whole(response: Response) -> Response:
+def _undecoded(response: Response) -> Response:
     return response
 
 
 def _checked_method(method: object) -> str:
     if not isinstance(method, str) or _METHOD.fullmatch(method) is None:
         raise InvalidRequest(f"a method is in capitals, such as GET, not {shown(method)}")
-    if method in _NOT_FOR_RESOURCES:
+    if method in _FORBIDDEN_METHODS:
         raise InvalidRequest(f"{method} is about the way to a server, and no call to its API")
     return method
 
 
 def _checked_path(path: object) -> str:
-    if not isinstance(path, str) or not _is_plain(path):
+    if not isinstance(path, str) or not _is_plain_path(path):
         raise InvalidRequest(
             "a path starts with / and follows /api/ver1.0, without query, escapes or dots;"
             f" not {shown(path)}"
@@ -91,7 +91,7 @@ def _checked_path(path: object) -> str:
     return path
 
 
-def _is_plain(path: str) -> bool:
+def _is_plain_path(path: str) -> bool:
     segments = path.split("/")
     return (
         _PATH.fullmatch(path) is not None
@@ -111,22 +111,22 @@ def _query(params: object) -> str:
 
 
 def _pair(name: object, value: object) -> tuple[str, str]:
-    if not (isinstance(name, str) and _is_text(name)):
+    if not (isinstance(name, str) and _is_encodable(name)):
         raise InvalidRequest(f"the name of a parameter is a string, not {shown(name)}")
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidRequest(f"params: {shown(name)} is a string or an integer, not {shown(value)}")
     try:
         text = str(value)
     except ValueError:
-        # Python writes no integer of thousands of digits.
+        # str() refuses integers of thousands of digits.
         text = None
-    if text is None or not _is_text(text):
+    if text is None or not _is_encodable(text):
         raise InvalidRequest(f"params: {shown(name)} cannot be sent: {shown(value)}")
     return name, text
 
 
-def _is_text(text: str) -> bool:
-    """Tell whether a text has a UTF-8 form: half of a surrogate pair has none."""
+def _is_encodable(text: str) -> bool:
+    """Return whether a text can be encoded as UTF-8: a lone surrogate cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

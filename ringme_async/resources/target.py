@@ -1,4 +1,4 @@
-"""From whom a call is for to where it goes, with which credentials."""
+"""Find the credentials, the host and the path for a client."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ _NO_HOST = "no base_url: give one to RingMe, or to the tenant"
 
 
 @frozen
-class Addressing:
-    """Resolves whom calls are for against the defaults of one ``RingMe``."""
+class TargetResolver:
+    """Resolves clients and tenants to targets, with the defaults of one ``RingMe``."""
 
     origin: str | None
-    # One for all calls: looking things up by the very same key is quicker than by an equal one.
-    own: TokenKey | None
+    # One object for all calls: dict lookups by the same key are quicker than by an equal one.
+    default_key: TokenKey | None
     url_form: UrlForm
 
     @classmethod
-    def by(cls, base_url: str | None, auth: Auth | None, url_form: UrlForm) -> Addressing:
-        """Take the defaults as they were given to a ``RingMe``.
+    def from_defaults(
+        cls, base_url: str | None, auth: Auth | None, url_form: UrlForm
+    ) -> TargetResolver:
+        """Take the defaults that a ``RingMe`` was given.
 
         Raises:
             InvalidRequest: One of them is malformed.
@@ -36,40 +38,40 @@ class Addressing:
         one_of("url_form", url_form, _URL_FORMS)
         origin = None if base_url is None else origin_of(base_url)
         checked_auth(auth)
-        own = None if origin is None or auth is None else TokenKey(origin, auth)
-        return cls(origin, own, url_form)
+        default_key = None if origin is None or auth is None else TokenKey(origin, auth)
+        return cls(origin, default_key, url_form)
 
-    def of(self, who: Who) -> tuple[TokenKey, str, str]:
-        """Find out where a call for ``who`` goes.
+    def resolve(self, who: Who) -> tuple[TokenKey, str, str]:
+        """Find the credentials, the host and the path of a call.
 
         Returns:
-            Its credentials and host, the id as it stands in a path, and the path.
+            The key of credentials and host, the id for a path, and the path.
 
         Raises:
-            InvalidRequest: The id is malformed, or no credentials or no host are known for it.
+            InvalidRequest: The id is malformed, or the credentials or the host are missing.
         """
         if isinstance(who, Tenant):
             client_id = client_id_in_path(who.client_id)
             key = self.key_of(who)
         else:
             client_id = client_id_in_path(who)
-            key = self.own or self._own_key()
+            key = self.default_key or self._checked_default_key()
         if self.url_form == "client":
             return key, client_id, f"/client/{client_id}/client/"
         return key, client_id, f"/client/client_info/{client_id}/"
 
     def origin_for(self, who: Who) -> str | None:
-        """Tell which host a call for ``who`` goes to; None if no host is known for it."""
+        """Find the host that a call for ``who`` goes to; None if unknown."""
         return (who.origin if isinstance(who, Tenant) else None) or self.origin
 
     def key_of(self, tenant: Tenant | None) -> TokenKey:
-        """Choose the credentials and the host; never send credentials to a host not theirs."""
+        """Choose credentials and host; a tenant's own host never gets RingMe's credentials."""
         if tenant is None:
-            return self._own_key()
+            return self._checked_default_key()
         if not isinstance(tenant, Tenant):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidRequest(f"tenant is a Tenant, not a {type(tenant).__name__}")
         if tenant.auth is None and tenant.origin in {None, self.origin}:
-            return self._own_key()
+            return self._checked_default_key()
         origin = tenant.origin or self.origin
         if origin is None:
             raise InvalidRequest(_NO_HOST)
@@ -79,9 +81,9 @@ class Addressing:
             )
         return TokenKey(origin, tenant.auth)
 
-    def _own_key(self) -> TokenKey:
+    def _checked_default_key(self) -> TokenKey:
         if self.origin is None:
             raise InvalidRequest(_NO_HOST)
-        if self.own is None:
+        if self.default_key is None:
             raise InvalidRequest("no credentials: give auth= to RingMe, or to the tenant")
-        return self.own
+        return self.default_key

@@ -16,7 +16,7 @@ def now() -> float:
 
 
 async def wait_within(deadlines: Deadlines, when: float, seconds: float) -> float:
-    """Sleep under a deadline, and tell when that ended; a TimeoutError is the deadline's."""
+    """Sleep under a deadline and return the time; at the deadline raise TimeoutError."""
     with deadlines.until(when):
         await asyncio.sleep(seconds)
         return now()
@@ -30,13 +30,13 @@ async def end_of(deadlines: Deadlines, when: float, seconds: float) -> tuple[str
         return "too late", now()
 
 
-async def test_what_ends_before_its_deadline_is_left_alone() -> None:
+async def test_a_block_that_ends_before_its_deadline_is_left_alone() -> None:
     deadlines = Deadlines()
     began = now()
     assert await wait_within(deadlines, began + 10, 9) == pytest.approx(began + 9)
 
 
-async def test_what_is_under_way_at_its_deadline_is_ended() -> None:
+async def test_a_block_is_ended_at_its_deadline() -> None:
     deadlines = Deadlines()
     began = now()
     with pytest.raises(TimeoutError):
@@ -55,7 +55,7 @@ async def test_a_deadline_can_be_moved_while_it_runs() -> None:
     assert now() == pytest.approx(105)
 
 
-async def test_each_of_many_has_its_own_deadline_in_whatever_order_they_came() -> None:
+async def test_each_block_has_its_own_deadline_in_any_order() -> None:
     deadlines = Deadlines()
     began = now()
     ends = await asyncio.gather(
@@ -78,7 +78,7 @@ async def test_a_deadline_that_has_passed_already_ends_the_first_wait() -> None:
     assert await end_of(deadlines, began - 1, 60) == ("too late", pytest.approx(began))
 
 
-async def test_many_under_way_hold_one_timer_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_blocks_share_one_timer_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     asked: list[float] = []
     call_at = loop.call_at
@@ -96,7 +96,7 @@ async def test_many_under_way_hold_one_timer_of_the_loop(monkeypatch: pytest.Mon
         assert asked == [began + 10]
 
 
-async def test_a_cancellation_from_outside_stays_one() -> None:
+async def test_a_cancellation_from_outside_stays_a_cancellation() -> None:
     deadlines = Deadlines()
     task = asyncio.create_task(wait_within(deadlines, now() + 10, 60))
     await asyncio.sleep(1)
@@ -105,7 +105,7 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
         await task
 
 
-async def test_a_cancellation_in_the_moment_of_the_deadline_is_not_lost() -> None:
+async def test_a_cancellation_at_the_deadline_is_not_lost() -> None:
     deadlines = Deadlines()
     task = asyncio.create_task(wait_within(deadlines, now() + 10, 60))
     asyncio.get_running_loop().call_at(now() + 10, task.cancel)
@@ -113,7 +113,7 @@ async def test_a_cancellation_in_the_moment_of_the_deadline_is_not_lost() -> Non
         await task
 
 
-async def test_work_that_takes_long_to_clean_up_is_ended_once_only() -> None:
+async def test_a_block_with_a_long_clean_up_is_ended_only_once() -> None:
     deadlines = Deadlines()
     cleaned: list[float] = []
 
@@ -132,7 +132,7 @@ async def test_work_that_takes_long_to_clean_up_is_ended_once_only() -> None:
     assert cleaned == [pytest.approx(began + 30)]
 
 
-async def test_when_closed_it_takes_its_timer_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_cancels_the_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     handles: list[asyncio.TimerHandle] = []
     call_at = loop.call_at
@@ -149,7 +149,7 @@ async def test_when_closed_it_takes_its_timer_back(monkeypatch: pytest.MonkeyPat
     assert [handle.cancelled() for handle in handles] == [True]
 
 
-async def test_it_can_be_used_again_after_it_was_idle_past_a_deadline() -> None:
+async def test_deadlines_can_be_used_again_after_an_idle_time() -> None:
     deadlines = Deadlines()
     await wait_within(deadlines, now() + 10, 1)
     await asyncio.sleep(100)
@@ -157,7 +157,7 @@ async def test_it_can_be_used_again_after_it_was_idle_past_a_deadline() -> None:
     assert await end_of(deadlines, began + 5, 60) == ("too late", pytest.approx(began + 5))
 
 
-async def test_an_error_at_the_deadline_gets_out_as_it_is() -> None:
+async def test_an_error_at_the_deadline_is_raised_unchanged() -> None:
     deadlines = Deadlines()
     with pytest.raises(LookupError), deadlines.until(now() + 10):
         try:
@@ -169,7 +169,7 @@ async def test_an_error_at_the_deadline_gets_out_as_it_is() -> None:
     assert task.cancelling() == 0
 
 
-async def test_a_value_that_comes_in_spite_of_the_deadline_is_the_value() -> None:
+async def test_a_value_that_comes_despite_the_deadline_is_kept() -> None:
     async def unmoved() -> int:
         with Deadlines().until(now() + 10):
             try:
@@ -181,7 +181,7 @@ async def test_a_value_that_comes_in_spite_of_the_deadline_is_the_value() -> Non
     assert await unmoved() == 7
 
 
-async def test_of_two_deadlines_the_inner_one_ends_what_is_inside_of_it_alone() -> None:
+async def test_an_inner_deadline_ends_only_its_own_block() -> None:
     outer, inner = Deadlines(), Deadlines()
     began = now()
     told: list[float] = []
@@ -215,7 +215,7 @@ def test_outside_of_a_task_there_is_no_deadline() -> None:
     assert [str(refusal) for refusal in refusals] == ["a deadline is for what runs in a task"]
 
 
-async def test_it_can_be_waited_for_until_nothing_is_under_way() -> None:
+async def test_idle_waits_until_no_block_is_running() -> None:
     deadlines = Deadlines()
     began = now()
     ended = asyncio.gather(
@@ -228,7 +228,7 @@ async def test_it_can_be_waited_for_until_nothing_is_under_way() -> None:
     await deadlines.idle()
 
 
-async def test_all_that_is_under_way_can_be_ended_at_once() -> None:
+async def test_end_all_ends_all_running_blocks() -> None:
     deadlines = Deadlines()
     began = now()
     asyncio.get_running_loop().call_at(began + 3, deadlines.end_all)

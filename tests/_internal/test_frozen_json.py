@@ -1,4 +1,4 @@
-"""JSON that cannot change, and tells apart what JSON tells apart."""
+"""FrozenJSON: immutable, and compared as strictly as JSON compares."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def nested(levels: int) -> dict[str, Any]:
 
 
 @given(objects)
-def test_plain_json_comes_back_as_it_went_in(fields: dict[str, Any]) -> None:
+def test_plain_json_survives_freezing(fields: dict[str, Any]) -> None:
     frozen = FrozenJSON(fields)
 
     assert exactly(frozen.to_json()) == exactly(fields)
@@ -39,7 +39,7 @@ def test_plain_json_comes_back_as_it_went_in(fields: dict[str, Any]) -> None:
 
 
 @given(objects)
-def test_copies_and_twins_are_equal_and_hash_alike(fields: dict[str, Any]) -> None:
+def test_copies_are_equal_and_hash_alike(fields: dict[str, Any]) -> None:
     frozen = FrozenJSON(fields)
     backwards = FrozenJSON(dict(reversed(fields.items())))
 
@@ -62,7 +62,7 @@ def test_objects_are_equal_just_when_their_json_is_the_same(
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, True), (0, False), (1, 1.0), (1.0, True)])
-def test_values_that_python_takes_for_equal_are_told_apart(one: Any, other: Any) -> None:
+def test_1_and_true_and_1_0_are_different_values(one: Any, other: Any) -> None:
     kept = {FrozenJSON({"a": [one]}): one, FrozenJSON({"a": [other]}): other}
 
     assert FrozenJSON({"a": one}) != FrozenJSON({"a": other})
@@ -126,13 +126,13 @@ def test_its_repr_can_be_evaluated() -> None:
     assert "\n" not in repr(frozen)
 
 
-def test_any_kind_of_mapping_and_sequence_may_be_frozen() -> None:
+def test_any_mapping_and_sequence_can_be_frozen() -> None:
     source: Mapping[str, Any] = MappingProxyType({"a": deque([1]), "b": FrozenJSON({"c": (2,)})})
 
     assert FrozenJSON(source).to_json() == {"a": [1], "b": {"c": [2]}}
 
 
-def test_what_is_frozen_already_stays_the_same_object() -> None:
+def test_a_frozen_value_stays_the_same_object() -> None:
     frozen = FrozenJSON({"a": 1})
 
     assert Client(id=12, extra=frozen).extra is frozen
@@ -142,13 +142,13 @@ def test_what_is_frozen_already_stays_the_same_object() -> None:
     "value",
     [math.nan, math.inf, -math.inf, b"x", bytearray(), {1}, object(), {1: 2}, [b"x"], 1j],
 )
-def test_what_is_no_json_is_refused(value: Any) -> None:
+def test_a_value_that_is_no_json_is_refused(value: Any) -> None:
     with pytest.raises(InvalidRequest, match=r"a is no JSON value|the name of a field"):
         FrozenJSON({"a": value})
 
 
 @pytest.mark.parametrize("fields", [None, [], "a", 5])
-def test_what_is_no_mapping_is_refused(fields: Any) -> None:
+def test_a_value_that_is_no_mapping_is_refused(fields: Any) -> None:
     with pytest.raises(InvalidRequest, match="must be a mapping"):
         FrozenJSON(fields)
 
@@ -186,7 +186,7 @@ def test_an_or_replaces_and_adds_fields() -> None:
     assert frozen == {"a": 1, "b": 2}
 
 
-def test_what_a_record_lacked_is_kept_but_takes_no_part_in_equality() -> None:
+def test_absent_fields_of_a_record_are_kept_but_not_compared() -> None:
     extra = RecordExtra({"a": 1}, frozenset({"name"}))
 
     for twin in (copy.copy(extra), pickle.loads(pickle.dumps(extra)), extra | {"b": 2}):

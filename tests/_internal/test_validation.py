@@ -1,4 +1,4 @@
-"""What is wrong with an argument is told when it is handed over, by its name, and shows no secret."""
+"""A wrong argument is refused at once, by its name, without showing a secret."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def refusal_of(make: Callable[[], object]) -> InvalidRequest:
     ],
     ids=lambda value: repr(value)[:40] if not isinstance(value, int) else "",
 )
-def test_an_argument_of_a_ringme_that_is_wrong_is_named(name: str, value: Any, told: str) -> None:
+def test_an_error_names_the_wrong_argument_of_a_ringme(name: str, value: Any, told: str) -> None:
     options: dict[str, Any] = {"base_url": URL, "auth": AUTH, name: value}
 
     refusal = refusal_of(lambda: RingMe(**options))
@@ -92,20 +92,20 @@ def test_any_time_above_zero_is_a_timeout(timeout: float) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, None, True, math.nan, "5", 10**400], ids=repr)
 @pytest.mark.parametrize("name", ["connect", "attempt"])
-def test_a_time_of_an_attempt_that_is_none_is_named(name: str, value: Any) -> None:
+def test_an_error_names_an_invalid_timeout_of_an_attempt(name: str, value: Any) -> None:
     refusal = refusal_of(lambda: Timeouts(**{name: value}))
 
     assert str(refusal).startswith(f"{name} must be a number of seconds above 0, not ")
 
 
 @pytest.mark.parametrize("value", [0, True, 1.0, "1", None], ids=repr)
-def test_a_whole_number_is_no_bool_no_float_and_not_below_its_least(value: object) -> None:
+def test_a_whole_number_is_no_bool_no_float_and_not_too_small(value: object) -> None:
     refusal = refusal_of(lambda: whole_number("n", value, least=1))
 
     assert str(refusal) == f"n must be a whole number from 1 up, not {value!r}"
 
 
-def test_a_path_of_a_store_that_is_none_is_named() -> None:
+def test_an_error_names_an_invalid_path_of_a_store() -> None:
     path: Any = 5
 
     assert (
@@ -113,7 +113,7 @@ def test_a_path_of_a_store_that_is_none_is_named() -> None:
     )
 
 
-def test_what_is_in_order_is_given_back() -> None:
+def test_a_valid_value_is_returned() -> None:
     limit = LoginLimit()
 
     assert instance_of(LoginLimit, "login_limit", limit) is limit
@@ -163,7 +163,7 @@ class WithoutFetch:
     ],
     ids=repr,
 )
-def test_what_are_no_credentials_is_refused_where_they_are_taken(
+def test_invalid_credentials_are_refused_at_once(
     take: Callable[[Any], object], auth: object, told: str
 ) -> None:
     refusal = refusal_of(lambda: take(auth))
@@ -173,7 +173,7 @@ def test_what_are_no_credentials_is_refused_where_they_are_taken(
     assert SECRET not in str(refusal)
 
 
-def test_credentials_of_a_kind_of_ones_own_are_taken() -> None:
+def test_credentials_of_a_custom_class_are_accepted() -> None:
     @frozen
     class FromVault:
         renewable: bool = True
@@ -214,7 +214,7 @@ REFUSED: dict[str, Callable[[], object]] = {
 
 
 def own_frames(trace: TracebackType | None) -> Iterator[TracebackType]:
-    """Give the frames below the test's own, whose names hold what is in the test."""
+    """Return the frames below the test's own frame, whose locals hold the test's secrets."""
     while trace is not None:
         if trace.tb_frame.f_globals["__name__"] != __name__:
             yield trace
@@ -234,7 +234,7 @@ def test_a_traceback_with_locals_shows_no_secret(make: Callable[[], object]) -> 
 
 
 @pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED)
-def test_what_was_refused_half_made_can_still_be_shown(make: Callable[[], object]) -> None:
+def test_an_object_whose_constructor_raised_can_be_shown(make: Callable[[], object]) -> None:
     refusal = refusal_of(make)
 
     for step in own_frames(refusal.__traceback__):
@@ -242,7 +242,7 @@ def test_what_was_refused_half_made_can_still_be_shown(make: Callable[[], object
             assert repr(local)
 
 
-def test_a_ringme_that_was_refused_half_made_can_be_shown() -> None:
+def test_a_ringme_whose_constructor_raised_can_be_shown() -> None:
     made: list[RingMe] = []
 
     class Kept(RingMe):
@@ -268,7 +268,7 @@ def test_a_bug_in_a_call_of_from_env_shows_no_variable() -> None:
     assert SECRET not in "".join(shown.format())
 
 
-def test_a_refusal_comes_from_where_it_was_called() -> None:
+def test_an_error_is_raised_from_the_line_of_the_call() -> None:
     @refusing
     def check(value: int, *, more: int) -> int:
         """Say no."""
@@ -282,7 +282,7 @@ def test_a_refusal_comes_from_where_it_was_called() -> None:
     assert (check.__name__, check.__doc__) == ("check", "Say no.")
 
 
-def test_from_env_takes_all_that_a_ringme_takes_beside_where_and_who() -> None:
+def test_from_env_takes_all_options_of_a_ringme() -> None:
     options = get_type_hints(RingMeOptions)
     taken = {
         name: parameter.annotation
@@ -293,7 +293,7 @@ def test_from_env_takes_all_that_a_ringme_takes_beside_where_and_who() -> None:
     assert options == taken
 
 
-async def test_from_env_hands_its_options_on() -> None:
+async def test_from_env_passes_its_options_on() -> None:
     told: list[Event] = []
 
     def tell(event: Event) -> None:
@@ -318,7 +318,7 @@ async def test_from_env_hands_its_options_on() -> None:
     assert told
 
 
-async def test_a_login_names_the_package_as_calls_do() -> None:
+async def test_a_login_has_the_user_agent_of_calls() -> None:
     transport = ScriptedTransport([record()])
 
     async with RingMe(URL, auth=ClientCredentials("app", SECRET), transport=transport) as ringme:

@@ -95,9 +95,7 @@ class TestARequest:
         assert sent.headers["user-agent"].startswith("ringme-async/")
         assert "content-type" not in sent.headers
 
-    async def test_that_changes_something_says_that_its_body_is_json(
-        self, connect: Connect
-    ) -> None:
+    async def test_with_a_body_has_the_json_content_type(self, connect: Connect) -> None:
         transport = scripted(record())
 
         await connect(transport).clients.update("@me", OMSK)
@@ -106,9 +104,7 @@ class TestARequest:
         assert (sent.method, sent.body) == ("PUT", b'{"timezone":"Asia/Omsk"}')
         assert sent.headers["content-type"] == "application/json"
 
-    async def test_says_what_its_body_is_only_if_it_has_one_whoever_went_before(
-        self, connect: Connect
-    ) -> None:
+    async def test_has_a_content_type_only_with_a_body(self, connect: Connect) -> None:
         transport = scripted(record())
         clients = connect(transport).clients
 
@@ -119,9 +115,7 @@ class TestARequest:
         described = ["content-type" in sent.headers for sent in transport.requests]
         assert described == [False, True] * 3
 
-    async def test_has_the_headers_of_the_last_one_once_its_token_was_accepted(
-        self, connect: Connect
-    ) -> None:
+    async def test_reuses_its_headers_once_the_token_was_accepted(self, connect: Connect) -> None:
         transport = scripted(record())
         clients = connect(transport).clients
 
@@ -158,7 +152,7 @@ class TestARetry:
         ],
         ids=repr,
     )
-    async def test_heals_what_passes(self, connect: Connect, passing: Answer) -> None:
+    async def test_recovers_from_a_passing_failure(self, connect: Connect, passing: Answer) -> None:
         transport = scripted(passing, record(id=12))
 
         client = await connect(transport).clients.get(12)
@@ -177,7 +171,7 @@ class TestARetry:
         ],
         ids=repr,
     )
-    async def test_is_not_spent_on_what_lasts(
+    async def test_is_not_made_after_a_lasting_failure(
         self, connect: Connect, lasting: Answer, kind: type[RingMeError]
     ) -> None:
         transport = scripted(lasting)
@@ -213,7 +207,7 @@ class TestARetry:
 
         assert transport.sent_at[1] >= 17.0
 
-    async def test_of_an_operation_not_declared_repeatable_happens_only_if_nothing_was_sent(
+    async def test_of_a_call_that_is_not_idempotent_is_made_only_if_nothing_was_sent(
         self, connect: Connect
     ) -> None:
         transport = scripted(ConnectError("refused"), ResponseLost("cut off"), record())
@@ -243,9 +237,7 @@ class TestADeadline:
         assert asyncio.get_running_loop().time() == 7.0
         assert (error.client_id, error.attempts, error.__cause__) == ("12", 1, None)
 
-    async def test_names_the_last_thing_that_went_wrong_as_its_cause(
-        self, connect: Connect
-    ) -> None:
+    async def test_has_the_last_error_as_its_cause(self, connect: Connect) -> None:
         transport = scripted(refusal(503), never)
 
         error = await failure(connect(transport).clients.get(12, timeout=7))
@@ -253,7 +245,7 @@ class TestADeadline:
         assert isinstance(error, DeadlineExceeded)
         assert isinstance(error.__cause__, ServerError)
 
-    async def test_does_not_let_a_wait_begin_that_would_pass_it(self, connect: Connect) -> None:
+    async def test_begins_no_wait_that_would_pass_it(self, connect: Connect) -> None:
         transport = scripted(refusal(503, retry_after="100"))
 
         error = await failure(connect(transport).clients.get(12, timeout=60))
@@ -276,7 +268,7 @@ class TestADeadline:
 
         assert asyncio.get_running_loop().time() == 60.0
 
-    async def test_leaves_a_timeout_of_somebody_else_alone(self, connect: Connect) -> None:
+    async def test_leaves_a_timeout_of_the_caller_alone(self, connect: Connect) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(3):
                 await connect(scripted(never)).clients.get(12)
@@ -305,7 +297,7 @@ class TestA401:
         assert sent == ["Bearer old", "Bearer new"]
         assert transport.sent_at == [0.0, pytest.approx(1 / 18, abs=0.06)]
 
-    async def test_with_the_new_token_is_the_users(self, connect: Connect) -> None:
+    async def test_with_the_new_token_reaches_the_user(self, connect: Connect) -> None:
         transport = scripted(refusal(401))
 
         error = await failure(connect(transport, auth=APP).clients.get("@me"))
@@ -314,7 +306,7 @@ class TestA401:
         assert error.attempts == 2
         assert len(transport.logins) == 2
 
-    async def test_with_a_fixed_token_is_the_users_at_once(self, connect: Connect) -> None:
+    async def test_with_a_fixed_token_reaches_the_user_at_once(self, connect: Connect) -> None:
         transport = scripted(refusal(401))
 
         error = await failure(connect(transport).clients.get("@me"))
@@ -322,9 +314,7 @@ class TestA401:
         assert isinstance(error, Unauthorized)
         assert len(transport.requests) == 1
 
-    async def test_on_a_token_that_had_been_good_is_one_more_death_and_is_retried(
-        self, connect: Connect
-    ) -> None:
+    async def test_on_a_token_that_worked_before_is_retried(self, connect: Connect) -> None:
         first_refused = asyncio.Event()
 
         async def refuse_late(request: Request) -> Response:
@@ -347,7 +337,7 @@ class TestA401:
 
         assert (await unlucky).id == 12
 
-    async def test_with_the_new_token_is_the_users_although_the_credentials_were_good_before(
+    async def test_with_the_new_token_reaches_the_user_although_the_credentials_worked_before(
         self, connect: Connect
     ) -> None:
         transport = scripted(record(), refusal(401))
@@ -377,7 +367,7 @@ class TestA401:
         assert isinstance(error, Unauthorized)
         assert error.attempts == 12
 
-    async def test_that_others_found_out_before_costs_no_attempt(self, connect: Connect) -> None:
+    async def test_that_another_call_found_first_costs_no_attempt(self, connect: Connect) -> None:
         dead = {"Bearer t1", "Bearer t2", "Bearer t3"}
 
         async def serve(request: Request) -> Response:
@@ -399,7 +389,7 @@ class TestA401:
         assert len(lost) <= 1
         assert len(transport.logins) == 4
 
-    async def test_by_an_unlucky_text_keeps_its_class(self, connect: Connect) -> None:
+    async def test_with_an_unusual_text_keeps_its_class(self, connect: Connect) -> None:
         transport = scripted(refusal(403, "user_blocked"))
 
         error = await failure(connect(transport, auth=BearerToken("user")).clients.get(12))
@@ -440,7 +430,7 @@ class TestAUsedUpQuota:
         assert error.attempts == 0
         assert len(transport.requests) == 1
 
-    async def test_is_waited_for_when_asked_inside_the_deadline(self, connect: Connect) -> None:
+    async def test_is_waited_for_within_the_deadline_when_asked(self, connect: Connect) -> None:
         transport = scripted(self.used_up, record())
 
         client = await connect(transport).clients.get(12, on_quota="wait", timeout=3600)
@@ -490,14 +480,12 @@ class TestAUsedUpQuota:
 
         assert (await other.clients.get(12)).id == 12
 
-    async def test_is_not_learned_from_a_proxy_that_knows_nothing_of_it(
-        self, connect: Connect
-    ) -> None:
+    async def test_is_not_learned_from_a_proxy(self, connect: Connect) -> None:
         transport = scripted(Response(502, {}, b"<html>"), record())
 
         assert (await connect(transport).clients.get(12)).id == 12
 
-    async def test_told_by_a_refusal_counts_too(self, connect: Connect) -> None:
+    async def test_is_learned_from_a_refusal_too(self, connect: Connect) -> None:
         transport = scripted(
             refusal(404, "client_not_found", x_ratelimit_remaining="0", x_ratelimit_reset="60")
         )
@@ -602,7 +590,7 @@ class TestSecrets:
 
 
 class TestObservers:
-    async def test_hear_of_attempts_retries_and_the_end(self, connect: Connect) -> None:
+    async def test_get_attempts_retries_and_the_end(self, connect: Connect) -> None:
         told: list[Event] = []
         transport = scripted(refusal(503), record())
 
@@ -613,7 +601,7 @@ class TestObservers:
         assert [e.delay for e in told if isinstance(e, RetryScheduled)] == [0.5]
         assert [e.error_type for e in told if isinstance(e, CallEnded)] == [None]
 
-    async def test_hear_of_a_wait_for_quota(self, connect: Connect) -> None:
+    async def test_get_a_wait_for_quota(self, connect: Connect) -> None:
         told: list[Event] = []
         transport = scripted(TestAUsedUpQuota.used_up, record())
         ringme = connect(transport, observers=[told.append], on_quota="wait", timeout=3600)
@@ -630,7 +618,7 @@ class TestObservers:
         ]
         assert any(isinstance(event, Parked) and event.client_id == "12" for event in told)
 
-    async def test_hear_how_a_cancelled_call_ended(self, connect: Connect) -> None:
+    async def test_get_the_end_of_a_cancelled_call(self, connect: Connect) -> None:
         told: list[Event] = []
         call = asyncio.ensure_future(
             connect(scripted(never), observers=[told.append]).clients.get(12)
@@ -644,7 +632,7 @@ class TestObservers:
         assert [e.status_code for e in told if isinstance(e, AttemptEnded)] == [None]
 
 
-async def test_a_retry_after_date_is_reckoned_by_the_date_of_the_answer(connect: Connect) -> None:
+async def test_a_retry_after_date_counts_from_the_date_of_the_answer(connect: Connect) -> None:
     transport = scripted(
         refusal(
             503,
@@ -659,7 +647,7 @@ async def test_a_retry_after_date_is_reckoned_by_the_date_of_the_answer(connect:
     assert 30.0 <= transport.sent_at[1] <= 31.0
 
 
-async def test_the_wall_clock_tells_universal_time() -> None:
+async def test_the_wall_clock_returns_utc() -> None:
     assert utc_now().tzinfo is UTC
     assert abs(utc_now() - datetime.now(UTC)).total_seconds() < 60
 

@@ -1,4 +1,4 @@
-"""What a call writes into the books that it shares with others: quota, budget, attempts."""
+"""How a call settles its quota, its retry budget and its count of attempts."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def told(remaining: int) -> Response:
 
 
 class TestTheQuota:
-    async def test_keeps_the_request_that_was_surely_not_sent(self, connect: Connect) -> None:
+    async def test_gets_back_a_request_that_was_surely_not_sent(self, connect: Connect) -> None:
         transport = ScriptedTransport([told(1), ConnectError("refused"), told(0)])
         ringme = connect(transport)
         await ringme.clients.get(12)
@@ -72,7 +72,7 @@ class TestTheQuota:
 
         assert len(transport.requests) == 3
 
-    async def test_keeps_the_request_that_a_transport_refused(self, connect: Connect) -> None:
+    async def test_gets_back_a_request_that_the_transport_refused(self, connect: Connect) -> None:
         transport = ScriptedTransport([told(1), InvalidRequest("no such proxy"), told(0)])
         ringme = connect(transport)
         await ringme.clients.get(12)
@@ -83,16 +83,14 @@ class TestTheQuota:
 
         assert len(transport.requests) == 3
 
-    async def test_loses_the_request_whose_answer_was_lost(self, connect: Connect) -> None:
+    async def test_counts_a_request_without_an_answer_as_spent(self, connect: Connect) -> None:
         ringme = connect(ScriptedTransport([told(1), ResponseLost("cut off"), told(0)]))
         await ringme.clients.get(12)
 
         with pytest.raises(RateLimited):
             await ringme.clients.get(12)
 
-    async def test_keeps_the_request_that_a_401_without_counters_was_for(
-        self, connect: Connect
-    ) -> None:
+    async def test_gets_back_the_request_of_a_401_without_counters(self, connect: Connect) -> None:
         transport = ScriptedTransport([told(1), refusal(401), told(0)])
         ringme = connect(transport)
         await ringme.clients.get(12)
@@ -140,7 +138,7 @@ class TestTheBudget:
     @pytest.mark.parametrize(
         ("passing", "price"), [(ResponseLost("cut off"), 5), (TransportTimeout("slow"), 10)]
     )
-    async def test_gets_back_what_a_retry_cost_that_succeeded(
+    async def test_gets_back_the_cost_of_a_retry_that_succeeded(
         self, connect: Connect, passing: Answer, price: int
     ) -> None:
         ringme = connect(ScriptedTransport([passing, record()]))
@@ -169,7 +167,7 @@ class TestTheBudget:
 
         assert budget.available == 500 - 3 * 10
 
-    async def test_is_the_same_for_logins_and_calls(self) -> None:
+    async def test_is_shared_by_logins_and_calls(self) -> None:
         transport = ScriptedTransport([ConnectError("refused")])
         app = ClientCredentials("app-id", "s3cret")
         async with RingMe(HERE, auth=app, transport=transport) as ringme:
@@ -178,7 +176,7 @@ class TestTheBudget:
 
             assert ringme._dispatcher.budgets.of(HERE).available == 500 - 3 * 5
 
-    async def test_of_one_host_is_not_that_of_another(self, connect: Connect) -> None:
+    async def test_of_one_host_is_not_used_by_another(self, connect: Connect) -> None:
         transport = ScriptedTransport([refusal(503), refusal(503), record()])
         ringme = connect(transport)
         ringme._dispatcher.budgets.of(HERE).available = 0
@@ -191,8 +189,10 @@ class TestTheBudget:
         assert hosts == ["pbx.example.com", "other.example.com", "other.example.com"]
 
 
-class TestTheClock:
-    async def test_counts_a_date_that_comes_without_one_of_its_own(self, connect: Connect) -> None:
+class TestTheWallClock:
+    async def test_is_used_for_a_retry_after_date_without_a_date_header(
+        self, connect: Connect
+    ) -> None:
         later = "Sun, 06 Nov 1994 08:50:07 GMT"
         transport = ScriptedTransport([refusal(503, Retry_After=later), record()])
         ringme = connect(transport, retry=RetryPolicy(base=0))
@@ -200,12 +200,14 @@ class TestTheClock:
             ringme._dispatcher, wall_clock=lambda: datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
         )
 
-        await dispatcher.run(ringme.clients._calls.read(12, 60.0))
+        await dispatcher.run(ringme.clients._operations.read(12, 60.0))
 
         first, second = transport.sent_at
         assert second - first == pytest.approx(30)
 
-    async def test_says_which_wait_would_have_passed_the_deadline(self, connect: Connect) -> None:
+    async def test_names_the_wait_that_would_have_passed_the_deadline(
+        self, connect: Connect
+    ) -> None:
         ringme = connect(ScriptedTransport([refusal(503, Retry_After="100")]))
 
         with pytest.raises(DeadlineExceeded) as caught:
@@ -215,7 +217,9 @@ class TestTheClock:
             "the next attempt, in 100.5 s, is beyond the deadline (timeout=60 s)"
         )
 
-    async def test_says_when_the_wait_for_the_quota_would_have(self, connect: Connect) -> None:
+    async def test_names_the_wait_for_quota_that_would_have_passed_the_deadline(
+        self, connect: Connect
+    ) -> None:
         ringme = connect(ScriptedTransport([told(0)]))
         await ringme.clients.get(12)
 
@@ -234,7 +238,7 @@ class TestTheClock:
 
 
 class TestAttempts:
-    async def test_of_a_login_are_those_of_a_call_that_came_to_none_of_its_own(self) -> None:
+    async def test_of_a_call_that_sent_nothing_are_those_of_its_login(self) -> None:
         transport = ScriptedTransport([record()], [refusal(503)])
         auth = ClientCredentials("app", "s3cret")
         async with RingMe(HERE, auth=auth, transport=transport) as ringme:
@@ -244,11 +248,11 @@ class TestAttempts:
         assert caught.value.attempts == len(transport.logins) == 4
         assert transport.requests == []
 
-    async def test_are_counted_and_dated_in_the_account(self, connect: Connect) -> None:
+    async def test_are_counted_and_dated_in_the_state(self, connect: Connect) -> None:
         ringme = connect(ScriptedTransport([refusal(503), record()]))
         state = CallState()
 
-        await ringme._dispatcher.run(ringme.clients._calls.read(12, 60.0), state)
+        await ringme._dispatcher.run(ringme.clients._operations.read(12, 60.0), state)
 
         assert (state.attempts, state.sent_at) == (2, 0.5)
 
@@ -256,7 +260,7 @@ class TestAttempts:
         ("code", "maybe"),
         [(299, True), (300, False), (301, False), (408, True), (409, False), (499, False)],
     )
-    async def test_of_a_change_may_have_done_it_unless_the_answer_says_that_nothing_was(
+    async def test_of_a_change_may_be_applied_unless_the_answer_rules_it_out(
         self, connect: Connect, code: int, maybe: bool
     ) -> None:
         ringme = connect(ScriptedTransport([refusal(code)]), retry=RetryPolicy(attempts=1))
@@ -267,8 +271,8 @@ class TestAttempts:
         assert caught.value.maybe_applied is maybe
 
 
-class TestWhatIsTold:
-    async def test_of_attempts_is_which_one_it_is(self) -> None:
+class TestAnEvent:
+    async def test_of_an_attempt_has_its_number(self) -> None:
         told_of: list[Event] = []
         transport = ScriptedTransport([refusal(503), record()])
         async with RingMe(
@@ -279,7 +283,7 @@ class TestWhatIsTold:
         sent = [event.attempt for event in told_of if isinstance(event, AttemptSent)]
         assert sent == [1, 2]
 
-    async def test_of_a_retry_is_why(self) -> None:
+    async def test_of_a_retry_has_its_cause(self) -> None:
         told_of: list[Event] = []
         transport = ScriptedTransport([refusal(503), record()])
         async with RingMe(
@@ -290,9 +294,7 @@ class TestWhatIsTold:
         kinds = [event.error_type for event in told_of if isinstance(event, RetryScheduled)]
         assert kinds == ["ServerError"]
 
-    async def test_of_an_answer_that_echoes_the_token_is_all_but_that(
-        self, connect: Connect
-    ) -> None:
+    async def test_an_error_masks_an_echoed_token(self, connect: Connect) -> None:
         echo = Response(200, {}, b'{"id": "f1xed-token", "name": "Acme"}')
         ringme = connect(ScriptedTransport([echo]))
 
@@ -303,7 +305,7 @@ class TestWhatIsTold:
         assert caught.value.value is None
         assert caught.value.body == b'{"id": "***", "name": "Acme"}'
 
-    async def test_to_an_observer_of_headers_comes_back_as_headers(self) -> None:
+    async def test_of_an_attempt_gets_the_headers_of_observers(self) -> None:
         class Trace:
             def __call__(self, event: Event) -> None:
                 pass

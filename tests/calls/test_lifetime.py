@@ -79,7 +79,7 @@ class TestACallUnderWayWhenItsRingMeIsClosed:
 
         assert error.maybe_applied
 
-    async def test_keeps_what_had_gone_wrong_before(self) -> None:
+    async def test_keeps_the_error_before_as_its_cause(self) -> None:
         transport = ScriptedTransport([refusal(503, retry_after="30")])
         ringme = RingMe(URL, auth=FIXED, transport=transport)
 
@@ -88,7 +88,7 @@ class TestACallUnderWayWhenItsRingMeIsClosed:
         assert isinstance(error.__cause__, ServerError)
         assert (error.attempts, error.maybe_applied) == (1, True)
 
-    async def test_waits_for_its_login_no_longer(self) -> None:
+    async def test_stops_waiting_for_its_login(self) -> None:
         transport = ScriptedTransport([refusal(401)], [token(), never])
         ringme = RingMe(URL, auth=APP, transport=transport)
 
@@ -98,7 +98,7 @@ class TestACallUnderWayWhenItsRingMeIsClosed:
         assert (error.client_id, error.attempts) == ("@me", 1)
         assert error.__cause__ is not None
 
-    async def test_waits_for_its_quota_no_longer(self) -> None:
+    async def test_stops_waiting_for_its_quota(self) -> None:
         used_up = refusal(429, "rate_limit_exceeded", x_ratelimit_reset="1800")
         ringme = RingMe(URL, auth=FIXED, transport=ScriptedTransport([used_up]))
 
@@ -107,7 +107,7 @@ class TestACallUnderWayWhenItsRingMeIsClosed:
 
         assert error.attempts == 1
 
-    async def test_is_over_before_the_transport_is_closed(self) -> None:
+    async def test_ends_before_the_transport_is_closed(self) -> None:
         class Watched(ScriptedTransport):
             async def aclose(self) -> None:
                 assert call.done()
@@ -130,7 +130,7 @@ class TestACallUnderWayWhenItsRingMeIsClosed:
         with pytest.raises(RingMeClosed):
             await call
 
-    async def test_keeps_the_value_that_it_has_already(self) -> None:
+    async def test_keeps_a_value_that_has_arrived(self) -> None:
         ringme = RingMe(URL, auth=FIXED, transport=ScriptedTransport([record(id=12)]))
         call = asyncio.ensure_future(ringme.clients.get(12))
         while not call.done():
@@ -140,7 +140,7 @@ class TestACallUnderWayWhenItsRingMeIsClosed:
 
         assert (await call).id == 12
 
-    async def test_may_be_what_closes_it(self) -> None:
+    async def test_may_close_the_ringme_itself(self) -> None:
         async def close(request: Request) -> Response:
             await ringme.aclose()
             return record()
@@ -153,7 +153,7 @@ class TestACallUnderWayWhenItsRingMeIsClosed:
 
         assert transport.closed == 1
 
-    async def test_ends_as_its_deadline_says_if_that_has_come(self) -> None:
+    async def test_ends_by_its_deadline_if_that_came_first(self) -> None:
         async def slow_to_leave(request: Request) -> Response:
             try:
                 return await never(request)
@@ -169,7 +169,7 @@ class TestACallUnderWayWhenItsRingMeIsClosed:
         with pytest.raises(DeadlineExceeded, match=r"timeout=1 s"):
             await call
 
-    async def test_ends_so_although_closing_is_cancelled(self) -> None:
+    async def test_ends_even_if_closing_is_cancelled(self) -> None:
         async def stubborn(request: Request) -> Response:
             try:
                 return await never(request)
@@ -281,7 +281,7 @@ class TestAnotherEventLoop:
         assert [type(outcome.error) for outcome in report.failures] == [InvalidRequest] * 2
         asyncio.run(ringme.aclose())
 
-    def test_may_be_the_only_one_that_it_is_used_on(self) -> None:
+    def test_may_be_the_only_loop_of_a_ringme(self) -> None:
         async def make() -> RingMe:
             return RingMe(URL, auth=FIXED, transport=ScriptedTransport([record(id=12)]))
 
@@ -292,7 +292,7 @@ class TestAnotherEventLoop:
         assert asyncio.run(read(asyncio.run(make()))).id == 12
 
 
-async def test_another_process_can_neither_use_nor_close_it_and_is_not_warned(
+async def test_another_process_can_neither_use_nor_close_a_ringme_and_is_not_warned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     transport = ScriptedTransport([record(id=12)])
@@ -333,7 +333,7 @@ class TestAForkedProcess:
     PARENT = """
         import asyncio, os, sys
         from ringme_async import BearerToken, InvalidRequest, RingMe
-        from tests.scripted import ScriptedTransport, record
+        from tests.scripted import asked_for, ScriptedTransport, record
 
         ringme = RingMe("https://a.example", auth=BearerToken("t"),
                         transport=ScriptedTransport([record(id=12)]))
@@ -348,7 +348,7 @@ class TestAForkedProcess:
                 print(error, flush=True)
         """
 
-    def test_is_refused_what_its_parent_has_used(self) -> None:
+    def test_cannot_use_a_ringme_that_its_parent_has_used(self) -> None:
         told = self.run(
             self.PARENT
             + """
@@ -374,7 +374,7 @@ class TestAForkedProcess:
         )
         assert told.splitlines() == [f"client 12: {refusal}", refusal, "12"]
 
-    def test_may_use_what_its_parent_has_only_made(self) -> None:
+    def test_may_use_a_ringme_that_its_parent_has_only_made(self) -> None:
         told = self.run(
             self.PARENT
             + """
@@ -389,7 +389,7 @@ class TestAForkedProcess:
         assert told == "12\n"
 
 
-class TestOneThatIsThrownAwayUnclosed:
+class TestARingMeThatWasNeverClosed:
     async def warned(
         self, use: Callable[[RingMe], Awaitable[object]], transport: Transport | None = None
     ) -> list[warnings.WarningMessage]:
@@ -421,7 +421,7 @@ class TestOneThatIsThrownAwayUnclosed:
 
         assert await self.warned(use) == []
 
-    async def test_lives_as_long_as_what_was_taken_from_it(self) -> None:
+    async def test_lives_as_long_as_its_clients(self) -> None:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             clients = RingMe(URL, auth=FIXED, transport=ScriptedTransport([record()])).clients
@@ -433,7 +433,7 @@ class TestOneThatIsThrownAwayUnclosed:
 
         assert len(caught) == 1
 
-    async def test_lets_go_of_any_transport_that_can_be_released_without_waiting(self) -> None:
+    async def test_releases_any_transport_with_let_go(self) -> None:
         class Released(ScriptedTransport):
             def let_go(self) -> None:
                 released.append("let go")
@@ -443,7 +443,7 @@ class TestOneThatIsThrownAwayUnclosed:
 
         assert released == ["let go"]
 
-    async def test_asks_nothing_of_a_transport_that_has_whatever_it_is_asked_for(self) -> None:
+    async def test_releases_no_transport_that_only_seems_to_have_let_go(self) -> None:
         class Wrapped(ScriptedTransport):
             def __getattr__(self, name: str) -> Callable[[], None]:
                 return lambda: asked.append(name)
@@ -470,7 +470,7 @@ class TestOneThatIsThrownAwayUnclosed:
         assert warning.filename == __file__
 
     @pytest.mark.parametrize("end", ["running", "paused", "closed"])
-    def test_lets_go_of_its_transport_unless_its_loop_could_be_at_work_elsewhere(
+    def test_releases_its_transport_unless_its_loop_may_run_in_another_thread(
         self, end: str
     ) -> None:
         let_go: list[str] = []
@@ -499,7 +499,7 @@ class TestOneThatIsThrownAwayUnclosed:
         assert let_go == ([] if end == "paused" else [end])
 
     @pytest.mark.parametrize("where", ["inside", "after"])
-    def test_over_a_network_is_one_warning_and_not_the_librarys_too(self, where: str) -> None:
+    def test_over_a_network_gives_one_warning_and_none_of_the_library(self, where: str) -> None:
         program = f"""
         import asyncio
         from ringme_async import BearerToken, RingMe
@@ -535,7 +535,7 @@ class TestOneThatIsThrownAwayUnclosed:
 
 
 @jumping
-async def test_a_retry_after_the_login_failed_is_not_made_once_it_is_closed() -> None:
+async def test_a_closed_ringme_does_not_retry_a_failed_login() -> None:
     transport = ScriptedTransport([record()], [refusal(503, retry_after="20")])
     ringme = RingMe(URL, auth=APP, transport=transport, retry=RetryPolicy(base=0.0))
 
@@ -546,7 +546,7 @@ async def test_a_retry_after_the_login_failed_is_not_made_once_it_is_closed() ->
 
 
 @jumping
-async def test_what_a_transport_refuses_to_send_was_not_sent() -> None:
+async def test_a_request_that_the_transport_refuses_was_not_sent() -> None:
     transport = ScriptedTransport([InvalidRequest("no such loop"), record(id=12)])
 
     async with RingMe(URL, auth=FIXED, transport=transport) as ringme:
@@ -563,7 +563,7 @@ async def test_what_a_transport_refuses_to_send_was_not_sent() -> None:
     [AiohttpTransport, HttptoolsTransport, lambda: InMemoryTransport(never)],
     ids=["aiohttp", "httptools", "memory"],
 )
-async def test_a_transport_that_another_ringme_has_closed_is_refused_in_plain_words(
+async def test_a_transport_closed_by_another_ringme_gives_a_plain_error(
     auth: Auth, transport: Callable[[], Transport]
 ) -> None:
     shared = transport()

@@ -1,4 +1,4 @@
-"""Which error an answer is (API page, section 4)."""
+"""The error class of an answer (API page, section 4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringme_async._internal.redaction import masked, masked_bytes, tells, without
+from ringme_async._internal.redaction import contains_secret, masked, masked_bytes, without
 from ringme_async.errors import (
     AccessDenied,
     ApiError,
@@ -25,7 +25,8 @@ from ringme_async.errors import (
     UserAccessTypeDenied,
     UserBlocked,
 )
-from ringme_async.policies.api_errors import api_error_from, is_success, reset_after
+from ringme_async.policies.api_errors import api_error_from, is_success
+from ringme_async.policies.rate_limit_headers import reset_after
 from ringme_async.transports import Response
 
 
@@ -81,7 +82,7 @@ def test_code_and_status_choose_the_class(
     ],
 )
 @pytest.mark.parametrize(("code", "kind"), [(403, Forbidden), (404, NotFound), (502, ServerError)])
-def test_a_body_that_says_nothing_usable_still_gives_the_right_class(
+def test_a_useless_body_still_gives_the_right_class(
     body: bytes, code: int, kind: type[ApiError]
 ) -> None:
     error = api_error_from(Response(code, {}, body))
@@ -131,7 +132,7 @@ def test_a_code_without_a_name_is_shown_bare() -> None:
     assert str(api_error_from(Response(599))) == "599"
 
 
-def test_a_redirect_is_said_not_to_be_followed() -> None:
+def test_a_redirect_error_says_that_it_is_not_followed() -> None:
     assert "not followed" in str(
         api_error_from(Response(302, {"location": "https://evil.example/"}))
     )
@@ -194,8 +195,8 @@ def test_a_secret_of_four_letters_is_masked_inside_of_words_too() -> None:
 
 
 @pytest.mark.parametrize(("text", "verdict"), [("a/b", True), ("a%2Fb", True), ("ab", False)])
-def test_a_text_tells_a_secret_in_whatever_spelling(text: str, verdict: bool) -> None:
-    assert tells(f"it is {text}", ("a/b",)) is verdict
+def test_a_secret_is_found_in_any_spelling(text: str, verdict: bool) -> None:
+    assert contains_secret(f"it is {text}", ("a/b",)) is verdict
 
 
 def test_a_secret_that_looks_like_a_mask_is_masked_once() -> None:
@@ -214,7 +215,7 @@ def test_a_cookie_is_no_part_of_an_error() -> None:
     assert dict(error.headers) == {"date": "today"}
 
 
-def test_a_used_up_quota_is_told_with_all_that_the_answer_said() -> None:
+def test_a_used_up_quota_error_keeps_all_of_the_answer() -> None:
     body = b'{"status": "rate_limit_exceeded", "message": "so it is"}'
     error = api_error_from(Response(429, {"X-RateLimit-Reset": "7", "Date": "today"}, body))
     assert isinstance(error, RateLimited)
@@ -232,7 +233,7 @@ def test_a_used_up_quota_is_told_with_all_that_the_answer_said() -> None:
     ("value", "seconds"),
     [("86400", 86_400.0), ("086400", 86_400.0), ("0000005", 60.0), ("86401", 60.0)],
 )
-def test_a_reset_is_believed_up_to_a_day_in_six_digits(value: str, seconds: float) -> None:
+def test_a_reset_is_valid_up_to_a_day_in_six_digits(value: str, seconds: float) -> None:
     assert reset_after({"x-ratelimit-reset": value}) == seconds
 
 

@@ -1,4 +1,4 @@
-"""Quota: unknown, known, used up, unlimited; who goes, who waits, and who is sent away."""
+"""Quota: the four states of a window, and the requests that go, wait or are sent away."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def take_all(quota: Quota, most: int = 1000) -> list[Reservation]:
 
 
 def known(remaining: int, reset: int = 1800, limit: int | None = None) -> Quota:
-    """A quota that a probe has just told of."""
+    """A quota whose probe has just been answered."""
     quota = Quota()
     take(quota).learn(headers(remaining, reset, limit))
     return quota
@@ -81,13 +81,13 @@ class TestUnknown:
         assert quota.try_reserve() is not None
         assert quota.try_reserve() is None
 
-    async def test_nothing_says_that_it_is_used_up(self) -> None:
+    async def test_an_unknown_window_is_not_used_up(self) -> None:
         quota = Quota()
         assert quota.exhausted_for() is None
         take(quota)
         assert quota.exhausted_for() is None
 
-    async def test_the_others_wait_for_the_probe_s_headers(self) -> None:
+    async def test_other_requests_wait_for_the_headers_of_the_probe(self) -> None:
         quota = Quota()
         probe = take(quota)
         waiting = [await start(quota.reserve()) for _ in range(3)]
@@ -95,7 +95,7 @@ class TestUnknown:
         await settled()
         assert [task.done() for task in waiting] == [True, True, False]
 
-    async def test_a_lost_probe_hands_its_role_on(self) -> None:
+    async def test_after_a_lost_probe_another_one_goes(self) -> None:
         quota = Quota()
         probe = take(quota)
         waiting = [await start(quota.reserve()) for _ in range(2)]
@@ -103,7 +103,7 @@ class TestUnknown:
         await settled()
         assert [task.done() for task in waiting] == [True, False]
 
-    async def test_a_probe_that_was_not_sent_hands_its_role_on(self) -> None:
+    async def test_after_an_unsent_probe_another_one_goes(self) -> None:
         quota = Quota()
         probe = take(quota)
         waiting = [await start(quota.reserve()) for _ in range(2)]
@@ -111,7 +111,7 @@ class TestUnknown:
         await settled()
         assert [task.done() for task in waiting] == [True, False]
 
-    async def test_what_was_lost_after_the_probe_went_may_not_be_in_its_answer(self) -> None:
+    async def test_a_request_lost_after_the_probe_may_be_missing_in_its_answer(self) -> None:
         quota = Quota(patience=1)
         probe = take(quota)
         await asyncio.sleep(1)
@@ -121,7 +121,7 @@ class TestUnknown:
 
 
 class TestStalledProbe:
-    async def test_another_goes_when_it_has_had_its_time(self) -> None:
+    async def test_another_probe_goes_after_the_patience(self) -> None:
         quota = Quota(patience=1)
         take(quota)
         await asyncio.sleep(0.99)
@@ -129,14 +129,14 @@ class TestStalledProbe:
         await asyncio.sleep(0.01)
         assert quota.try_reserve() is not None
 
-    async def test_whoever_waits_need_not_ask_again(self) -> None:
+    async def test_a_waiter_is_served_by_a_further_probe(self) -> None:
         quota = Quota()
         take(quota)
         began = now()
         await quota.reserve()
         assert now() - began == pytest.approx(1)
 
-    async def test_every_further_one_goes_after_twice_the_time(self) -> None:
+    async def test_each_further_probe_waits_twice_as_long(self) -> None:
         quota = Quota()
         went: list[float] = []
 
@@ -149,7 +149,7 @@ class TestStalledProbe:
                 group.create_task(one())
         assert went == pytest.approx([0, 1, 3, 7, 15])
 
-    async def test_never_more_go_than_the_last_limit_allows(self) -> None:
+    async def test_probes_never_exceed_the_last_limit(self) -> None:
         quota = known(1, reset=10, limit=2)
         await until(11)
         take(quota)
@@ -162,7 +162,7 @@ class TestStalledProbe:
         assert not waiting.done()
         waiting.cancel()
 
-    async def test_the_first_answer_tells_for_all(self) -> None:
+    async def test_the_first_answer_opens_the_window_for_all(self) -> None:
         quota = Quota()
         stalled = take(quota)
         await asyncio.sleep(1)
@@ -185,7 +185,7 @@ class TestKnown:
         first.learn(headers(9))
         assert len(take_all(quota)) == 7
 
-    async def test_an_answer_that_overtakes_those_before_it_leaves_them_counted_once(self) -> None:
+    async def test_an_answer_that_overtakes_earlier_ones_counts_them_once(self) -> None:
         quota = known(10)
         first, second, third = (take(quota) for _ in range(3))
         third.learn(headers(7))
@@ -194,12 +194,12 @@ class TestKnown:
         second.learn(headers(8))
         assert len(take_all(quota)) == 2
 
-    async def test_what_another_application_spent_is_learned_with_the_next_answer(self) -> None:
+    async def test_requests_of_another_application_are_learned_with_the_next_answer(self) -> None:
         quota = known(100)
         take(quota).learn(headers(3))
         assert len(take_all(quota)) == 3
 
-    async def test_a_number_that_jumps_up_is_not_believed_before_the_window_turns(self) -> None:
+    async def test_a_higher_remaining_does_not_count_before_the_reset(self) -> None:
         quota = known(3)
         take(quota).learn(headers(99))
         assert len(take_all(quota)) == 3
@@ -217,21 +217,21 @@ class TestKnown:
         take(quota).learn(headers(8))
         assert len(take_all(quota)) == 8
 
-    async def test_a_loss_is_kept_beside_the_answers_of_those_sent_before_it(self) -> None:
+    async def test_a_loss_stays_counted_beside_answers_to_earlier_requests(self) -> None:
         quota = known(10)
         lost, answered = take(quota), take(quota)
         lost.lost()
         answered.learn(headers(9))
         assert len(take_all(quota)) == 8
 
-    async def test_what_was_surely_not_sent_is_given_back(self) -> None:
+    async def test_an_unsent_request_is_given_back(self) -> None:
         quota = known(1)
         last = take(quota)
         assert quota.try_reserve() is None
         last.give_back()
         assert quota.try_reserve() is not None
 
-    async def test_an_answer_that_says_nothing_counts_as_spent(self) -> None:
+    async def test_an_answer_without_headers_counts_as_spent(self) -> None:
         quota = known(10)
         take(quota).learn(headers())
         assert len(take_all(quota)) == 9
@@ -248,23 +248,23 @@ class TestKnown:
 
 
 class TestUsedUp:
-    async def test_it_tells_for_how_long(self) -> None:
+    async def test_exhausted_for_gives_the_wait(self) -> None:
         quota = used_up(1800)
         assert quota.exhausted_for() == 1801
         await asyncio.sleep(1000)
         assert quota.exhausted_for() == 801
 
-    async def test_nobody_goes_and_nobody_waits(self) -> None:
+    async def test_no_request_goes_and_none_waits(self) -> None:
         quota = used_up()
         assert quota.try_reserve() is None
         assert await quota.reserve() is None
 
-    async def test_it_is_not_while_one_in_flight_may_come_back(self) -> None:
+    async def test_a_window_is_not_used_up_while_a_request_may_be_given_back(self) -> None:
         quota = known(1)
         take(quota)
         assert quota.exhausted_for() is None
 
-    async def test_a_last_request_that_comes_back_goes_to_the_first_in_line(self) -> None:
+    async def test_the_last_request_given_back_goes_to_the_first_waiter(self) -> None:
         quota = known(1)
         last = take(quota)
         waiting = [await start(quota.reserve()) for _ in range(2)]
@@ -276,7 +276,7 @@ class TestUsedUp:
         again.learn(headers(0))
         assert await waiting[1] is None
 
-    async def test_all_in_line_are_sent_away_as_soon_as_it_is_sure(self) -> None:
+    async def test_all_waiters_are_sent_away_once_the_window_is_used_up(self) -> None:
         quota = known(2)
         first, second = take(quota), take(quota)
         waiting = [await start(quota.reserve()) for _ in range(3)]
@@ -287,14 +287,14 @@ class TestUsedUp:
         first.learn(headers(1))
         assert quota.exhausted_for() == 1801
 
-    async def test_a_loss_can_be_what_makes_it_sure(self) -> None:
+    async def test_a_loss_can_use_up_the_window(self) -> None:
         quota = known(1)
         last = take(quota)
         waiting = await start(quota.reserve())
         last.lost()
         assert await waiting is None
 
-    async def test_whoever_sleeps_as_long_as_told_finds_it_turned(self) -> None:
+    async def test_after_the_given_wait_the_window_has_been_reset(self) -> None:
         for reset in (1, 7, 3599):
             quota = known(0, reset)
             await asyncio.sleep(0.1)
@@ -309,15 +309,15 @@ class TestUsedUp:
         assert quota.exhausted_for() is None
 
 
-class TestTurn:
-    async def test_it_is_unknown_again_a_second_after_its_reset(self) -> None:
+class TestReset:
+    async def test_a_window_is_unknown_again_a_second_after_its_reset(self) -> None:
         quota = known(50, reset=1800)
         await until(1800.9)
         assert len(take_all(quota, 2)) == 2
         await until(1801)
         assert len(take_all(quota)) == 1
 
-    async def test_the_answer_that_says_the_earliest_end_is_the_nearest(self) -> None:
+    async def test_the_earliest_stated_end_counts(self) -> None:
         quota = known(50, reset=1790)
         slow, quick = take(quota), take(quota)
         await until(10)
@@ -334,7 +334,7 @@ class TestTurn:
         take(quota).learn(headers(0, None))
         assert quota.exhausted_for() == 1701
 
-    async def test_those_in_line_are_served_when_it_turns(self) -> None:
+    async def test_waiters_are_served_at_the_reset(self) -> None:
         quota = known(1, reset=5)
         take(quota)
         went: list[float] = []
@@ -348,14 +348,14 @@ class TestTurn:
             group.create_task(one())
         assert went == pytest.approx([6, 7])
 
-    async def test_those_in_flight_from_before_are_still_counted(self) -> None:
+    async def test_requests_in_flight_from_before_the_reset_still_count(self) -> None:
         quota = known(10, reset=5)
         take_all(quota, 4)
         await until(6)
         take(quota).learn(headers(9))
         assert len(take_all(quota)) == 5
 
-    async def test_an_answer_to_a_request_sent_before_does_not_open_the_new_window(self) -> None:
+    async def test_a_late_answer_does_not_open_the_new_window(self) -> None:
         quota = known(10, reset=5)
         late = take(quota)
         await until(6)
@@ -365,7 +365,7 @@ class TestTurn:
         probe.learn(headers(99))
         assert len(take_all(quota)) == 99
 
-    async def test_nor_does_one_without_reset(self) -> None:
+    async def test_a_late_answer_without_reset_does_not_open_the_new_window(self) -> None:
         quota = known(10, reset=5)
         late = take(quota)
         await until(6)
@@ -373,7 +373,9 @@ class TestTurn:
         late.learn(headers(2, None))
         assert len(take_all(quota)) == 99
 
-    async def test_unless_its_reset_proves_that_it_was_counted_there(self) -> None:
+    async def test_a_late_answer_opens_the_new_window_if_its_reset_proves_it_was_counted_there(
+        self,
+    ) -> None:
         quota = known(10, reset=5)
         first, second = take(quota), take(quota)
         await until(6)
@@ -384,7 +386,7 @@ class TestTurn:
         probe.learn(headers(99, 3597))
         assert len(take_all(quota)) == 2
 
-    async def test_a_late_answer_that_says_nothing_counts_as_spent(self) -> None:
+    async def test_a_late_answer_without_headers_counts_as_spent(self) -> None:
         quota = known(10, reset=5)
         late = take(quota)
         await until(6)
@@ -394,14 +396,14 @@ class TestTurn:
         probe.learn(headers(99))
         assert len(take_all(quota)) == 98
 
-    async def test_an_answer_from_the_hour_after_this_lowers_the_number_at_once(self) -> None:
+    async def test_an_answer_from_the_next_window_lowers_the_number_at_once(self) -> None:
         quota = known(10, reset=1)
         request = take(quota)
         await until(1.5)
         request.learn(headers(3, 3600))
         assert len(take_all(quota)) == 3
 
-    async def test_and_is_what_is_known_when_the_window_turns(self) -> None:
+    async def test_an_answer_from_the_next_window_is_known_after_the_reset(self) -> None:
         quota = known(10, reset=1)
         await until(1.5)
         first, second, third = (take(quota) for _ in range(3))
@@ -421,7 +423,7 @@ class TestTurn:
         late.learn(headers(2, 6))
         assert len(take_all(quota)) == 99
 
-    async def test_of_the_hour_after_this_the_earliest_end_counts_too(self) -> None:
+    async def test_the_earliest_end_of_the_next_window_counts(self) -> None:
         quota = known(10, reset=1)
         await until(1.1)
         first, second = take(quota), take(quota)
@@ -432,7 +434,7 @@ class TestTurn:
         await until(3)
         assert quota.exhausted_for() == pytest.approx(1.2 + 3599 - 3)
 
-    async def test_what_was_known_of_the_hour_after_this_is_forgotten_in_the_one_after(
+    async def test_knowledge_of_the_next_window_ends_with_that_window(
         self,
     ) -> None:
         quota = known(10, reset=1)
@@ -450,7 +452,7 @@ class TestTurn:
         await until(7)
         assert len(take_all(quota)) == 1
 
-    async def test_a_request_that_is_never_settled_is_forgotten_after_two_turns(self) -> None:
+    async def test_a_request_that_is_never_settled_is_forgotten_after_two_resets(self) -> None:
         quota = known(10, reset=5)
         abandoned = take(quota)
         for window in range(2):
@@ -473,13 +475,13 @@ class TestUnlimited:
         assert all(task.done() for task in waiting)
         assert len(take_all(quota, 500)) == 500
 
-    async def test_what_is_lost_changes_nothing(self) -> None:
+    async def test_a_loss_changes_nothing(self) -> None:
         quota = Quota()
         take(quota).learn(headers())
         take(quota).lost()
         assert len(take_all(quota, 500)) == 500
 
-    async def test_until_an_answer_says_otherwise(self) -> None:
+    async def test_an_answer_with_headers_ends_it(self) -> None:
         quota = Quota()
         take(quota).learn(headers())
         take(quota).learn(headers(5))
@@ -487,13 +489,13 @@ class TestUnlimited:
         await until(1801)
         assert len(take_all(quota)) == 1
 
-    async def test_until_an_answer_says_otherwise_if_only_in_part(self) -> None:
+    async def test_an_answer_with_some_headers_ends_it(self) -> None:
         quota = Quota()
         take(quota).learn(headers())
         take(quota).learn(headers(0, None))
         assert quota.exhausted_for() == 61
 
-    async def test_until_it_is_refused(self) -> None:
+    async def test_a_refusal_ends_it(self) -> None:
         quota = Quota()
         take(quota).learn(headers())
         take(quota).refused(30)
@@ -512,7 +514,7 @@ class TestRefused:
         take(quota).refused(600)
         assert quota.exhausted_for() == 601
 
-    async def test_a_refused_probe_sends_all_away(self) -> None:
+    async def test_a_refused_probe_sends_all_waiters_away(self) -> None:
         quota = Quota()
         probe = take(quota)
         waiting = [await start(quota.reserve()) for _ in range(2)]
@@ -520,14 +522,14 @@ class TestRefused:
         await settled()
         assert [task.result() for task in waiting] == [None, None]
 
-    async def test_no_answer_that_comes_later_lifts_it(self) -> None:
+    async def test_no_later_answer_lifts_a_refusal(self) -> None:
         quota = known(50)
         refused, answered = take(quota), take(quota)
         refused.refused(600)
         answered.learn(headers(48, 10))
         assert quota.exhausted_for() == 601
 
-    async def test_no_later_refusal_shortens_it(self) -> None:
+    async def test_no_later_refusal_shortens_the_wait(self) -> None:
         quota = known(50)
         first, second = take(quota), take(quota)
         first.refused(600)
@@ -536,20 +538,20 @@ class TestRefused:
         await until(20)
         assert quota.exhausted_for() == 581
 
-    async def test_a_later_refusal_can_make_it_longer(self) -> None:
+    async def test_a_later_refusal_can_lengthen_the_wait(self) -> None:
         quota = known(50)
         first, second = take(quota), take(quota)
         first.refused(5)
         second.refused(600)
         assert quota.exhausted_for() == 601
 
-    async def test_its_word_on_the_end_counts_and_not_the_window_s(self) -> None:
+    async def test_the_end_stated_by_a_refusal_counts_before_the_window_s(self) -> None:
         quota = known(50, reset=1800)
         take(quota).refused(10)
         await until(11)
         assert len(take_all(quota)) == 1
 
-    async def test_one_from_before_the_turn_counts_too(self) -> None:
+    async def test_a_refusal_from_before_the_reset_counts_too(self) -> None:
         quota = known(50, reset=5)
         late = take(quota)
         await until(6)
@@ -557,7 +559,7 @@ class TestRefused:
         assert quota.exhausted_for() == 601
 
     @pytest.mark.parametrize("nonsense", [math.nan, math.inf, -math.inf, -1, 86_401, 1e300])
-    async def test_nonsense_is_taken_as_a_minute(self, nonsense: float) -> None:
+    async def test_an_invalid_reset_counts_as_a_minute(self, nonsense: float) -> None:
         quota = Quota()
         take(quota).refused(nonsense)
         assert quota.exhausted_for() == 61
@@ -607,7 +609,7 @@ class TestGarbledHeaders:
         take(quota).learn(headers(" 0", "10\t"))
         assert quota.exhausted_for() == 11
 
-    async def test_a_day_is_the_longest_that_is_believed(self) -> None:
+    async def test_a_day_is_the_longest_valid_reset(self) -> None:
         assert used_up(86_400).exhausted_for() == 86_401
 
     async def test_a_reset_right_now_still_gets_the_margin(self) -> None:
@@ -633,8 +635,8 @@ class TestGarbledHeaders:
         never()
 
 
-class TestLine:
-    async def test_the_first_in_line_goes_first(self) -> None:
+class TestWaiters:
+    async def test_the_first_waiter_goes_first(self) -> None:
         quota = known(1)
         last = take(quota)
         order: list[int] = []
@@ -650,7 +652,7 @@ class TestLine:
         await asyncio.gather(*waiting)
         assert order == [0, 1, 2, 3]
 
-    async def test_nobody_goes_past_the_line(self) -> None:
+    async def test_no_request_passes_the_waiters(self) -> None:
         quota = known(5, reset=5)
         take_all(quota)
         waiting = await start(quota.reserve())
@@ -658,7 +660,7 @@ class TestLine:
         assert quota.try_reserve() is None
         assert await waiting is not None
 
-    async def test_who_leaves_the_line_is_passed_over(self) -> None:
+    async def test_a_waiter_that_left_is_skipped(self) -> None:
         quota = known(1)
         last = take(quota)
         waiting = [await start(quota.reserve()) for _ in range(3)]
@@ -668,7 +670,7 @@ class TestLine:
         assert [task.done() for task in waiting] == [True, True, False]
         assert waiting[0].cancelled()
 
-    async def test_a_cancelled_one_hands_on_what_it_got_in_that_moment(self) -> None:
+    async def test_a_waiter_cancelled_while_served_gives_its_request_back(self) -> None:
         quota = known(1)
         last = take(quota)
         waiting = [await start(quota.reserve()) for _ in range(2)]
@@ -678,7 +680,7 @@ class TestLine:
         assert waiting[0].cancelled()
         assert waiting[1].result() is not None
 
-    async def test_a_cancelled_one_hands_on_the_probe_s_role(self) -> None:
+    async def test_a_waiter_cancelled_while_served_as_probe_lets_another_probe_go(self) -> None:
         quota = Quota()
         probe = take(quota)
         waiting = [await start(quota.reserve()) for _ in range(2)]
@@ -688,7 +690,7 @@ class TestLine:
         assert waiting[0].cancelled()
         assert waiting[1].result() is not None
 
-    async def test_a_cancelled_one_that_was_being_sent_away_takes_nothing(self) -> None:
+    async def test_a_waiter_cancelled_while_sent_away_takes_nothing(self) -> None:
         quota = known(1)
         last = take(quota)
         waiting = await start(quota.reserve())
@@ -698,7 +700,7 @@ class TestLine:
         assert waiting.cancelled()
         assert not quota.in_use
 
-    async def test_a_coroutine_that_is_closed_leaves_the_line(self) -> None:
+    async def test_a_closed_coroutine_leaves_the_queue(self) -> None:
         quota = known(1)
         last = take(quota)
         closed = quota.reserve()
@@ -707,7 +709,7 @@ class TestLine:
         last.give_back()
         assert quota.try_reserve() is not None
 
-    async def test_a_deadline_takes_its_own_out_of_the_line(self) -> None:
+    async def test_a_waiter_at_its_deadline_leaves_the_queue(self) -> None:
         quota = known(1)
         last = take(quota)
         with pytest.raises(TimeoutError):
@@ -716,7 +718,7 @@ class TestLine:
         last.give_back()
         assert quota.try_reserve() is not None
 
-    async def test_an_empty_line_leaves_no_timer_behind(self) -> None:
+    async def test_an_empty_queue_leaves_no_timer(self) -> None:
         quota = known(1)
         take(quota)
         waiting = await start(quota.reserve())
@@ -725,7 +727,7 @@ class TestLine:
         await settled()
         assert quota._timer is None
 
-    async def test_a_crowd_is_served_and_sent_away_at_once(self) -> None:
+    async def test_many_waiters_are_served_and_sent_away_at_once(self) -> None:
         crowd = 20_000
         quota = Quota()
         probe = take(quota)
@@ -751,7 +753,7 @@ class TestBook:
         assert book.of("one") is book.of("one")
         assert book.of("one") is not book.of("two")
 
-    async def test_what_was_learned_stays(self) -> None:
+    async def test_a_quota_keeps_what_it_learned(self) -> None:
         book = QuotaBook()
         take(book.of("one")).learn(headers(0))
         gc.collect()
@@ -763,7 +765,7 @@ class TestBook:
             book.of(key)
             assert len(book) <= 10
 
-    async def test_the_one_asked_for_longest_ago_goes_first(self) -> None:
+    async def test_the_least_recently_used_quota_is_evicted_first(self) -> None:
         book = QuotaBook(capacity=3)
         for key in ("old", "older", "new"):
             take(book.of(key)).learn(headers(5))
@@ -773,7 +775,9 @@ class TestBook:
         assert len(take_all(book.of("old"))) == 5
         assert len(take_all(book.of("older"))) == 1
 
-    async def test_one_that_tells_nothing_goes_before_one_with_requests_left(self) -> None:
+    async def test_a_quota_that_knows_nothing_is_evicted_before_one_with_requests_left(
+        self,
+    ) -> None:
         book = QuotaBook(capacity=3)
         take(book.of("left")).learn(headers(5))
         take(book.of("unlimited")).learn(headers())
@@ -784,7 +788,7 @@ class TestBook:
         gc.collect()
         assert len(take_all(book.of("left"))) == 5
 
-    async def test_one_that_is_used_up_stays_longest(self) -> None:
+    async def test_a_used_up_quota_is_evicted_last(self) -> None:
         book = QuotaBook(capacity=3)
         take(book.of("used up")).learn(headers(0))
         take(book.of("left")).learn(headers(5))
@@ -794,21 +798,21 @@ class TestBook:
         assert book.of("used up").exhausted_for() == 1801
         assert len(take_all(book.of("left"))) == 1
 
-    async def test_a_small_one_forgets_one_at_a_time(self) -> None:
+    async def test_a_small_book_evicts_one_quota_at_a_time(self) -> None:
         book = QuotaBook(capacity=1_999)
         for key in range(1_999):
             book.of(key)
         book.of("one more")
         assert len(book) == 1_999
 
-    async def test_a_large_one_forgets_a_thousandth_at_once(self) -> None:
+    async def test_a_large_book_evicts_a_thousandth_at_once(self) -> None:
         book = QuotaBook(capacity=2_999)
         for key in range(2_999):
             book.of(key)
         book.of("one more")
         assert len(book) == 2_998
 
-    async def test_a_large_one_forgets_those_that_tell_least_of_three_times_as_many(self) -> None:
+    async def test_a_large_book_evicts_the_cheapest_of_three_times_as_many(self) -> None:
         book = QuotaBook(capacity=2_000)
         for key in range(2_000):
             take(book.of(key)).learn(headers(None if key in {4, 5, 6} else 5, limit=key + 1))
@@ -817,7 +821,7 @@ class TestBook:
         assert [book.of(key).limit for key in (0, 1, 2, 3, 6, 7)] == [1, 2, 3, 4, 7, 8]
         assert [book.of(key).limit for key in (4, 5)] == [None, None]
 
-    async def test_what_is_in_use_stays_even_beyond_the_capacity(self) -> None:
+    async def test_a_quota_in_use_stays_even_beyond_the_capacity(self) -> None:
         book = QuotaBook(capacity=1)
         requests = [take(book.of(key)) for key in range(5)]
         assert len(book) == 5
@@ -826,7 +830,7 @@ class TestBook:
         book.of("newest")
         assert len(book) == 1
 
-    async def test_many_that_stay_in_use_do_not_keep_it_from_forgetting_the_others(self) -> None:
+    async def test_many_quotas_in_use_do_not_prevent_eviction_of_others(self) -> None:
         book = QuotaBook(capacity=10)
         requests = [take(book.of(("in use", number))) for number in range(100)]
         for number in range(500):
@@ -838,7 +842,7 @@ class TestBook:
         assert all(book.of(("in use", number)).in_use for number in range(100))
         assert len(requests) == 100
 
-    async def test_what_is_in_use_is_not_looked_at_again_the_next_time(self) -> None:
+    async def test_a_quota_in_use_is_not_a_candidate_again_at_once(self) -> None:
         book = QuotaBook(capacity=2_000)
         requests = [take(book.of(key)) for key in range(5)]
         for key in range(5, 2_000):
@@ -850,14 +854,14 @@ class TestBook:
         assert len(book) == 1_999
         assert len(requests) == 5
 
-    async def test_a_quota_that_somebody_holds_is_the_one_its_key_leads_to(self) -> None:
+    async def test_a_key_leads_to_the_same_quota_while_that_is_referenced(self) -> None:
         book = QuotaBook(capacity=1)
         held = book.of("held")
         book.of("other")
         book.of("another")
         assert book.of("held") is held
 
-    async def test_one_that_nobody_holds_is_forgotten(self) -> None:
+    async def test_an_unreferenced_quota_is_freed(self) -> None:
         book = QuotaBook(capacity=1)
         take(book.of("one")).learn(headers(0))
         book.of("other")
@@ -868,7 +872,7 @@ class TestBook:
 class TestToTheLastOne:
     """Boundaries, and counts of more than one."""
 
-    async def test_headers_are_looked_up_in_lower_case_where_they_come_in_a_plain_dict(
+    async def test_headers_in_a_plain_dict_are_looked_up_in_lower_case(
         self,
     ) -> None:
         quota = Quota()
@@ -883,22 +887,22 @@ class TestToTheLastOne:
         assert quota.exhausted_for() == 1801
 
     @pytest.mark.parametrize("text", ["\n5", "5\v", "X5", "5X", "9" * 16])
-    async def test_what_is_no_whole_number_is_no_limit(self, text: str) -> None:
+    async def test_a_limit_that_is_no_whole_number_is_ignored(self, text: str) -> None:
         quota = Quota()
         take(quota).learn({"x-ratelimit-limit": text})
         assert quota.limit is None
 
-    async def test_fifteen_digits_are_a_number_yet(self) -> None:
+    async def test_fifteen_digits_are_still_a_number(self) -> None:
         quota = Quota()
         take(quota).learn({"x-ratelimit-limit": "9" * 15})
         assert quota.limit == 10**15 - 1
 
-    async def test_a_refusal_for_a_whole_day_is_believed(self) -> None:
+    async def test_a_refusal_for_a_whole_day_counts(self) -> None:
         quota = Quota()
         take(quota).refused(86_400)
         assert quota.exhausted_for() == 86_401
 
-    async def test_every_request_that_went_astray_meanwhile_is_subtracted(self) -> None:
+    async def test_every_request_lost_meanwhile_is_subtracted(self) -> None:
         quota = known(10)
         slow, *lost = (take(quota) for _ in range(4))
         for reservation in lost:
@@ -906,7 +910,7 @@ class TestToTheLastOne:
         slow.learn(headers(9))
         assert len(take_all(quota)) == 6
 
-    async def test_what_is_lost_is_missing_once_in_the_hour_that_the_server_has_begun(
+    async def test_a_loss_counts_once_in_the_window_that_the_server_has_begun(
         self,
     ) -> None:
         start = now()
@@ -918,7 +922,7 @@ class TestToTheLastOne:
         await until(start + 10.5)
         assert len(take_all(quota)) == 4
 
-    async def test_a_late_answer_that_may_be_of_the_old_hour_is_ignored(self) -> None:
+    async def test_a_late_answer_that_may_be_of_the_old_window_is_ignored(self) -> None:
         start = now()
         quota = known(10, 9)
         late = take(quota)
@@ -927,7 +931,7 @@ class TestToTheLastOne:
         late.learn(headers(5, 11))
         assert len(take_all(quota)) == 1
 
-    async def test_an_answer_that_may_be_of_this_hour_says_nothing_of_the_next(self) -> None:
+    async def test_an_answer_that_may_be_of_this_window_says_nothing_of_the_next(self) -> None:
         start = now()
         quota = known(10, 9)
         await until(start + 2)
@@ -935,7 +939,7 @@ class TestToTheLastOne:
         await until(start + 10.5)
         assert len(take_all(quota)) == 1
 
-    async def test_probes_are_never_more_than_the_limit_with_what_is_still_on_its_way(
+    async def test_probes_and_requests_in_flight_never_exceed_the_limit(
         self,
     ) -> None:
         start = now()

@@ -1,4 +1,4 @@
-"""Quota, for those that wait without a place in line; and requests that go later than reserved."""
+"""Quota: listeners without a place in the queue, and requests sent later than reserved."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TestAListener:
 
         assert ear.called == [pytest.approx(1.0)]
 
-    async def test_is_called_when_the_window_turns(self) -> None:
+    async def test_is_called_at_the_reset(self) -> None:
         quota, ear = known(1, reset=1800), Ear()
         take(quota)
         quota.call_when_free(ear)
@@ -82,7 +82,7 @@ class TestAListener:
 
         assert ear.called == [pytest.approx(1801.0)]
 
-    async def test_comes_after_those_in_line(self) -> None:
+    async def test_comes_after_waiters(self) -> None:
         quota, ear = known(1), Ear()
         (only,) = take_all(quota)
         waiting = asyncio.ensure_future(quota.reserve())
@@ -97,7 +97,7 @@ class TestAListener:
         got.give_back()
         assert len(ear.called) == 1
 
-    async def test_that_is_taken_back_is_not_called_and_leaves_no_timer(self) -> None:
+    async def test_that_was_cancelled_is_not_called_and_leaves_no_timer(self) -> None:
         quota, ear = Quota(), Ear()
         take(quota)
         forget = quota.call_when_free(ear)
@@ -121,7 +121,7 @@ class TestAListener:
 
 
 class TestARequestThatGoesLaterThanReserved:
-    async def test_is_dated_anew(self) -> None:
+    async def test_gets_the_later_time(self) -> None:
         quota = known(2)
         reservation, lost = take_all(quota)
         await asyncio.sleep(10)
@@ -139,7 +139,7 @@ class TestARequestThatGoesLaterThanReserved:
         probe.learn(headers(7))
         assert len(take_all(quota)) == 7
 
-    async def test_is_given_back_once_its_window_has_turned(self) -> None:
+    async def test_is_given_back_after_the_reset(self) -> None:
         quota = known(5, reset=10)
         reservation = take(quota)
         await asyncio.sleep(20)
@@ -157,7 +157,7 @@ class TestARequestThatGoesLaterThanReserved:
 
 
 async def granted(quota: Quota) -> Reservation:
-    """Reserve as a bulk run does: without a place in line."""
+    """Reserve as a bulk run does: without a place in the queue."""
     while True:
         reservation = quota.try_reserve()
         if reservation is not None:

@@ -192,7 +192,7 @@ def test_one_stalled_request_does_not_stop_the_others(ceiling: int) -> None:
 
 
 @pytest.mark.parametrize("ceiling", [10, 100])
-def test_a_call_that_is_cancelled_takes_nothing_with_it(ceiling: int) -> None:
+def test_a_cancelled_call_keeps_no_request(ceiling: int) -> None:
     source = random.Random(ceiling)
     quota = Quota()
     server = Server(ceiling, between(0.01, 0.45))
@@ -224,7 +224,7 @@ def test_a_call_that_is_cancelled_takes_nothing_with_it(ceiling: int) -> None:
 @pytest.mark.parametrize(
     ("concurrency", "ceiling", "rate"), [(1, 100, 10), (64, 100, 1), (64, 100, 10), (64, 1000, 1)]
 )
-def test_sharing_the_counter_it_is_refused_now_and_then_and_never_in_a_storm(
+def test_with_a_shared_counter_refusals_are_few(
     concurrency: int, ceiling: int, rate: float
 ) -> None:
     source = random.Random(concurrency)
@@ -276,7 +276,7 @@ small = settings(max_examples=40, deadline=None)
     began=st.floats(0, 10),
     whole=st.sampled_from([math.floor, math.ceil, round]),
 )
-def test_whatever_the_latencies_it_is_never_refused(
+def test_it_is_never_refused_at_any_latencies(
     latency: Latency,
     ceiling: int,
     concurrency: int,
@@ -299,7 +299,7 @@ def test_whatever_the_latencies_it_is_never_refused(
     losses=st.floats(0.0, 0.5),
     source=sources,
 )
-def test_with_answers_lost_it_is_refused_only_where_a_whole_hour_of_them_was(
+def test_with_lost_answers_it_is_refused_only_after_a_whole_hour_of_losses(
     latency: Latency,
     ceiling: int,
     concurrency: int,

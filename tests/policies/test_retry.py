@@ -95,9 +95,7 @@ class TestRetryable:
         assert RetryPolicy().retryable(error, idempotent=False) is False
 
     @pytest.mark.parametrize("error", SURELY_NOT_CARRIED_OUT, ids=name_of)
-    def test_any_request_is_repeated_that_surely_was_not_carried_out(
-        self, error: BaseException
-    ) -> None:
+    def test_a_request_that_was_surely_not_applied_is_repeated(self, error: BaseException) -> None:
         assert RetryPolicy().retryable(error, idempotent=False)
 
     @pytest.mark.parametrize(
@@ -112,7 +110,7 @@ class TestRetryable:
         ],
         ids=name_of,
     )
-    def test_what_may_have_been_carried_out_is_not_repeated_unless_idempotent(
+    def test_a_request_that_may_be_applied_is_repeated_only_if_idempotent(
         self, error: BaseException
     ) -> None:
         assert not RetryPolicy().retryable(error, idempotent=False)
@@ -136,7 +134,7 @@ class TestDelay:
     def test_does_not_overflow(self, retry: int) -> None:
         assert unhurried().delay(ResponseLost("reset"), retry=retry) == 20
 
-    def test_full_jitter_reaches_down_to_nothing(self) -> None:
+    def test_full_jitter_reaches_down_to_0(self) -> None:
         draws = iter([0.0, 0.25, 1.0])
         policy = RetryPolicy(random=lambda: next(draws))
         waits = [policy.delay(ResponseLost("reset"), retry=3) for _ in range(3)]
@@ -176,7 +174,7 @@ class TestDelay:
         cap=st.floats(0, 86_400),
         asked=st.none() | st.integers(0, 86_400),
     )
-    def test_lies_between_what_the_server_asks_and_the_cap_above_it(
+    def test_lies_between_retry_after_and_retry_after_plus_the_cap(
         self, draw: float, retry: int, base: float, cap: float, asked: int | None
     ) -> None:
         headers = {} if asked is None else {"retry-after": str(asked)}
@@ -192,7 +190,7 @@ class TestValidation:
         assert (policy.attempts, policy.base, policy.cap) == (4, 0.5, 20.0)
 
     @pytest.mark.parametrize("attempts", [0, -1, True, 1.0, 2.5, math.nan, math.inf, "4", None])
-    def test_attempts_is_a_whole_number_from_one_up(self, attempts: object) -> None:
+    def test_attempts_is_a_whole_number_from_1(self, attempts: object) -> None:
         with pytest.raises(InvalidRequest, match="attempts"):
             RetryPolicy(attempts=attempts)  # type: ignore[arg-type]
 
@@ -200,7 +198,7 @@ class TestValidation:
     @pytest.mark.parametrize(
         "seconds", [-0.1, True, False, math.nan, math.inf, -math.inf, 86_400.5, "1", None]
     )
-    def test_times_are_seconds_from_nothing_to_a_day(self, name: str, seconds: object) -> None:
+    def test_times_are_seconds_from_0_to_a_day(self, name: str, seconds: object) -> None:
         with pytest.raises(InvalidRequest, match=name):
             RetryPolicy(**{name: seconds})  # type: ignore[arg-type]
 
@@ -215,7 +213,7 @@ class TestValidation:
     def test_the_least_and_the_largest_values_are_fine(self, outermost: dict[str, int]) -> None:
         RetryPolicy(**outermost)  # type: ignore[arg-type]
 
-    def test_policies_compare_and_show_without_their_source_of_chance(self) -> None:
+    def test_policies_compare_and_show_without_random(self) -> None:
         assert RetryPolicy(random=lambda: 0.0) == RetryPolicy(random=lambda: 1.0)
         assert repr(RetryPolicy()) == "RetryPolicy(attempts=4, base=0.5, cap=20.0)"
 

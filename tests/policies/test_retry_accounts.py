@@ -98,7 +98,7 @@ class TestNothingIsPaid:
 
 @define
 class Fickle:
-    """Answers, fails or stalls by chance, and books which requests are retries.
+    """Answers, fails or stalls at random, and counts which requests are retries.
 
     Each call and each login has a name of its own here. So a request is a retry if the one before
     it, of the same name, failed in a way that can be repeated.
@@ -126,22 +126,21 @@ class Fickle:
                 return refusal(404)
             case _:
                 self.earned += 1 if price is None else price
-                if request.url.endswith("/oauth/token"):
-                    return token()
-                return await asked_for(request)
+                is_login = request.url.endswith("/oauth/token")
+                return token() if is_login else await asked_for(request)
 
     async def aclose(self) -> None:
         pass
 
 
 async def play(chance: random.Random, *, logs_in: bool, calls: int) -> tuple[int, int]:
-    """Make calls of which some are cancelled or late; give the purse, and what it should hold."""
+    """Make calls, cancelling some; return the balance and the expected balance."""
     host = Fickle(chance)
     async with opened(host, retry=RetryPolicy(attempts=6, random=chance.random)) as ringme:
         # Neither empty nor full at any time.
-        purse = RetryBudget(capacity=10**6)
-        purse.available = 10**5
-        ringme._dispatcher.budgets._budgets[HERE] = purse
+        budget = RetryBudget(capacity=10**6)
+        budget.available = 10**5
+        ringme._dispatcher.budgets._budgets[HERE] = budget
 
         async def call(number: int) -> None:
             auth = ClientCredentials(f"app-{number}", "s3cret") if logs_in else TOKEN
@@ -154,11 +153,11 @@ async def play(chance: random.Random, *, logs_in: bool, calls: int) -> tuple[int
             await asyncio.sleep(chance.random())
             task.cancel()
         await asyncio.wait(tasks)
-    return purse.available, 10**5 - host.paid + host.earned
+    return budget.available, 10**5 - host.paid + host.earned
 
 
 @given(source=st.randoms(use_true_random=False), logs_in=st.booleans(), calls=st.integers(1, 30))
-def test_the_purse_has_lost_the_price_of_sent_retries_and_gained_what_answers_earned(
+def test_the_budget_has_paid_for_sent_retries_and_earned_by_answers(
     source: random.Random, logs_in: bool, calls: int
 ) -> None:
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:

@@ -61,7 +61,7 @@ class TestSeconds:
             "9" * 10_000,
         ],
     )
-    def test_anything_else_is_ignored(self, value: str) -> None:
+    def test_anything_but_digits_is_ignored(self, value: str) -> None:
         assert asked(value) is None
 
     def test_a_missing_header_asks_for_nothing(self) -> None:
@@ -137,14 +137,14 @@ class TestDates:
             "1764072005.5",
         ],
     )
-    def test_what_is_no_such_date_is_ignored(self, value: str) -> None:
+    def test_an_invalid_date_is_ignored(self, value: str) -> None:
         assert asked(value) is None
 
     def test_a_date_that_has_passed_asks_for_no_wait(self) -> None:
         assert asked("Mon, 23 Nov 2026 11:59:59 GMT") == 0
         assert asked("Sun, 06 Nov 1994 08:49:37 GMT") == 0
 
-    def test_a_date_a_day_ahead_is_the_last_that_is_believed(self) -> None:
+    def test_a_date_a_day_ahead_is_the_last_valid_one(self) -> None:
         assert asked("Tue, 24 Nov 2026 12:00:00 GMT") == A_DAY
         assert asked("Tue, 24 Nov 2026 12:00:01 GMT") is None
         assert asked("Fri, 31 Dec 9999 23:59:59 GMT") is None
@@ -269,7 +269,7 @@ class TestClocks:
         moscow = NOON.astimezone(timezone(timedelta(hours=3)))
         assert asked("Mon, 23 Nov 2026 12:00:09 GMT", moscow) == 9
 
-    def test_without_any_clock_the_system_s_is_asked(self) -> None:
+    def test_without_a_clock_the_system_s_is_read(self) -> None:
         soon = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
         waited = retry_after({"retry-after": soon})
         assert waited is not None

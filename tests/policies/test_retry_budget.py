@@ -1,4 +1,4 @@
-"""RetryBudget: the purse that keeps a brown-out from being amplified."""
+"""RetryBudget: keeps retries from amplifying an outage."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def error_of(answer: int) -> RingMeError:
 def call(
     budget: RetryBudget, answers: list[int], *, attempts: int = 3, cap: float = 20.0
 ) -> tuple[Outcome, list[int], list[float]]:
-    """Play one call; give its end, the purse after each retry, and the waits."""
+    """Play one call; return its end, the balances after each retry, and the waits."""
     policy = RetryPolicy(attempts=attempts, base=1.0, cap=cap, random=lambda: 1.0)
-    purse: list[int] = []
+    balances: list[int] = []
     waits: list[float] = []
     spent: int | None = None
     for tried, answer in enumerate(answers, start=1):
         if answer == OK:
             budget.succeeded(spent)
-            return "success", purse, waits
+            return "success", balances, waits
         if tried == policy.attempts:
-            return "no attempts left", purse, waits
+            return "no attempts left", balances, waits
         spent = budget.withdraw(error_of(answer))
         if spent is None:
-            return "no budget left", purse, waits
-        purse.append(budget.available)
+            return "no budget left", balances, waits
+        balances.append(budget.available)
         waits.append(policy.delay(error_of(answer), retry=tried))
     raise AssertionError("the script ended before the call")
 
@@ -124,21 +124,21 @@ class TestWithdraw:
             (Busy("busy"), 5),
         ],
     )
-    def test_tells_what_it_cost(self, error: RingMeError, cost: int) -> None:
+    def test_returns_the_cost(self, error: RingMeError, cost: int) -> None:
         assert RetryBudget().withdraw(error) == cost
 
-    def test_takes_nothing_if_it_does_not_suffice(self) -> None:
+    def test_takes_nothing_if_the_balance_is_too_low(self) -> None:
         budget = RetryBudget(capacity=9)
         assert budget.withdraw(TransportTimeout("too slow")) is None
         assert budget.available == 9
         assert budget.withdraw(ConnectError("refused")) == 5
 
-    def test_takes_the_last_coin(self) -> None:
+    def test_may_take_the_whole_balance(self) -> None:
         budget = RetryBudget(capacity=5)
         assert budget.withdraw(ConnectError("refused")) == 5
         assert budget.withdraw(ConnectError("refused")) is None
 
-    def test_pays_for_no_retry_at_a_host_whose_name_is_unknown_and_always_was(self) -> None:
+    def test_pays_for_no_retry_at_an_unknown_host_that_never_answered(self) -> None:
         budget = RetryBudget()
         unresolved = ConnectError("no such host", kind="unresolved")
 
@@ -165,19 +165,19 @@ class TestGiveBack:
 
 
 class TestSucceeded:
-    def test_at_first_try_puts_in_one(self) -> None:
+    def test_at_first_try_deposits_one(self) -> None:
         budget = RetryBudget()
         budget.available = 7
         budget.succeeded(None)
         assert budget.available == 8
 
-    def test_puts_back_what_the_last_retry_cost(self) -> None:
+    def test_returns_the_cost_of_the_last_retry(self) -> None:
         budget = RetryBudget()
         budget.available = 7
         budget.succeeded(10)
         assert budget.available == 17
 
-    def test_puts_back_nothing_for_a_retry_that_was_free(self) -> None:
+    def test_returns_nothing_for_a_free_retry(self) -> None:
         budget = RetryBudget(cost=0)
         spent = budget.withdraw(ConnectError("refused"))
         budget.available = 7
@@ -192,14 +192,14 @@ class TestSucceeded:
 
 
 class TestValidation:
-    def test_the_numbers_are_those_of_the_standard_mode(self) -> None:
+    def test_the_defaults_are_the_numbers_of_the_standard_mode(self) -> None:
         budget = RetryBudget()
         assert (budget.capacity, budget.available, budget.cost) == (500, 500, 5)
         assert (budget.timeout_cost, budget.first_try_reward) == (10, 1)
 
     @pytest.mark.parametrize("name", ["capacity", "cost", "timeout_cost", "first_try_reward"])
     @pytest.mark.parametrize("value", [-1, True, 1.5, "5", None, float("nan")])
-    def test_all_are_whole_numbers_from_nothing_up(self, name: str, value: object) -> None:
+    def test_all_are_whole_numbers_from_0(self, name: str, value: object) -> None:
         with pytest.raises(InvalidRequest, match=name):
             RetryBudget(**{name: value})  # type: ignore[arg-type]
 
@@ -213,7 +213,9 @@ class TestValidation:
     capacity=st.integers(0, 50),
     script=st.lists(st.lists(st.sampled_from([500, 503, TIMEOUT]), max_size=5), max_size=30),
 )
-def test_the_purse_is_never_negative_or_overfull(capacity: int, script: list[list[int]]) -> None:
+def test_the_balance_is_never_negative_or_above_capacity(
+    capacity: int, script: list[list[int]]
+) -> None:
     budget = RetryBudget(capacity=capacity)
     for failures in script:
         call(budget, [*failures, OK], attempts=10)
@@ -227,7 +229,7 @@ def test_in_an_outage_the_retries_stop_after_a_hundred(calls: int, attempts: int
     assert retries == 100
 
 
-def test_each_origin_has_one_budget_and_none_has_that_of_another() -> None:
+def test_each_origin_has_one_budget_of_its_own() -> None:
     budgets = RetryBudgets()
     sick = budgets.of("https://sick.example.com")
     while sick.withdraw(error_of(500)) is not None:

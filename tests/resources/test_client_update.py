@@ -48,7 +48,7 @@ def updates(draw: st.DrawFn) -> ClientUpdate:
     return ClientUpdate(**draw(settings), extra=draw(unknown_fields))
 
 
-def test_what_an_update_does_not_name_is_unset() -> None:
+def test_a_field_that_an_update_does_not_name_is_unset() -> None:
     update = ClientUpdate(timezone="Asia/Omsk", hold_music=None)
 
     assert update.timezone == "Asia/Omsk"
@@ -57,7 +57,7 @@ def test_what_an_update_does_not_name_is_unset() -> None:
     assert update.changes() == {"timezone": "Asia/Omsk", "hold_music": None}
 
 
-def test_an_update_that_names_nothing_is_false() -> None:
+def test_an_empty_update_is_false() -> None:
     assert not ClientUpdate()
     assert ClientUpdate(hold_music=None)
     assert ClientUpdate(hold_music=0)
@@ -136,7 +136,7 @@ REFUSED: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), REFUSED)
-def test_a_malformed_value_is_refused_by_the_name_of_its_field(name: str, value: Any) -> None:
+def test_an_error_names_the_field_of_a_malformed_value(name: str, value: Any) -> None:
     with pytest.raises(InvalidRequest, match=f"^{name} must be ") as caught:
         ClientUpdate(**{name: value})
 
@@ -147,7 +147,7 @@ def test_every_writable_field_is_checked() -> None:
     assert {name for name, _ in REFUSED} == set(WRITABLE)
 
 
-def test_a_refusal_shows_the_value_and_what_would_do() -> None:
+def test_an_error_shows_the_value_and_a_valid_form() -> None:
     with pytest.raises(InvalidRequest) as caught:
         ClientUpdate(disk_space_notify_threshold=140)
 
@@ -157,7 +157,7 @@ def test_a_refusal_shows_the_value_and_what_would_do() -> None:
 
 
 @given(settings)
-def test_what_fits_is_taken(named: dict[str, Any]) -> None:
+def test_valid_values_are_accepted(named: dict[str, Any]) -> None:
     assert ClientUpdate(**named).changes() == named
 
 
@@ -198,7 +198,7 @@ def test_an_update_survives_copying_pickling_and_attrs(update: ClientUpdate) -> 
         assert twin.changes() == update.changes()
 
 
-def test_an_updates_repr_shows_what_it_names() -> None:
+def test_an_updates_repr_shows_its_fields() -> None:
     update = ClientUpdate(hold_music=None, geo_list="RU", extra={"a": [1]})
 
     assert repr(update) == (
@@ -232,7 +232,7 @@ def test_applying_an_update_twice_is_applying_it_once(update: ClientUpdate, clie
 
 
 @given(update=updates(), client=clients())
-def test_a_diff_names_no_more_than_the_update_that_made_it(
+def test_a_diff_sets_no_more_fields_than_the_update_behind_it(
     update: ClientUpdate, client: Client
 ) -> None:
     diff = ClientUpdate.diff(client, update.apply_to(client))
@@ -241,7 +241,7 @@ def test_a_diff_names_no_more_than_the_update_that_made_it(
     assert set(diff.changes()) <= set(update.changes())
 
 
-def test_a_diff_names_only_what_differs() -> None:
+def test_a_diff_sets_only_fields_that_differ() -> None:
     before = Client(id=12, hold_music=1, timezone="UTC", geo_list="RU BY")
     after = Client(id=12, hold_music=None, timezone="UTC", geo_list="BY RU", name="other")
 
@@ -255,7 +255,7 @@ def test_a_diff_tells_1_from_true_in_extra() -> None:
     assert ClientUpdate.diff(before, after).changes() == {"a": True, "c": None}
 
 
-def test_an_extra_field_that_after_lacks_is_no_wish_to_clear_it() -> None:
+def test_a_diff_does_not_clear_an_extra_field_that_after_lacks() -> None:
     before = Client(id=12, extra=FrozenJSON({"a": 1}))
 
     assert not ClientUpdate.diff(before, Client(id=12))
@@ -264,7 +264,7 @@ def test_an_extra_field_that_after_lacks_is_no_wish_to_clear_it() -> None:
 @pytest.mark.parametrize(
     ("name", "raw"), [("geo_list", "Russia"), ("timezone", ""), ("hold_music", -1)]
 )
-def test_a_diff_to_what_cannot_be_written_is_refused(name: str, raw: Any) -> None:
+def test_a_diff_in_a_read_only_field_is_refused(name: str, raw: Any) -> None:
     odd = Client(**{"id": 12, name: raw})
 
     with pytest.raises(InvalidRequest, match=f"^{name} must be "):
@@ -272,7 +272,7 @@ def test_a_diff_to_what_cannot_be_written_is_refused(name: str, raw: Any) -> Non
     assert not ClientUpdate.diff(odd, odd)
 
 
-def test_applying_an_update_keeps_what_the_record_lacked() -> None:
+def test_applying_an_update_keeps_absent_fields_absent() -> None:
     client = client_from_json({"id": 12, "newer": 1})
 
     changed = ClientUpdate(hold_music=5, timezone=None, extra={"newer": 2}).apply_to(client)
@@ -283,7 +283,7 @@ def test_applying_an_update_keeps_what_the_record_lacked() -> None:
 
 @pytest.mark.parametrize("wrong", [None, 5, "x", [], [("a", 1)]], ids=repr)
 @pytest.mark.parametrize("kind", [ClientUpdate, lambda extra: Client(id=12, extra=extra)])
-def test_extra_that_is_no_mapping_is_refused_by_its_name(kind: Any, wrong: Any) -> None:
+def test_an_error_names_extra_that_is_no_mapping(kind: Any, wrong: Any) -> None:
     with pytest.raises(InvalidRequest, match="extra must be a mapping of fields, not "):
         kind(extra=wrong)
 
@@ -297,7 +297,7 @@ def test_extra_that_is_no_mapping_is_refused_by_its_name(kind: Any, wrong: Any) 
         (client_to_json, "client"),
     ],
 )
-def test_what_is_no_client_is_refused_by_its_name(make: Any, named: str) -> None:
+def test_an_error_names_the_argument_that_is_no_client(make: Any, named: str) -> None:
     for wrong in (None, 5, {"id": 1}):
         with pytest.raises(InvalidRequest, match=f"^{named} is a Client, not "):
             make(wrong)

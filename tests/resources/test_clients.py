@@ -69,7 +69,7 @@ async def test_the_other_url_form_can_be_chosen_for_a_ringme_as_a_whole(
     assert transport.requests[0].url == f"{base_url}/api/ver1.0/client/client_info/12/"
 
 
-async def test_an_update_sends_what_it_names_and_null_for_what_it_clears(
+async def test_an_update_sends_its_fields_and_null_for_cleared_ones(
     ringme: RingMe, transport: ScriptedTransport
 ) -> None:
     await ringme.clients.update(12, ClientUpdate(timezone="Asia/Omsk", hold_music=None))
@@ -120,13 +120,13 @@ async def test_an_update_that_is_no_client_update_is_refused(
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), True, "5"], ids=repr)
-async def test_a_timeout_that_is_none_is_refused(ringme: RingMe, timeout: Any) -> None:
+async def test_an_invalid_timeout_is_refused(ringme: RingMe, timeout: Any) -> None:
     with pytest.raises(InvalidRequest, match="timeout must be a number of seconds above 0"):
         await ringme.clients.get(12, timeout=timeout)
 
 
 @pytest.mark.parametrize("word", ["sleep", "", [], False], ids=repr)
-async def test_an_unknown_word_for_on_quota_is_refused(ringme: RingMe, word: Any) -> None:
+async def test_an_unknown_on_quota_is_refused(ringme: RingMe, word: Any) -> None:
     with pytest.raises(InvalidRequest, match='on_quota must be "raise" or "wait"'):
         await ringme.clients.get(12, on_quota=word)
 
@@ -157,7 +157,7 @@ class TestATenant:
 
         assert transport.requests == []
 
-    async def test_at_the_same_host_written_otherwise_gets_the_credentials_of_the_ringme(
+    async def test_at_the_same_host_in_another_spelling_gets_the_credentials_of_the_ringme(
         self, ringme: RingMe, transport: ScriptedTransport
     ) -> None:
         await ringme.clients.get(Tenant(12, base_url="https://PBX.example.com:443/"))
@@ -195,7 +195,7 @@ class TestATenant:
     ],
     ids=["a list", "a number", "deep", "a deep field", "no UTF-8"],
 )
-async def test_what_the_server_will_say_again_is_asked_once(body: bytes, field: str | None) -> None:
+async def test_a_lasting_refusal_is_requested_once(body: bytes, field: str | None) -> None:
     transport = ScriptedTransport([Response(200, {}, body)])
     async with RingMe("https://a.example", auth=BearerToken("t"), transport=transport) as ringme:
         with pytest.raises(DecodeError) as caught:

@@ -52,7 +52,7 @@ async def closed_under(ringme: RingMe, run: BulkRun[Client], after: float) -> Bu
     return await reading
 
 
-async def test_what_is_parked_is_not_attempted_and_the_run_ends_at_once() -> None:
+async def test_a_parked_job_is_not_attempted_and_the_run_ends_at_once() -> None:
     fake = FakeRingMe()
     fake.add_tenants(500)
     pulled: list[int] = []
@@ -76,7 +76,7 @@ async def test_what_is_parked_is_not_attempted_and_the_run_ends_at_once() -> Non
     assert reasons == {"the RingMe was closed"}
 
 
-async def test_what_waits_for_a_host_that_is_down_ends_at_once_too() -> None:
+async def test_a_job_that_waits_for_a_host_ends_at_once() -> None:
     fake = FakeRingMe(latency=0.1)
     fake.add_tenants(500)
     ringme = dealing(fake)
@@ -89,7 +89,7 @@ async def test_what_waits_for_a_host_that_is_down_ends_at_once_too() -> None:
     assert not any(outcome.ok for outcome in report)
 
 
-async def test_what_is_in_flight_fails_and_no_more_is_pulled() -> None:
+async def test_jobs_in_flight_fail_and_no_more_are_pulled() -> None:
     transport = ScriptedTransport([asked_for, asked_for, never])
     ringme = RingMe("https://a.example", auth=BearerToken("t"), transport=transport)
 
@@ -117,7 +117,7 @@ async def test_a_change_that_may_have_been_made_and_was_parked_says_so() -> None
     assert outcome.error.maybe_applied
 
 
-async def test_a_run_that_begins_after_it_finds_out_with_its_first_element() -> None:
+async def test_a_run_after_closing_fails_at_its_first_element() -> None:
     ringme = RingMe("https://a.example", auth=BearerToken("t"), transport=ScriptedTransport([]))
     await ringme.aclose()
 
@@ -127,7 +127,7 @@ async def test_a_run_that_begins_after_it_finds_out_with_its_first_element() -> 
     assert len(report) <= 8
 
 
-async def test_a_plan_that_is_being_made_names_whoever_was_not_read() -> None:
+async def test_an_unfinished_plan_names_the_clients_that_were_not_read() -> None:
     transport = ScriptedTransport([record(id=0), never])
     ringme = RingMe("https://a.example", auth=BearerToken("t"), transport=transport)
     changes = dict.fromkeys(range(20_000), OMSK)

@@ -46,7 +46,7 @@ def nested(levels: int) -> str:
     return "[" * levels + "]" * levels
 
 
-def test_the_example_of_the_api_page_is_read_by_meaning() -> None:
+def test_the_example_of_the_api_page_is_decoded_to_typed_values() -> None:
     client = decode_client(EXAMPLE)
 
     assert client == Client(
@@ -115,7 +115,7 @@ def test_reading_and_writing_gives_back_the_same_json(
 
 
 def what_comes_of(read: Callable[[Any], Client], given: object) -> object:
-    """Give what is read, type by type, or what is said against it."""
+    """Return the decoded value with its types, or the error."""
     try:
         return exactly(client_to_json(read(given)))
     except DecodeError as error:
@@ -126,7 +126,7 @@ def what_comes_of(read: Callable[[Any], Client], given: object) -> object:
     record=records(),
     odd=st.dictionaries(st.sampled_from(FIELDS), any_json, max_size=1),
 )
-def test_a_body_with_just_the_modelled_fields_is_read_as_any_other_record(
+def test_a_body_of_only_modelled_fields_is_read_like_any_record(
     record: dict[str, Any], odd: dict[str, Any]
 ) -> None:
     modelled = {name: value for name, value in record.items() if name in FIELDS}
@@ -134,7 +134,7 @@ def test_a_body_with_just_the_modelled_fields_is_read_as_any_other_record(
     assert what_comes_of(decode_client, body) == what_comes_of(client_from_json, json.loads(body))
 
 
-def test_a_client_that_was_read_is_of_the_same_kind_as_one_made_by_hand() -> None:
+def test_a_decoded_client_has_the_class_of_a_hand_made_one() -> None:
     body = json.dumps(dict.fromkeys(FIELDS) | {"id": 12, "name": "x"}).encode()
     client = decode_client(body)
     assert type(client) is Client
@@ -158,7 +158,7 @@ def test_a_field_that_was_absent_is_written_once_it_has_a_value() -> None:
     assert client_to_json(client) == {"id": 12, "hold_music": 5}
 
 
-def test_as_many_fields_as_are_modelled_may_still_be_others() -> None:
+def test_an_unknown_field_in_place_of_a_missing_one_is_read() -> None:
     record: dict[str, Any] = dict.fromkeys(FIELDS) | {"id": 12, "newer": 1}
     del record["hold_music"]
 
@@ -168,14 +168,14 @@ def test_as_many_fields_as_are_modelled_may_still_be_others() -> None:
     assert client_to_json(client) == record
 
 
-def test_a_field_that_is_called_extra_is_a_field_like_any_unknown_one() -> None:
+def test_a_field_named_extra_is_an_unknown_field() -> None:
     client = decode_client(body_with(extra={"a": 1}))
 
     assert client.extra == {"extra": {"a": 1}}
     assert client_to_json(client) == {"id": 12, "extra": {"a": 1}}
 
 
-def test_of_a_name_that_comes_twice_the_last_value_counts() -> None:
+def test_the_last_value_of_a_repeated_name_counts() -> None:
     assert decode_client(b'{"id": 1, "id": 2, "name": "a", "name": null}') == Client(id=2)
 
 
@@ -213,7 +213,7 @@ def test_a_wrong_json_type_is_an_error_that_names_field_and_value(name: str, val
     assert repr(value) in str(caught.value)
 
 
-def test_every_field_is_held_to_a_type() -> None:
+def test_every_field_has_a_type_that_is_checked() -> None:
     assert {name for name, _ in WRONG} == set(FIELDS)
 
 
@@ -325,7 +325,7 @@ def test_a_modelled_field_has_no_place_in_extra() -> None:
         client_to_json(Client(id=12, extra=FrozenJSON({"name": "x"})))
 
 
-def test_an_update_is_written_with_what_it_names_and_nothing_else() -> None:
+def test_an_update_is_written_with_its_fields_and_nothing_else() -> None:
     update = ClientUpdate(hold_music=None, geo_list="RU BY", extra={"call_interactive_timeout": 5})
 
     assert json.loads(encode_update(update)) == {

@@ -147,7 +147,7 @@ def test_any_record_is_read_without_loss_or_names_a_field_that_is_wrong(
         (b"null", None),
     ],
 )
-def test_odd_but_right_json_is_read_as_it_stands(body: bytes, value: object) -> None:
+def test_unusual_but_valid_json_is_read_unchanged(body: bytes, value: object) -> None:
     decoded = decode_json(body)
 
     assert decoded == value

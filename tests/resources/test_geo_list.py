@@ -71,13 +71,13 @@ def test_a_list_is_not_equal_to_a_string() -> None:
         "ＲＵ",
     ],
 )
-def test_what_is_no_list_of_countries_is_refused(wire: str) -> None:
+def test_an_invalid_list_of_countries_is_refused(wire: str) -> None:
     with pytest.raises(InvalidRequest, match="geo_list must be"):
         GeoList(wire)
 
 
 @pytest.mark.parametrize("wire", [None, 5, True, b"RU", ["RU"]])
-def test_what_is_no_string_is_refused(wire: Any) -> None:
+def test_a_list_that_is_no_string_is_refused(wire: Any) -> None:
     with pytest.raises(InvalidRequest, match="geo_list must be"):
         GeoList(wire)
 
@@ -89,7 +89,7 @@ def test_a_country_is_two_capital_letters(wire: str, country: Any) -> None:
         GeoList(wire).allows(country)
 
 
-def test_a_code_that_the_standard_leaves_to_its_users_will_do() -> None:
+def test_a_private_use_code_is_accepted() -> None:
     assert GeoList("XK RU").allows("XK")
 
 

@@ -150,7 +150,7 @@ async def one_behind(peer: Peer) -> None:
 @pytest.mark.parametrize("make", TRANSPORTS)
 @pytest.mark.parametrize("manner", MANNERS)
 @pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
-async def test_what_follows_an_answer_is_no_answer_to_the_next_call(
+async def test_bytes_after_an_answer_do_not_answer_the_next_call(
     make: Make, manner: Manner, stray: bytes
 ) -> None:
     async with opened(make, following(manner, stray)) as ringme:
@@ -255,7 +255,7 @@ async def test_the_record_of_another_client_is_an_error_that_shows_nothing_of_it
     assert transport.discarded == [1, 2, 3, 4]
 
 
-async def test_a_record_of_another_client_tells_nothing_of_the_quota() -> None:
+async def test_a_record_of_another_client_does_not_change_the_quota() -> None:
     transport = Watched(THE_STRANGERS, remaining="0")
     async with watched(transport) as ringme:
         for _ in range(2):
@@ -280,7 +280,7 @@ async def test_runs_and_plans_count_wrong_records_and_take_none_of_them() -> Non
     assert SECRET not in str(plan)
 
 
-async def test_one_may_ask_for_oneself_and_for_ids_with_leading_zeros() -> None:
+async def test_at_me_and_ids_with_leading_zeros_are_accepted() -> None:
     async with watched(Watched(record(12))) as ringme:
         assert (await ringme.clients.get("@me")).id == 12
         assert (await ringme.clients.get("0012")).id == 12

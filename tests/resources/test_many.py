@@ -74,7 +74,7 @@ class TestReading:
         }
         assert [client.id for client in report.values()] == [n for n in range(1, 101) if n != 7]
 
-    async def test_names_each_element_as_it_stood_in_the_input(self) -> None:
+    async def test_names_each_element_as_in_the_input(self) -> None:
         fake = FakeRingMe()
         fake.add_tenants(2)
         acme = Tenant(2, name="acme")
@@ -127,7 +127,7 @@ class TestReading:
 
         assert fake.requests.total == 0
 
-    async def test_ends_at_the_deadline_of_the_run_with_closed_books(self) -> None:
+    async def test_ends_at_the_deadline_of_the_run_with_an_outcome_for_each_element(self) -> None:
         transport = ScriptedTransport([never])
         async with RingMe(
             "https://a.example", auth=BearerToken("t"), transport=transport
@@ -186,7 +186,7 @@ class TestChanging:
 
 
 class TestConcurrency:
-    async def test_is_found_by_itself_when_it_is_auto(self) -> None:
+    async def test_auto_finds_the_concurrency(self) -> None:
         fake = FakeRingMe(latency=0.05)
         fake.add_tenants(1_500)
         levels: list[int] = []
@@ -200,7 +200,7 @@ class TestConcurrency:
 
         assert (levels[0], levels[-1]) == (8, 32)
 
-    async def test_is_found_for_changes_and_plans_too(self) -> None:
+    async def test_auto_finds_the_concurrency_of_changes_and_plans_too(self) -> None:
         fake = FakeRingMe()
         fake.add_tenants(40)
         async with dealing(fake) as ringme:
@@ -223,7 +223,7 @@ class TestConcurrency:
             ({"concurrency": "car"}, "concurrency"),
         ],
     )
-    async def test_that_makes_no_sense_is_refused(self, options: Any, told: str) -> None:
+    async def test_out_of_range_is_refused(self, options: Any, told: str) -> None:
         async with dealing(FakeRingMe()) as ringme:
             with pytest.raises(InvalidRequest, match=told):
                 ringme.clients.get_many([1], **options)
@@ -254,7 +254,7 @@ class TestQuotas:
         if ceiling == 100:
             assert peak >= 32
 
-    async def test_that_are_used_up_hold_up_nobody_else(self) -> None:
+    async def test_that_are_used_up_delay_no_other_tenant(self) -> None:
         fake = FakeRingMe(latency=0.05)
         poor = with_own_applications(fake, 1, ceiling=5)[0]
         rich = with_own_applications(fake, 9)
@@ -282,7 +282,7 @@ class TestQuotas:
         assert all(isinstance(failure.error, RateLimited) for failure in report.failures)
         fake.assert_quiet()
 
-    async def test_spent_by_somebody_else_park_what_is_refused(self) -> None:
+    async def test_spent_by_another_application_park_refused_jobs(self) -> None:
         fake = FakeRingMe(quota_window=100.0)
         home = fake.add_tenant()
         ours = fake.add_application(tenant=home, ceiling=20)
@@ -361,7 +361,7 @@ class TestCredentials:
         assert fake.logins < 75
 
 
-async def test_a_run_under_random_faults_accounts_for_every_tenant() -> None:
+async def test_a_run_under_random_faults_has_an_outcome_for_every_tenant() -> None:
     fake = FakeRingMe(latency=0.02)
     fake.add_tenants(2_000)
     fake.block(77)

@@ -49,7 +49,7 @@ def test_a_client_made_by_hand_needs_only_its_id() -> None:
     assert (client.id, client.name, client.type, client.extra) == (12, "x", None, {})
 
 
-def test_raw_and_meant_values_make_the_same_client() -> None:
+def test_raw_and_converted_values_make_the_same_client() -> None:
     raw = Client(
         id=12,
         type="J",
@@ -106,7 +106,7 @@ def test_raw_and_meant_values_make_the_same_client() -> None:
         ),
     ],
 )
-def test_a_value_without_the_meaning_of_its_field_stays_as_it_is(name: str, raw: str) -> None:
+def test_a_value_outside_its_type_stays_a_string(name: str, raw: str) -> None:
     client = client_from_json({"id": 12, name: raw})
 
     assert getattr(client, name) == raw
@@ -165,7 +165,7 @@ def test_a_clients_repr_is_one_line(record: dict[str, Any]) -> None:
     assert text.isprintable()
 
 
-def test_a_clients_repr_shows_what_is_known_of_it() -> None:
+def test_a_clients_repr_shows_its_known_fields() -> None:
     client = Client(id=12, name="x", type="J", presence="no", geo_list="RU", extra={"a": [1]})  # type: ignore[arg-type]
 
     assert repr(client) == (
@@ -189,11 +189,11 @@ def test_a_shown_value_is_one_bounded_line(value: object) -> None:
         pytest.param("x" * 10**6, id="text"),
     ],
 )
-def test_even_a_huge_value_is_shown_shortly(value: object) -> None:
+def test_a_huge_value_is_shortened(value: object) -> None:
     assert len(shown(value)) <= 100
 
 
-def test_unset_is_false_and_itself_wherever_it_goes() -> None:
+def test_unset_is_false_and_survives_copying() -> None:
     assert not UNSET
     assert UNSET is Unset.UNSET
     assert repr(UNSET) == str(UNSET) == "UNSET"

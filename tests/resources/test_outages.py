@@ -46,7 +46,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_a_host_that_nobody_can_connect_to_for_ten_minutes_costs_no_outcome() -> None:
+async def test_ten_minutes_without_connections_cost_no_outcome() -> None:
     fake = FakeRingMe(latency=0.1)
     fake.add_tenants(TENANTS)
     async with dealing(fake) as ringme:
@@ -59,7 +59,7 @@ async def test_a_host_that_nobody_can_connect_to_for_ten_minutes_costs_no_outcom
 
 
 @pytest.mark.parametrize("fault", [faults.ServerError(), faults.Stall(100)], ids=repr)
-async def test_a_host_that_fails_or_is_silent_for_ten_minutes_costs_no_outcome(
+async def test_ten_minutes_of_failures_or_silence_cost_no_outcome(
     fault: faults.Fault,
 ) -> None:
     fake = FakeRingMe(latency=0.1)
@@ -72,7 +72,7 @@ async def test_a_host_that_fails_or_is_silent_for_ten_minutes_costs_no_outcome(
     assert TEN_MINUTES < now() < TEN_MINUTES + 300
 
 
-async def test_changes_outwait_an_outage_and_are_all_made() -> None:
+async def test_all_changes_are_made_after_an_outage() -> None:
     fake = FakeRingMe(latency=0.1)
     fake.add_tenants(1_000)
     async with dealing(fake) as ringme:
@@ -99,7 +99,7 @@ async def test_a_plan_is_applied_through_an_outage() -> None:
     assert report.ok
 
 
-async def test_tenants_of_another_host_are_read_meanwhile() -> None:
+async def test_an_outage_does_not_delay_tenants_of_another_host() -> None:
     hosts = {"https://ill.example": FakeRingMe(latency=0.1), "https://well.example": FakeRingMe()}
     tenants: list[Tenant] = []
     for base_url, fake in hosts.items():
@@ -154,7 +154,7 @@ async def test_a_host_whose_name_is_misspelt_is_not_waited_for_half_an_hour() ->
     assert now() < 900
 
 
-async def test_an_outage_fails_what_it_meets_when_asked_to() -> None:
+async def test_an_outage_fails_jobs_with_on_outage_fail() -> None:
     fake = FakeRingMe(latency=0.1)
     fake.add_tenants(500)
     async with dealing(fake) as ringme:
@@ -167,7 +167,7 @@ async def test_an_outage_fails_what_it_meets_when_asked_to() -> None:
 
 
 @pytest.mark.parametrize("way", ["read", "update", "apply"])
-async def test_broken_tenants_of_a_healthy_host_harm_nobody_and_no_change_is_sent_twice(
+async def test_broken_tenants_of_a_healthy_host_delay_no_neighbour_and_no_change_is_sent_twice(
     way: str,
 ) -> None:
     fake = FakeRingMe(latency=0.1, journal=10_000)
@@ -192,7 +192,7 @@ async def test_broken_tenants_of_a_healthy_host_harm_nobody_and_no_change_is_sen
     assert len(puts) == len(set(puts)) == (0 if way == "read" else 540)
 
 
-async def test_a_change_of_a_host_that_is_given_up_says_so_and_names_no_deadline() -> None:
+async def test_a_failed_change_of_a_host_given_up_names_the_outage_and_no_deadline() -> None:
     fake = FakeRingMe(latency=0.1)
     fake.add_tenants(300)
     fake.faults.during(faults.Stall(1e9), start=0.35, seconds=1e9)
@@ -210,7 +210,7 @@ async def test_a_change_of_a_host_that_is_given_up_says_so_and_names_no_deadline
 
 
 @pytest.mark.parametrize("kind", ["unresolved", "refused"])
-async def test_a_wrong_host_name_costs_thirty_tenants_what_it_costs_one(kind: Any) -> None:
+async def test_a_wrong_host_name_delays_thirty_tenants_no_longer_than_one(kind: Any) -> None:
     async def nowhere(_: Request) -> Response:
         await asyncio.sleep(0.1)
         raise ConnectError("no such host", kind=kind)
@@ -231,7 +231,7 @@ async def test_a_wrong_host_name_costs_thirty_tenants_what_it_costs_one(kind: An
     assert (kind == "unresolved") is (for_one < 0.2)
 
 
-async def test_a_witness_without_quota_is_neither_asked_nor_parked() -> None:
+async def test_a_probe_without_quota_is_neither_sent_nor_parked() -> None:
     asked: list[str] = []
     events: list[object] = []
 

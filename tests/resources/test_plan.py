@@ -37,7 +37,7 @@ DEALER = BearerToken("dealers")
 
 @define
 class Records:
-    """A server with records that can be changed, and with an eye on what is sent."""
+    """A server with records that can be changed; it keeps the PUTs it gets."""
 
     records: dict[str, dict[str, Any]] = field(factory=dict)
     puts: list[tuple[str, dict[str, Any]]] = field(factory=list)
@@ -92,13 +92,13 @@ class TestAPlan:
             FieldChange("timezone", "Europe/Moscow", "Asia/Omsk"),
         )
 
-    async def test_leaves_alone_who_is_as_wished_already(self, ringme: RingMe) -> None:
+    async def test_leaves_out_clients_with_the_wanted_values(self, ringme: RingMe) -> None:
         plan = await ringme.clients.plan({12: OMSK, 13: OMSK})
 
         assert [change.client_id for change in plan] == [12]
         assert plan.as_wished == 1
 
-    async def test_takes_a_country_list_in_another_order_for_the_same(
+    async def test_ignores_the_order_of_a_country_list(
         self, ringme: RingMe, server: Records
     ) -> None:
         server.add(12, geo_list="RU BY")
@@ -123,7 +123,9 @@ class TestAPlan:
 
         assert server.puts == []
 
-    async def test_keeps_who_could_not_be_read_among_its_failures(self, ringme: RingMe) -> None:
+    async def test_lists_clients_that_could_not_be_read_among_its_failures(
+        self, ringme: RingMe
+    ) -> None:
         plan = await ringme.clients.plan({99: OMSK, 12: OMSK})
 
         (failure,) = plan.failures
@@ -139,7 +141,7 @@ class TestAPlan:
         assert isinstance(failure.error, InvalidRequest)
         assert len(plan) == 1
 
-    async def test_takes_in_what_is_no_pair_as_a_failure(self, ringme: RingMe) -> None:
+    async def test_lists_an_element_that_is_no_pair_as_a_failure(self, ringme: RingMe) -> None:
         changes: Any = [13, (12, OMSK)]
         plan = await ringme.clients.plan(changes)
 
@@ -171,9 +173,7 @@ class TestAPlan:
         ]
         assert repr(plan) == "<Plan: 1 to change, 1 as wished already, 1 could not be planned>"
 
-    async def test_calls_those_by_their_names_who_could_not_be_planned(
-        self, server: Records
-    ) -> None:
+    async def test_names_the_tenants_that_could_not_be_planned(self, server: Records) -> None:
         unknown = Tenant(99, name="ac\nme")
         late = Tenant("@me", name="late")
         plan = Plan(
@@ -196,16 +196,14 @@ class TestAPlan:
             "0 to change, 0 as wished already, 4 could not be planned",
         ]
 
-    async def test_prints_no_character_that_a_terminal_obeys(
-        self, ringme: RingMe, server: Records
-    ) -> None:
+    async def test_prints_no_control_character(self, ringme: RingMe, server: Records) -> None:
         server.add(12, later="\x1b[2J\u202e\ud800")
 
         plan = await ringme.clients.plan([(12, ClientUpdate(extra={"later": "\u044f"}))])
 
         assert str(plan[0]).splitlines()[1] == ('  later: "\\u001b[2J\\u202e\\ud800" -> "\u044f"')
 
-    async def test_can_be_pickled_and_looked_at_but_not_applied(self, ringme: RingMe) -> None:
+    async def test_can_be_pickled_and_read_but_not_applied(self, ringme: RingMe) -> None:
         plan = await ringme.clients.plan({12: OMSK, 13: OMSK})
 
         twin = pickle.loads(pickle.dumps(plan))
@@ -220,7 +218,7 @@ class TestAPlan:
         assert plan[0:1] == (plan[0],)
         assert list(plan) == [plan[0]]
 
-    async def test_that_ran_out_of_time_says_what_was_left(self, ringme: RingMe) -> None:
+    async def test_that_ran_out_of_time_names_the_clients_left(self, ringme: RingMe) -> None:
         plan = await ringme.clients.plan({12: OMSK}, deadline=1e-9)
 
         (failure,) = plan.failures
@@ -249,7 +247,7 @@ class TestApplying:
 
         assert [outcome.ok for outcome in outcomes] == [True]
 
-    async def test_sends_nothing_where_somebody_else_did_the_same(
+    async def test_sends_nothing_if_another_program_made_the_same_change(
         self, ringme: RingMe, server: Records
     ) -> None:
         plan = await ringme.clients.plan({12: OMSK})
@@ -261,7 +259,7 @@ class TestApplying:
         assert isinstance(outcome, Done)
         assert outcome.value.sent == ()
 
-    async def test_sends_what_is_left_where_somebody_else_did_a_part(
+    async def test_sends_the_rest_if_another_program_made_a_part(
         self, ringme: RingMe, server: Records
     ) -> None:
         plan = await ringme.clients.plan({12: ClientUpdate(timezone="Asia/Omsk", hold_music=6)})
@@ -271,7 +269,7 @@ class TestApplying:
 
         assert server.puts == [("12", {"hold_music": 6})]
 
-    async def test_leaves_alone_who_was_changed_behind_the_plans_back(
+    async def test_leaves_a_client_alone_that_changed_since_the_plan(
         self, ringme: RingMe, server: Records
     ) -> None:
         plan = await ringme.clients.plan({12: ClientUpdate(timezone="Asia/Omsk", hold_music=6)})
@@ -287,9 +285,7 @@ class TestApplying:
             ' and is "Asia/Tomsk" now; nothing was sent'
         )
 
-    async def test_does_not_mind_a_change_of_another_field(
-        self, ringme: RingMe, server: Records
-    ) -> None:
+    async def test_ignores_a_change_of_another_field(self, ringme: RingMe, server: Records) -> None:
         plan = await ringme.clients.plan({12: OMSK})
         server.records["12"]["hold_music"] = 77
 
@@ -297,7 +293,7 @@ class TestApplying:
 
         assert outcome.ok
 
-    async def test_tells_of_a_server_that_did_not_do_as_told(
+    async def test_reports_a_server_that_did_not_apply_the_change(
         self, ringme: RingMe, server: Records
     ) -> None:
         server.deaf_to.add("timezone")
@@ -321,7 +317,7 @@ class TestApplying:
         assert outcome.ok
         assert len(server.puts) == 1
 
-    async def test_counts_the_look_and_the_change_as_two_requests_and_no_retry(
+    async def test_counts_the_read_and_the_write_as_two_requests_and_no_retry(
         self, ringme: RingMe
     ) -> None:
         plan = await ringme.clients.plan({12: OMSK})
@@ -330,9 +326,7 @@ class TestApplying:
 
         assert (report[0].attempts, report[0].retries, report.retried) == (2, 0, 0)
 
-    async def test_counts_what_was_repeated_of_the_look_and_of_the_change(
-        self, server: Records
-    ) -> None:
+    async def test_counts_retries_of_the_read_and_of_the_write(self, server: Records) -> None:
         broken = Response(503, {}, b"")
         transport = ScriptedTransport([server.answer, broken, server.answer, broken, server.answer])
         retry = RetryPolicy(base=0)
@@ -342,9 +336,7 @@ class TestApplying:
 
         assert (report[0].attempts, report[0].retries, report.retried) == (4, 2, 2)
 
-    async def test_counts_as_a_retry_what_a_refused_change_makes_again(
-        self, server: Records
-    ) -> None:
+    async def test_counts_the_read_after_a_refused_write_as_a_retry(self, server: Records) -> None:
         used_up = {"X-RateLimit-Limit": "9", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "0"}
 
         async def last_one(request: Request) -> Response:
@@ -355,11 +347,11 @@ class TestApplying:
             plan = await ringme.clients.plan({12: OMSK})
             report = await plan.apply()
 
-        # The look took the last request of the hour: it was made anew, the change was not.
+        # The read took the last request of the hour: it was repeated, the write was not.
         assert [request.method for request in transport.requests] == ["GET", "GET", "GET", "PUT"]
         assert (report[0].attempts, report[0].retries) == (3, 1)
 
-    async def test_counts_a_change_that_was_refused_and_made_again_as_a_retry(
+    async def test_counts_a_write_repeated_after_a_refusal_as_a_retry(
         self, server: Records
     ) -> None:
         refused = Response(
@@ -376,7 +368,7 @@ class TestApplying:
         assert (report[0].attempts, report[0].retries) == (4, 2)
 
     @pytest.mark.parametrize("deaf", [True, False])
-    async def test_tells_nothing_of_a_token_that_a_record_echoes(
+    async def test_masks_a_token_that_a_record_echoes(
         self, ringme: RingMe, server: Records, deaf: bool
     ) -> None:
         server.add(12, later="a")
@@ -393,7 +385,7 @@ class TestApplying:
         assert "***" in str(outcome.error)
         assert len(str(outcome.error)) < 300
 
-    async def test_goes_by_the_id_that_was_resolved_and_never_by_at_me(
+    async def test_uses_the_resolved_id_and_never_at_me(
         self, ringme: RingMe, server: Records
     ) -> None:
         plan = await ringme.clients.plan({"@me": OMSK})
@@ -484,7 +476,7 @@ class TestASavedPlan:
             "https://pbx.example.com.",
         ],
     )
-    async def test_is_applied_to_its_host_however_that_is_spelled(
+    async def test_is_applied_to_its_host_in_any_spelling(
         self, ringme: RingMe, server: Records, tmp_path: Path, spelling: str
     ) -> None:
         path = tmp_path / "plan.json"
@@ -499,7 +491,7 @@ class TestASavedPlan:
             (change,) = spelled.clients.load_plan(path)
         assert change.client_id == 12
 
-    async def test_for_what_is_no_host_is_refused(self, ringme: RingMe, tmp_path: Path) -> None:
+    async def test_with_an_invalid_host_is_refused(self, ringme: RingMe, tmp_path: Path) -> None:
         path = tmp_path / "plan.json"
         (await ringme.clients.plan({12: OMSK})).save(path)
         path.write_text(path.read_text().replace("https://pbx.example.com", "pbx"))
@@ -507,7 +499,7 @@ class TestASavedPlan:
         with pytest.raises(InvalidRequest, match="change 1 of the plan: base_url needs a scheme"):
             ringme.clients.load_plan(path)
 
-    async def test_is_applied_to_another_host_if_told_so(
+    async def test_is_applied_to_another_host_with_any_host(
         self, ringme: RingMe, server: Records, tmp_path: Path
     ) -> None:
         (await ringme.clients.plan({12: OMSK})).save(tmp_path / "plan.json")
@@ -520,7 +512,7 @@ class TestASavedPlan:
         assert server.puts == [("12", {"timezone": "Asia/Omsk"})]
         assert plan[0].origin == "https://other.example.com"
 
-    async def test_goes_where_its_tenant_is(
+    async def test_goes_to_the_host_of_its_tenant(
         self, ringme: RingMe, server: Records, tmp_path: Path
     ) -> None:
         away = Tenant(12, auth=DEALER, base_url="https://away.example.com", name="acme")
@@ -531,9 +523,7 @@ class TestASavedPlan:
         with pytest.raises(InvalidRequest, match="was made for 'https://away"):
             ringme.clients.load_plan(tmp_path / "plan.json", tenants=[moved])
 
-    async def test_can_be_looked_at_where_no_host_is_known(
-        self, ringme: RingMe, tmp_path: Path
-    ) -> None:
+    async def test_can_be_read_without_a_known_host(self, ringme: RingMe, tmp_path: Path) -> None:
         (await ringme.clients.plan({12: OMSK})).save(tmp_path / "plan.json")
 
         async with RingMe(transport=ScriptedTransport([])) as nowhere:
@@ -555,9 +545,7 @@ class TestASavedPlan:
 
         assert plan[0].who == Tenant(12, auth=BearerToken("tenants"), name="acme")
 
-    async def test_for_a_tenant_that_is_not_given_is_refused(
-        self, ringme: RingMe, tmp_path: Path
-    ) -> None:
+    async def test_with_an_unknown_tenant_is_refused(self, ringme: RingMe, tmp_path: Path) -> None:
         tenant = Tenant(auth=BearerToken("tenants"), name="acme")
         (await ringme.clients.plan({tenant: OMSK})).save(tmp_path / "plan.json")
 

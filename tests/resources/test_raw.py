@@ -38,7 +38,7 @@ def nested(levels: int) -> Any:
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
-async def test_a_method_that_is_about_the_way_there_is_refused(
+async def test_connect_and_trace_are_refused(
     ringme: RingMe, transport: ScriptedTransport, method: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=f"^{method} is about the way to a server"):
@@ -110,7 +110,7 @@ async def test_a_body_that_is_no_json_is_refused(
     assert transport.requests == []
 
 
-async def test_a_tenant_that_is_none_is_refused(
+async def test_a_tenant_of_another_class_is_refused(
     ringme: RingMe, transport: ScriptedTransport
 ) -> None:
     name: Any = "acme"
@@ -139,9 +139,7 @@ ENDS = "does not end with /, as the paths of the API do"
         ("/apis/", NotFound.advice),
     ],
 )
-async def test_a_path_that_is_not_found_is_told_what_is_unusual_about_it(
-    path: str, advice: str
-) -> None:
+async def test_a_404_names_what_is_unusual_about_the_path(path: str, advice: str) -> None:
     transport = ScriptedTransport([NOT_FOUND])
     async with RingMe("https://a", auth=BearerToken("token"), transport=transport) as ringme:
         with pytest.raises(NotFound) as caught:
@@ -152,7 +150,7 @@ async def test_a_path_that_is_not_found_is_told_what_is_unusual_about_it(
     assert request.url == f"https://a/api/ver1.0{path}"
 
 
-async def test_a_redirect_to_the_path_with_its_slash_is_told_as_well() -> None:
+async def test_a_redirect_names_the_missing_slash_of_the_path() -> None:
     transport = ScriptedTransport([Response(301, {"location": "/client/"})])
     async with RingMe("https://a", auth=BearerToken("token"), transport=transport) as ringme:
         with pytest.raises(ApiError) as caught:
@@ -161,7 +159,7 @@ async def test_a_redirect_to_the_path_with_its_slash_is_told_as_well() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
-async def test_another_refusal_says_nothing_of_the_path(status: int) -> None:
+async def test_other_errors_say_nothing_of_the_path(status: int) -> None:
     refusal = Response(status, {}, b'{"status": "client_not_found", "message": "no"}')
     transport = ScriptedTransport([refusal])
     async with RingMe("https://a", auth=BearerToken("token"), transport=transport) as ringme:

@@ -48,7 +48,7 @@ class Cells(HTMLParser):
         self.texts.append(data)
 
 
-def test_rich_shows_what_the_server_said_as_a_table() -> None:
+def test_rich_shows_the_values_of_the_server_as_a_table() -> None:
     text = printed(CLIENT)
 
     words = [" ".join(line.split()).strip("│ ") for line in text.splitlines()]
@@ -64,7 +64,7 @@ def test_rich_shows_what_the_server_said_as_a_table() -> None:
     assert "timezone" not in text
 
 
-def test_rich_takes_nothing_that_others_wrote_for_markup_or_for_a_command() -> None:
+def test_rich_shows_no_value_as_markup_or_control_character() -> None:
     text = printed(Client(1, name="[red]x[/red] [/]", email="a\x1b[31mb\nc", extra={"[b]\x07": 1}))
 
     assert "[red]x[/red] [/]" in text
@@ -87,7 +87,7 @@ def test_a_notebook_shows_the_same_as_html() -> None:
     assert cells.texts[-2:] == ["call_interactive_timeout", "5"]
 
 
-def test_html_takes_nothing_that_others_wrote_for_a_tag() -> None:
+def test_html_shows_no_value_as_a_tag() -> None:
     evil = '<script>alert("1")</script>'
     shown = Client(1, name=evil, extra={evil: [evil]})._repr_html_()
 

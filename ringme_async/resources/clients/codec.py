@@ -1,4 +1,4 @@
-"""Bytes to models and back: tolerant of values, strict about JSON types (API page, section 1)."""
+"""Decode and encode clients: any value, but exact JSON types (API page, section 1)."""
 
 from __future__ import annotations
 
@@ -41,54 +41,54 @@ _ALL_NULL: Mapping[str, None] = dict.fromkeys(FIELDS)
 
 
 def decode_json(body: bytes) -> JSON:
-    """Read JSON as it stands: integers keep all their digits, other numbers are floats.
+    """Decode JSON; integers keep all their digits, other numbers are floats.
 
-    Of a name that an object has twice, the last value counts, as with every common reader.
+    If a name occurs twice in an object, the last value counts.
 
     Args:
         body: UTF-8, with or without a byte order mark.
 
     Raises:
-        DecodeError: It is empty or no JSON (``garbled``), holds NaN, an infinity or a number that
-            Python cannot hold, or is nested deeper than 64 levels; ``field`` names the field of the
-            outermost object, if there is one.
+        DecodeError: The body is empty or no JSON (``garbled``), holds NaN, an infinity or a number
+            too large for Python, or is nested deeper than 64 levels. ``field`` names the field of
+            the outermost object, if any.
     """
     value = _decode(body)
-    # Counting brackets is cheap, and settles it for all but the rarest bodies.
-    if body.count(b"{") + body.count(b"[") > DEEPEST and _too_deep(value):
+    # Counting brackets is cheap, and nearly always avoids the walk through the value.
+    if body.count(b"{") + body.count(b"[") > DEEPEST and _is_too_deep(value):
         raise nested_too_deep(body)
     return value
 
 
 def decode_client(body: bytes) -> Client:
-    """Read a client's record.
+    """Decode a client's record.
 
     Raises:
-        DecodeError: It is no JSON object, or a field has the wrong JSON type; ``field`` and
-            ``value`` name it, ``body`` keeps the whole.
+        DecodeError: The body is no JSON object, or a field has the wrong JSON type. ``field`` and
+            ``value`` name it; ``body`` keeps the whole body.
     """
     try:
         row = _read_row(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         row = None
-    # Not above: an error of another reader has no place in the chain of the one that is raised.
+    # Outside the `except`, so that the fast decoder's error is not chained.
     return _decode_any_client(body) if row is None else _client_of(row)
 
 
 def _decode_any_client(body: bytes) -> Client:
-    """Read a record that lacks a field or has others, or find out what is wrong with it."""
+    """Decode a record that lacks a field or has extra ones, or name its flaw."""
     record = _decode(body)
     try:
         return client_from_json(cast("dict[str, JSON]", record))
     except DecodeError as error:
-        if _too_deep(record):
+        if _is_too_deep(record):
             raise nested_too_deep(body) from None
         error.body = body
         raise
 
 
 def id_in(body: bytes) -> int | None:
-    """Tell whose record a body is, whatever else is wrong with it; None if it does not say."""
+    """Find the client id in a body, even a malformed one; None if it has none."""
     try:
         record = read_with_flaws(body)
     except (ValueError, RecursionError):
@@ -98,11 +98,11 @@ def id_in(body: bytes) -> int | None:
 
 
 def client_from_json(record: Mapping[str, JSONLike]) -> Client:
-    """Make a client of a record that is decoded already.
+    """Make a client from a decoded record.
 
     Raises:
-        DecodeError: It is no object, or a field has the wrong JSON type; ``field`` and ``value``
-            name it.
+        DecodeError: The record is no object, or a field has the wrong JSON type; ``field`` and
+            ``value`` name it.
     """
     if not isinstance(record, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise DecodeError(f"a record must be a JSON object, not {shown(record)}", value=record)
@@ -112,23 +112,23 @@ def client_from_json(record: Mapping[str, JSONLike]) -> Client:
 
 
 def encode_client(client: Client) -> bytes:
-    """Write a client's record: the same JSON that it was read from.
+    """Encode a client's record, as the same JSON that it was decoded from.
 
     Raises:
-        InvalidRequest: The client was made by hand, and a field has no wire form.
+        InvalidRequest: A field of a hand-made client has no JSON form.
     """
     return _encode(client_to_json(client))
 
 
 def client_to_json(client: Client) -> dict[str, JSON]:
-    """Make the record of a client: the same JSON that it was read from.
+    """Make a client's record: the same JSON that the client was decoded from.
 
-    Fields that the record did not have are left out, unless they have been given a value since;
-    one thing is not given back: an ``extension_len`` of ``"3"`` comes out as ``3``. The order of
-    the fields is that of ``Client``. A client that was made by hand has all 28 of them.
+    Fields that were absent stay absent, unless they have a value now. One value changes: an
+    ``extension_len`` of ``"3"`` becomes ``3``. Fields stand in the order of ``Client``. The record
+    of a hand-made client has all 28 fields.
 
     Raises:
-        InvalidRequest: The client was made by hand, and a field has no wire form; or it is none.
+        InvalidRequest: A field of a hand-made client has no JSON form, or this is no ``Client``.
     """
     if not isinstance(client, Client):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidRequest(f"client is a Client, not {shown(client)}")
@@ -146,10 +146,10 @@ def client_to_json(client: Client) -> dict[str, JSON]:
 
 
 def encode_update(update: ClientUpdate) -> bytes:
-    """Write the body of the PUT that makes a change.
+    """Encode the body of the PUT for an update.
 
     Raises:
-        InvalidRequest: The update names nothing.
+        InvalidRequest: The update is empty.
     """
     changes = update.changes()
     if not changes:
@@ -158,8 +158,8 @@ def encode_update(update: ClientUpdate) -> bytes:
 
 
 @frozen
-class _Wire:
-    """How the values of one declared type stand in JSON."""
+class _JSONForm:
+    """The JSON form of one declared type."""
 
     types: tuple[type, ...]
     expected: str
@@ -188,48 +188,48 @@ def _write_geo_list(value: object) -> object:
 
 _TEXT = (str, NoneType)
 
-_WIRES: Mapping[object, _Wire] = {
-    int: _Wire((int,), "an integer"),
-    int | None: _Wire((int, NoneType), "an integer or null"),
-    str | None: _Wire(_TEXT, "a string or null"),
-    bool | None: _Wire((bool, NoneType), "true, false or null"),
-    int | str | None: _Wire((int, str, NoneType), "an integer, a string or null"),
-    bool | str | None: _Wire(_TEXT, "a string or null", _write_yes_no),
-    datetime | str | None: _Wire(_TEXT, "a string or null", _write_moment),
-    ClientType | str | None: _Wire(_TEXT, "a string or null", _write_type),
-    GeoList | str | None: _Wire(_TEXT, "a string or null", _write_geo_list),
+_JSON_FORMS: Mapping[object, _JSONForm] = {
+    int: _JSONForm((int,), "an integer"),
+    int | None: _JSONForm((int, NoneType), "an integer or null"),
+    str | None: _JSONForm(_TEXT, "a string or null"),
+    bool | None: _JSONForm((bool, NoneType), "true, false or null"),
+    int | str | None: _JSONForm((int, str, NoneType), "an integer, a string or null"),
+    bool | str | None: _JSONForm(_TEXT, "a string or null", _write_yes_no),
+    datetime | str | None: _JSONForm(_TEXT, "a string or null", _write_moment),
+    ClientType | str | None: _JSONForm(_TEXT, "a string or null", _write_type),
+    GeoList | str | None: _JSONForm(_TEXT, "a string or null", _write_geo_list),
 }
-"""By the declared types of ``Client``'s fields. Types are compared exactly: ``true`` is no integer,
-although a ``bool`` is an ``int``; what a value means, the model itself finds out."""
+"""The JSON form of each declared type of ``Client``. Types are compared exactly: ``true`` is no
+integer, although ``bool`` is an ``int``. The model itself interprets the values."""
 
 
-def _reader(name: str, wire: _Wire) -> Callable[[object, object], object]:
-    types = wire.types
+def _reader(name: str, form: _JSONForm) -> Callable[[object, object], object]:
+    types = form.types
 
     def read(value: object, _type: object) -> object:
         if type(value) in types:
             return value
         raise DecodeError(
-            f"{name} must be {wire.expected}, not {shown(value)}", field=name, value=value
+            f"{name} must be {form.expected}, not {shown(value)}", field=name, value=value
         )
 
     return read
 
 
-def _writer(name: str, wire: _Wire) -> Callable[[object], object]:
-    types, write = wire.types, wire.write
+def _writer(name: str, form: _JSONForm) -> Callable[[object], object]:
+    types, write = form.types, form.write
 
     def unstructure(value: object) -> object:
         written = value if write is None else write(value)
         if type(written) in types:
             return written
-        raise InvalidRequest(f"{name} cannot be written as {wire.expected}: {shown(value)}")
+        raise InvalidRequest(f"{name} cannot be written as {form.expected}: {shown(value)}")
 
     return unstructure
 
 
 _ATTRIBUTES = fields(resolve_types(Client))
-_FIELD_WIRES = {a.name: _WIRES[a.type] for a in _ATTRIBUTES if a.name != "extra"}
+_FIELD_FORMS = {a.name: _JSON_FORMS[a.type] for a in _ATTRIBUTES if a.name != "extra"}
 
 
 def _make_hooks() -> tuple[
@@ -237,11 +237,11 @@ def _make_hooks() -> tuple[
     Callable[[Client], dict[str, Any]],
 ]:
     converter = Converter(detailed_validation=False)
-    wires = _FIELD_WIRES.items()
-    readers: dict[str, Any] = {n: override(struct_hook=_reader(n, w)) for n, w in wires}
-    writers: dict[str, Any] = {n: override(unstruct_hook=_writer(n, w)) for n, w in wires}
+    forms = _FIELD_FORMS.items()
+    readers: dict[str, Any] = {n: override(struct_hook=_reader(n, f)) for n, f in forms}
+    writers: dict[str, Any] = {n: override(unstruct_hook=_writer(n, f)) for n, f in forms}
     readers["extra"] = override(struct_hook=lambda extra, _type: extra)
-    # Without defaults, so that cattrs makes one plain call of what it finds.
+    # Without defaults, cattrs generates a single constructor call.
     every: list[Any] = [a.evolve(default=NOTHING) for a in _ATTRIBUTES]
     structure: Any = make_dict_structure_fn_from_attrs(
         every, Client, converter, _cattrs_detailed_validation=False, **readers
@@ -255,13 +255,13 @@ _structure, _unstructure = _make_hooks()
 _Row = msgspec.defstruct(
     "_Row",
     [
-        (name, Union[wire.types])  # noqa: UP007 - no `X | Y` can be made of a tuple
-        for name, wire in _FIELD_WIRES.items()
+        (name, Union[form.types])  # noqa: UP007 - no `X | Y` can be made of a tuple
+        for name, form in _FIELD_FORMS.items()
     ],
     forbid_unknown_fields=True,
     gc=False,
 )
-"""A record that has just the modelled fields, as nearly all have: read and checked in one go."""
+"""A record of exactly the modelled fields, as nearly all are; decoded and checked in one pass."""
 
 _read_row = msgspec.json.Decoder(_Row).decode
 
@@ -271,8 +271,8 @@ _Draft: Any = make_class(
     slots=True,
     weakref_slot=False,
 )
-"""A client that can still change: its fields are set in a fifth of the time that it takes for those
-of a frozen one, each of which is set by a call."""
+"""A mutable client: setting its fields takes a fifth of the time, as a frozen class sets each field
+by a call."""
 
 
 def _client_of(row: msgspec.Struct) -> Client:
@@ -296,14 +296,14 @@ def _decode(body: bytes) -> JSON:
         return decode_leniently(body)
 
 
-def _too_deep(value: JSON) -> bool:
-    level = [value]
+def _is_too_deep(value: JSON) -> bool:
+    values = [value]
     for _ in range(DEEPEST):
-        level = [inner for outer in level for inner in _inside(outer)]
-    return any(isinstance(inner, dict | list) for inner in level)
+        values = [inner for outer in values for inner in _children(outer)]
+    return any(isinstance(inner, dict | list) for inner in values)
 
 
-def _inside(value: JSON) -> list[JSON]:
+def _children(value: JSON) -> list[JSON]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
@@ -315,7 +315,7 @@ def _encode(value: JSON) -> bytes:
     except ValueError:
         pass
     try:
-        # Escapes, and so can write what has no UTF-8: half of a surrogate pair.
+        # json escapes a lone surrogate, which has no UTF-8 form.
         return json.dumps(value, separators=(",", ":")).encode("ascii")
     except ValueError as error:
         raise InvalidRequest(one_line(str(error))) from None

@@ -15,17 +15,17 @@ _LIST = re.compile(r"\*|[A-Z]{2}(?: [A-Z]{2})*")
 class GeoList:
     """Countries by their ISO 3166 A2 codes, or all of them (API page, section 1).
 
-    Any two capital letters pass for a code: the standard gains and loses countries, and sets
-    letters aside for private use (``XK``), so that a list kept here would be wrong some day.
+    Any two capital letters count as a code. The standard gains and loses countries and has
+    private codes (``XK``), so a list of codes here would go out of date.
 
-    Two lists are equal if they allow the same countries, in whatever order they name them; each
-    keeps the form that it was made from, which ``str()`` gives. A list is not equal to a string.
+    Two lists are equal if they allow the same countries, in any order. ``str()`` returns the form
+    that the list was made from. A list is never equal to a string.
 
     Args:
-        wire: ``"*"`` for all countries, or codes with one space between: ``"RU US BY"``.
+        wire: ``"*"`` for all countries, or codes separated by one space: ``"RU US BY"``.
 
     Raises:
-        InvalidRequest: It is anything else.
+        InvalidRequest: ``wire`` has neither form.
     """
 
     __slots__ = ("_wire",)
@@ -40,22 +40,22 @@ class GeoList:
 
     @property
     def everywhere(self) -> bool:
-        """Does the list allow all countries, whatever the provider's own list says?"""
+        """Whether all countries are allowed, whatever the provider's own list says."""
         return self._wire == _EVERYWHERE
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """The codes in the order that they were named in; empty if all countries are allowed."""
+        """The codes in the order given; empty if all countries are allowed."""
         return () if self.everywhere else tuple(self._wire.split(" "))
 
     def allows(self, country: str) -> bool:
-        """May an IP address of this country use the SIP accounts?
+        """Return whether IP addresses of a country may use the SIP accounts.
 
         Args:
-            country: Its code, in capitals: ``"RU"``.
+            country: The code in capitals: ``"RU"``.
 
         Raises:
-            InvalidRequest: It is not two capital letters.
+            InvalidRequest: ``country`` is not two capital letters.
         """
         if not _matches(_COUNTRY, country):
             raise InvalidRequest(
@@ -72,21 +72,21 @@ class GeoList:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GeoList):
             return NotImplemented
-        return self._wire == other._wire or self._meaning == other._meaning
+        return self._wire == other._wire or self._code_set == other._code_set
 
     def __hash__(self) -> int:
-        return hash(self._meaning)
+        return hash(self._code_set)
 
     def __reduce__(self) -> tuple[type[GeoList], tuple[str]]:
         return GeoList, (self._wire,)
 
     @property
-    def _meaning(self) -> frozenset[str]:
+    def _code_set(self) -> frozenset[str]:
         return frozenset(self.codes)
 
 
 def is_geo_list(wire: object) -> bool:
-    """Is this the wire form of a list of countries?"""
+    """Return whether a value is the JSON form of a list of countries."""
     return _matches(_LIST, wire)
 
 

@@ -1,4 +1,4 @@
-"""Calls for clients as the bulk engine wants them: jobs that can be parked and given up."""
+"""Client operations as bulk jobs, which can be parked and abandoned."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from ringme_async.resources.clients.update import ClientUpdate
 
 T = TypeVar("T")
 
-# What has a bulk run wait for the quota.
+# The advice in an error: with this setting, a bulk run waits for the quota.
 _REMEDY = 'on_quota="park"'
 
 
 @define(eq=False)
 class _Job(ABC, Generic[T]):
-    """What jobs share: whose quota they spend, their books, and parking."""
+    """The base of client jobs: their quota, their counts of attempts, and parking."""
 
     dispatcher: Dispatcher
     call: Call[Client]
     parks: bool
     state: CallState = field(factory=BulkCallState, kw_only=True)
-    _told_parked: bool = field(default=False, init=False)
+    _parked_emitted: bool = field(default=False, init=False)
 
     @property
     def quota_key(self) -> TokenKey:
@@ -63,40 +63,40 @@ class _Job(ABC, Generic[T]):
 
     def not_before(self) -> float | None:
         quota = self.dispatcher.quotas.of(self.call.key)
-        claim = self.state.claim = quota.try_reserve()
-        if claim is not None:
+        early_reservation = self.state.early_reservation = quota.try_reserve()
+        if early_reservation is not None:
             return None
         wait = quota.exhausted_for()
         if wait is None:
             return math.inf
-        # Where nothing is parked, the run fails by itself.
-        return self._parked_for(wait) if self.parks else None
+        # Without parking, the job runs and fails with RateLimited.
+        return self._parked_until(wait) if self.parks else None
 
     def call_when_free(self, wake: Callable[[], None]) -> Callable[[], None]:
         return self.dispatcher.quotas.of(self.call.key).call_when_free(wake)
 
     async def run(self) -> T | NotBefore:
-        if self._told_parked:
-            self._told_parked = False
+        if self._parked_emitted:
+            self._parked_emitted = False
             self.dispatcher.observers(Woken(self.call.client_id))
-        claim = self.state.claim
+        early_reservation = self.state.early_reservation
         try:
             return await self.work()
         except BaseException as error:
-            if claim is not None:
-                # This has no effect on a request that was sent.
-                claim.give_back()
+            if early_reservation is not None:
+                # No effect on a sent request; an unsent one would stay reserved for good.
+                early_reservation.give_back()
             if not isinstance(error, RateLimited):
                 raise
             if self.parks:
-                return NotBefore(self._parked_for(error.reset_after))
+                return NotBefore(self._parked_until(error.reset_after))
             error.remedy = _REMEDY
             raise
 
-    def _parked_for(self, wait: float) -> float:
-        """Tell of the wait, once however often it is asked for; give the moment of its end."""
-        if not self._told_parked:
-            self._told_parked = True
+    def _parked_until(self, wait: float) -> float:
+        """Emit ``Parked`` once for each wait; return the time of its end."""
+        if not self._parked_emitted:
+            self._parked_emitted = True
             self.dispatcher.observers(Parked(self.call.client_id, wait))
         return asyncio.get_running_loop().time() + wait
 
@@ -113,12 +113,12 @@ class _Job(ABC, Generic[T]):
 
     @abstractmethod
     def work(self) -> Awaitable[T]:
-        """Do it once; a ``RateLimited`` is dealt with by ``run``."""
+        """Do the job once; ``run`` handles ``RateLimited``."""
 
 
 @define(eq=False)
 class CallJob(_Job[Client]):
-    """One call for one client."""
+    """A job of one call."""
 
     def work(self) -> Awaitable[Client]:
         """Make the call."""
@@ -127,15 +127,15 @@ class CallJob(_Job[Client]):
 
 @define(eq=False)
 class ProbeJob(CallJob):
-    """A look at a client, to find out whether its host is there; nobody waits for the client."""
+    """A read that finds out whether a host answers; its value is not used."""
 
-    def _parked_for(self, wait: float) -> float:
-        """Give the moment; a probe is not parked, but left out."""
+    def _parked_until(self, wait: float) -> float:
+        """Return the time; a probe without quota is skipped and gives no event."""
         return asyncio.get_running_loop().time() + wait
 
 
 def probe_of(job: CallJob | ApplyJob) -> ProbeJob:
-    """Make the probe that asks for the client of a job that was done."""
+    """Make a probe that reads the client of a finished job."""
     call = job.call
     read = Call(
         "GET",
@@ -152,7 +152,7 @@ def probe_of(job: CallJob | ApplyJob) -> ProbeJob:
 
 @define(eq=False)
 class ApplyJob(_Job[Applied]):
-    """One planned change: ``call`` reads the client again, and what is left to send is sent."""
+    """A job of one planned change: read the client again, then send what is left."""
 
     change: PlannedChange
     write: Callable[[ClientUpdate], Call[Client]]
@@ -162,22 +162,22 @@ class ApplyJob(_Job[Applied]):
 
     @property
     def retries(self) -> int:
-        """How many requests repeated a look or a write."""
+        """How many requests repeated a read or a write."""
         before = self._sent_before_write
         first_write = before is not None and self.attempts > before
         return max(0, self.attempts - 1 - first_write)
 
     async def work(self) -> Applied:
-        """Read, decide, write, compare."""
+        """Read the client, decide, write, and compare the answer."""
         client = await self.dispatcher.run(self.call, self.state)
         try:
             left = self.change.left_to_send(client)
             if not left:
                 return Applied(client, (), self.change.rewritten(client))
             answered = await self._send(left)
-            self._check(answered)
+            self._check_answer(answered)
         except RingMeError as error:
-            self._mask(error)
+            self._mask_token(error)
             attach_context(error, self.call, self.state)
             raise
         return Applied(answered, tuple(left.changes()), self.change.rewritten(answered))
@@ -186,32 +186,32 @@ class ApplyJob(_Job[Applied]):
         if self._sent_before_write is None:
             self._sent_before_write = self.attempts
         unsent = self.change
-        self._note(unsent.before_sending(left))
+        self._record(unsent.before_sending(left))
         try:
             return await self.dispatcher.run(self.write(left), self.state)
         except RingMeError:
             if not self.state.maybe_applied:
-                self._note(unsent)
+                self._record(unsent)
             raise
         finally:
             if self.attempts == self._sent_before_write:
-                # Not even sent: the next request may be another look.
+                # Nothing was sent: the next request may be a read again.
                 self._sent_before_write = None
 
-    def _check(self, answered: Client) -> None:
+    def _check_answer(self, answered: Client) -> None:
         try:
             self.change.check(answered)
         except NotApplied:
-            self._note(self.change.after_answer(answered))
+            self._record(self.change.after_answer(answered))
             raise
 
-    def _note(self, change: PlannedChange) -> None:
+    def _record(self, change: PlannedChange) -> None:
         self.change = change
         if self.on_write is not None:
             self.on_write(change)
 
-    def _mask(self, error: RingMeError) -> None:
-        """Take the token out of an error's words, should the server echo it in a record."""
+    def _mask_token(self, error: RingMeError) -> None:
+        """Mask the token in an error's message, in case the server echoes it in a record."""
         token = self.dispatcher.tokens.ready(self.call.key)
         secrets = () if token is None else (token.value,)
         error.args = (masked(error.reason, secrets),)

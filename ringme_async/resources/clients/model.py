@@ -1,4 +1,4 @@
-"""A client of RingMe as a value, and a change of one (API page, section 1)."""
+"""A client of RingMe as a value (API page, section 1)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LENGTH = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 class ClientType(StrEnum):
-    """What a client is before the law."""
+    """The legal form of a client."""
 
     LEGAL_ENTITY = "J"
     NATURAL_PERSON = "F"
@@ -44,14 +44,13 @@ def _as_type(value: ClientType | str | None) -> ClientType | str | None:
 
 
 def _as_length(value: int | str | None) -> int | str | None:
-    # Only digits that str() would give back: "03", "3 " and digits of other scripts stay as they
-    # are, for they could not be written again.
+    # Convert only what str() restores: "03", "3 " and digits of other scripts stay strings.
     return int(value) if isinstance(value, str) and _LENGTH.fullmatch(value) else value
 
 
 def _as_moment(value: datetime | str | None) -> datetime | str | None:
-    # fromisoformat() takes more than the one form that can be written again, and newer Pythons
-    # take more than older ones: 24:00:00 is the next day to some.
+    # fromisoformat() accepts forms that could not be written back, and more of them in newer
+    # Pythons: some read 24:00:00 as the next day.
     if not isinstance(value, str) or _MOMENT.fullmatch(value) is None:
         return value
     try:
@@ -78,30 +77,29 @@ def as_extra(value: Mapping[str, JSONLike]) -> FrozenJSON:
     return FrozenJSON(value)
 
 
-# Without a place for weak references, which nobody needs: so the codec can make it of a draft.
+# Without a weak reference slot, like the codec's _Draft: __class__ needs equal layouts.
 @frozen(weakref_slot=False)
 class Client:
-    """One tenant of the PBX, as the server last told of it.
+    """One tenant of the PBX, as the server last returned it.
 
-    A field is None if the server said ``null``, or nothing. Where a field's type has ``str`` beside
-    a type with a meaning, ``str`` is what the server said if that has no such meaning.
+    A field is None if the server sent ``null`` or left it out. If a field's type has ``str`` beside
+    a richer type, a value outside the richer type stays a ``str``.
 
-    A client may be made by hand, for a test: ``Client(id=12, name="x")``. The raw forms of a field
-    will do (``type="J"``, ``presence="yes"``); what is not named is None, and is written as
-    ``null``. Name the fields; only ``id`` is likely to keep its place.
+    Tests may make a client: ``Client(id=12, name="x")``. The API's raw values are accepted
+    (``type="J"``, ``presence="yes"``). Other fields are None, and are written as ``null``. Pass
+    fields by name; only the position of ``id`` is stable.
 
-    Clients are equal if they mean the same: it does not matter whether a field was ``null`` or
-    left out.
+    Clients with equal values are equal, whether a field was ``null`` or left out.
 
     Attributes:
         id: Its id.
         name: Its name.
         type: A legal entity or a natural person.
         domain: Its domain.
-        domain_prefix: The prefix under which its extensions are dialled from another domain.
-        prefix: Its prefix: digits, with leading zeros that matter.
-        extension_len: How many digits its extension numbers have.
-        create_date: When it was created; without a zone, for the API states none.
+        domain_prefix: The prefix for dialling its extensions from another domain.
+        prefix: Its prefix: digits; leading zeros count.
+        extension_len: The number of digits of its extensions.
+        create_date: When it was created; without a zone, as the API states none.
         timezone: Its IANA zone.
         language: Its language.
         email: Its e-mail address.
@@ -111,20 +109,20 @@ class Client:
         fact_address: Its actual address.
         dial_rule_id: The rule for its outgoing calls.
         sip_network_permission_id: The trusted SIP network: phones may log in by IP address, and
-            calls are allowed only from its addresses.
-        geo_list: The countries whose IP addresses may use SIP accounts; None means that the
-            provider's own list holds.
+            only its addresses may call.
+        geo_list: The countries whose IP addresses may use SIP accounts; None means the provider's
+            own list.
         hold_music: The sound file that is played on hold.
-        disk_space_notify_threshold: The percentage of disk space at which a mail goes out.
-        disk_space_notify_email: Where that mail goes.
-        did_as_transfer_caller_id: The outside number that is shown when a call is forwarded.
-        short_local_caller_id: Are inside numbers shown without the PBX's prefix?
-        presence: Is it shown whether an extension is free?
+        disk_space_notify_threshold: The percentage of disk space that triggers a mail.
+        disk_space_notify_email: The address for that mail.
+        did_as_transfer_caller_id: The outside number shown for a forwarded call.
+        short_local_caller_id: Whether inside numbers are shown without the PBX's prefix.
+        presence: Whether the state of extensions is shown.
         record_format: The format of call recordings.
-        record_stereo: Are calls recorded in stereo?
-        reg_status_log: Are registrations logged?
+        record_stereo: Whether calls are recorded in stereo.
+        reg_status_log: Whether registrations are logged.
         extra_params: Additional parameters, in free text.
-        extra: Every other field that the server sent.
+        extra: All other fields that the server sent.
     """
 
     id: int
@@ -179,7 +177,6 @@ class Client:
 FIELDS: Final[tuple[str, ...]] = tuple(
     attribute.name for attribute in fields(Client) if attribute.name != "extra"
 )
-"""The names of the 28 fields that ``Client`` has attributes for, on the wire as here."""
+"""The names of the 28 modelled fields, the same in JSON and in Python."""
 
-FIELD_NAMES = frozenset(FIELDS)
-"""The names of the seven fields that can be changed."""
+FIELD_NAMES: Final = frozenset(FIELDS)

@@ -1,4 +1,4 @@
-"""Plan: what would change, field by field; printed, kept, and applied with care."""
+"""A plan of changes, field by field: to print, to save and to apply."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _LONGEST_IN_A_MESSAGE: Final = 100
 
 @frozen
 class FieldChange:
-    """One field of a client, as it was read and as it shall be.
+    """One field of a client, before and after its change.
 
     Attributes:
-        field: Its name.
-        before: What was read, in wire form.
-        after: What it shall be, in wire form.
+        field: The field's name.
+        before: The value that was read, as JSON.
+        after: The wanted value, as JSON.
     """
 
     field: str
@@ -42,25 +42,25 @@ class FieldChange:
     after: JSON
 
     def is_made(self, now: JSON) -> bool:
-        """Is the field as wished?"""
-        return _means_the_same(self.field, now, self.after)
+        """Return whether the field has the wanted value."""
+        return _is_same_value(self.field, now, self.after)
 
     def is_undone(self, now: JSON) -> bool:
-        """Is the field as it was when the plan was made?"""
-        return _means_the_same(self.field, now, self.before)
+        """Return whether the field has the value that the plan found."""
+        return _is_same_value(self.field, now, self.before)
 
     def __str__(self) -> str:
-        return f"{_printed(self.field)}: {_json(self.before)} -> {_json(self.after)}"
+        return f"{_escaped(self.field)}: {_json(self.before)} -> {_json(self.after)}"
 
 
 @frozen
 class Applied:
-    """What became of a planned change.
+    """The result of applying a planned change.
 
     Attributes:
-        client: The record as the server has it now.
-        sent: The names of the fields that were sent; none if all were as wished already.
-        rewritten: The names of the fields that hold what the server made of an earlier write.
+        client: The current record.
+        sent: The names of the fields that were sent; empty if all had the wanted values.
+        rewritten: The names of the fields whose earlier write the server stored in another form.
     """
 
     client: Client
@@ -70,11 +70,11 @@ class Applied:
 
 @frozen
 class Written:
-    """What a plan has sent for a client so far.
+    """The fields that a plan has sent for a client so far.
 
     Attributes:
-        sent: The fields that were sent, in wire form.
-        answered: The fields among them whose answer is known, as the server answered them.
+        sent: The fields that were sent, as JSON.
+        answered: The values that the server answered; without fields whose answer is unknown.
     """
 
     sent: Mapping[str, JSON]
@@ -83,14 +83,14 @@ class Written:
 
 @frozen
 class PlannedChange:
-    """What is to change of one client.
+    """The change of one client.
 
     Attributes:
-        who: Whom the change was asked for.
-        client_id: Its id, as the server told it.
-        fields: What differs from the wish.
-        origin: The scheme, host and port that it was read from; None if nobody knows.
-        written: What an earlier attempt has sent; None if it has sent nothing.
+        who: The client or tenant as the caller named it.
+        client_id: The id in the server's record.
+        fields: The fields that differ from the wanted values.
+        origin: The scheme, host and port that the client was read from; None if unknown.
+        written: The fields that an earlier attempt sent; None if it sent nothing.
     """
 
     who: Who
@@ -103,38 +103,38 @@ class PlannedChange:
     def between(
         cls, who: Who, client: Client, update: ClientUpdate, *, origin: str | None = None
     ) -> PlannedChange:
-        """Compare a client as it is with what an update wishes."""
+        """Compare a client with an update, and keep the fields that differ."""
         current = client_to_json(client)
         fields = tuple(
-            FieldChange(name, current.get(name), wish)
-            for name, wish in update.changes().items()
-            if not _means_the_same(name, current.get(name), wish)
+            FieldChange(name, current.get(name), wanted)
+            for name, wanted in update.changes().items()
+            if not _is_same_value(name, current.get(name), wanted)
         )
         return cls(who, client.id, fields, origin)
 
     @property
     def name(self) -> str | None:
-        """What the tenant is called; None if it has no name."""
+        """The tenant's name; None if it has none."""
         return self.who.name if isinstance(self.who, Tenant) else None
 
     def left_to_send(self, client: Client) -> ClientUpdate:
-        """Decide, field by field, what of the plan is still to be sent.
+        """Decide, field by field, what is still to be sent.
 
         Args:
-            client: The record as it was read a moment ago.
+            client: The record, read just before.
 
         Returns:
-            The fields that are as the plan found them. A field is left out if it is as wished, or
-            holds what the server made of an earlier write.
+            The fields that are unchanged since the plan was made. A field with the wanted value is
+            left out, and so is a field with the server's own form of an earlier write.
 
         Raises:
-            Conflict: A field is neither; nothing must be sent.
+            Conflict: A field has any other value; send nothing.
         """
         current = client_to_json(client)
         left: dict[str, JSON] = {}
         for change in self.fields:
             now = current.get(change.field)
-            if change.is_made(now) or self._is_own(change, now):
+            if change.is_made(now) or self._is_own_write(change, now):
                 continue
             if not change.is_undone(now):
                 raise self._conflict(change, now)
@@ -142,68 +142,69 @@ class PlannedChange:
         return update_of(left)
 
     def rewritten(self, client: Client) -> tuple[str, ...]:
-        """Name the fields that hold what the server made of an earlier write."""
+        """Name the fields whose earlier write the server stored in another form."""
         current = client_to_json(client)
         return tuple(
             change.field
             for change in self.fields
-            if not change.is_made(now := current.get(change.field)) and self._is_own(change, now)
+            if not change.is_made(now := current.get(change.field))
+            and self._is_own_write(change, now)
         )
 
     def check(self, client: Client) -> None:
-        """Compare the record that a PUT returned with the wish.
+        """Check that the record returned by a PUT has the wanted values.
 
         Raises:
-            NotApplied: A field is not as wished.
+            NotApplied: A field has another value.
         """
         current = client_to_json(client)
         for change in self.fields:
             now = current.get(change.field)
-            if not (change.is_made(now) or self._is_own(change, now)):
+            if not (change.is_made(now) or self._is_own_write(change, now)):
                 kept = ", as it was before" if change.is_undone(now) else ""
                 raise NotApplied(
-                    f"{change.field} was set to {_told(change.after)}"
-                    f" and the server answered {_told(now)}{kept}"
+                    f"{change.field} was set to {_shortened(change.after)}"
+                    f" and the server answered {_shortened(now)}{kept}"
                 )
 
     def before_sending(self, update: ClientUpdate) -> PlannedChange:
-        """Note that an update leaves; its answer is not known yet."""
+        """Add an update that is about to be sent; its answer is not known yet."""
         sent = update.changes()
         earlier = self.written or Written({}, {})
-        known = {name: value for name, value in earlier.answered.items() if name not in sent}
-        return evolve(self, written=Written({**earlier.sent, **sent}, known))
+        answered = {name: value for name, value in earlier.answered.items() if name not in sent}
+        return evolve(self, written=Written({**earlier.sent, **sent}, answered))
 
     def after_answer(self, client: Client) -> PlannedChange:
-        """Note how the server answered the fields that were sent."""
+        """Add the values that the server answered for the fields sent."""
         earlier = self.written or Written({}, {})
         current = client_to_json(client)
         answered = {name: current.get(name) for name in earlier.sent}
         return evolve(self, written=Written(earlier.sent, {**answered, **earlier.answered}))
 
-    def _is_own(self, change: FieldChange, now: JSON) -> bool:
-        """Does a field hold what the server made of an earlier write, the old value apart?"""
+    def _is_own_write(self, change: FieldChange, now: JSON) -> bool:
+        """Return whether a field has the server's form of an earlier write."""
         if self.written is None:
             return False
         answered = self.written.answered
         return (
             change.field in answered
-            and _means_the_same(change.field, now, answered[change.field])
+            and _is_same_value(change.field, now, answered[change.field])
             and not change.is_undone(now)
         )
 
     def _conflict(self, change: FieldChange, now: JSON) -> Conflict:
         name = change.field
-        was = f"{name} was {_told(change.before)} when the plan was made and is {_told(now)} now"
+        was = f"{name} was {_shortened(change.before)} when the plan was made and is {_shortened(now)} now"
         if self.written is None or name not in self.written.sent:
             return Conflict(f"{was}; nothing was sent")
         if name in self.written.answered:
-            answered = _told(self.written.answered[name])
+            answered = _shortened(self.written.answered[name])
             return Conflict(
-                f"{name} was set to {_told(change.after)}, the server answered {answered},"
-                f" and it is {_told(now)} now; nothing more was sent"
+                f"{name} was set to {_shortened(change.after)}, the server answered {answered},"
+                f" and it is {_shortened(now)} now; nothing more was sent"
             )
         return Conflict(
-            f"{was}, after {_told(change.after)} was sent without an answer: either the server"
+            f"{was}, after {_shortened(change.after)} was sent without an answer: either the server"
             " writes it so, or somebody else has changed it; nothing more was sent",
             maybe_applied=True,
         )
@@ -215,14 +216,14 @@ class PlannedChange:
 
 @frozen(eq=False, repr=False)
 class Plan(Sequence[PlannedChange]):
-    """What would change, for each client that is not as wished already.
+    """The changes of all clients that differ from the wanted values.
 
-    It prints as a readable diff. To hand it to another process, ``save`` it: a plan that is
-    unpickled can be looked at and saved, but not applied.
+    It prints as a readable diff. To pass it to another process, ``save`` it: an unpickled plan can
+    be read and saved, but not applied.
 
     Attributes:
         changes: The clients that differ, in input order.
-        as_wished: How many clients are as wished already.
+        as_wished: How many clients have the wanted values already.
         failures: The clients that could not be read, or whose change was malformed.
     """
 
@@ -244,35 +245,34 @@ class Plan(Sequence[PlannedChange]):
         on_outage: Literal["wait", "fail"] = "wait",
         on_write: Callable[[PlannedChange], None] | None = None,
     ) -> BulkRun[Applied]:
-        """Make the changes, each after one more look at the client.
+        """Make the changes, reading each client once more right before its PUT.
 
-        Each client is read right before its PUT and decided field by field: as wished already, and
-        nothing is sent; as the plan found it, and what differs is sent; anything else is a
-        ``Conflict``, and the client is left alone. The record that the PUT returns is compared
-        with the wish; a difference is ``NotApplied``. Between that look and the PUT somebody else
-        may still change a field, and the plan then overwrites it: the API has no versions.
+        A field with the wanted value is not sent. A field that is unchanged since the plan was made
+        is sent. A field with any other value is a ``Conflict``, and nothing is sent to that client.
+        If the record that the PUT returns lacks a wanted value, that is ``NotApplied``. The API
+        has no versions: a change by another program between read and PUT is overwritten.
 
-        A server may write a value in its own form. If the ``written`` of a change says how the
-        server answered an earlier write, a field that still holds that answer is done:
-        ``Applied.rewritten`` names it. If an earlier write had no answer, another value may be
-        the server's form of it: that ``Conflict`` has ``maybe_applied``.
+        The server may store a value in its own form. If ``written`` holds the server's answer to an
+        earlier write, a field with that answer is done, and ``Applied.rewritten`` names it. After an
+        earlier write without an answer, any other value may be the server's form of it: that
+        ``Conflict`` has ``maybe_applied``.
 
         Args:
-            concurrency: How many clients may be under way at once, or ``"auto"``; default 64.
-            max_concurrency: The most that ``"auto"`` may take; default 256.
-            max_waiting: How many may be held that cannot run yet.
-            ordered: Give outcomes in the plan's order; default as they come.
+            concurrency: The most clients in flight at once, or ``"auto"``; default 64.
+            max_concurrency: The upper bound for ``"auto"``; default 256.
+            max_waiting: The most changes to hold that cannot run yet.
+            ordered: Give outcomes in the plan's order; default in order of completion.
             deadline: Seconds for the run as a whole; default none.
             timeout: Seconds for each of the two calls; default that of the ``RingMe``, 60.
-            on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
-                ``"fail"``.
-            on_outage: ``"wait"`` for a host that is down and try again what failed by that, for
-                half an hour at most, a minute if it never answered; or let it ``"fail"``.
-            on_write: Called with the change before each PUT, and after one that was refused or
-                answered with another value; ``written`` says what is known of it then.
+            on_quota: ``"park"`` jobs without quota until its reset, or ``"fail"`` them.
+            on_outage: ``"wait"`` for a host that is down, then repeat what the outage failed; or
+                ``"fail"``. The wait ends after half an hour, or after a minute if the host has
+                never answered.
+            on_write: Called with the change before each PUT, and after a PUT that was refused or
+                answered with another value. ``written`` says what was sent and answered.
 
         Returns:
-            A run, to be awaited for a ``BulkReport`` or entered with ``async with``.
+            A run. Await it for a ``BulkReport``, or enter it with ``async with``.
 
         Raises:
             InvalidRequest: An argument is out of bounds.
@@ -293,22 +293,22 @@ class Plan(Sequence[PlannedChange]):
     def save(self, path: str | Path) -> None:
         """Write the plan as JSON, with resolved ids and hosts, and without any credentials.
 
-        Clients that could not be read are not in it. An earlier plan in the file is replaced, in
-        one step; any other file is left alone.
+        Clients that could not be read are left out. An earlier plan in the file is replaced
+        atomically; a file of another kind is refused.
 
         Raises:
-            InvalidRequest: The file is there and is not a plan.
-            OSError: It cannot be written.
+            InvalidRequest: The file exists and is no plan.
+            OSError: The file cannot be written.
         """
         flaw = foreign_file(path, FileKind.PLAN)
         if flaw is not None:
             raise InvalidRequest(flaw)
         text = json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n"
-        # Half of a surrogate pair has no UTF-8; escaped, it comes through.
+        # A lone surrogate has no UTF-8 form and must be escaped.
         write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
     def to_json(self) -> dict[str, JSON]:
-        """Give what ``save`` writes."""
+        """Return what ``save`` writes."""
         changes: list[JSON] = [
             {
                 "id": change.client_id,
@@ -336,7 +336,7 @@ class Plan(Sequence[PlannedChange]):
         return iter(self.changes)
 
     def __str__(self) -> str:
-        return "\n".join([*map(str, self.changes), *map(_in_words, self.failures), self._counts()])
+        return "\n".join([*map(str, self.changes), *map(_line_of, self.failures), self._counts()])
 
     def __repr__(self) -> str:
         return f"<Plan: {self._counts()}>"
@@ -347,60 +347,60 @@ class Plan(Sequence[PlannedChange]):
         return f"{counts}, {failed} could not be planned" if failed else counts
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The way to the server is open connections and timers, which no pickle holds.
-        return Plan, (self.changes, self.as_wished, self.failures, _no_way)
+        # _apply holds connections and timers, which cannot be pickled.
+        return Plan, (self.changes, self.as_wished, self.failures, _refuse_apply)
 
 
-def _no_way(*_changes: object, **_settings: object) -> BulkRun[Applied]:
+def _refuse_apply(*_changes: object, **_settings: object) -> BulkRun[Applied]:
     raise InvalidRequest(
         "a plan that was unpickled cannot be applied: save() it, and load it with clients.load_plan"
     )
 
 
-def _in_words(failure: Failed | NotAttempted) -> str:
+def _line_of(failure: Failed | NotAttempted) -> str:
     who = failure.who
     name = who.name if isinstance(who, Tenant) else None
     if isinstance(failure, Failed):
-        return str(failure.error) if name is None else f"{_printed(name)}: {failure.error}"
+        return str(failure.error) if name is None else f"{_escaped(name)}: {failure.error}"
     return f"{_title(who.client_id if isinstance(who, Tenant) else who, name)}: {failure.reason}"
 
 
 def _title(client_id: object, name: str | None) -> str:
-    return f"client {client_id}" + (f" ({_printed(name)})" if name else "")
+    return f"client {client_id}" + (f" ({_escaped(name)})" if name else "")
 
 
 def resolved(who: Who, client_id: int) -> Who:
-    """Name the same client by the id that the server told."""
+    """Name the same client by the id in the server's record."""
     if not isinstance(who, Tenant):
         return client_id
     return Tenant(client_id, auth=who.auth, base_url=who.base_url, name=who.name)
 
 
 def update_of(fields: Mapping[str, JSON]) -> ClientUpdate:
-    """Make the update that sets these fields, in wire form.
+    """Make the update that sets these fields, given as JSON.
 
     Raises:
-        InvalidRequest: One of them is malformed.
+        InvalidRequest: A field is malformed.
     """
     named: dict[str, Any] = {name: fields[name] for name in fields if name in WRITABLE}
     extra = {name: value for name, value in fields.items() if name not in WRITABLE}
     return ClientUpdate(**named, extra=extra)
 
 
-def _means_the_same(name: str, one: JSON, other: JSON) -> bool:
+def _is_same_value(name: str, one: JSON, other: JSON) -> bool:
     if name == "geo_list" and is_geo_list(one) and is_geo_list(other):
         return GeoList(str(one)) == GeoList(str(other))
     return same_json(one, other)
 
 
 def _json(value: JSON) -> str:
-    return _printed(json.dumps(value, ensure_ascii=False))
+    return _escaped(json.dumps(value, ensure_ascii=False))
 
 
-def _printed(text: str) -> str:
-    """Escape what a terminal would not show, or would obey."""
+def _escaped(text: str) -> str:
+    """Escape control characters, which a terminal would obey."""
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
-def _told(value: JSON) -> str:
+def _shortened(value: JSON) -> str:
     return one_line(json.dumps(value, ensure_ascii=False), _LONGEST_IN_A_MESSAGE)

@@ -1,4 +1,4 @@
-"""Plans from files: what ``Plan.save`` wrote, checked as what comes from outside."""
+"""Load and check a file that ``Plan.save`` wrote."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _SavedChange(TypedDict):
     fields: dict[str, _SavedField]
 
 
-_Head = TypedDict("_Head", {"ringme-plan": int})
+_Version = TypedDict("_Version", {"ringme-plan": int})
 _SavedPlan = TypedDict(
     "_SavedPlan", {"ringme-plan": Literal[2], "as_wished": int, "changes": list[_SavedChange]}
 )
@@ -41,18 +41,18 @@ _SavedPlan = TypedDict(
 def load_changes(
     path: str | Path, tenants: Iterable[Tenant]
 ) -> tuple[tuple[PlannedChange, ...], int]:
-    """Read what ``Plan.save`` wrote, and find the tenants that it names.
+    """Load a saved plan, and find the tenants that it names.
 
     Returns:
-        The changes, and how many clients were as wished.
+        The changes, and how many clients had the wanted values.
 
     Raises:
-        InvalidRequest: The file is no plan, or names a tenant that is not given.
+        InvalidRequest: The file is no plan, or names an unknown tenant.
     """
     by_name = {tenant.name: tenant for tenant in tenants if tenant.name is not None}
     try:
         text = Path(path).read_bytes()
-        if msgspec.json.decode(text, type=_Head)[FORMAT] == 1:
+        if msgspec.json.decode(text, type=_Version)[FORMAT] == 1:
             raise InvalidRequest(
                 f"{Path(path).name} does not say for which host it was made, as it was saved by an"
                 " older version; make the plan anew"
@@ -80,11 +80,11 @@ def _loaded(number: int, change: _SavedChange, by_name: Mapping[str, Tenant]) ->
         FieldChange(name, values["from"], values["to"]) for name, values in change["fields"].items()
     )
     update_of({item.field: item.after for item in fields})
-    who = _whose(number, change["id"], change["tenant"], by_name)
+    who = _who_of(number, change["id"], change["tenant"], by_name)
     return PlannedChange(who, change["id"], fields, origin)
 
 
-def _whose(number: int, client_id: int, name: str | None, by_name: Mapping[str, Tenant]) -> Who:
+def _who_of(number: int, client_id: int, name: str | None, by_name: Mapping[str, Tenant]) -> Who:
     if name is None:
         return client_id
     tenant = by_name.get(name)

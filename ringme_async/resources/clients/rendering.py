@@ -1,4 +1,4 @@
-"""A value as a table: in a terminal by rich, in a notebook as HTML."""
+"""Show a value as a table: in a terminal with rich, in a notebook as HTML."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Row = tuple[str, str]
 
 
 def worded(value: object) -> str:
-    """Write a value as a reader would, without what a terminal takes for a command."""
+    """Write a value for readers, without terminal control characters."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "".join(char if char.isprintable() else "\ufffd" for char in str(value))
 
 
 def rich_table(title: str, rows: Iterable[Row]) -> Table:
-    """Make rich's table; called by rich alone, so that rich is there.
+    """Make a rich table; only rich calls this, so rich is installed.
 
     Args:
-        title: What stands above it.
+        title: The title above the table.
         rows: Names and values.
     """
-    # rich is an extra, and not loaded for those who do not use it.
+    # rich is an optional dependency: importing it at the top would require it.
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -36,16 +36,16 @@ def rich_table(title: str, rows: Iterable[Row]) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
-        # Text, and not a string: what others wrote is no markup.
+        # A plain string would be read as markup.
         table.add_row(Text(name), Text(value))
     return table
 
 
 def html_table(title: str, rows: Iterable[Row]) -> str:
-    """Write HTML, in which nothing that others wrote is a tag.
+    """Make an HTML table; all values are escaped.
 
     Args:
-        title: What stands above it.
+        title: The caption of the table.
         rows: Names and values.
     """
     lines = "".join(

@@ -1,4 +1,4 @@
-"""The resource "Client": read it and change it, for one tenant or for many (API page, section 1)."""
+"""The resource "Client": read and change one tenant or many (API page, section 1)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ringme_async.resources.clients.model import Client
 from ringme_async.resources.clients.plan import Applied, Plan, PlannedChange, resolved
 from ringme_async.resources.clients.plan_file import load_changes
 from ringme_async.resources.clients.update import ClientUpdate
-from ringme_async.resources.operation import ClientCalls, check_update
-from ringme_async.resources.target import Addressing
+from ringme_async.resources.operation import ClientOperations, check_update
+from ringme_async.resources.target import TargetResolver
 from ringme_async.tenant import Tenant, Who, same_host
 
-# A mapping's type is invariant in its keys: without this, a dict[int, ...] would be refused.
+# Mapping is invariant in its keys: with Who itself, mypy would refuse a dict[int, ...].
 W = TypeVar("W", bound=Who)
 
 OnQuotaInBulk = Literal["park", "fail"]
@@ -32,22 +32,22 @@ OnOutage = Literal["wait", "fail"]
 
 
 class Clients:
-    """Reads and changes clients; reached as ``ringme.clients``."""
+    """Reads and changes clients, as ``ringme.clients``."""
 
     def __init__(
         self,
         dispatcher: Dispatcher,
-        addressing: Addressing,
+        targets: TargetResolver,
         *,
         timeout: float,
         on_quota: OnQuota,
     ) -> None:
         self._dispatcher = dispatcher
-        self._addressing = addressing
-        self._calls = ClientCalls(addressing, timeout, on_quota)
+        self._targets = targets
+        self._operations = ClientOperations(targets, timeout, on_quota)
 
     def __repr__(self) -> str:
-        return f"<Clients of {self._addressing.origin or 'many hosts'}>"
+        return f"<Clients of {self._targets.origin or 'many hosts'}>"
 
     async def get(
         self, who: Who, *, timeout: float | None = None, on_quota: OnQuota | None = None
@@ -55,22 +55,22 @@ class Clients:
         """Read a client (API page, section 1).
 
         Args:
-            who: Its id, ``"@me"``, or a ``Tenant``.
-            timeout: Seconds for the call as a whole; default that of the ``RingMe``, 60.
+            who: The client's id, ``"@me"``, or a ``Tenant``.
+            timeout: Seconds for the whole call; default that of the ``RingMe``, 60.
             on_quota: ``"raise"`` when the hourly limit is used up, or ``"wait"`` for its reset
-                inside the deadline; default that of the ``RingMe``.
+                within the deadline; default that of the ``RingMe``.
 
         Raises:
             InvalidRequest: The id is malformed, or the credentials or the host are missing.
-            ApiError: The server answered no; see its subclasses.
+            ApiError: The server refused; see the subclasses.
             RateLimited: The hourly limit is used up.
             TokenError: The credentials were refused.
             TransportError: No usable answer arrived.
             DecodeError: The answer is not what the API promises.
             DeadlineExceeded: The call took longer than its timeout.
         """
-        calls = self._calls
-        call = calls.read(who, calls.seconds(timeout), calls.rule(on_quota))
+        make = self._operations
+        call = make.read(who, make.timeout_or_default(timeout), make.on_quota_or_default(on_quota))
         return await self._dispatcher.run(call)
 
     async def update(
@@ -83,25 +83,27 @@ class Clients:
     ) -> Client:
         """Change settings of a client (API page, section 1).
 
-        The change is repeated if its answer is lost. It sets absolute values, so that a repeat
-        does no harm, unless somebody else changed the same field in between.
+        A change whose answer is lost is sent again. It sets absolute values, so the repeat does no
+        harm, unless another client changed the same field in between.
 
         Args:
-            who: Its id, ``"@me"``, or a ``Tenant``.
-            update: What to change; what it leaves ``UNSET`` stays, ``None`` clears.
-            timeout: Seconds for the call as a whole; default that of the ``RingMe``, 60.
+            who: The client's id, ``"@me"``, or a ``Tenant``.
+            update: The change. Fields left ``UNSET`` stay; ``None`` clears a field.
+            timeout: Seconds for the whole call; default that of the ``RingMe``, 60.
             on_quota: ``"raise"`` when the hourly limit is used up, or ``"wait"`` for its reset
-                inside the deadline; default that of the ``RingMe``.
+                within the deadline; default that of the ``RingMe``.
 
         Returns:
-            The whole record as the server has it now.
+            The whole record as the server has it after the change.
 
         Raises:
-            InvalidRequest: The id is malformed, or the update names nothing.
+            InvalidRequest: The id is malformed, or the update is empty.
             RingMeError: As ``get``; ``maybe_applied`` says whether the change may have been made.
         """
-        calls = self._calls
-        call = calls.write(who, update, calls.seconds(timeout), calls.rule(on_quota))
+        make = self._operations
+        call = make.write(
+            who, update, make.timeout_or_default(timeout), make.on_quota_or_default(on_quota)
+        )
         return await self._dispatcher.run(call)
 
     def get_many(
@@ -118,40 +120,39 @@ class Clients:
         on_quota: OnQuotaInBulk = "park",
         on_outage: OnOutage = "wait",
     ) -> BulkRun[Client]:
-        """Read many clients at once, with one outcome for every element of the input.
+        """Read many clients at once; every input element gets one outcome.
 
         Args:
             whos: Ids and tenants, pulled lazily.
-            concurrency: How many calls may be under way at once, or ``"auto"`` to have it found from
-                latencies and failures; default 64.
-            max_concurrency: The most that ``"auto"`` may take; default 256.
-            per_tenant: How many of them for one client; default an eighth of ``concurrency``.
-            max_waiting: How many elements may be held that were pulled and cannot run yet.
-            ordered: Give outcomes in input order; default as they come.
+            concurrency: The most calls in flight at once; default 64. ``"auto"`` finds the number
+                from latencies and failures.
+            max_concurrency: The upper bound for ``"auto"``; default 256.
+            per_tenant: The most calls in flight for one client; default ``concurrency // 8``.
+            max_waiting: The most elements to hold that were pulled and cannot run yet.
+            ordered: Give outcomes in input order; default in order of completion.
             deadline: Seconds for the run as a whole; default none.
-            timeout: Seconds for each call, from when it gets a slot; default that of the
-                ``RingMe``, 60.
-            on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
-                ``"fail"``.
-            on_outage: ``"wait"`` for a host that is down and try again what failed by that, for
-                half an hour at most, a minute if it never answered; or let it ``"fail"``. Probes of
-                tenants that were answered tell a host that is down from broken tenants.
+            timeout: Seconds for each call, counted from its slot; default that of the ``RingMe``,
+                60.
+            on_quota: ``"park"`` jobs without quota until its reset, or ``"fail"`` them.
+            on_outage: ``"wait"`` for a host that is down, then repeat what the outage failed; or
+                ``"fail"``. The wait ends after half an hour, or after a minute if the host has
+                never answered. Probes of healthy tenants tell an outage from broken tenants.
 
         Returns:
-            A run, to be awaited for a ``BulkReport`` or entered with ``async with``.
+            A run. Await it for a ``BulkReport``, or enter it with ``async with``.
 
         Raises:
             InvalidRequest: An argument is out of bounds.
         """
-        seconds, parks = self._calls.seconds(timeout), on_quota == "park"
+        seconds, parks = self._operations.timeout_or_default(timeout), on_quota == "park"
 
         def make_job(who: Who) -> CallJob:
-            return CallJob(self._dispatcher, self._calls.read(who, seconds), parks)
+            return CallJob(self._dispatcher, self._operations.read(who, seconds), parks)
 
         return BulkRun(
             whos,
             make_job,
-            name_of=_itself,
+            name_of=_same_who,
             concurrency=concurrency,
             max_concurrency=max_concurrency,
             per_tenant=per_tenant,
@@ -180,42 +181,41 @@ class Clients:
         on_quota: OnQuotaInBulk = "park",
         on_outage: OnOutage = "wait",
     ) -> BulkRun[Client]:
-        """Change many clients at once, with one outcome for every element of the input.
+        """Change many clients at once; every input element gets one outcome.
 
-        Changes of one client are made one at a time, in input order.
+        Changes to one client run one at a time, in input order.
 
         Args:
-            changes: A mapping, or pairs, of whom to change and what; pulled lazily.
-            concurrency: How many calls may be under way at once, or ``"auto"`` to have it found from
-                latencies and failures; default 64.
-            max_concurrency: The most that ``"auto"`` may take; default 256.
-            max_waiting: How many elements may be held that were pulled and cannot run yet.
-            ordered: Give outcomes in input order; default as they come.
+            changes: A mapping or pairs, client to ``ClientUpdate``; pulled lazily.
+            concurrency: The most calls in flight at once; default 64. ``"auto"`` finds the number
+                from latencies and failures.
+            max_concurrency: The upper bound for ``"auto"``; default 256.
+            max_waiting: The most elements to hold that were pulled and cannot run yet.
+            ordered: Give outcomes in input order; default in order of completion.
             deadline: Seconds for the run as a whole; default none.
-            timeout: Seconds for each call, from when it gets a slot; default that of the
-                ``RingMe``, 60.
-            on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
-                ``"fail"``.
-            on_outage: ``"wait"`` for a host that is down and try again what failed by that, for
-                half an hour at most, a minute if it never answered; or let it ``"fail"``. Probes of
-                tenants that were answered tell a host that is down from broken tenants.
+            timeout: Seconds for each call, counted from its slot; default that of the ``RingMe``,
+                60.
+            on_quota: ``"park"`` jobs without quota until its reset, or ``"fail"`` them.
+            on_outage: ``"wait"`` for a host that is down, then repeat what the outage failed; or
+                ``"fail"``. The wait ends after half an hour, or after a minute if the host has
+                never answered. Probes of healthy tenants tell an outage from broken tenants.
 
         Returns:
-            A run, to be awaited for a ``BulkReport`` or entered with ``async with``.
+            A run. Await it for a ``BulkReport``, or enter it with ``async with``.
 
         Raises:
             InvalidRequest: An argument is out of bounds.
         """
-        seconds, parks = self._calls.seconds(timeout), on_quota == "park"
+        seconds, parks = self._operations.timeout_or_default(timeout), on_quota == "park"
 
         def make_job(change: tuple[Who, ClientUpdate]) -> CallJob:
-            who, update = _pair(change)
-            return CallJob(self._dispatcher, self._calls.write(who, update, seconds), parks)
+            who, update = _checked_pair(change)
+            return CallJob(self._dispatcher, self._operations.write(who, update, seconds), parks)
 
         return BulkRun(
             cast("Iterable[tuple[Who, ClientUpdate]]", changes),
             make_job,
-            name_of=_first,
+            name_of=_who_of_pair,
             concurrency=concurrency,
             max_concurrency=max_concurrency,
             per_tenant=1,
@@ -240,40 +240,39 @@ class Clients:
         on_quota: OnQuotaInBulk = "park",
         on_outage: OnOutage = "wait",
     ) -> Plan:
-        """Read clients as they are, and say what would change of them.
+        """Read clients and list what an update would change.
 
         Args:
-            changes: A mapping, or pairs, of whom to change and what.
-            concurrency: How many calls may be under way at once, or ``"auto"`` to have it found from
-                latencies and failures; default 64.
-            max_concurrency: The most that ``"auto"`` may take; default 256.
-            deadline: Seconds for the reading as a whole; default none.
+            changes: A mapping or pairs, client to ``ClientUpdate``.
+            concurrency: The most calls in flight at once; default 64. ``"auto"`` finds the number
+                from latencies and failures.
+            max_concurrency: The upper bound for ``"auto"``; default 256.
+            deadline: Seconds for all reads together; default none.
             timeout: Seconds for each call; default that of the ``RingMe``, 60.
-            on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it
-                ``"fail"``.
-            on_outage: ``"wait"`` for a host that is down and try again what failed by that, for
-                half an hour at most, a minute if it never answered; or let it ``"fail"``. Probes of
-                tenants that were answered tell a host that is down from broken tenants.
+            on_quota: ``"park"`` jobs without quota until its reset, or ``"fail"`` them.
+            on_outage: ``"wait"`` for a host that is down, then repeat what the outage failed; or
+                ``"fail"``. The wait ends after half an hour, or after a minute if the host has
+                never answered. Probes of healthy tenants tell an outage from broken tenants.
 
         Returns:
-            The plan; nothing has been changed. Whoever could not be read, and whoever turns out
-            to be a client that an earlier element names, is among its ``failures``.
+            The plan; nothing has been changed. Its ``failures`` list the clients that could not be
+            read and the repeats of a client that an earlier element names.
 
         Raises:
             InvalidRequest: An argument is out of bounds.
         """
-        pairs = _pairs(changes)
-        seconds, parks = self._calls.seconds(timeout), on_quota == "park"
+        pairs = _as_pairs(changes)
+        seconds, parks = self._operations.timeout_or_default(timeout), on_quota == "park"
 
         def make_job(change: tuple[Who, ClientUpdate]) -> CallJob:
-            who, update = _pair(change)
+            who, update = _checked_pair(change)
             check_update(update)
-            return CallJob(self._dispatcher, self._calls.read(who, seconds), parks)
+            return CallJob(self._dispatcher, self._operations.read(who, seconds), parks)
 
         report = await BulkRun(
             pairs,
             make_job,
-            name_of=_first,
+            name_of=_who_of_pair,
             concurrency=concurrency,
             max_concurrency=max_concurrency,
             deadline=deadline,
@@ -283,33 +282,35 @@ class Clients:
             on_close=self._dispatcher.lifetime.on_close,
             probe_of=probe_of,
         )
-        return self._planned(pairs, report)
+        return self._plan_from(pairs, report)
 
     def load_plan(
         self, path: str | Path, *, tenants: Iterable[Tenant] = (), any_host: bool = False
     ) -> Plan:
-        """Read a plan that was saved, to apply it.
+        """Load a saved plan, to apply it.
 
         Args:
-            path: What ``Plan.save`` wrote.
-            tenants: The tenants with names that the plan was made for; it holds no credentials.
-            any_host: Take a plan that was made for another host than its changes would go to now,
-                such as a provider's new domain. Default no: it is refused.
+            path: The file that ``Plan.save`` wrote.
+            tenants: The named tenants of the plan; the file holds no credentials.
+            any_host: Accept a plan made for another host, such as the provider's old domain.
+                Default: refuse it.
 
         Raises:
-            InvalidRequest: The file is no plan, names a tenant that is not given, or was made for
-                another host.
+            InvalidRequest: The file is no plan, names an unknown tenant, or was made for another
+                host.
         """
         loaded, as_wished = load_changes(path, tenants)
         changes = tuple(
-            self._at_home(number, change, any_host=any_host)
+            self._for_same_host(number, change, any_host=any_host)
             for number, change in enumerate(loaded, 1)
         )
         return Plan(changes, as_wished, (), self._apply)
 
-    def _at_home(self, number: int, change: PlannedChange, *, any_host: bool) -> PlannedChange:
-        """Check that a change goes where it was made for."""
-        origin = self._addressing.origin_for(change.who)
+    def _for_same_host(
+        self, number: int, change: PlannedChange, *, any_host: bool
+    ) -> PlannedChange:
+        """Check that a change goes to the host it was made for."""
+        origin = self._targets.origin_for(change.who)
         made_for = change.origin
         if not (any_host or origin is None or made_for is None or same_host(made_for, origin)):
             raise InvalidRequest(
@@ -318,7 +319,7 @@ class Clients:
             )
         return evolve(change, origin=origin)
 
-    def _planned(
+    def _plan_from(
         self, pairs: Sequence[tuple[Who, ClientUpdate]], outcomes: Sequence[Outcome[Client]]
     ) -> Plan:
         planned: list[PlannedChange] = []
@@ -327,24 +328,24 @@ class Clients:
         as_wished = 0
         for pair, outcome in zip(pairs, outcomes, strict=False):
             if not isinstance(outcome, Done):
-                # It may be no pair at all, which is why it failed.
+                # Unpack no failed element: a malformed one is no pair.
                 failures.append(outcome)
                 continue
             who, update = pair
-            same = (self._addressing.of(who)[0], outcome.value.id)
-            if same in seen:
-                failures.append(_named_twice(outcome))
+            client_key = (self._targets.resolve(who)[0], outcome.value.id)
+            if client_key in seen:
+                failures.append(_duplicate(outcome))
                 continue
-            seen.add(same)
-            origin = self._addressing.origin_for(who)
+            seen.add(client_key)
+            origin = self._targets.origin_for(who)
             change = PlannedChange.between(who, outcome.value, update, origin=origin)
             if change.fields:
                 planned.append(change)
             else:
                 as_wished += 1
-        # Closed in mid-run, it pulls no more.
+        # A RingMe closed in mid-run pulls no more: without these, elements would have no outcome.
         failures.extend(
-            NotAttempted(_first(pairs[index]), index, reason=WHEN_CLOSED)
+            NotAttempted(_who_of_pair(pairs[index]), index, reason=WHEN_CLOSED)
             for index in range(len(outcomes), len(pairs))
         )
         return Plan(tuple(planned), as_wished, tuple(failures), self._apply)
@@ -363,23 +364,23 @@ class Clients:
         on_outage: OnOutage,
         on_write: Callable[[PlannedChange], None] | None,
     ) -> BulkRun[Applied]:
-        seconds, parks = self._calls.seconds(timeout), on_quota == "park"
+        seconds, parks = self._operations.timeout_or_default(timeout), on_quota == "park"
 
         def make_job(change: PlannedChange) -> ApplyJob:
             who = resolved(change.who, change.client_id)
             return ApplyJob(
                 self._dispatcher,
-                self._calls.read(who, seconds),
+                self._operations.read(who, seconds),
                 parks,
                 change,
-                lambda update: self._calls.write(who, update, seconds),
+                lambda update: self._operations.write(who, update, seconds),
                 on_write,
             )
 
         return BulkRun(
             changes,
             make_job,
-            name_of=_whose,
+            name_of=_who_of_change,
             concurrency=concurrency,
             max_concurrency=max_concurrency,
             per_tenant=1,
@@ -398,27 +399,27 @@ def _host_of(key: TokenKey) -> str:
     return key.origin
 
 
-def _itself(who: Who) -> Who:
+def _same_who(who: Who) -> Who:
     return who
 
 
-def _first(change: object) -> Who:
-    # What is no pair becomes a failure, whose name is then all that there is of it.
+def _who_of_pair(change: object) -> Who:
+    # A malformed element becomes a Failed, named by the element itself.
     return change[0] if _is_pair(change) else cast("Who", change)
 
 
-def _whose(change: PlannedChange) -> Who:
+def _who_of_change(change: PlannedChange) -> Who:
     return change.who
 
 
-def _named_twice(outcome: Done[Client]) -> Failed:
+def _duplicate(outcome: Done[Client]) -> Failed:
     error = InvalidRequest(
         "the same client is named by an earlier element", client_id=str(outcome.value.id)
     )
     return Failed(outcome.who, outcome.index, outcome.attempts, error)
 
 
-def _pairs(
+def _as_pairs(
     changes: Mapping[W, ClientUpdate] | Iterable[tuple[Who, ClientUpdate]],
 ) -> list[tuple[Who, ClientUpdate]]:
     if isinstance(changes, Mapping):
@@ -430,7 +431,7 @@ def _is_pair(change: object) -> TypeGuard[tuple[Who, ClientUpdate]]:
     return isinstance(change, tuple) and len(cast("tuple[object, ...]", change)) == 2
 
 
-def _pair(change: tuple[Who, ClientUpdate]) -> tuple[Who, ClientUpdate]:
+def _checked_pair(change: tuple[Who, ClientUpdate]) -> tuple[Who, ClientUpdate]:
     if not _is_pair(change):
         raise InvalidRequest("a change is a pair: whom to change, and a ClientUpdate")
     return change

@@ -1,4 +1,4 @@
-"""A change of a client as a value, and what the API takes in each field (API page, section 1)."""
+"""A change of a client as a value, with checks of each field (API page, section 1)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ringme_async.resources.clients.model import FIELD_NAMES, NO_EXTRA, Client, 
 
 
 class Unset(Enum):
-    """The type of ``UNSET``, which is false, and its one value.
+    """The type of ``UNSET``, its only value, which is false.
 
-    An enumeration, so that type checkers narrow on ``is UNSET`` and a copy or an unpickled twin is
-    the same object.
+    It is an enumeration so that type checkers narrow on ``is UNSET``, and so that a copied or
+    unpickled ``UNSET`` is the same object.
     """
 
     UNSET = "UNSET"
@@ -35,7 +35,7 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""Not named: the field is not sent and stays as it is. ``None`` is sent, and clears it."""
+"""The field is not sent and stays as it is. ``None`` is sent and clears the field."""
 
 _LARGEST_ID = 2**63 - 1
 _ZONE = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
@@ -47,7 +47,7 @@ class _Named(Protocol):
 
 
 def id_or_null(_update: object, field: _Named, value: object) -> None:
-    """Check an id: an integer from 0 that fits into 64 bits with a sign."""
+    """Check an id: an integer from 0 that fits into 63 bits."""
     _refuse_unless(
         _is_integer(value, _LARGEST_ID), field, f"an integer from 0 to {_LARGEST_ID}", value
     )
@@ -59,24 +59,24 @@ def percent_or_null(_update: object, field: _Named, value: object) -> None:
 
 
 def email_or_null(_update: object, field: _Named, value: object) -> None:
-    """Check that this can be one address; whether it is one, only its server knows."""
+    """Check the form of one e-mail address; only its mail server knows whether it exists."""
     _refuse_unless(_is_address(value), field, "one e-mail address", value)
 
 
 def zone_or_null(_update: object, field: _Named, value: object) -> None:
     """Check the form of a zone's name.
 
-    Not whether there is such a zone: the database of zones on this machine can be missing, and is
-    not that of the server.
+    The zone may be unknown here: the local zone database can be missing, and the server has its
+    own.
     """
     _refuse_unless(_is_zone(value), field, 'an IANA zone such as "Europe/Moscow"', value)
 
 
 def as_geo_list(value: GeoList | str | None | Unset) -> GeoList | None | Unset:
-    """Take a list of countries in either form.
+    """Convert a list of countries from either form.
 
     Raises:
-        InvalidRequest: It is no list of countries.
+        InvalidRequest: The value is no list of countries.
     """
     if value is None or value is UNSET or isinstance(value, GeoList):
         return value
@@ -105,7 +105,7 @@ def _refuse_unless(fits: bool, field: _Named, what: str, value: object) -> None:
         )
 
 
-def _unmodelled(_update: object, _field: object, extra: FrozenJSON) -> None:
+def _check_extra(_update: object, _field: object, extra: FrozenJSON) -> None:
     for name in extra:
         if name in WRITABLE:
             raise InvalidRequest(f"{name} is a field of ClientUpdate: name it itself, not in extra")
@@ -117,23 +117,23 @@ def _unmodelled(_update: object, _field: object, extra: FrozenJSON) -> None:
 
 @frozen(kw_only=True)
 class ClientUpdate:
-    """A change of a client: what it does not name stays as it is, what it names None is cleared.
+    """A change of a client: fields left ``UNSET`` stay, fields set to None are cleared.
 
-    It is false if it names nothing. Two updates are equal if they name the same.
+    An empty update is false. Two updates are equal if they set the same fields to the same values.
 
     Args:
         dial_rule_id: The rule for outgoing calls; an integer from 0.
         sip_network_permission_id: The trusted SIP network; an integer from 0.
-        geo_list: The countries whose IP addresses may use SIP accounts: a ``GeoList``, or its wire
-            form such as ``"RU BY"`` or ``"*"``. None lets the provider's own list hold.
+        geo_list: The countries whose IP addresses may use SIP accounts: a ``GeoList``, or a string
+            such as ``"RU BY"`` or ``"*"``. None means the provider's own list.
         hold_music: The sound file that is played on hold; an integer from 0.
-        disk_space_notify_threshold: The percentage of disk space at which a mail goes out; an
-            integer from 0 to 100.
-        disk_space_notify_email: Where that mail goes; one address.
-        timezone: The IANA zone, such as ``"Europe/Moscow"``. Only its form is checked, as the
-            server's database of zones is not that of this machine.
-        extra: Fields that a newer server takes and ``Client`` has no attribute for, such as
-            ``{"call_interactive_timeout": 5}``. They are sent as they are.
+        disk_space_notify_threshold: The percentage of disk space that triggers a mail; an integer
+            from 0 to 100.
+        disk_space_notify_email: The address for that mail.
+        timezone: The IANA zone, such as ``"Europe/Moscow"``. Only its form is checked, because the
+            server has its own zone database.
+        extra: Fields of a newer server that ``Client`` has no attribute for, such as
+            ``{"call_interactive_timeout": 5}``. They are sent unchanged.
 
     Raises:
         InvalidRequest: A value is malformed; the message names the field.
@@ -148,22 +148,21 @@ class ClientUpdate:
     )
     disk_space_notify_email: str | None | Unset = field(default=UNSET, validator=email_or_null)
     timezone: str | None | Unset = field(default=UNSET, validator=zone_or_null)
-    extra: FrozenJSON = field(default=NO_EXTRA, converter=as_extra, validator=_unmodelled)
+    extra: FrozenJSON = field(default=NO_EXTRA, converter=as_extra, validator=_check_extra)
 
     @classmethod
     def diff(cls, before: Client, after: Client) -> ClientUpdate:
-        """Make the update that turns one state of a client into another.
+        """Make the update that turns ``before`` into ``after``.
 
-        It names the writable fields whose meaning differs, and in ``extra`` the other fields that
-        ``after`` has and ``before`` lacks or has otherwise. A field of ``extra`` that ``after``
-        lacks is no wish to clear it, and is not named.
+        It sets the writable fields that differ. Its ``extra`` has the other fields of ``after``
+        that are new or differ. A field of ``extra`` that ``after`` lacks is not cleared.
 
         Raises:
-            InvalidRequest: ``after`` differs by a value that cannot be written, or one of the two
-                is no ``Client``.
+            InvalidRequest: ``after`` differs in a field that cannot be written, or an argument is
+                no ``Client``.
         """
-        _is_client("before", before)
-        _is_client("after", after)
+        _check_client("before", before)
+        _check_client("after", after)
         changed: dict[str, Any] = {
             name: getattr(after, name)
             for name in WRITABLE
@@ -177,36 +176,36 @@ class ClientUpdate:
         return cls(**changed, extra=extra)
 
     def apply_to(self, client: Client) -> Client:
-        """Give the client as it is after this update, if the server does as told.
+        """Return the client with this update applied, without asking the server.
 
         Raises:
-            InvalidRequest: It is no ``Client``.
+            InvalidRequest: ``client`` is no ``Client``.
         """
-        _is_client("client", client)
-        return evolve(client, **self._named(), extra=client.extra | self.extra)
+        _check_client("client", client)
+        return evolve(client, **self._set_fields(), extra=client.extra | self.extra)
 
     def changes(self) -> dict[str, JSON]:
-        """Give what is sent: each field that is named, in its wire form."""
+        """Return the fields that are sent, in their JSON form."""
         wire: dict[str, JSON] = {
             name: str(value) if isinstance(value, GeoList) else value
-            for name, value in self._named().items()
+            for name, value in self._set_fields().items()
         }
         return wire | self.extra.to_json()
 
     def __bool__(self) -> bool:
-        return bool(self.extra or self._named())
+        return bool(self.extra or self._set_fields())
 
     def __repr__(self) -> str:
-        named = [f"{name}={shown(value)}" for name, value in self._named().items()]
+        named = [f"{name}={shown(value)}" for name, value in self._set_fields().items()]
         if self.extra:
             named.append(f"extra={shown(self.extra)}")
         return f"ClientUpdate({', '.join(named)})"
 
-    def _named(self) -> dict[str, Any]:
+    def _set_fields(self) -> dict[str, Any]:
         return {name: value for name in WRITABLE if (value := getattr(self, name)) is not UNSET}
 
 
-def _is_client(name: str, value: object) -> None:
+def _check_client(name: str, value: object) -> None:
     if not isinstance(value, Client):
         raise InvalidRequest(f"{name} is a Client, not {shown(value)}")
 
@@ -214,3 +213,4 @@ def _is_client(name: str, value: object) -> None:
 WRITABLE: Final[tuple[str, ...]] = tuple(
     attribute.name for attribute in fields(ClientUpdate) if attribute.name != "extra"
 )
+"""The names of the seven fields that can be changed."""
