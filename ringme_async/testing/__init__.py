@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ringme_async._internal.half_made import show_half_made
+from ringme_async.testing import faults
 from ringme_async.testing.clock import JumpingLoop
 from ringme_async.testing.fake.accounts import FakeApplication, FakeTenant, FakeUser
 from ringme_async.testing.fake.fake_ringme import FakeRingMe

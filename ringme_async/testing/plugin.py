@@ -21,9 +21,9 @@ from ringme_async import ClientCredentials, InMemoryTransport, RetryPolicy, Ring
 from ringme_async.testing.clock import JumpingLoop
 from ringme_async.testing.fake.accounts import FakeApplication
 from ringme_async.testing.fake.fake_ringme import FakeRingMe
+from ringme_async.testing.fake.fault_kinds import Fault
 from ringme_async.testing.fake.fault_schedule import Faults
 from ringme_async.testing.fake.http_server import LoopbackServer
-from ringme_async.testing.faults import Fault
 
 __all__ = ["Clock"]
 

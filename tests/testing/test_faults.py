@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import pickle
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -18,6 +19,7 @@ from ringme_async.errors import (
     TransportTimeout,
 )
 from ringme_async.testing import FakeRingMe, faults
+from ringme_async.testing.fake.fault_kinds import Scene
 from ringme_async.transports import Headers, Request, Response
 from tests.leaping import HOUR, leap_as_soon_as
 from tests.testing.reach import ROOT, Caller, limits, said
@@ -333,9 +335,20 @@ async def test_even_a_path_of_nobody_meets_faults(send: Caller, fault: faults.Fa
     assert (await send("GET", "/elsewhere")).status == expected
 
 
+def test_completion_offers_only_public_faults() -> None:
+    assert {name for name in dir(faults) if not name.startswith("__")} == set(faults.__all__)
+
+
+@pytest.mark.parametrize("name", faults.__all__)
+def test_a_fault_says_that_it_comes_from_the_public_module(name: str) -> None:
+    kind = getattr(faults, name)
+    assert kind.__module__ == faults.__name__
+    assert pickle.loads(pickle.dumps(kind)) is kind
+
+
 async def test_a_fault_of_one_s_own_does_what_it_likes(send: Caller, token: str) -> None:
     class Teapot(faults.Fault):
-        def strike(self, scene: faults.Scene) -> Response:
+        def strike(self, scene: Scene) -> Response:
             scene.count()
             scene.carry_out()
             return Response(418, body=scene.date().encode())

@@ -13,6 +13,7 @@ import trustme
 
 from ringme_async.errors import ResponseLost
 from ringme_async.testing import FakeRingMe, faults
+from ringme_async.testing.fake.fault_kinds import Scene
 from ringme_async.transports import Headers, Request, Response
 from ringme_async.transports.aiohttp import AiohttpTransport
 from ringme_async.transports.memory import InMemoryTransport
@@ -154,7 +155,7 @@ async def test_an_answer_to_a_connection_that_is_just_being_lost_is_dropped(
             connection.transport.abort()
 
     class JustBefore(base):  # type: ignore[misc,valid-type]
-        def strike(self, scene: faults.Scene) -> Response:
+        def strike(self, scene: Scene) -> Response:
             asyncio.get_running_loop().call_soon(lose_all)
             return super().strike(scene)  # type: ignore[no-any-return]
 

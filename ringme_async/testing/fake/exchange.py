@@ -12,8 +12,8 @@ from ringme_async.testing.fake.client_schema import JSON
 from ringme_async.transports import Request, Response
 
 if TYPE_CHECKING:
+    from ringme_async.testing.fake.fault_kinds import Fault
     from ringme_async.testing.fake.tokens import Grant
-    from ringme_async.testing.faults import Fault
 from ringme_async.testing.fake.responses import NOTHING
 
 API_ROOT = "/api/ver1.0"

@@ -9,12 +9,12 @@ from random import Random
 
 from attrs import define, field, frozen
 
-from ringme_async.testing import faults
+from ringme_async.testing.fake import fault_kinds
 from ringme_async.testing.fake.accounts import TenantLike
 from ringme_async.testing.fake.exchange import Exchange, is_api
-from ringme_async.testing.faults import Fault
+from ringme_async.testing.fake.fault_kinds import Fault
 
-_SERVER_ERRORS = tuple(faults.ServerError(code) for code in (500, 502, 503, 504))
+_SERVER_ERRORS = tuple(fault_kinds.ServerError(code) for code in (500, 502, 503, 504))
 
 
 @define(eq=False)
@@ -159,15 +159,15 @@ class Faults:
         """
         named: list[tuple[tuple[Fault, ...], float]] = [
             (_SERVER_ERRORS, status),
-            ((faults.Html(),), html),
-            ((faults.ResetBefore(), faults.ResetAfter()), reset),
-            ((faults.Stall(),), stall),
-            ((faults.SlowDrip(),), drip),
-            ((faults.CutBody(),), cut),
-            ((faults.GarbledBody(), faults.GarbledGzip()), garbled),
-            ((faults.Busy(),), busy),
-            ((faults.TokenDeath(),), token_death),
-            ((faults.GzipBomb(),), bomb),
+            ((fault_kinds.Html(),), html),
+            ((fault_kinds.ResetBefore(), fault_kinds.ResetAfter()), reset),
+            ((fault_kinds.Stall(),), stall),
+            ((fault_kinds.SlowDrip(),), drip),
+            ((fault_kinds.CutBody(),), cut),
+            ((fault_kinds.GarbledBody(), fault_kinds.GarbledGzip()), garbled),
+            ((fault_kinds.Busy(),), busy),
+            ((fault_kinds.TokenDeath(),), token_death),
+            ((fault_kinds.GzipBomb(),), bomb),
         ]
         named += [((_checked(fault),), chance) for fault, chance in (chances or {}).items()]
         drawn = [(kinds, chance) for kinds, chance in named if chance]

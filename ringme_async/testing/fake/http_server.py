@@ -12,7 +12,7 @@ from typing import cast
 
 from aiohttp import web
 
-from ringme_async.testing import faults
+from ringme_async.testing.fake import fault_kinds
 from ringme_async.testing.fake.docs_pages import Describe, page_at
 from ringme_async.testing.fake.exchange import Exchange
 from ringme_async.testing.fake.gzip_bodies import garbled, packed, zeros
@@ -128,24 +128,24 @@ async def _answered(request: web.BaseRequest, exchange: Exchange) -> web.StreamR
         fields["Content-Encoding"] = "gzip"
         body = packed(body)
     match exchange.fault:
-        case faults.ResetBefore() | faults.ResetAfter():
+        case fault_kinds.ResetBefore() | fault_kinds.ResetAfter():
             return _reset(request)
-        case faults.CutBody(share=share) if body:
+        case fault_kinds.CutBody(share=share) if body:
             return await _cut(request, exchange, fields, body, share)
-        case faults.CutBody():
+        case fault_kinds.CutBody():
             return _reset(request)
-        case faults.SlowDrip(seconds=seconds, pieces=pieces):
+        case fault_kinds.SlowDrip(seconds=seconds, pieces=pieces):
             pauses = seconds / pieces
             parts = _parted(body, pieces)
             return await _streamed(request, exchange, fields, parts, len(body), pauses)
-        case faults.GarbledGzip():
+        case fault_kinds.GarbledGzip():
             fields["Content-Encoding"] = "gzip"
             return web.Response(
                 status=exchange.response.status,
                 headers=fields,
                 body=garbled(exchange.response.body),
             )
-        case faults.GzipBomb(size=size):
+        case fault_kinds.GzipBomb(size=size):
             fields["Content-Encoding"] = "gzip"
             return await _streamed(request, exchange, fields, zeros(size))
         case _:

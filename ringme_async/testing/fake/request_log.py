@@ -13,7 +13,7 @@ from ringme_async._internal.redaction import MASK
 from ringme_async.testing.fake.accounts import FakeApplication, FakeTenant
 from ringme_async.testing.fake.client_schema import JSON
 from ringme_async.testing.fake.exchange import Exchange, is_api
-from ringme_async.testing.faults import Fault
+from ringme_async.testing.fake.fault_kinds import Fault
 from ringme_async.testing.redaction import Masker
 from ringme_async.transports import Headers
 
