@@ -93,7 +93,7 @@ async def test_without_the_extra_the_page_says_what_it_needs(
 
 def test_the_page_s_files_are_found_without_importing_their_package() -> None:
     program = (
-        "import sys; from ringme_async.testing import pages; pages._page('start.js');"
+        "import sys; from ringme_async.testing.fake import docs_pages; docs_pages._page('start.js');"
         " assert not {'flask', 'flask_swagger_ui'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
