@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
-from random import Random
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
@@ -159,16 +158,12 @@ UserLike: TypeAlias = str | FakeUser
 
 
 class Accounts:
-    """All clients, applications and users of one fake."""
+    """All clients, applications and users of one fake, by id, App ID and login."""
 
-    def __init__(
-        self, seed: int, *, ceiling: int, later_revision: bool, extension_len_as_string: bool
-    ) -> None:
+    def __init__(self, *, later_revision: bool, extension_len_as_string: bool) -> None:
         self.tenants: dict[int, FakeTenant] = {}
         self.applications: dict[str, FakeApplication] = {}
         self.users: dict[str, FakeUser] = {}
-        self._random = Random(f"directory {seed}")
-        self._ceiling = ceiling
         self._fields = dict(EXAMPLE)
         if later_revision:
             self._fields.update(LATER_DEFAULTS)
@@ -178,25 +173,17 @@ class Accounts:
         self._ids = count(1)
         self._dealer_ids = count(_DEALERS_START_AT)
 
-    def add_tenant(
-        self,
-        tenant_id: int | None,
-        fields: Mapping[str, JSON],
-        *,
-        blocked: bool = False,
-        locked: Iterable[str] = (),
-    ) -> FakeTenant:
+    def add_tenant(self, tenant_id: int | None, fields: Mapping[str, JSON]) -> FakeTenant:
         _refuse_unknown(fields)
         if tenant_id is None:
             tenant_id = self._free(self._ids)
-        template = _Template({**self._fields, "id": tenant_id, **fields})
-        tenant = self._enter(tenant_id, template)
-        tenant.blocked = blocked
-        tenant.locked = frozenset(locked)
-        return tenant
+        return self._add(tenant_id, _Template({**self._fields, "id": tenant_id, **fields}))
+
+    def add_dealer_tenant(self) -> FakeTenant:
+        return self.add_tenant(self._free(self._dealer_ids), {"name": "dealer"})
 
     def add_records(self, records: Iterable[Mapping[str, JSON]]) -> list[FakeTenant]:
-        return [self._enter(_id_in(record), _Template(dict(record))) for record in records]
+        return [self._add(_id_in(record), _Template(dict(record))) for record in records]
 
     def add_many(
         self, how_many: int, first_id: int | None, fields: Mapping[str, JSON]
@@ -205,73 +192,9 @@ class Accounts:
         derived = tuple(name for name in _DERIVED if name not in fields)
         template = _Template({**self._fields, **fields}, derived, numbered=True)
         ids = self._ids if first_id is None else count(first_id)
-        return [self._enter(self._free(ids), template) for _ in range(how_many)]
+        return [self._add(self._free(ids), template) for _ in range(how_many)]
 
-    def add_application(
-        self,
-        app_id: str | None,
-        app_secret: str | None,
-        *,
-        kind: ApplicationKind,
-        tenant: TenantLike | None,
-        ceiling: int | None,
-        access: Access,
-        sees: Reach = "own",
-    ) -> FakeApplication:
-        app_id = self._random.randbytes(16).hex() if app_id is None else app_id
-        if app_id in self.applications:
-            raise ValueError(f"there is an application {app_id} already")
-        secret = self._random.randbytes(20).hex() if app_secret is None else app_secret
-        owner = self.add_tenant(None, {}) if tenant is None else self.tenant(tenant)
-        application = FakeApplication(
-            app_id=app_id,
-            app_secret=secret,
-            kind=kind,
-            tenant=owner,
-            ceiling=self._ceiling if ceiling is None else ceiling,
-            access=access,
-            sees=sees,
-        )
-        self.applications[app_id] = application
-        return application
-
-    def add_dealer_tenant(self) -> FakeTenant:
-        return self.add_tenant(self._free(self._dealer_ids), {"name": "dealer"})
-
-    def add_user(
-        self, username: str, password: str, tenant: TenantLike, *, blocked: bool, access: Access
-    ) -> FakeUser:
-        if username in self.users:
-            raise ValueError(f"there is a user {username} already")
-        user = FakeUser(username, password, self.tenant(tenant), blocked=blocked, access=access)
-        self.users[username] = user
-        return user
-
-    def tenant(self, who: TenantLike) -> FakeTenant:
-        if isinstance(who, FakeTenant):
-            return who
-        try:
-            return self.tenants[who]
-        except KeyError:
-            raise LookupError(f"the fake has no client {who}") from None
-
-    def application(self, which: ApplicationLike) -> FakeApplication:
-        if isinstance(which, FakeApplication):
-            return which
-        try:
-            return self.applications[which]
-        except KeyError:
-            raise LookupError(f"the fake has no application {which}") from None
-
-    def user(self, which: UserLike) -> FakeUser:
-        if isinstance(which, FakeUser):
-            return which
-        try:
-            return self.users[which]
-        except KeyError:
-            raise LookupError(f"the fake has no user {which}") from None
-
-    def _enter(self, tenant_id: int, template: _Template) -> FakeTenant:
+    def _add(self, tenant_id: int, template: _Template) -> FakeTenant:
         if tenant_id in self.tenants:
             raise ValueError(f"there is a client {tenant_id} already")
         tenant = FakeTenant(tenant_id, template, self._bodies)

@@ -90,10 +90,7 @@ class FakeRingMe(SetUp):
     ) -> None:
         settings = OAuthSettings() if oauth is None else oauth
         accounts = Accounts(
-            seed,
-            ceiling=ceiling,
-            later_revision=later_revision,
-            extension_len_as_string=extension_len_as_string,
+            later_revision=later_revision, extension_len_as_string=extension_len_as_string
         )
         token_registry = TokenRegistry(seed)
         rate_limits = RateLimits(quota_window, ceiling)
@@ -109,6 +106,7 @@ class FakeRingMe(SetUp):
             one_write_at_a_time,
         )
         super().__init__(
+            seed=seed,
             accounts=accounts,
             token_registry=token_registry,
             rate_limits=rate_limits,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from random import Random
 
 from ringme_async.testing.fake.accounts import (
     Access,
@@ -31,6 +32,7 @@ class SetUp:
     def __init__(
         self,
         *,
+        seed: int,
         accounts: Accounts,
         token_registry: TokenRegistry,
         rate_limits: RateLimits,
@@ -38,6 +40,7 @@ class SetUp:
         oauth: OAuthSettings,
     ) -> None:
         self.oauth = oauth
+        self._random = Random(f"directory {seed}")
         self._accounts = accounts
         self._token_registry = token_registry
         self._rate_limits = rate_limits
@@ -59,7 +62,10 @@ class SetUp:
             locked: The writable fields that may not be changed here.
             fields: Fields of the record that differ from the example, in wire form.
         """
-        return self._accounts.add_tenant(id, fields, blocked=blocked, locked=locked)
+        tenant = self._accounts.add_tenant(id, fields)
+        tenant.blocked = blocked
+        tenant.locked = frozenset(locked)
+        return tenant
 
     def add_tenants(
         self,
@@ -100,9 +106,19 @@ class SetUp:
             ceiling: At how many requests an hour on its client's counter it is refused.
             access: What its access level allows.
         """
-        return self._accounts.add_application(
-            app_id, app_secret, kind=kind, tenant=tenant, ceiling=ceiling, access=access
+        applications = self._accounts.applications
+        app_id = self._random.randbytes(16).hex() if app_id is None else app_id
+        if app_id in applications:
+            raise ValueError(f"there is an application {app_id} already")
+        application = applications[app_id] = FakeApplication(
+            app_id=app_id,
+            app_secret=self._random.randbytes(20).hex() if app_secret is None else app_secret,
+            kind=kind,
+            tenant=self.add_tenant() if tenant is None else self.tenant(tenant),
+            ceiling=self._rate_limits.ceiling if ceiling is None else ceiling,
+            access=access,
         )
+        return application
 
     def add_dealer(
         self,
@@ -128,16 +144,17 @@ class SetUp:
         """
         reach: Reach = "all"
         if tenants is not None:
-            reach = frozenset(self._accounts.tenant(tenant).id for tenant in tenants)
-        return self._accounts.add_application(
+            reach = frozenset(self.tenant(tenant).id for tenant in tenants)
+        dealer = self.add_application(
             app_id,
             app_secret,
             kind=kind,
             tenant=self._accounts.add_dealer_tenant(),
             ceiling=ceiling,
             access=access,
-            sees=reach,
         )
+        dealer.sees = reach
+        return dealer
 
     def add_user(
         self,
@@ -157,7 +174,12 @@ class SetUp:
             blocked: Does the user get a 403 ``user_blocked``?
             access: What the user's level allows.
         """
-        return self._accounts.add_user(username, password, tenant, blocked=blocked, access=access)
+        users = self._accounts.users
+        if username in users:
+            raise ValueError(f"there is a user {username} already")
+        user = FakeUser(username, password, self.tenant(tenant), blocked=blocked, access=access)
+        users[username] = user
+        return user
 
     def add_resource(
         self, method: str, path: str, answer: ResourceAnswer, *, status: int = 200
@@ -181,7 +203,12 @@ class SetUp:
         Raises:
             LookupError: There is none.
         """
-        return self._accounts.tenant(who)
+        if isinstance(who, FakeTenant):
+            return who
+        try:
+            return self._accounts.tenants[who]
+        except KeyError:
+            raise LookupError(f"the fake has no client {who}") from None
 
     def application(self, which: ApplicationLike) -> FakeApplication:
         """Find an application by its App ID.
@@ -189,7 +216,12 @@ class SetUp:
         Raises:
             LookupError: There is none.
         """
-        return self._accounts.application(which)
+        if isinstance(which, FakeApplication):
+            return which
+        try:
+            return self._accounts.applications[which]
+        except KeyError:
+            raise LookupError(f"the fake has no application {which}") from None
 
     def user(self, which: UserLike) -> FakeUser:
         """Find a user by the login.
@@ -197,7 +229,12 @@ class SetUp:
         Raises:
             LookupError: There is none.
         """
-        return self._accounts.user(which)
+        if isinstance(which, FakeUser):
+            return which
+        try:
+            return self._accounts.users[which]
+        except KeyError:
+            raise LookupError(f"the fake has no user {which}") from None
 
     def block(self, who: TenantLike | UserLike, blocked: bool = True) -> None:
         """Block a client, by its id, or a user, by the login: 403 ``user_blocked``.
