@@ -1,4 +1,4 @@
-"""A RingMe for tests: in memory or on a loopback port, with its limits and its faults."""
+"""A fake RingMe for tests, in memory or on a loopback port, with limits and faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fixtures of the pytest plugin are made of; the plugin is ``pytest_ringme_async``."""
+"""The fixtures of the pytest plugin ``pytest_ringme_async``."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ _NOT_ASYNC: Final = "ringme_clock is the clock of an event loop: the test that u
 class Clock:
     """The clock of the fixture ``ringme_clock``.
 
-    It moves by itself whenever the test has nothing to do but wait: ``await asyncio.sleep(3600)``
-    ends at once, an hour later.
+    It jumps when all tasks of the test wait: ``await asyncio.sleep(3600)`` ends at once, an hour
+    later.
     """
 
     def time(self) -> float:
-        """Give the seconds of fake time since the test's loop was made."""
+        """Return the seconds of fake time since the test's loop was made."""
         return self._loop().time()
 
     def let_pass(self, seconds: float) -> None:
-        """Let time pass at once, as a call does that blocks the loop.
+        """Let time pass at once, like a call that blocks the loop.
 
         Args:
             seconds: How long; 0 or more.
@@ -70,7 +70,7 @@ class Clock:
 
 
 def fake_of(request: pytest.FixtureRequest) -> FakeRingMe:
-    """Make a fake as the marker ``ringme`` says."""
+    """Make a fake with the settings of the marker ``ringme``."""
     settings = _settings(request)
     tenants = settings.pop("tenants", 0)
     faults = settings.pop("faults", None)
@@ -81,7 +81,7 @@ def fake_of(request: pytest.FixtureRequest) -> FakeRingMe:
 
 
 def dealer_of(request: pytest.FixtureRequest, fake: FakeRingMe) -> FakeApplication:
-    """Add an application that reaches everybody, with the ceiling that the marker names."""
+    """Add an application that reaches all clients, with the ceiling of the marker."""
     settings = _settings(request)
     if "ceiling" in settings:
         return fake.add_dealer(ceiling=settings["ceiling"])
@@ -92,7 +92,7 @@ def dealer_of(request: pytest.FixtureRequest, fake: FakeRingMe) -> FakeApplicati
 def ringme_on(
     request: pytest.FixtureRequest, fake: FakeRingMe, dealer: FakeApplication
 ) -> Generator[RingMe]:
-    """Make an SDK object on a fake, whose chance begins where the fake's does, and close it."""
+    """Make a ``RingMe`` on a fake, with the seed of the fake, and close it."""
     chance = Random(f"ringme {_settings(request).get('seed', 0)}")
     ringme = RingMe(
         fake.base_url,
@@ -106,7 +106,7 @@ def ringme_on(
 
 
 def clock() -> Clock:
-    """Give the clock, unless it is asked for when the loop runs already."""
+    """Return the clock; fail if another loop runs already."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -124,7 +124,7 @@ def refuse_mixture(request: pytest.FixtureRequest) -> None:
 
 @contextmanager
 def jumping_loops(metafunc: pytest.Metafunc) -> Generator[None]:
-    """Let a test be collected in such a way that its runner makes a jumping loop."""
+    """Collect a test so that its runner makes a jumping loop."""
     hooks = metafunc.config.pluginmanager
     item = metafunc.definition
     if "anyio_backend" in metafunc.fixturenames:
@@ -146,7 +146,7 @@ def jumping_loops(metafunc: pytest.Metafunc) -> Generator[None]:
 
 @contextmanager
 def looking_at_the_loop(item: pytest.Function) -> Generator[None]:
-    """Let a test fail before its first line if it does not run on a jumping loop."""
+    """Fail a test before its first line if its loop does not jump."""
     hypothesis = getattr(item.obj, "hypothesis", None)
     owner, name = (item, "obj") if hypothesis is None else (hypothesis, "inner_test")
     test = getattr(owner, name)
@@ -159,7 +159,7 @@ def looking_at_the_loop(item: pytest.Function) -> Generator[None]:
 
 @contextmanager
 def serving(fake: FakeRingMe) -> Generator[str]:
-    """Serve a fake from a thread, so that it answers code that blocks, too."""
+    """Serve a fake from a thread, so that code that blocks gets answers too."""
     ready = Future[_Remote]()
     thread = threading.Thread(
         target=asyncio.run, args=(_serve(fake, ready),), name="ringme_server", daemon=True
@@ -177,7 +177,7 @@ def serving(fake: FakeRingMe) -> Generator[str]:
 
 @frozen(eq=False)
 class _Remote:
-    """A server that lives on another thread's loop."""
+    """A server on another thread's loop."""
 
     server: LoopbackServer
     loop: asyncio.AbstractEventLoop
@@ -201,10 +201,10 @@ async def _serve(fake: FakeRingMe, ready: Future[_Remote]) -> None:
     done = asyncio.Event()
     try:
         await server.__aenter__()
-    except BaseException as error:  # noqa: BLE001 -- it is raised where somebody waits for it
+    except BaseException as error:  # noqa: BLE001 -- the waiting thread raises it
         ready.set_exception(error)
         return
-    # An outage is declared on the test's loop, which must not touch what lives on this one.
+    # An outage runs on the test's loop, which must not touch objects of this loop.
     fake.engine.servers.discard(server)
     ready.set_result(_Remote(server, asyncio.get_running_loop(), done))
     try:
@@ -214,7 +214,7 @@ async def _serve(fake: FakeRingMe, ready: Future[_Remote]) -> None:
 
 
 class _Factories:
-    """pytest-asyncio's hook, for the time in which a test with ``ringme_clock`` is collected."""
+    """pytest-asyncio's hook, active while a test with ``ringme_clock`` is collected."""
 
     @pytest.hookimpl(wrapper=True, optionalhook=True)
     def pytest_asyncio_loop_factories(
@@ -223,7 +223,7 @@ class _Factories:
         theirs = yield
         marker = item.get_closest_marker("asyncio")
         chosen = marker is not None and "loop_factories" in marker.kwargs
-        # What somebody has chosen on purpose is left to fail when the test begins, with the reason.
+        # A loop chosen on purpose stays: the test then fails at its start, with the reason.
         if theirs and (chosen or any(_is_uvloop(factory) for factory in theirs.values())):
             return theirs
         return {"jumping": JumpingLoop}
@@ -231,21 +231,21 @@ class _Factories:
 
 def _jumping_policy() -> object:
     policy = _policy()
-    # Of the same kind as the one there is, so that what else it decides stays as it was.
+    # A subclass of the current policy, so that its other decisions stay.
     kind = type("JumpingPolicy", (type(policy),), {"new_event_loop": staticmethod(JumpingLoop)})
     return kind()
 
 
 def _close(ringme: RingMe) -> None:
-    # Which loop it was used on is nobody else's business, so that nothing public says it.
+    # The loop it was used on has no public name.
     loop = ringme._lifetime.loop  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     if loop is None:
         return
     if not loop.is_closed():
-        # It is not running: that of a test stands still between the test's end and its own.
+        # The loop does not run now: the test has ended, and the loop is not closed yet.
         loop.run_until_complete(ringme.aclose())
         return
-    # Another than asyncio.run takes, which would change what the current loop is.
+    # Not asyncio.run, which would change the current loop.
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(ringme.aclose())
@@ -286,7 +286,7 @@ def _unjumping(loop: asyncio.AbstractEventLoop) -> str:
 
 
 def _settings(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Gather what the markers of a test say; the closest has the last word."""
+    """Merge the markers of a test; the closest wins."""
     item = cast("pytest.Item", request.node)  # pyright: ignore[reportUnknownMemberType]
     settings: dict[str, Any] = {}
     for marker in reversed(list(item.iter_markers("ringme"))):

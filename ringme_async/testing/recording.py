@@ -1,7 +1,7 @@
-"""Exchanges with a RingMe written to a file, and answered from it.
+"""Record exchanges with a RingMe in a file, and replay them from it.
 
-A recording is a text file of JSON lines in UTF-8: the first says what it is, each further one is an
-exchange, in the order in which the requests were answered.
+A recording is a text file of JSON lines in UTF-8. The first line describes the recording. Each
+further line is one exchange, in the order of the answers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["NotRecorded", "RecordingTransport", "ReplayTransport"]
 
 _FORMAT: Final = 1
 _NEAREST: Final = 3
-# They describe the body as it was on the wire, not as it stands in the file.
+# They describe the body on the wire, not the one in the file.
 _OF_THE_WIRE: Final = frozenset({"content-length", "content-encoding", "transfer-encoding"})
 _FAILURES: Final = {
     kind.__name__: kind
@@ -47,25 +47,25 @@ _Object: TypeAlias = dict[str, JSON]
 
 
 class NotRecorded(LookupError):
-    """Something was asked that is not in the recording, or more often than it is in there."""
+    """A request is not in the recording, or came more often than it was recorded."""
 
 
 class RecordingTransport:
-    """Sends requests by another transport, and writes each exchange to a file.
+    """Sends requests through another transport, and writes each exchange to a file.
 
-    What is secret stays out of the file: tokens, App Secrets, passwords, cookies, e-mail addresses
-    and phone numbers are masked as ``***``, by the names of headers, form, query and JSON fields,
-    and by what they look like wherever they stand. A secret of six characters or more is masked
-    wherever the recording shows it again, in any usual spelling. Look at a recording before you
-    share it: names and addresses of clients, for one, are not masked.
+    Secrets stay out of the file. Tokens, App Secrets, passwords, cookies, e-mail addresses and phone
+    numbers become ``***``. They are found by the names of headers, form, query and JSON fields, and
+    by their pattern in any text. A secret of six characters or more is masked everywhere in the
+    recording, in any usual spelling. Read a recording before you share it: names and addresses of
+    clients are not masked.
 
     A request that is cancelled is not recorded.
 
     Args:
-        inner: What sends the requests; it is closed with this transport.
-        path: The file; one that is there is written anew.
-        mask: False writes everything as it is, secrets too.
-        also: Names of further fields and headers to mask.
+        inner: The transport that sends the requests; it is closed with this one.
+        path: The file; an existing one is overwritten.
+        mask: False masks nothing, not even secrets.
+        also: Further names of fields and headers to mask.
 
     Raises:
         OSError: The file cannot be written.
@@ -87,10 +87,10 @@ class RecordingTransport:
         self._write(about, "w")
 
     async def send(self, request: Request) -> Response:
-        """Send a request, and write down what was asked and what came of it.
+        """Send a request, and record it with its answer or error.
 
         Raises:
-            TransportError: As the other transport raises it; that is written down as well.
+            TransportError: The other transport raised it; it is recorded as well.
             OSError: The file cannot be written.
         """
         masker = self._masker
@@ -108,7 +108,7 @@ class RecordingTransport:
         return response
 
     async def aclose(self) -> None:
-        """Close the other transport; further calls do what its own do."""
+        """Close the other transport."""
         await self._inner.aclose()
 
     def __repr__(self) -> str:
@@ -120,20 +120,20 @@ class RecordingTransport:
 
 
 class ReplayTransport:
-    """Answers requests from a recording; nothing is sent.
+    """Answers requests from a recording, and sends nothing.
 
-    A request is answered as the one in the recording was that has the same method, path, query and
-    body; its host and its headers, and with them its credentials, do not matter. One that was
-    recorded several times gets these answers in their order.
+    It compares method, path, query and body of a request with the recording. Host, headers and
+    credentials do not matter. A request that was recorded several times gets these answers in
+    order.
 
     Args:
         path: The file.
-        repeat: Answer a request that comes more often than it was recorded as the last time,
-            instead of refusing it.
+        repeat: Give the last answer again to a request that comes more often than it was
+            recorded, instead of raising ``NotRecorded``.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no recording; the message names the line.
+        ValueError: The file is not a recording; the message names the line.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, repeat: bool = False) -> None:
@@ -153,8 +153,8 @@ class ReplayTransport:
         """Answer a request from the recording.
 
         Raises:
-            NotRecorded: It is not in there; the message names the nearest that are.
-            TransportError: That is what was recorded.
+            NotRecorded: The request is not in it; the message names the most similar ones.
+            TransportError: The recording has this error for the request.
             InvalidRequest: The transport is closed.
         """
         if self._closed:
@@ -175,12 +175,12 @@ class ReplayTransport:
         return answer.response
 
     async def aclose(self) -> None:
-        """Answer nothing any more; further calls do nothing."""
+        """Refuse further requests; a second call does nothing."""
         self._closed = True
 
     @property
     def left(self) -> Sequence[str]:
-        """What was recorded and has not been asked yet, one text for each exchange."""
+        """The recorded exchanges not replayed yet, one text for each."""
         return [_told(takes.asked) for takes in self._takes.values() for _ in takes.answers]
 
     def __repr__(self) -> str:
@@ -230,8 +230,8 @@ class _Takes:
 
 
 def _shown(masker: Masker, request: Request) -> _Object:
-    """Show a request as it stands in the file."""
-    # The second time it is known what is secret, wherever in the request it is named as that.
+    """Return a request in the form of the file."""
+    # The first pass learns the secrets, the second masks them in every field.
     _request_shown(masker, request)
     return _request_shown(masker, request)
 
@@ -239,7 +239,7 @@ def _shown(masker: Masker, request: Request) -> _Object:
 def _answer_shown(masker: Masker, response: Response) -> _Object:
     kind = response.headers.get("content-type", "")
     fields = _lasting(response.headers)
-    # The second time it is known what is secret.
+    # The first pass learns the secrets, the second masks them.
     masker.headers(fields)
     body_shown(masker, response.body, kind)
     return {
@@ -271,7 +271,7 @@ def _key(asked: _Object) -> str:
 
 
 def _told(asked: _Object) -> str:
-    """Say in one line what was asked."""
+    """Describe a request in one line."""
     line = f"{asked['method']} {asked['path']}"
     if "query" in asked:
         line += f"?{_encoded(asked['query'])}"
@@ -289,7 +289,7 @@ def _likeness(asked: _Object, other: _Object) -> tuple[bool, bool, float]:
 
 def _line(value: _Object) -> str:
     line = json.dumps(value, ensure_ascii=False)
-    # What is no UTF-8 in a body stands in the text as halves of characters.
+    # Bytes of a body that are not UTF-8 became lone surrogates, which cannot be encoded.
     return line if line.isascii() or _is_whole(line) else json.dumps(value)
 
 

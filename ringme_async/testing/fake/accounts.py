@@ -1,4 +1,4 @@
-"""Who exists in a fake RingMe: clients with their records, applications and users."""
+"""The clients of a fake RingMe with their records, its applications and its users."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOTHING: Mapping[str, JSON] = MappingProxyType({})
 
 @frozen(eq=False)
 class _Template:
-    """What many records have in common, so that each keeps only what is its own."""
+    """The fields that many records share, so that 100,000 clients stay small in memory."""
 
     fields: Mapping[str, JSON]
     derived: tuple[str, ...] = ()
@@ -50,12 +50,12 @@ _DERIVED: Mapping[str, str] = MappingProxyType(
 
 @define(eq=False)
 class FakeTenant:
-    """One client, with its record as the server has it.
+    """One client, with its record on the server.
 
     Attributes:
         id: Its id.
-        blocked: Does everybody get a 403 ``user_blocked`` here?
-        locked: The writable fields that may not be changed here: 403 ``access_denied``.
+        blocked: Does every request for it get a 403 ``user_blocked``?
+        locked: Writable fields that are refused with a 403 ``access_denied``.
     """
 
     id: int
@@ -71,10 +71,10 @@ class FakeTenant:
         return MappingProxyType(self._merged())
 
     def set(self, **fields: JSON) -> None:
-        """Change the record behind everybody's back, unchecked.
+        """Change the record on the server without a request and without checks.
 
         Args:
-            fields: Wire names and wire values; names that no revision knows are fine too.
+            fields: Wire names and wire values; unknown names are allowed.
         """
         self._changes = {**self._changes, **fields}
         self._bodies.pop(self.id, None)
@@ -89,7 +89,7 @@ class FakeTenant:
         )
 
     def encoded(self) -> bytes:
-        """Give the record as the body of an answer."""
+        """Encode the record as the body of an answer."""
         body = self._bodies.get(self.id)
         if body is None:
             body = json.dumps(self._merged(), ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -106,16 +106,16 @@ class FakeTenant:
 
 @define(eq=False)
 class FakeApplication:
-    """One application that may log in.
+    """One application that can log in.
 
     Attributes:
         app_id: What OAuth calls ``client_id``.
         app_secret: What OAuth calls ``client_secret``.
         kind: Which grants it may use (API page, section 2).
         tenant: The client it belongs to, whose counter it uses.
-        ceiling: At how many requests an hour on that counter it is refused.
+        ceiling: Requests an hour on that counter; above that it is refused.
         access: What its access level allows; too little is a 403 ``app_access_type_deny``.
-        sees: Whose records it reaches: its own client's only, all, or those with the given ids.
+        sees: The clients it reaches: ``"own"``, ``"all"``, or a set of ids.
     """
 
     app_id: str
@@ -127,7 +127,7 @@ class FakeApplication:
     sees: Reach = "own"
 
     def reaches(self, tenant_id: int) -> bool:
-        """May it touch this client at all?"""
+        """May the application access this client?"""
         if self.sees == "all" or tenant_id == self.tenant.id:
             return True
         return isinstance(self.sees, frozenset) and tenant_id in self.sees

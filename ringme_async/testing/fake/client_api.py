@@ -198,7 +198,7 @@ def _tenant_id(client_id: str | None, exchange: Exchange) -> int | None:
         return None if exchange.grant is None else exchange.grant.tenant.id
     if client_id is None or not (client_id.isascii() and client_id.isdigit()):
         return None
-    # A longer number than the API's integers is nobody's.
+    # No client has an id longer than the API's integers.
     return int(client_id) if len(client_id) <= _LONGEST_ID else None
 
 
@@ -223,7 +223,7 @@ def _object_in(request: Request) -> tuple[Mapping[str, JSON], str | None]:
 
 
 def _number(text: str) -> JSON:
-    # JSON knows one kind of numbers: 7.0 is a whole one.
+    # JSON has one kind of number: 7.0 is a whole one.
     number = float(text)
     return int(number) if number.is_integer() else number
 

@@ -22,57 +22,58 @@ class Scene(Protocol):
     """What a fault can do with the request that it strikes."""
 
     def carry_out(self) -> Response:
-        """Do what the request asks for and give the answer."""
+        """Carry the request out and return the answer."""
         ...
 
     def count(self) -> None:
-        """Count the request although it is not carried out."""
+        """Count the request against the hourly limit without carrying it out."""
         ...
 
     def kill_token(self) -> None:
-        """Let the request's token die before it is looked at."""
+        """Revoke the request's token before the server checks it."""
         ...
 
     def headers(self) -> Mapping[str, str]:
-        """Give the fields that the answers of this part of the server carry."""
+        """Return the header fields of every answer from this part of the server."""
         ...
 
     def date(self, skew: float = 0.0) -> str:
-        """Give the server's clock as a ``Date`` header shows it, so many seconds off."""
+        """Return the server's time as a ``Date`` header, ``skew`` seconds off."""
         ...
 
 
 class Fault:
-    """The base of all faults; a frozen attrs class with ``strike`` makes another one.
+    """The base of all faults.
 
-    ``delay`` says how many seconds the answer takes longer.
+    For a fault of your own, write a frozen attrs subclass with ``strike``. Its ``delay`` is the
+    number of seconds that the answer comes late.
     """
 
     __slots__ = ()
 
     @property
     def delay(self) -> float:
-        """Seconds that the answer takes longer."""
+        """Seconds that the answer comes late."""
         return 0.0
 
     def strike(self, scene: Scene) -> Response:
-        """Give the answer to a request that the fault befalls; by default the right one."""
+        """Return the answer to a request with this fault; by default the correct one."""
         return scene.carry_out()
 
 
 @frozen
 class Status(Fault):
-    """The API answers with this code and does nothing else. The request counts, except on 429.
+    """The API answers with this code and changes nothing. The request counts, except on 429.
 
     Args:
         code: The HTTP status.
-        status: The API's word for it; None leaves it out.
-        message: The API's sentence; None leaves it out.
-        retry_after: ``Retry-After``: seconds, or a text sent as it stands, or a ``timedelta``, which
-            becomes the HTTP date that far from the fake's clock.
-        headers: Further fields.
-        body: What stands in place of the JSON object with the words; default nothing does.
-        limits: Does the answer carry the ``X-RateLimit-*`` fields?
+        status: The ``status`` in the error's JSON; None omits it.
+        message: The ``message`` in the error's JSON; None omits it.
+        retry_after: The ``Retry-After`` header: seconds, a text sent unchanged, or a ``timedelta``.
+            A ``timedelta`` becomes the HTTP date that far from the fake's clock.
+        headers: Further header fields.
+        body: Replaces the JSON of the error.
+        limits: Does the answer carry the ``X-RateLimit-*`` headers?
     """
 
     code: int
@@ -97,7 +98,7 @@ class Status(Fault):
 
 @frozen
 class ServerError(Status):
-    """The API failed: 500, 502, 503 or 504, with a message; nothing was done, the request counts.
+    """The API fails with 500, 502, 503 or 504. Nothing is changed, and the request counts.
 
     Args:
         code: Default 500.
@@ -109,7 +110,7 @@ class ServerError(Status):
 
 @frozen
 class Busy(Status):
-    """429 of the other kind: a like request is running; no status, no limits (API page, section 3)."""
+    """429 because a similar request runs: no status, no limits (API page, section 3)."""
 
     code: int = field(default=429, init=False)
     message: str | None = field(default=BUSY, kw_only=True)
@@ -118,16 +119,16 @@ class Busy(Status):
 
 @frozen
 class RateLimited(Fault):
-    """429 ``rate_limit_exceeded`` whatever the counter says.
+    """429 ``rate_limit_exceeded``, regardless of the counter.
 
     Args:
-        reset: Seconds until the reset; default what the counter's window has left.
+        reset: Seconds until the reset; default the rest of the current window.
     """
 
     reset: int | None = None
 
     def strike(self, scene: Scene) -> Response:
-        """Answer as if the hour were used up."""
+        """Answer as if the hourly limit were used up."""
         fields = {**scene.headers(), "x-ratelimit-remaining": "0"}
         if self.reset is not None:
             fields["x-ratelimit-reset"] = str(self.reset)
@@ -136,7 +137,7 @@ class RateLimited(Fault):
 
 @frozen
 class Html(Fault):
-    """A proxy in between answers with a page; the request never reaches the API.
+    """A proxy answers with an HTML page; the request never reaches the API.
 
     Args:
         code: The HTTP status; default 502.
@@ -156,7 +157,7 @@ class Html(Fault):
 
 @frozen
 class Empty(Fault):
-    """A proxy in between answers with no body at all; the request never reaches the API.
+    """A proxy answers without a body; the request never reaches the API.
 
     Args:
         code: The HTTP status; default 502.
@@ -165,16 +166,16 @@ class Empty(Fault):
     code: int = 502
 
     def strike(self, scene: Scene) -> Response:
-        """Answer with nothing."""
+        """Answer without a body."""
         return Response(self.code, Headers({"date": scene.date()}))
 
 
 @frozen
 class Redirect(Fault):
-    """A proxy in between sends the client elsewhere; the request never reaches the API.
+    """A proxy redirects the client; the request never reaches the API.
 
     Args:
-        url: Where to.
+        url: The target.
         code: The HTTP status; default 307, which keeps method and body.
     """
 
@@ -182,16 +183,16 @@ class Redirect(Fault):
     code: int = 307
 
     def strike(self, scene: Scene) -> Response:
-        """Answer with the other place."""
+        """Answer with the redirect."""
         return Response(self.code, Headers({"location": self.url, "date": scene.date()}))
 
 
 @frozen
 class ResetBefore(Fault):
-    """The connection is reset before the request is looked at: nothing is done."""
+    """The connection is reset before the server reads the request: nothing is changed."""
 
     def strike(self, scene: Scene) -> Response:
-        """Do nothing; no answer leaves."""
+        """Change nothing and send no answer."""
         return LOST
 
 
@@ -212,7 +213,7 @@ class Stall(Fault):
 
     @property
     def delay(self) -> float:
-        """Seconds that the answer takes longer."""
+        """Seconds that the answer comes late."""
         return self.seconds
 
 
@@ -234,7 +235,7 @@ class CutBody(Fault):
     """The request is carried out, and the connection ends in the middle of the answer's body.
 
     Args:
-        share: How much of the body arrives, from 0 up to 1, without 1.
+        share: The part of the body that arrives: from 0 to below 1.
     """
 
     share: float = 0.5
@@ -242,18 +243,18 @@ class CutBody(Fault):
 
 @frozen
 class GarbledBody(Fault):
-    """The request is carried out, and the answer's body is no JSON any more, or not the right one.
+    """The request is carried out, and the answer's body is corrupted.
 
     Args:
-        body: What stands there; default the right body with bytes in its middle spoiled.
+        body: The body to send; default the correct one with corrupted bytes in its middle.
     """
 
     body: bytes | None = None
 
     def strike(self, scene: Scene) -> Response:
-        """Answer with the spoiled body."""
+        """Answer with the corrupted body."""
         response = scene.carry_out()
-        return evolve(response, body=_spoiled(response.body) if self.body is None else self.body)
+        return evolve(response, body=_corrupted(response.body) if self.body is None else self.body)
 
 
 @frozen
@@ -263,7 +264,7 @@ class GarbledGzip(Fault):
 
 @frozen
 class GzipBomb(Fault):
-    """The request is carried out, and the answer is a small body that is zeros without end.
+    """The request is carried out, and the answer is a small body that decompresses to zeros.
 
     Args:
         size: How many bytes it decompresses to; default 300 MB.
@@ -274,10 +275,10 @@ class GzipBomb(Fault):
 
 @frozen
 class TokenDeath(Fault):
-    """The request's token dies before its time: 401 for this request and all that come with it."""
+    """The token is revoked early: 401 for this request and all later ones with the token."""
 
     def strike(self, scene: Scene) -> Response:
-        """Kill the token and see what the request makes of it."""
+        """Revoke the token, then handle the request."""
         scene.kill_token()
         return scene.carry_out()
 
@@ -308,7 +309,7 @@ def _retry_after(value: float | str | timedelta, scene: Scene) -> str:
     return str(value)
 
 
-def _spoiled(body: bytes) -> bytes:
+def _corrupted(body: bytes) -> bytes:
     third = len(body) // 3
     return body[:third] + b"\xff\x00" * max(1, third // 2) + body[2 * third :]
 

@@ -1,4 +1,4 @@
-"""The fake on a socket, where faults are real: resets, halves of bodies, bombs."""
+"""The fake on a socket, with real faults: resets, cut bodies, bombs."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _WIRE_NAMES = {
 class LoopbackServer:
     """Serves a fake on a socket of this machine, in the running loop.
 
-    Use it as ``async with fake.serve() as url``. What it stops in mid-answer is cut off.
-    Beside the API it has the fake's OpenAPI description, ``/openapi.json``, and a page to try calls
-    on, ``/docs``.
+    Use it as ``async with fake.serve() as url``. Leaving the block cuts unfinished answers off.
+    It also serves the fake's OpenAPI description, ``/openapi.json``, and a page to try calls on,
+    ``/docs``.
 
     Args:
-        engine: What carries requests out.
+        engine: Carries requests out.
         describe: Gives the OpenAPI description of the API at a base URL.
         host: The address to listen on.
         port: The port; 0 for a free one.
         ssl_context: For https; default plain http.
 
     Attributes:
-        url: Scheme, host and port, once it runs.
+        url: Scheme, host and port, while it runs.
     """
 
     def __init__(
@@ -79,19 +79,19 @@ class LoopbackServer:
         await self.suspend()
 
     async def resume(self) -> None:
-        """Take connections, on the same port as before."""
+        """Accept connections, on the same port as before."""
         self._server = await asyncio.get_running_loop().create_server(
             self._web, self._host, self._port, ssl=self._ssl, backlog=1_024
         )
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def suspend(self) -> None:
-        """Cut all connections and take no new ones."""
+        """Close all connections and accept no new ones."""
         self._server.close()
         for connection in self._web.connections:
             if connection.transport is not None:
                 connection.transport.abort()
-        # Nothing tells when the last connection, and what is under way on it, has ended.
+        # aiohttp gives no signal when the last connection and its handler have ended.
         while self._web.connections:  # noqa: ASYNC110
             await asyncio.sleep(0)
         await self._server.wait_closed()
@@ -114,7 +114,7 @@ async def _plain(request: web.BaseRequest) -> Request:
         known = fields.get(name.lower())
         fields[name.lower()] = value if known is None else f"{known}, {value}"
     target = request.raw_path
-    # A proxy is sent the whole URL (RFC 9112, section 3.2.2), and a server has to take it as well.
+    # A request to a proxy has the whole URL; a server must accept it too (RFC 9112, section 3.2.2).
     origin = f"{request.scheme}://{request.host}"
     url = f"{origin}{target}" if target.startswith("/") else target
     return Request(request.method, url, Headers(fields), await request.read())
@@ -161,7 +161,7 @@ def _reset(request: web.BaseRequest) -> web.StreamResponse:
 
 
 def _transport_of(request: web.BaseRequest) -> asyncio.Transport:
-    # It is there as long as the handler is: the loss of the connection cancels the handler.
+    # Never None here: a lost connection cancels the handler.
     return cast("asyncio.Transport", request.transport)
 
 
@@ -190,7 +190,7 @@ async def _streamed(
             await asyncio.sleep(pause)
             await response.write(part)
     except ConnectionError:
-        # The connection is on its way out; aiohttp finds that out for itself at its own next write.
+        # The connection is closing. aiohttp notices at its own next write.
         return response
     return response
 

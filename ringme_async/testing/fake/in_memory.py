@@ -1,4 +1,4 @@
-"""What becomes of an answer in memory: as it would come out of the wire, or not at all."""
+"""An answer delivered in memory: what a transport would return or raise."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ringme_async.transports import Headers, Response
 
 
 def delay_in_memory(exchange: Exchange) -> float:
-    """Tell how many seconds pass until the whole answer is there."""
+    """Return the seconds until the whole answer has arrived."""
     drip = exchange.fault.seconds if isinstance(exchange.fault, fault_kinds.SlowDrip) else 0.0
     return exchange.delay + drip
 
 
 def delivered(exchange: Exchange) -> Response:
-    """Give the answer, or raise what a transport makes of its loss.
+    """Return the answer, or raise what a transport raises when it is lost.
 
-    The body is plain, except where a fault lies in its packing: there it is left to the transport.
+    The body is uncompressed, unless the fault is in the compression: the transport must meet that.
 
     Raises:
         ResponseLost: The fault leaves no answer.

@@ -1,4 +1,4 @@
-"""The token endpoint and the page where a user agrees (API page, section 2; RFC 6749)."""
+"""The token endpoint and the authorization page (API page, section 2; RFC 6749)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _KIND_FOR_GRANT: Mapping[str, ApplicationKind] = {
 
 
 class _Refused(Exception):
-    """An answer of RFC 6749, section 5.2, on its way out."""
+    """An error answer of RFC 6749, section 5.2."""
 
     def __init__(
         self,
@@ -185,12 +185,12 @@ class OAuthAPI:
         return application
 
     def _named(self, app_id: str) -> FakeApplication | None:
-        # RFC 6749 has both parts of the header form-encoded; half of the clients there are don't.
+        # RFC 6749 form-encodes both parts of the header, but many clients do not.
         known = self.accounts.applications
         return known.get(app_id) or known.get(unquote_plus(app_id))
 
     def _wrong_client(self, by_header: bool) -> _Refused:
-        # RFC 6749 demands 401 and the challenge for a client that came with the header.
+        # RFC 6749 demands 401 and a challenge when the client used the header.
         code = 401 if by_header else self.settings.refusal_code
         headers = {"www-authenticate": 'Basic realm="ringme"'} if by_header else NO_HEADERS
         return _Refused(code, "invalid_client", "The App ID or the App Secret is wrong.", headers)
@@ -214,7 +214,7 @@ class OAuthAPI:
         return Response(302, Headers(fields))
 
     def consenting(self, application: FakeApplication) -> FakeUser | None:
-        """Find who agrees: the first user of the client that the application belongs to."""
+        """Find the user who agrees: the first one of the application's client."""
         users = self.accounts.users.values()
         return next((user for user in users if user.tenant is application.tenant), None)
 
@@ -234,7 +234,7 @@ def _pairs(encoded: bytes) -> list[tuple[str, str]]:
 
 
 def _in_json(body: bytes) -> list[tuple[str, str]]:
-    """Give the parameters of a request that sends JSON where a form belongs."""
+    """Return the parameters of a request that sends JSON instead of a form."""
     try:
         found: object = json.loads(body)
     except (ValueError, RecursionError):

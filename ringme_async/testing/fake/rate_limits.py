@@ -1,8 +1,10 @@
-"""The hourly limit: one counter for a client, a ceiling for each application, and the books.
+"""The hourly limit: one counter for each client, a ceiling for each application.
 
-API page, section 3. What the page leaves open is decided here: a window begins with the first
-request after the one before it has ended; a request counts when it carries a live token and is not
-refused with 429, whatever else its answer is; the token endpoint does not count.
+API page, section 3. The page leaves some rules open; the fake uses these:
+
+* A window begins with the first request after the previous window ended.
+* A request counts if it has a valid token and is not refused with 429.
+* Requests to the token endpoint do not count.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ _KEPT_WINDOWS = 1_000
 
 @define(eq=False)
 class WindowBook:
-    """What one application did in one window of its client's counter.
+    """The requests of one application in one window of its client's counter.
 
     Attributes:
         started: When the window began, by the loop's clock.
-        served: How many of its requests counted.
+        served: How many requests counted.
         refused: How many got ``rate_limit_exceeded``.
     """
 
@@ -34,14 +36,14 @@ class WindowBook:
 
 @define(eq=False)
 class Book:
-    """What one application did, in all and window by window; the last 1,000 windows are kept."""
+    """The requests of one application, in all and for each of the last 1,000 windows."""
 
     served: int = 0
     refused: int = 0
     windows: list[WindowBook] = field(factory=list[WindowBook])
 
     def window(self, started: float) -> WindowBook:
-        """Give the page of the window that began at ``started``."""
+        """Return the counts of the window that began at ``started``."""
         if not self.windows or self.windows[-1].started != started:
             del self.windows[: 1 - _KEPT_WINDOWS]
             self.windows.append(WindowBook(started))
@@ -49,7 +51,7 @@ class Book:
 
 
 class Books(Mapping[str, Book]):
-    """The books of all applications that have sent a request, by App ID."""
+    """The request counts of all applications that sent a request, by App ID."""
 
     def __init__(self) -> None:
         self._books: dict[str, Book] = {}
@@ -64,7 +66,7 @@ class Books(Mapping[str, Book]):
         return len(self._books)
 
     def of(self, application: FakeApplication) -> Book:
-        """Give the book of an application; an empty one if it has sent nothing."""
+        """Return the counts of an application; zeros if it sent nothing."""
         book = self._books.get(application.app_id)
         if book is None:
             book = self._books[application.app_id] = Book()
@@ -82,9 +84,9 @@ class RateLimits:
     """The counters of all clients.
 
     Attributes:
-        window: How long a window is, in seconds; the API's is an hour. It holds from the next
-            window on.
-        ceiling: The limit that an answer tells whose request no application can be found for.
+        window: The length of a window in seconds; the API's is an hour. A change holds from the
+            next window on.
+        ceiling: The default limit, also shown in answers to requests of unknown applications.
     """
 
     def __init__(self, window: float, ceiling: int) -> None:
@@ -108,11 +110,11 @@ class RateLimits:
         return True
 
     def spend(self, tenant_id: int, requests: int, now: float) -> None:
-        """Count requests that nobody has sent here."""
+        """Count requests of another application."""
         self._running(tenant_id, now).used += requests
 
     def headers(self, application: FakeApplication | None, now: float) -> dict[str, str]:
-        """Make the three headers of an answer, as the counter stands."""
+        """Return the three headers of an answer, from the current counter."""
         if application is None:
             return _headers(self.ceiling, self.ceiling, self.window)
         counter = self._rate_limits.get(application.tenant.id)

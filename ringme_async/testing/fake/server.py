@@ -1,4 +1,4 @@
-"""The way of one request through the fake, from its arrival to its answer."""
+"""One request in the fake, from its arrival to its answer."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _LOGIN_PATHS = ("/oauth", "/login")
 
 @define(eq=False)
 class WallClock:
-    """The server's calendar, which goes on with the loop's clock from the first request.
+    """The server's wall clock; from the first request on it follows the loop's clock.
 
     Args:
-        began: What it shows then; None for what the machine's clock shows.
+        began: Its time at the first request; None for the machine's time.
     """
 
     began: datetime | None
@@ -40,7 +40,7 @@ class WallClock:
     _text: str = ""
 
     def date(self, at: float) -> str:
-        """Show a moment of the loop's clock as an HTTP date."""
+        """Convert a time of the loop's clock to an HTTP date."""
         if self._offset is None:
             began = time.time() if self.began is None else self.began.timestamp()
             self._offset = began - at
@@ -53,7 +53,7 @@ class WallClock:
 
 @frozen(eq=False)
 class _Scene:
-    """A request as a fault sees it."""
+    """The request as a fault sees it."""
 
     room: API
     exchange: Exchange
@@ -77,18 +77,18 @@ class _Scene:
 
 @frozen(eq=False)
 class _Elsewhere:
-    """Answers every path that no other room answers."""
+    """Answers every path outside the API and the logins with 404."""
 
     clock: WallClock
 
     def identify(self, exchange: Exchange) -> None:
-        """Do nothing: nobody is known here."""
+        """Do nothing: no client is known here."""
 
     def count(self, exchange: Exchange) -> None:
-        """Do nothing: nothing counts here."""
+        """Do nothing: there is no counter here."""
 
     def kill_token(self, exchange: Exchange) -> None:
-        """Do nothing: no token is looked at here."""
+        """Do nothing: no token is checked here."""
 
     def headers(self, exchange: Exchange) -> Mapping[str, str]:
         return {"date": self.clock.date(exchange.at)}
@@ -98,28 +98,28 @@ class _Elsewhere:
 
 
 class Server(Protocol):
-    """What serves a fake on a socket."""
+    """A server of the fake on a socket."""
 
     async def suspend(self) -> None:
-        """Cut all connections and take no new ones."""
+        """Close all connections and accept no new ones."""
         ...
 
     async def resume(self) -> None:
-        """Take connections again, on the same port."""
+        """Accept connections again, on the same port."""
         ...
 
 
 @define(eq=False)
 class FakeServer:
-    """Takes requests in, all at once, and says when and how their answers leave.
+    """Carries requests out when they arrive, and times their answers.
 
     Attributes:
         latency: Seconds that every answer takes, or a function that draws them.
-        require_gzip: Is a request refused that does not accept gzip, or only written down?
-        logins: How many requests the token endpoint has got.
-        outages: How often the fake has gone down.
-        is_down: Does nobody get a connection now?
-        servers: What serves this fake on sockets now.
+        require_gzip: Is a request refused that does not accept gzip, or only recorded?
+        logins: How many requests the token endpoint received.
+        outages: How often the fake went down.
+        is_down: Are all connections refused now?
+        servers: The servers of this fake on sockets.
     """
 
     api: ClientAPI
@@ -142,7 +142,7 @@ class FakeServer:
         self._elsewhere = _Elsewhere(self.clock)
 
     def receive(self, request: Request) -> Exchange:
-        """Carry a request out as far as it goes; ``release`` has to follow when it is answered."""
+        """Carry a request out; call ``release`` when its answer has been sent or lost."""
         now = asyncio.get_running_loop().time()
         self.log.begin(now)
         host, path, query = split_url(request.url)
@@ -159,7 +159,7 @@ class FakeServer:
         return exchange
 
     async def hold_up(self, seconds: float) -> None:
-        """Keep an answer back for so long, or until the fake goes down."""
+        """Wait before an answer, or until the fake goes down."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -174,7 +174,7 @@ class FakeServer:
             self._held_up.discard(answer)
 
     async def go_down(self) -> None:
-        """Give nobody a connection any more, and lose the answers that are on their way."""
+        """Refuse all connections, and lose the answers on their way."""
         self.is_down = True
         self.outages += 1
         for answer in self._held_up:
@@ -183,13 +183,13 @@ class FakeServer:
             await server.suspend()
 
     async def come_up(self) -> None:
-        """Give connections again."""
+        """Accept connections again."""
         for server in list(self.servers):
             await server.resume()
         self.is_down = False
 
     def release(self, exchange: Exchange) -> None:
-        """Note that nobody waits for this answer any more."""
+        """Free what the request holds, after its answer was sent or lost."""
         self.log.end()
         self.api.release(exchange)
         if exchange.holds_login:
@@ -232,7 +232,7 @@ def _let_go(answer: asyncio.Future[None]) -> None:
 
 
 def accepts_gzip(headers: Headers) -> bool:
-    """Does ``Accept-Encoding`` name gzip, and not only to refuse it?"""
+    """Does ``Accept-Encoding`` accept gzip, with a weight above 0?"""
     wishes = headers.get("accept-encoding", "")
     if wishes == "gzip":
         return True

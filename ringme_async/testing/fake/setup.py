@@ -27,7 +27,7 @@ _DEALER_CEILING = 1_000_000
 
 
 class SetUp:
-    """The part of ``FakeRingMe`` that says who exists."""
+    """The part of ``FakeRingMe`` that adds clients, applications, users and tokens."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class SetUp:
 
         Args:
             id: Its id; default the next free one, from 1.
-            blocked: Does everybody get a 403 ``user_blocked`` here?
-            locked: The writable fields that may not be changed here.
+            blocked: Does every request for it get a 403 ``user_blocked``?
+            locked: Writable fields that are refused with a 403 ``access_denied``.
             fields: Fields of the record that differ from the example, in wire form.
         """
         tenant = self._accounts.add_tenant(id, fields)
@@ -77,10 +77,10 @@ class SetUp:
         """Add many clients.
 
         Args:
-            tenants: How many, made from the API page's example with ids, names and prefixes of
-                their own; or their records, which are then served as they are.
-            first_id: Where the ids begin, if it is a number; default the next free one, from 1.
-            fields: Fields of all of them that differ from the example, if it is a number.
+            tenants: A number of clients, or their records. A number makes copies of the API
+                page's example with distinct ids, names and prefixes. Records are served as given.
+            first_id: With a number, the first id; default the next free one, from 1.
+            fields: With a number, fields of all clients that differ from the example.
         """
         if isinstance(tenants, int):
             return self._accounts.add_many(tenants, first_id, fields)
@@ -103,7 +103,7 @@ class SetUp:
             app_secret: Its App Secret; default a random one.
             kind: Which grants it may use.
             tenant: The client it belongs to; default a new one.
-            ceiling: At how many requests an hour on its client's counter it is refused.
+            ceiling: Requests an hour on its client's counter; above that it is refused.
             access: What its access level allows.
         """
         applications = self._accounts.applications
@@ -137,7 +137,7 @@ class SetUp:
         Args:
             app_id: Its App ID; default a random one.
             app_secret: Its App Secret; default a random one.
-            tenants: Whom it reaches; default everybody.
+            tenants: The clients it may reach; default all.
             kind: Which grants it may use.
             ceiling: How many requests an hour it may send. Default 1,000,000.
             access: What its access level allows.
@@ -184,16 +184,16 @@ class SetUp:
     def add_resource(
         self, method: str, path: str, answer: ResourceAnswer, *, status: int = 200
     ) -> None:
-        """Add a resource that the fake has no model of, behind the same tokens and limits.
+        """Add a resource that the fake does not know, with the same tokens and limits.
 
         Args:
             method: The method it answers.
-            path: What follows ``/api/ver1.0``, such as ``"/client/{client_id}/extension/"``. Who
-                may see the client ``{client_id}`` is checked; another name in braces stands for
-                any one part of a path.
-            answer: The JSON of the answer, or a function of the ``Request`` that gives the JSON or
-                a ``Response``.
-            status: The code of the answer; with 204 it has no body.
+            path: What follows ``/api/ver1.0``, such as ``"/client/{client_id}/extension/"``.
+                Access to the client ``{client_id}`` is checked. Any other name in braces matches
+                one part of a path.
+            answer: The JSON of the answer, or a function from the ``Request`` to JSON or to a
+                ``Response``.
+            status: The code of the answer; a 204 has no body.
         """
         self._api.add_resource(method, path, answer, status)
 
@@ -240,7 +240,7 @@ class SetUp:
         """Block a client, by its id, or a user, by the login: 403 ``user_blocked``.
 
         Args:
-            who: Whom.
+            who: The client or the user.
             blocked: False unblocks.
         """
         if isinstance(who, int | FakeTenant):
@@ -255,13 +255,13 @@ class SetUp:
         user: UserLike | None = None,
         lifetime: float | None = None,
     ) -> str:
-        """Give a token without a login.
+        """Issue a token without a login.
 
         Args:
-            application: Whose.
-            user: Who it acts for; default nobody but the application.
-            lifetime: Seconds that it lives, from its first use if no loop runs now; default what
-                ``oauth`` says.
+            application: The application that gets it.
+            user: The user it acts for; default the application alone.
+            lifetime: Seconds until it expires, from its first use if no loop runs now; default
+                ``oauth.lifetime``.
         """
         return self._token_registry.issue(
             self.application(application),
@@ -273,7 +273,7 @@ class SetUp:
     def issue_refresh_token(
         self, application: ApplicationLike, *, user: UserLike | None = None
     ) -> str:
-        """Give a refresh token, as if a user had agreed."""
+        """Issue a refresh token, as if a user had agreed."""
         return self._token_registry.issue_refresh_token(
             self.application(application), None if user is None else self.user(user)
         )
@@ -285,12 +285,12 @@ class SetUp:
         user: UserLike | None = None,
         redirect_uri: str | None = None,
     ) -> str:
-        """Give a code for the grant ``authorization_code``, as if a user had agreed.
+        """Issue a code for the grant ``authorization_code``, as if a user had agreed.
 
         Args:
             application: A public application.
-            user: Who agreed.
-            redirect_uri: What the token request has to name; default anything.
+            user: The user who agreed.
+            redirect_uri: The value that the token request has to send; default any.
         """
         return self._token_registry.issue_code(
             self.application(application),
@@ -301,14 +301,14 @@ class SetUp:
     def revoke_tokens(
         self, application: ApplicationLike | None = None, *, refresh_tokens: bool = False
     ) -> int:
-        """Let tokens die before their time.
+        """Revoke tokens before they expire.
 
         Args:
-            application: Whose; default everybody's.
-            refresh_tokens: Their refresh tokens too?
+            application: The application whose tokens are revoked; default all.
+            refresh_tokens: Revoke the refresh tokens too?
 
         Returns:
-            How many tokens were alive.
+            How many tokens were revoked.
         """
         owner = None if application is None else self.application(application)
         return self._token_registry.revoke(owner, refresh_tokens=refresh_tokens)
@@ -317,7 +317,7 @@ class SetUp:
         """Count requests on a client's counter, as if another application had sent them.
 
         Args:
-            tenant: Whose counter.
+            tenant: The client whose counter is used.
             requests: How many.
         """
         now = asyncio.get_running_loop().time()
