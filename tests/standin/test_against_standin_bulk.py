@@ -43,7 +43,7 @@ TROUBLED: Json = {
 }
 
 
-async def test_two_thousand_reads_with_faults_have_one_outcome_each_as_in_the_books() -> None:
+async def test_two_thousand_reads_with_faults_have_the_outcomes_that_the_server_counted() -> None:
     async with guarded(TROUBLED) as server, sdk(server) as ringme:
         report = await ringme.clients.get_many(range(1, 2001), concurrency=64)
         books = await server.books(tenants="failed")
@@ -69,7 +69,7 @@ async def test_two_thousand_reads_with_faults_have_one_outcome_each_as_in_the_bo
     assert books["total"]["max_in_flight"] <= 64
 
 
-async def test_five_hundred_changes_with_faults_leave_what_their_outcomes_say() -> None:
+async def test_five_hundred_changes_with_faults_leave_the_records_of_their_outcomes() -> None:
     wishes = {who: ClientUpdate(hold_music=who, timezone="Asia/Omsk") for who in range(1, 501)}
     config = {**TROUBLED, "faults": {**FAULTS, "seed": 5}, "unwritable": ["geo_list"]}
     wishes[13] = ClientUpdate(geo_list="RU")
@@ -95,7 +95,7 @@ async def test_five_hundred_changes_with_faults_leave_what_their_outcomes_say() 
     assert isinstance(report[12].error, errors.AccessDenied)
 
 
-async def test_a_ceiling_in_bulk_is_used_to_the_last_request_and_never_passed() -> None:
+async def test_bulk_uses_a_ceiling_to_the_last_request_and_never_exceeds_it() -> None:
     own = {"tenants": {"range": [1, 4]}, "ceiling": 20}
     config = {"own_applications": own, "token_lifetime": 10 * HOUR, "latency": [0.0, 0.02]}
     tenants = [
@@ -124,7 +124,7 @@ async def test_a_ceiling_in_bulk_is_used_to_the_last_request_and_never_passed() 
     assert counted == {number: [20, 20, 10] for number in (1, 2, 3, 4)}
 
 
-async def test_a_tenant_that_stalls_holds_up_nobody_else() -> None:
+async def test_a_stalling_tenant_does_not_delay_its_neighbours() -> None:
     config = {"rules": [{"tenants": [7], "do": "stall", "seconds": 120}]}
     ids = [7] * 30 + list(range(8, 208))
     done: set[object] = set()
@@ -143,7 +143,7 @@ async def test_a_tenant_that_stalls_holds_up_nobody_else() -> None:
     assert done == set(range(8, 208))
 
 
-async def test_tokens_that_die_by_chance_cost_no_value() -> None:
+async def test_randomly_revoked_tokens_cost_no_value() -> None:
     # Of this seed's eight deaths, no two can meet among the calls of one moment: which of them a call
     # meets first would then be the machine's to say.
     faults = {"seed": 2432, "rates": {"token_death": 0.01}}

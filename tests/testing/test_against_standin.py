@@ -153,7 +153,7 @@ BLOCKS = [pytest.param(block, marks=[pytest.mark.slow] if block else []) for blo
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-async def test_three_servers_give_the_same_answers_to_five_hundred_sequences(block: int) -> None:
+async def test_three_servers_answer_five_hundred_sequences_alike(block: int) -> None:
     met: set[int] = set()
     async with AsyncExitStack() as stack:
         sides = [await stack.enter_async_context(start()) for start in SERVERS.values()]

@@ -89,7 +89,9 @@ def test_requests_oauthlib_reads_a_client(
     assert (answer.status_code, answer.json()) == (200, EXAMPLE)
 
 
-def test_a_wrong_secret_is_an_error_that_they_understand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oauth_clients_understand_the_error_for_a_wrong_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
     with (
         served() as server,
@@ -100,7 +102,7 @@ def test_a_wrong_secret_is_an_error_that_they_understand(monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
-def test_curl_reads_a_client_if_it_takes_what_is_compressed() -> None:
+def test_curl_reads_a_client_if_it_accepts_gzip() -> None:
     def curl(*arguments: str) -> Any:
         command = ["curl", "--silent", "--show-error", "--noproxy", "*", *arguments]
         return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)

@@ -406,7 +406,7 @@ def test_tests_that_are_not_async_and_every_form_of_the_marker(project: Project)
     ],
     ids=["hook", "policy"],
 )
-def test_under_uvloop_the_clock_says_that_it_cannot(project: Project, choice: str) -> None:
+def test_the_clock_refuses_uvloop(project: Project, choice: str) -> None:
     project.write("uvloop.py", FAKE_UVLOOP)
     project.write("conftest.py", f"import asyncio\nimport uvloop\n{choice}\n")
     project.write(
@@ -419,7 +419,7 @@ def test_under_uvloop_the_clock_says_that_it_cannot(project: Project, choice: st
     assert report.cases["test_that"] == ""
 
 
-def test_a_database_under_the_clock_says_that_it_cannot_and_leaves_nothing_behind(
+def test_the_clock_refuses_a_database_and_leaves_nothing_behind(
     project: Project,
 ) -> None:
     project.write(
@@ -437,7 +437,7 @@ def test_a_database_under_the_clock_says_that_it_cannot_and_leaves_nothing_behin
     assert re.search(r"= 1 failed in .* =", report.output), report.output
 
 
-def test_factories_that_a_test_names_itself_are_left_to_it(project: Project) -> None:
+def test_a_test_keeps_the_loop_factories_that_it_names(project: Project) -> None:
     project.write(
         "conftest.py",
         "import asyncio\n"
@@ -458,7 +458,7 @@ def test_factories_that_a_test_names_itself_are_left_to_it(project: Project) -> 
     assert report.cases["test_open"] == ""
 
 
-def test_on_a_loop_that_jumps_already_the_clock_is_never_too_late(project: Project) -> None:
+def test_the_clock_is_never_too_late_on_a_jumping_loop(project: Project) -> None:
     project.write(
         "conftest.py",
         "from ringme_async.testing import JumpingLoop\n"
@@ -506,7 +506,7 @@ def pytest_pyfunc_call(pyfuncitem):
 """
 
 
-def test_where_there_is_no_hook_a_policy_chooses_the_loop(project: Project) -> None:
+def test_a_policy_chooses_the_loop_without_the_hook(project: Project) -> None:
     project.write("conftest.py", OLD_PLUGIN)
     project.write("test_it.py", ASYNC_TESTS)
 
@@ -522,7 +522,7 @@ def test_where_there_is_no_hook_a_policy_chooses_the_loop(project: Project) -> N
     }, report.output
 
 
-def test_where_nothing_chooses_the_loop_the_test_says_so(project: Project) -> None:
+def test_a_test_fails_with_the_reason_when_nothing_chooses_its_loop(project: Project) -> None:
     project.write("conftest.py", NO_CHOICE)
     project.write(
         "test_it.py",
@@ -575,7 +575,7 @@ def test_examples_of_hypothesis_share_the_clock(project: Project) -> None:
     assert report.cases == {"test_it": ""}, report.output
 
 
-def test_a_run_that_uses_nothing_of_it_imports_nothing_but_the_plugin(project: Project) -> None:
+def test_a_run_without_the_fixtures_imports_the_plugin_alone(project: Project) -> None:
     project.write(
         "test_it.py",
         "import sys\n"
@@ -591,7 +591,7 @@ def test_a_run_that_uses_nothing_of_it_imports_nothing_but_the_plugin(project: P
     assert report.cases == {"test_it": ""}, report.output
 
 
-def test_a_night_goes_the_same_way_at_every_run(project: Project) -> None:
+def test_a_night_is_the_same_in_every_run(project: Project) -> None:
     project.write("test_it.py", NIGHT.format(tenants=1_500, ceiling=600))
     journals: set[str] = set()
     for seed in ("1", "2"):
@@ -630,7 +630,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.mark.parametrize("mode", ["auto", "strict", "anyio"])
-def test_the_first_test_of_the_docs_passes_as_pasted_where_the_wheel_is_installed(
+def test_the_first_test_of_the_docs_passes_with_the_installed_wheel(
     elsewhere: Project, mode: str
 ) -> None:
     first = first_snippet(ROOT / "docs" / "howto" / "testing.md")
