@@ -77,7 +77,7 @@ def ringme_server(request: pytest.FixtureRequest, fake_ringme: FakeRingMe) -> It
     """The fake on a port of this machine: its base URL."""
     from ringme_async.testing import plugin  # noqa: PLC0415 - other tests need not load it
 
-    plugin.refuse_mixture(request)
+    plugin.refuse_server_with_clock(request)
     with plugin.serving(fake_ringme) as url:
         yield url
 
@@ -87,7 +87,7 @@ def ringme_clock(request: pytest.FixtureRequest) -> Clock:
     """A clock that jumps: hours of the test take milliseconds."""
     from ringme_async.testing import plugin  # noqa: PLC0415 - other tests need not load it
 
-    plugin.refuse_mixture(request)
+    plugin.refuse_server_with_clock(request)
     return plugin.clock()
 
 
@@ -109,5 +109,5 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         return (yield)
     from ringme_async.testing import plugin  # noqa: PLC0415 - other tests need not load it
 
-    with plugin.looking_at_the_loop(item):
+    with plugin.checking_the_loop(item):
         return (yield)

@@ -110,10 +110,12 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         context: Context | None = None,
     ) -> asyncio.Handle:
         """Run a callback soon; the first one from another thread ends the run."""
-        strange = self._thread not in (None, threading.get_ident())
-        if strange and not self._jumping.has_failed:
+        is_foreign = self._thread not in (None, threading.get_ident())
+        if is_foreign and not self._jumping.has_failed:
             name = threading.current_thread().name
-            self._jumping.intruder = f"the thread {name!r} has called into a jumping clock: {_HINT}"
+            self._jumping.foreign_call = (
+                f"the thread {name!r} has called into a jumping clock: {_HINT}"
+            )
         return super().call_soon_threadsafe(callback, *args, context=context)
 
     def run_in_executor(
@@ -183,7 +185,7 @@ class _Clock(selectors.DefaultSelector):
         super().__init__()
         self.now = 0.0
         self.is_shut = False
-        self.intruder: str | None = None
+        self.foreign_call: str | None = None
         self.has_failed = False
         self._loop = loop
 
@@ -196,20 +198,20 @@ class _Clock(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
-        if self.intruder is not None:
-            told, self.intruder = self.intruder, None
-            self._fail(told)
+        if self.foreign_call is not None:
+            message, self.foreign_call = self.foreign_call, None
+            self._fail(message)
         if not ready and timeout is None:
             ready = self._last_wait()
         if ready:
             return ready
         if timeout is None:
-            self._fail(f"everybody waits and no timer is left{_waiting(self._loop)}")
+            self._fail(f"everybody waits and no timer is left{_describe_tasks(self._loop)}")
         self.now += max(timeout, 0.0)
         if self.now > _CENTURY:
             self._fail(
                 "the clock has jumped over a hundred years, as nobody but timers without end"
-                f" has anything to do{_waiting(self._loop)}"
+                f" has anything to do{_describe_tasks(self._loop)}"
             )
         return ready
 
@@ -218,22 +220,22 @@ class _Clock(selectors.DefaultSelector):
         threads = self.has_failed and threading.active_count() > 1
         return super().select(_GRACE) if threads else []
 
-    def _fail(self, told: str) -> NoReturn:
+    def _fail(self, message: str) -> NoReturn:
         self.has_failed = True
-        raise RuntimeError(told)
+        raise RuntimeError(message)
 
 
-def _refuse(wish: str) -> NoReturn:
-    raise RuntimeError(f"this test runs on a jumping clock and cannot {wish}: {_HINT}")
+def _refuse(action: str) -> NoReturn:
+    raise RuntimeError(f"this test runs on a jumping clock and cannot {action}: {_HINT}")
 
 
-def _waiting(loop: JumpingLoop) -> str:
+def _describe_tasks(loop: JumpingLoop) -> str:
     """Describe which tasks wait where, and whether other threads run."""
     tasks = sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name())
-    told = [f"{task.get_name()} in {_place(task.get_coro())}" for task in tasks[:_SHOWN]]
+    waiting = [f"{task.get_name()} in {_place(task.get_coro())}" for task in tasks[:_SHOWN]]
     if len(tasks) > _SHOWN:
-        told.append(f"{len(tasks) - _SHOWN} more tasks")
-    line = f": {', '.join(told)}" if told else ""
+        waiting.append(f"{len(tasks) - _SHOWN} more tasks")
+    line = f": {', '.join(waiting)}" if waiting else ""
     if threading.active_count() > 1:
         line += f" (there are other threads; if one is waited for, mind that {_HINT})"
     return line

@@ -32,7 +32,7 @@ _Factory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
 
 _SETTINGS: Final = frozenset(inspect.signature(FakeRingMe).parameters)
 _CHANCES: Final = frozenset(inspect.signature(Faults.random).parameters) - {"self", "chances"}
-_MIXTURE: Final = (
+_SERVER_WITH_CLOCK: Final = (
     "ringme_clock and ringme_server cannot be used in one test: the server's socket and thread"
     " live in real time and do not jump; use the fixture ringme, which stays in memory"
 )
@@ -65,7 +65,7 @@ class Clock:
     def _loop(self) -> JumpingLoop:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, JumpingLoop):
-            raise RuntimeError(_unjumping(loop))
+            raise RuntimeError(_wrong_loop(loop))
         return loop
 
 
@@ -112,14 +112,14 @@ def clock() -> Clock:
     except RuntimeError:
         return Clock()
     if not isinstance(loop, JumpingLoop):
-        pytest.fail(f"ringme_clock came too late: {_unjumping(loop)}", pytrace=False)
+        pytest.fail(f"ringme_clock came too late: {_wrong_loop(loop)}", pytrace=False)
     return Clock()
 
 
-def refuse_mixture(request: pytest.FixtureRequest) -> None:
+def refuse_server_with_clock(request: pytest.FixtureRequest) -> None:
     """Fail a test that uses both the jumping clock and the server."""
     if {"ringme_clock", "ringme_server"} <= set(request.fixturenames):
-        pytest.fail(_MIXTURE, pytrace=False)
+        pytest.fail(_SERVER_WITH_CLOCK, pytrace=False)
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def jumping_loops(metafunc: pytest.Metafunc) -> Generator[None]:
 
 
 @contextmanager
-def looking_at_the_loop(item: pytest.Function) -> Generator[None]:
+def checking_the_loop(item: pytest.Function) -> Generator[None]:
     """Fail a test before its first line if its loop does not jump."""
     hypothesis = getattr(item.obj, "hypothesis", None)
     owner, name = (item, "obj") if hypothesis is None else (hypothesis, "inner_test")
@@ -153,7 +153,7 @@ def looking_at_the_loop(item: pytest.Function) -> Generator[None]:
     if not inspect.iscoroutinefunction(test):
         pytest.fail(_NOT_ASYNC, pytrace=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(owner, name, _looking(cast("_AsyncTest", test)))
+        patch.setattr(owner, name, _checking(cast("_AsyncTest", test)))
         yield
 
 
@@ -184,16 +184,16 @@ class _Remote:
     done: asyncio.Event
 
     async def suspend(self) -> None:
-        await self._there(self.server.suspend())
+        await self._run_there(self.server.suspend())
 
     async def resume(self) -> None:
-        await self._there(self.server.resume())
+        await self._run_there(self.server.resume())
 
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self.done.set)
 
-    async def _there(self, deed: Coroutine[Any, Any, None]) -> None:
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(deed, self.loop))
+    async def _run_there(self, coro: Coroutine[Any, Any, None]) -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coro, self.loop))
 
 
 async def _serve(fake: FakeRingMe, ready: Future[_Remote]) -> None:
@@ -230,7 +230,7 @@ class _Factories:
 
 
 def _jumping_policy() -> object:
-    policy = _policy()
+    policy = _current_policy()
     # A subclass of the current policy, so that its other decisions stay.
     kind = type("JumpingPolicy", (type(policy),), {"new_event_loop": staticmethod(JumpingLoop)})
     return kind()
@@ -253,21 +253,23 @@ def _close(ringme: RingMe) -> None:
         loop.close()
 
 
-def _looking(test: _AsyncTest) -> _AsyncTest:
+def _checking(test: _AsyncTest) -> _AsyncTest:
     @functools.wraps(test)
-    async def look(*args: object, **kwargs: object) -> None:
+    async def checked(*args: object, **kwargs: object) -> None:
         __tracebackhide__ = True
         loop = asyncio.get_running_loop()
-        if _is_uvloop(type(loop)) or ("uvloop" in sys.modules and _is_uvloop(type(_policy()))):
+        if _is_uvloop(type(loop)) or (
+            "uvloop" in sys.modules and _is_uvloop(type(_current_policy()))
+        ):
             pytest.fail(_UVLOOP, pytrace=False)
         if not isinstance(loop, JumpingLoop):
-            pytest.fail(_unjumping(loop), pytrace=False)
+            pytest.fail(_wrong_loop(loop), pytrace=False)
         await test(*args, **kwargs)
 
-    return look
+    return checked
 
 
-def _policy() -> object:
+def _current_policy() -> object:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return asyncio.get_event_loop_policy()  # pyright: ignore[reportDeprecated]
@@ -277,7 +279,7 @@ def _is_uvloop(thing: object) -> bool:
     return getattr(thing, "__module__", None) in {"uvloop", "uvloop.loop"}
 
 
-def _unjumping(loop: asyncio.AbstractEventLoop) -> str:
+def _wrong_loop(loop: asyncio.AbstractEventLoop) -> str:
     name = f"{type(loop).__module__}.{type(loop).__qualname__}"
     return (
         f"ringme_clock needs a loop that jumps, and this test runs on {name}: name the fixture in"
@@ -292,10 +294,10 @@ def _settings(request: pytest.FixtureRequest) -> dict[str, Any]:
     for marker in reversed(list(item.iter_markers("ringme"))):
         unknown = sorted(marker.kwargs.keys() - _SETTINGS - {"tenants", "faults"})
         if marker.args or unknown:
-            told = ", ".join(unknown) or "what has no name"
+            given = ", ".join(unknown) or "what has no name"
             pytest.fail(
                 f"@pytest.mark.ringme takes tenants, faults and the settings of FakeRingMe, all by"
-                f" name, and not {told}",
+                f" name, and not {given}",
                 pytrace=False,
             )
         settings.update(marker.kwargs)
@@ -307,7 +309,7 @@ def _set_faults(fake: FakeRingMe, faults: object, seed: int) -> None:
         faults(fake.faults)
         return
     try:
-        _script(fake.faults, faults, seed)
+        _schedule(fake.faults, faults, seed)
     except (TypeError, ValueError) as error:
         flaw = str(error)
     else:
@@ -315,22 +317,22 @@ def _set_faults(fake: FakeRingMe, faults: object, seed: int) -> None:
     pytest.fail(f"@pytest.mark.ringme(faults=...): {flaw}", pytrace=False)
 
 
-def _script(script: Faults, faults: object, seed: int) -> None:
+def _schedule(schedule: Faults, faults: object, seed: int) -> None:
     match faults:
         case None:
             return
         case Mapping():
-            _set_chances(script, cast("Mapping[object, Any]", faults), seed)
+            _set_chances(schedule, cast("Mapping[object, Any]", faults), seed)
         case Fault():
-            script.next(faults)
+            schedule.next(faults)
         case str():
             raise TypeError(f"a fault by its name has a chance: {{{faults!r}: 0.02}}")
         case _:
             for fault in cast("Iterable[Fault]", faults):
-                script.next(fault)
+                schedule.next(fault)
 
 
-def _set_chances(script: Faults, chances: Mapping[object, Any], seed: int) -> None:
+def _set_chances(schedule: Faults, chances: Mapping[object, Any], seed: int) -> None:
     own = {fault: chance for fault, chance in chances.items() if isinstance(fault, Fault)}
     named: dict[Any, Any] = {name: chances[name] for name in chances.keys() - own.keys()}
     named.setdefault("seed", seed)
@@ -338,4 +340,4 @@ def _set_chances(script: Faults, chances: Mapping[object, Any], seed: int) -> No
     if unknown:
         known = ", ".join(sorted(_CHANCES))
         raise TypeError(f"there is no {', '.join(unknown)}; there are {known}, and faults")
-    script.random(own, **named)
+    schedule.random(own, **named)

@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 from ringme_async import errors
 from ringme_async.testing.fake.client_schema import JSON
 from ringme_async.testing.fake.exchange import split_url
-from ringme_async.testing.redaction import Masker, body_shown
+from ringme_async.testing.redaction import Masker, masked_body
 from ringme_async.transports import Headers, Request, Response, Transport
 from ringme_async.transports.body_decoder import refusal_of_closed
 
@@ -30,7 +30,7 @@ __all__ = ["NotRecorded", "RecordingTransport", "ReplayTransport"]
 _FORMAT: Final = 1
 _NEAREST: Final = 3
 # They describe the body on the wire, not the one in the file.
-_OF_THE_WIRE: Final = frozenset({"content-length", "content-encoding", "transfer-encoding"})
+_TRANSFER_HEADERS: Final = frozenset({"content-length", "content-encoding", "transfer-encoding"})
 _FAILURES: Final = {
     kind.__name__: kind
     for kind in (
@@ -94,7 +94,7 @@ class RecordingTransport:
             OSError: The file cannot be written.
         """
         masker = self._masker
-        exchange: _Object = {"request": cast("JSON", _shown(masker, request))}
+        exchange: _Object = {"request": cast("JSON", _masked_request(masker, request))}
         try:
             response = await self._inner.send(request)
         except errors.TransportError as failure:
@@ -103,7 +103,7 @@ class RecordingTransport:
             exchange["error"] = {"kind": kind, "message": message, "sent": failure.sent}
             self._write(exchange)
             raise
-        exchange["response"] = _answer_shown(masker, response)
+        exchange["response"] = _masked_response(masker, response)
         self._write(exchange)
         return response
 
@@ -144,10 +144,10 @@ class ReplayTransport:
             about, *lines = [*file] or [""]
         on, also = _read_about(self._path, about)
         self._masker = Masker(also, on=on)
-        self._takes: dict[str, _Takes] = {}
+        self._recorded: dict[str, _RecordedAnswers] = {}
         for number, line in enumerate(lines, 2):
             asked, answer = _read_exchange(self._path, number, line)
-            self._takes.setdefault(_key(asked), _Takes(asked)).answers.append(answer)
+            self._recorded.setdefault(_key(asked), _RecordedAnswers(asked)).answers.append(answer)
 
     async def send(self, request: Request) -> Response:
         """Answer a request from the recording.
@@ -160,15 +160,15 @@ class ReplayTransport:
         if self._closed:
             raise refusal_of_closed(self)
         await asyncio.sleep(0)
-        asked = _shown(self._masker, request)
-        takes = self._takes.get(_key(asked))
-        if takes is None:
-            raise NotRecorded(self._not_there(asked))
-        answer = takes.next(repeat=self._repeat)
+        asked = _masked_request(self._masker, request)
+        recorded = self._recorded.get(_key(asked))
+        if recorded is None:
+            raise NotRecorded(self._unknown_request(asked))
+        answer = recorded.next(repeat=self._repeat)
         if answer is None:
-            often = "once" if takes.used == 1 else f"{takes.used} times"
+            often = "once" if recorded.used == 1 else f"{recorded.used} times"
             raise NotRecorded(
-                f"{_told(asked)} was asked {takes.used + 1} times and is {often} in {self._path}"
+                f"{_summary(asked)} was asked {recorded.used + 1} times and is {often} in {self._path}"
             )
         if answer.error is not None:
             raise answer.error()
@@ -181,19 +181,23 @@ class ReplayTransport:
     @property
     def left(self) -> Sequence[str]:
         """The recorded exchanges not replayed yet, one text for each."""
-        return [_told(takes.asked) for takes in self._takes.values() for _ in takes.answers]
+        return [
+            _summary(recorded.asked)
+            for recorded in self._recorded.values()
+            for _ in recorded.answers
+        ]
 
     def __repr__(self) -> str:
         return f"<ReplayTransport of {self._path}>"
 
-    def _not_there(self, asked: _Object) -> str:
-        known = [takes.asked for takes in self._takes.values()]
-        told = f"{_told(asked)} is not in {self._path}"
+    def _unknown_request(self, asked: _Object) -> str:
+        known = [recorded.asked for recorded in self._recorded.values()]
+        message = f"{_summary(asked)} is not in {self._path}"
         if not known:
-            return f"{told}, which holds no exchange at all"
-        known.sort(key=lambda other: _likeness(asked, other), reverse=True)
-        nearest = "\n".join(f"  {_told(other)}" for other in known[:_NEAREST])
-        return f"{told}; the nearest that are there:\n{nearest}"
+            return f"{message}, which holds no exchange at all"
+        known.sort(key=lambda other: _similarity(asked, other), reverse=True)
+        nearest = "\n".join(f"  {_summary(other)}" for other in known[:_NEAREST])
+        return f"{message}; the nearest that are there:\n{nearest}"
 
 
 @frozen
@@ -213,7 +217,7 @@ class _Answer:
 
 
 @define
-class _Takes:
+class _RecordedAnswers:
     """All recorded answers to one request."""
 
     asked: _Object
@@ -229,40 +233,40 @@ class _Takes:
         return self._last
 
 
-def _shown(masker: Masker, request: Request) -> _Object:
+def _masked_request(masker: Masker, request: Request) -> _Object:
     """Return a request in the form of the file."""
     # The first pass learns the secrets, the second masks them in every field.
-    _request_shown(masker, request)
-    return _request_shown(masker, request)
+    _mask_request_once(masker, request)
+    return _mask_request_once(masker, request)
 
 
-def _answer_shown(masker: Masker, response: Response) -> _Object:
+def _masked_response(masker: Masker, response: Response) -> _Object:
     kind = response.headers.get("content-type", "")
-    fields = _lasting(response.headers)
+    fields = _recorded_headers(response.headers)
     # The first pass learns the secrets, the second masks them.
     masker.headers(fields)
-    body_shown(masker, response.body, kind)
+    masked_body(masker, response.body, kind)
     return {
         "status": response.status,
         "headers": dict[str, JSON](masker.headers(fields)),
-        **body_shown(masker, response.body, kind),
+        **masked_body(masker, response.body, kind),
     }
 
 
-def _request_shown(masker: Masker, request: Request) -> _Object:
+def _mask_request_once(masker: Masker, request: Request) -> _Object:
     host, path, query = split_url(request.url)
-    headers = masker.headers(_lasting(request.headers))
+    headers = masker.headers(_recorded_headers(request.headers))
     pairs = masker.pairs(query)
     kind = request.headers.get("content-type", "")
-    body = body_shown(masker, request.body, kind)
+    body = masked_body(masker, request.body, kind)
     shown: _Object = {"method": request.method, "host": host, "path": masker.path(path)}
     if pairs:
         shown["query"] = pairs
     return {**shown, "headers": dict[str, JSON](headers), **body}
 
 
-def _lasting(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name not in _OF_THE_WIRE}
+def _recorded_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name not in _TRANSFER_HEADERS}
 
 
 def _key(asked: _Object) -> str:
@@ -270,7 +274,7 @@ def _key(asked: _Object) -> str:
     return json.dumps(matter, sort_keys=True)
 
 
-def _told(asked: _Object) -> str:
+def _summary(asked: _Object) -> str:
     """Describe a request in one line."""
     line = f"{asked['method']} {asked['path']}"
     if "query" in asked:
@@ -281,19 +285,19 @@ def _told(asked: _Object) -> str:
     return errors.one_line(line)
 
 
-def _likeness(asked: _Object, other: _Object) -> tuple[bool, bool, float]:
+def _similarity(asked: _Object, other: _Object) -> tuple[bool, bool, float]:
     same_path = asked["path"] == other["path"]
-    ratio = SequenceMatcher(None, _told(asked), _told(other)).ratio()
+    ratio = SequenceMatcher(None, _summary(asked), _summary(other)).ratio()
     return same_path, same_path and asked["method"] == other["method"], ratio
 
 
 def _line(value: _Object) -> str:
     line = json.dumps(value, ensure_ascii=False)
     # Bytes of a body that are not UTF-8 became lone surrogates, which cannot be encoded.
-    return line if line.isascii() or _is_whole(line) else json.dumps(value)
+    return line if line.isascii() or _is_utf8(line) else json.dumps(value)
 
 
-def _is_whole(line: str) -> bool:
+def _is_utf8(line: str) -> bool:
     try:
         line.encode()
     except UnicodeEncodeError:

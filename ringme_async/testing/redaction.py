@@ -60,14 +60,17 @@ class Masker:
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Mask header fields, by name and by pattern."""
-        return {name: self._named(name, value) for name, value in headers.items()}
+        return {name: self._masked_value(name, value) for name, value in headers.items()}
 
     def pairs(self, text: str) -> JSON:
         """Parse a form or a query, and mask it by name and by pattern."""
         # Before parsing, which turns an unquoted plus in an address into a space.
         text = _EMAIL.sub(MASK, text) if self._on and self._masks_contacts else text
         pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
-        return [[self._name(name), self._named(name, value, in_form=True)] for name, value in pairs]
+        return [
+            [self._masked_name(name), self._masked_value(name, value, in_form=True)]
+            for name, value in pairs
+        ]
 
     def json(self, value: JSON, name: str = "", *, in_form: bool = False) -> JSON:
         """Mask JSON by field name and by pattern, at any depth."""
@@ -79,7 +82,7 @@ class Masker:
             case dict():
                 form = "grant_type" in value
                 return {
-                    self._name(key): self.json(
+                    self._masked_name(key): self.json(
                         inner, name if self._is_contact(name) else key, in_form=form
                     )
                     for key, inner in value.items()
@@ -87,7 +90,7 @@ class Masker:
             case list():
                 return [self.json(inner, name, in_form=in_form) for inner in value]
             case str():
-                return self._named(name, value, in_form=in_form)
+                return self._masked_value(name, value, in_form=in_form)
             case None | bool():
                 return value
             case _:
@@ -100,7 +103,7 @@ class Masker:
             return path
         if self._masks_contacts:
             path = _PHONE_IN_PATH.sub(MASK, _EMAIL.sub(MASK, path))
-        return self._known(path)
+        return self._without_secrets(path)
 
     def query(self, query: str) -> str:
         """Mask a query, and leave the rest unchanged."""
@@ -113,7 +116,7 @@ class Masker:
             return text
         return self._patterns(text, hide_named)
 
-    def _named(self, name: str, value: str, *, in_form: bool = False) -> str:
+    def _masked_value(self, name: str, value: str, *, in_form: bool = False) -> str:
         if not self._on or not value:
             return value
         if self._is_secret(name, in_form=in_form):
@@ -184,16 +187,16 @@ class Masker:
         text = hide(text, self._names, self._learn_spelled)
         if self._masks_contacts:
             text = hide(text, _CONTACT)
-        return self._known(self._contacts(_JWT.sub(MASK, text)))
+        return self._without_secrets(self._contacts(_JWT.sub(MASK, text)))
 
     def _without_credentials(self, found: re.Match[str]) -> str:
         for one in credentials_in(found[0]):
             self._remember(one)
         return f"{found['scheme']} {MASK}"
 
-    def _name(self, text: str) -> str:
+    def _masked_name(self, text: str) -> str:
         # A secret can be an everyday word, and must not mask the name of a field.
-        return self._known(self._contacts(text), words=False) if self._on else text
+        return self._without_secrets(self._contacts(text), words=False) if self._on else text
 
     def _is_contact(self, name: str) -> bool:
         return self._masks_contacts and _CONTACT_NAME.fullmatch(name) is not None
@@ -203,7 +206,7 @@ class Masker:
             return text
         return _PHONE.sub(_phone_or_date, _EMAIL.sub(MASK, text))
 
-    def _known(self, text: str, *, words: bool = True) -> str:
+    def _without_secrets(self, text: str, *, words: bool = True) -> str:
         for secret in sorted(self._found, key=len, reverse=True):
             word = secret.isalpha() and len(secret) < _LONGEST_WORD
             if word and not words:
@@ -224,7 +227,7 @@ def _phone_or_date(found: re.Match[str]) -> str:
     return found[0] if _DATE.match(found[0]) else MASK
 
 
-def body_shown(masker: Masker, body: bytes, kind: str) -> dict[str, JSON]:
+def masked_body(masker: Masker, body: bytes, kind: str) -> dict[str, JSON]:
     """Return a masked body as JSON, form or text."""
     if not body:
         return {}

@@ -1,4 +1,4 @@
-"""No secret of an exchange stands in its recording, wherever and however the server writes it."""
+"""No secret of an exchange gets into its recording, in any place or spelling."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ringme_async import (
 )
 from ringme_async._internal.redaction import spellings
 from ringme_async.testing import FakeRingMe, RecordingTransport, ReplayTransport
-from ringme_async.testing.redaction import Masker, body_shown
+from ringme_async.testing.redaction import Masker, masked_body
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -185,7 +185,7 @@ def answer(kind: str, text: str, status: int = 400) -> Response:
 
 @st.composite
 def secrets(draw: st.DrawFn, alphabet: str | None = None) -> str:
-    """A secret that is no part of anything else in the exchange."""
+    """A secret that occurs nowhere else in the exchange."""
     letters = st.sampled_from(alphabet or "abzAZ019-._~+/=%&;:?#!$\"'<>\\@()[]{}*, \u0416\u00e9")
     inner = draw(st.text(letters, min_size=4, max_size=24)).strip()
     return f"Q7{inner}x9Z"
@@ -206,7 +206,7 @@ class Says:
 
 
 def recorded(*exchanges: tuple[Request, Response]) -> str:
-    """Record exchanges, check that they can be replayed, and give the file."""
+    """Record exchanges, check that they can be replayed, and return the file."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "night.jsonl"
 
@@ -395,7 +395,7 @@ def test_spellings_are_distinct_and_start_with_the_longest(secret: str) -> None:
 
 def test_a_body_is_masked_in_its_own_form() -> None:
     body = b'{"grant_type": "x", "code": "4711", "status": {"code": 5}}'
-    assert body_shown(Masker(), body, "application/json") == {
+    assert masked_body(Masker(), body, "application/json") == {
         "json": {"grant_type": "x", "code": "***", "status": {"code": 5}}
     }
 

@@ -21,7 +21,7 @@ WireType = Literal["integer", "string", "boolean"]
 _LONG = 2**63
 # Also part of a pattern in the OpenAPI description.
 CONTROLS = r"\x00-\x1f\x7f-\x9f"
-_UNFIT = re.compile(rf"[{CONTROLS}\ud800-\udfff]")
+_FORBIDDEN = re.compile(rf"[{CONTROLS}\ud800-\udfff]")
 
 
 @frozen(kw_only=True)
@@ -259,7 +259,7 @@ def _flaw_of_value(spec: FieldSpec, value: JSON) -> str | None:
 
 
 def _flaw_of_text(spec: FieldSpec, value: str) -> str | None:
-    if _UNFIT.search(value):
+    if _FORBIDDEN.search(value):
         return "must not hold control characters or halves of a surrogate pair"
     if len(value) > spec.longest:
         return f"must have at most {spec.longest} characters, not {len(value)}"

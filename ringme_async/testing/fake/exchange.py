@@ -53,7 +53,7 @@ class Route:
     segments: tuple[str, ...]
     handlers: dict[str, Handler]
 
-    def fits(self, parts: list[str]) -> bool:
+    def matches(self, parts: list[str]) -> bool:
         """Does a path, split into its parts, match?"""
         if len(parts) != len(self.segments):
             return False

@@ -16,10 +16,10 @@ from ringme_async.testing.fake.accounts import Accounts, Records, TenantLike
 from ringme_async.testing.fake.client_api import ClientAPI
 from ringme_async.testing.fake.client_schema import JSON
 from ringme_async.testing.fake.fault_schedule import Faults
-from ringme_async.testing.fake.in_memory import delay_in_memory, delivered
+from ringme_async.testing.fake.in_memory import delay_in_memory, deliver
 from ringme_async.testing.fake.oauth_api import OAuthAPI
 from ringme_async.testing.fake.openapi import Description
-from ringme_async.testing.fake.rate_limits import Books, RateLimits
+from ringme_async.testing.fake.rate_limits import RateLimits, RequestCountsByApp
 from ringme_async.testing.fake.request_log import (
     Journal,
     RequestLog,
@@ -114,7 +114,7 @@ class FakeRingMe(SetUp):
         )
         self.faults: Faults = Faults()
         self.records: Records = Records(accounts.tenants)
-        self.books: Books = rate_limits.books
+        self.books: RequestCountsByApp = rate_limits.books
         self.engine: FakeServer = FakeServer(
             api=api,
             oauth=OAuthAPI(settings, accounts, token_registry, clock.date),
@@ -138,10 +138,10 @@ class FakeRingMe(SetUp):
         outages = self.engine.outages
         exchange = self.engine.receive(request)
         try:
-            await self.engine.hold_up(delay_in_memory(exchange))
+            await self.engine.wait_before_answer(delay_in_memory(exchange))
             if self.engine.outages != outages:
                 raise ResponseLost("the fake went down before the answer")
-            return delivered(exchange)
+            return deliver(exchange)
         finally:
             self.engine.release(exchange)
 

@@ -28,12 +28,12 @@ class _Rule:
     since: float = 0.0
     until: float | None = None
 
-    def fits(self, exchange: Exchange, elapsed: float) -> bool:
+    def matches(self, exchange: Exchange, elapsed: float) -> bool:
         if self.tenant_id is not None and self.tenant_id != exchange.tenant_id:
             return False
         if elapsed < self.since or (self.until is not None and elapsed >= self.until):
             return False
-        return _concerns(self.on, exchange)
+        return _matches(self.on, exchange)
 
 
 @frozen(eq=False)
@@ -46,11 +46,11 @@ class _Chances:
     bounds: tuple[float, ...]
 
     def draw(self, exchange: Exchange) -> Fault | None:
-        if not _concerns(self.on, exchange):
+        if not _matches(self.on, exchange):
             return None
-        lot = self.random.random()
+        drawn_number = self.random.random()
         for bound, kinds in zip(self.bounds, self.kinds, strict=True):
-            if lot < bound:
+            if drawn_number < bound:
                 return kinds[0] if len(kinds) == 1 else self.random.choice(kinds)
         return None
 
@@ -186,20 +186,20 @@ class Faults:
         """How many faults set by ``next`` have not struck."""
         return sum(rule.left for rule in self._rules if rule.left is not None)
 
-    def take(self, exchange: Exchange) -> Fault | None:
+    def choose(self, exchange: Exchange) -> Fault | None:
         """Choose the fault of a request; the fake calls this once for each request."""
         if self._began is None:
             self._began = exchange.at
-        fault = self._scripted(exchange, exchange.at - self._began) if self._rules else None
+        fault = self._scheduled(exchange, exchange.at - self._began) if self._rules else None
         if fault is None and self._chances is not None:
             fault = self._chances.draw(exchange)
         if fault is not None:
             self.struck[fault] += 1
         return fault
 
-    def _scripted(self, exchange: Exchange, elapsed: float) -> Fault | None:
+    def _scheduled(self, exchange: Exchange, elapsed: float) -> Fault | None:
         for rule in self._rules:
-            if rule.fits(exchange, elapsed):
+            if rule.matches(exchange, elapsed):
                 self._use(rule)
                 return rule.fault
         return None
@@ -220,7 +220,7 @@ def _checked(fault: Fault) -> Fault:
     return fault
 
 
-def _concerns(on: str | None, exchange: Exchange) -> bool:
+def _matches(on: str | None, exchange: Exchange) -> bool:
     if on is None:
         return is_api(exchange.path)
     return exchange.path.startswith(on) if on.startswith("/") else exchange.method == on

@@ -100,15 +100,15 @@ class LoopbackServer:
         page = page_at(request, self._describe)
         if page is not None:
             return page
-        exchange = self._engine.receive(await _plain(request))
+        exchange = self._engine.receive(await _request_from(request))
         try:
             await asyncio.sleep(exchange.delay)
-            return await _answered(request, exchange)
+            return await _respond(request, exchange)
         finally:
             self._engine.release(exchange)
 
 
-async def _plain(request: web.BaseRequest) -> Request:
+async def _request_from(request: web.BaseRequest) -> Request:
     fields: dict[str, str] = {}
     for name, value in request.headers.items():
         known = fields.get(name.lower())
@@ -120,7 +120,7 @@ async def _plain(request: web.BaseRequest) -> Request:
     return Request(request.method, url, Headers(fields), await request.read())
 
 
-async def _answered(request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+async def _respond(request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
     fields = {_wire_name(name): value for name, value in exchange.response.headers.items()}
     body = exchange.response.body
     gzip = accepts_gzip(exchange.request.headers) and exchange.response.status not in _BODILESS
@@ -129,15 +129,15 @@ async def _answered(request: web.BaseRequest, exchange: Exchange) -> web.StreamR
         body = packed(body)
     match exchange.fault:
         case fault_kinds.ResetBefore() | fault_kinds.ResetAfter():
-            return _reset(request)
+            return _send_reset(request)
         case fault_kinds.CutBody(share=share) if body:
-            return await _cut(request, exchange, fields, body, share)
+            return await _send_cut(request, exchange, fields, body, share)
         case fault_kinds.CutBody():
-            return _reset(request)
+            return _send_reset(request)
         case fault_kinds.SlowDrip(seconds=seconds, pieces=pieces):
             pauses = seconds / pieces
-            parts = _parted(body, pieces)
-            return await _streamed(request, exchange, fields, parts, len(body), pauses)
+            parts = _split(body, pieces)
+            return await _stream(request, exchange, fields, parts, len(body), pauses)
         case fault_kinds.GarbledGzip():
             fields["Content-Encoding"] = "gzip"
             return web.Response(
@@ -147,12 +147,12 @@ async def _answered(request: web.BaseRequest, exchange: Exchange) -> web.StreamR
             )
         case fault_kinds.GzipBomb(size=size):
             fields["Content-Encoding"] = "gzip"
-            return await _streamed(request, exchange, fields, zeros(size))
+            return await _stream(request, exchange, fields, zeros(size))
         case _:
             return web.Response(status=exchange.response.status, headers=fields, body=body)
 
 
-def _reset(request: web.BaseRequest) -> web.StreamResponse:
+def _send_reset(request: web.BaseRequest) -> web.StreamResponse:
     transport = _transport_of(request)
     connection = transport.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -165,16 +165,16 @@ def _transport_of(request: web.BaseRequest) -> asyncio.Transport:
     return cast("asyncio.Transport", request.transport)
 
 
-async def _cut(
+async def _send_cut(
     request: web.BaseRequest, exchange: Exchange, fields: dict[str, str], body: bytes, share: float
 ) -> web.StreamResponse:
     part = body[: min(int(len(body) * share), len(body) - 1)]
-    response = await _streamed(request, exchange, fields, iter([part]), len(body))
+    response = await _stream(request, exchange, fields, iter([part]), len(body))
     _transport_of(request).close()
     return response
 
 
-async def _streamed(
+async def _stream(
     request: web.BaseRequest,
     exchange: Exchange,
     fields: dict[str, str],
@@ -195,7 +195,7 @@ async def _streamed(
     return response
 
 
-def _parted(body: bytes, pieces: int) -> Iterator[bytes]:
+def _split(body: bytes, pieces: int) -> Iterator[bytes]:
     size = max(1, -(-len(body) // pieces))
     return (body[start : start + size] for start in range(0, len(body), size))
 

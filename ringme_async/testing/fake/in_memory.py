@@ -17,7 +17,7 @@ def delay_in_memory(exchange: Exchange) -> float:
     return exchange.delay + drip
 
 
-def delivered(exchange: Exchange) -> Response:
+def deliver(exchange: Exchange) -> Response:
     """Return the answer, or raise what a transport raises when it is lost.
 
     The body is uncompressed, unless the fault is in the compression: the transport must meet that.

@@ -20,7 +20,7 @@ _KEPT_WINDOWS = 1_000
 
 
 @define(eq=False)
-class WindowBook:
+class WindowCounts:
     """The requests of one application in one window of its client's counter.
 
     Attributes:
@@ -35,42 +35,42 @@ class WindowBook:
 
 
 @define(eq=False)
-class Book:
+class RequestCounts:
     """The requests of one application, in all and for each of the last 1,000 windows."""
 
     served: int = 0
     refused: int = 0
-    windows: list[WindowBook] = field(factory=list[WindowBook])
+    windows: list[WindowCounts] = field(factory=list[WindowCounts])
 
-    def window(self, started: float) -> WindowBook:
+    def window(self, started: float) -> WindowCounts:
         """Return the counts of the window that began at ``started``."""
         if not self.windows or self.windows[-1].started != started:
             del self.windows[: 1 - _KEPT_WINDOWS]
-            self.windows.append(WindowBook(started))
+            self.windows.append(WindowCounts(started))
         return self.windows[-1]
 
 
-class Books(Mapping[str, Book]):
+class RequestCountsByApp(Mapping[str, RequestCounts]):
     """The request counts of all applications that sent a request, by App ID."""
 
     def __init__(self) -> None:
-        self._books: dict[str, Book] = {}
+        self._counts: dict[str, RequestCounts] = {}
 
-    def __getitem__(self, app_id: str) -> Book:
-        return self._books[app_id]
+    def __getitem__(self, app_id: str) -> RequestCounts:
+        return self._counts[app_id]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._books)
+        return iter(self._counts)
 
     def __len__(self) -> int:
-        return len(self._books)
+        return len(self._counts)
 
-    def of(self, application: FakeApplication) -> Book:
+    def of(self, application: FakeApplication) -> RequestCounts:
         """Return the counts of an application; zeros if it sent nothing."""
-        book = self._books.get(application.app_id)
-        if book is None:
-            book = self._books[application.app_id] = Book()
-        return book
+        counts = self._counts.get(application.app_id)
+        if counts is None:
+            counts = self._counts[application.app_id] = RequestCounts()
+        return counts
 
 
 @define(eq=False)
@@ -92,41 +92,41 @@ class RateLimits:
     def __init__(self, window: float, ceiling: int) -> None:
         self.window = window
         self.ceiling = ceiling
-        self.books: Books = Books()
-        self._rate_limits: dict[int, _Counter] = {}
+        self.books: RequestCountsByApp = RequestCountsByApp()
+        self._counters: dict[int, _Counter] = {}
 
     def admit(self, application: FakeApplication, now: float) -> bool:
         """Count one request, unless its application is over its ceiling."""
-        counter = self._running(application.tenant.id, now)
-        book = self.books.of(application)
-        page = book.window(counter.started)
+        counter = self._counter_at(application.tenant.id, now)
+        counts = self.books.of(application)
+        window_counts = counts.window(counter.started)
         if counter.used >= application.ceiling:
-            book.refused += 1
-            page.refused += 1
+            counts.refused += 1
+            window_counts.refused += 1
             return False
         counter.used += 1
-        book.served += 1
-        page.served += 1
+        counts.served += 1
+        window_counts.served += 1
         return True
 
     def spend(self, tenant_id: int, requests: int, now: float) -> None:
         """Count requests of another application."""
-        self._running(tenant_id, now).used += requests
+        self._counter_at(tenant_id, now).used += requests
 
     def headers(self, application: FakeApplication | None, now: float) -> dict[str, str]:
         """Return the three headers of an answer, from the current counter."""
         if application is None:
             return _headers(self.ceiling, self.ceiling, self.window)
-        counter = self._rate_limits.get(application.tenant.id)
+        counter = self._counters.get(application.tenant.id)
         if counter is None or now >= counter.ends:
             return _headers(application.ceiling, application.ceiling, self.window)
         remaining = max(0, application.ceiling - counter.used)
         return _headers(application.ceiling, remaining, counter.ends - now)
 
-    def _running(self, tenant_id: int, now: float) -> _Counter:
-        counter = self._rate_limits.get(tenant_id)
+    def _counter_at(self, tenant_id: int, now: float) -> _Counter:
+        counter = self._counters.get(tenant_id)
         if counter is None:
-            counter = self._rate_limits[tenant_id] = _Counter()
+            counter = self._counters[tenant_id] = _Counter()
         if now >= counter.ends:
             counter.used = 0
             counter.started = now

@@ -185,7 +185,7 @@ class RequestLog:
         """Count a request as answered."""
         self.in_flight -= 1
 
-    def note(self, exchange: Exchange) -> None:
+    def record(self, exchange: Exchange) -> None:
         """Record a request whose answer is known."""
         status = exchange.response.status
         self.answers[status] += 1
@@ -257,15 +257,17 @@ def check_updated(writes: Journal, tenant_id: int, wanted: Mapping[str, JSON]) -
     wrong = [name for name in wanted if not _same(last, name, wanted[name])]
     if not wrong and any(entry.applied for entry in writes):
         return
-    wishes = ", ".join(f"{name}={wanted[name]!r}" for name in wrong)
-    told = f"updated with {wishes}" if wishes else "updated"
-    raise AssertionError(f"client {tenant_id} was not {told}; what was sent:\n{_told(writes)}")
+    values = ", ".join(f"{name}={wanted[name]!r}" for name in wrong)
+    expectation = f"updated with {values}" if values else "updated"
+    raise AssertionError(
+        f"client {tenant_id} was not {expectation}; what was sent:\n{_text_of(writes)}"
+    )
 
 
 def check_not_updated(writes: Journal, tenant_id: int) -> None:
     """Check that no change was applied."""
     if any(entry.applied for entry in writes):
-        raise AssertionError(f"client {tenant_id} was updated; what was sent:\n{_told(writes)}")
+        raise AssertionError(f"client {tenant_id} was updated; what was sent:\n{_text_of(writes)}")
 
 
 def check_quiet(log: RequestLog) -> None:
@@ -275,7 +277,7 @@ def check_quiet(log: RequestLog) -> None:
     broken = [f"{one.rule}, request {one.number}: {one.message}" for one in log.violations]
     raise AssertionError(
         f"refused requests: {len(log.refusals)}, broken rules: {len(log.violations)}\n"
-        + "\n".join(f"  {line}" for line in [*_some(broken), *_listed(log.refusals)])
+        + "\n".join(f"  {line}" for line in [*_shortened(broken), *_listed(log.refusals)])
     )
 
 
@@ -283,14 +285,14 @@ def _same(fields: Mapping[str, JSON], name: str, value: JSON) -> bool:
     return name in fields and type(fields[name]) is type(value) and fields[name] == value
 
 
-def _told(writes: Journal) -> str:
+def _text_of(writes: Journal) -> str:
     return "\n".join(f"  {line}" for line in _listed(writes)) or "  nothing at all"
 
 
 def _listed(entries: Iterable[JournalEntry]) -> list[str]:
-    return _some([str(entry) for entry in entries])
+    return _shortened([str(entry) for entry in entries])
 
 
-def _some(lines: list[str]) -> list[str]:
+def _shortened(lines: list[str]) -> list[str]:
     rest = len(lines) - _SHOWN
     return lines if rest <= 0 else [*lines[:_SHOWN], f"... and {rest} more"]

@@ -55,28 +55,28 @@ class WallClock:
 class _Scene:
     """The request as a fault sees it."""
 
-    room: API
+    api: API
     exchange: Exchange
     clock: WallClock
 
     def carry_out(self) -> Response:
-        return self.room.answer(self.exchange)
+        return self.api.answer(self.exchange)
 
     def count(self) -> None:
-        self.room.count(self.exchange)
+        self.api.count(self.exchange)
 
     def kill_token(self) -> None:
-        self.room.kill_token(self.exchange)
+        self.api.kill_token(self.exchange)
 
     def headers(self) -> Mapping[str, str]:
-        return self.room.headers(self.exchange)
+        return self.api.headers(self.exchange)
 
     def date(self, skew: float = 0.0) -> str:
         return self.clock.date(self.exchange.at + skew)
 
 
 @frozen(eq=False)
-class _Elsewhere:
+class _UnknownPaths:
     """Answers every path outside the API and the logins with 404."""
 
     clock: WallClock
@@ -135,11 +135,13 @@ class FakeServer:
     outages: int = 0
     is_down: bool = False
     servers: set[Server] = field(factory=set[Server])
-    _elsewhere: _Elsewhere = field(init=False)
-    _held_up: set[asyncio.Future[None]] = field(factory=set[asyncio.Future[None]], init=False)
+    _unknown_paths: _UnknownPaths = field(init=False)
+    _delayed_answers: set[asyncio.Future[None]] = field(
+        factory=set[asyncio.Future[None]], init=False
+    )
 
     def __attrs_post_init__(self) -> None:
-        self._elsewhere = _Elsewhere(self.clock)
+        self._unknown_paths = _UnknownPaths(self.clock)
 
     def receive(self, request: Request) -> Exchange:
         """Carry a request out; call ``release`` when its answer has been sent or lost."""
@@ -155,30 +157,30 @@ class FakeServer:
         except BaseException:
             self.release(exchange)
             raise
-        self.log.note(exchange)
+        self.log.record(exchange)
         return exchange
 
-    async def hold_up(self, seconds: float) -> None:
+    async def wait_before_answer(self, seconds: float) -> None:
         """Wait before an answer, or until the fake goes down."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(seconds, _let_go, answer)
-        self._held_up.add(answer)
+        timer = loop.call_later(seconds, _end_wait, answer)
+        self._delayed_answers.add(answer)
         try:
             await answer
         finally:
             timer.cancel()
-            self._held_up.discard(answer)
+            self._delayed_answers.discard(answer)
 
     async def go_down(self) -> None:
         """Refuse all connections, and lose the answers on their way."""
         self.is_down = True
         self.outages += 1
-        for answer in self._held_up:
-            _let_go(answer)
+        for answer in self._delayed_answers:
+            _end_wait(answer)
         for server in list(self.servers):
             await server.suspend()
 
@@ -193,40 +195,40 @@ class FakeServer:
         self.log.end()
         self.api.release(exchange)
         if exchange.holds_login:
-            self.login_limits.leave()
+            self.login_limits.release()
 
     def _response(self, exchange: Exchange) -> Response:
-        room = self._room(exchange)
-        room.identify(exchange)
+        api = self._api_for(exchange)
+        api.identify(exchange)
         if exchange.path == TOKEN_PATH:
             self.logins += 1
         if not accepts_gzip(exchange.request.headers):
             self.log.violation("gzip", "there was no Accept-Encoding: gzip", exchange.at)
             if self.require_gzip:
                 return refusal(
-                    406, "Accept-Encoding: gzip is mandatory.", headers=room.headers(exchange)
+                    406, "Accept-Encoding: gzip is mandatory.", headers=api.headers(exchange)
                 )
-        if room is self.oauth:
-            limit = self.login_limits.enter(exchange.at)
+        if api is self.oauth:
+            limit = self.login_limits.acquire(exchange.at)
             if limit is not None:
                 self.log.violation("login_limit", limit, exchange.at)
-                return refusal(429, "Too many requests.", headers=room.headers(exchange))
+                return refusal(429, "Too many requests.", headers=api.headers(exchange))
             exchange.holds_login = True
-        exchange.fault = self.faults.take(exchange)
+        exchange.fault = self.faults.choose(exchange)
         if exchange.fault is None:
-            return room.answer(exchange)
-        return exchange.fault.strike(_Scene(room, exchange, self.clock))
+            return api.answer(exchange)
+        return exchange.fault.strike(_Scene(api, exchange, self.clock))
 
-    def _room(self, exchange: Exchange) -> API:
+    def _api_for(self, exchange: Exchange) -> API:
         if is_api(exchange.path):
             return self.api
-        return self.oauth if exchange.path.startswith(_LOGIN_PATHS) else self._elsewhere
+        return self.oauth if exchange.path.startswith(_LOGIN_PATHS) else self._unknown_paths
 
     def _latency(self) -> float:
         return self.latency(self.random) if callable(self.latency) else self.latency
 
 
-def _let_go(answer: asyncio.Future[None]) -> None:
+def _end_wait(answer: asyncio.Future[None]) -> None:
     if not answer.done():
         answer.set_result(None)
 

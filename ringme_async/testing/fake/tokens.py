@@ -108,7 +108,7 @@ class TokenRegistry:
         self._grants[token] = Grant(application, user, lifetime, expires_at)
         return token
 
-    def behind(self, token: str) -> Grant | None:
+    def grant_of(self, token: str) -> Grant | None:
         """Find the grant of a token, valid or not."""
         return self._grants.get(token)
 
@@ -143,12 +143,12 @@ class TokenRegistry:
 
     def revoke(self, application: FakeApplication | None, *, refresh_tokens: bool) -> int:
         """Revoke the tokens of one application, or of all, and return their number."""
-        doomed = [
+        live = [
             grant
             for grant in self._grants.values()
             if not grant.revoked and grant.belongs_to(application)
         ]
-        for grant in doomed:
+        for grant in live:
             grant.revoked = True
         if refresh_tokens:
             self._refreshable = {
@@ -156,7 +156,7 @@ class TokenRegistry:
                 for token, grant in self._refreshable.items()
                 if not grant.belongs_to(application)
             }
-        return len(doomed)
+        return len(live)
 
     def _sweep(self, now: float) -> None:
         # Expired tokens stay for one more lifetime: their 401 shows the counter of their client.
@@ -182,29 +182,29 @@ class LoginLimits:
     in_flight: int = 0
     most_in_flight: int = 0
     most_per_second: int = 0
-    _passed: deque[float] = field(factory=deque[float])
-    _came: deque[float] = field(factory=deque[float])
+    _admitted: deque[float] = field(factory=deque[float])
+    _arrivals: deque[float] = field(factory=deque[float])
 
-    def enter(self, now: float) -> str | None:
+    def acquire(self, now: float) -> str | None:
         """Admit a request; return the limit that it breaks, or None."""
-        self._look(now)
+        self._record_arrival(now)
         if self.in_flight >= self.settings.concurrent:
             return f"more logins than {self.settings.concurrent} at once"
-        if len(self._passed) >= self.settings.per_second:
+        if len(self._admitted) >= self.settings.per_second:
             return f"more logins than {self.settings.per_second} in one second"
-        self._passed.append(now)
+        self._admitted.append(now)
         self.in_flight += 1
         return None
 
-    def leave(self) -> None:
+    def release(self) -> None:
         self.in_flight -= 1
 
-    def _look(self, now: float) -> None:
-        for times in (self._passed, self._came):
+    def _record_arrival(self, now: float) -> None:
+        for times in (self._admitted, self._arrivals):
             while times and times[0] <= now - 1.0:
                 times.popleft()
-        self._came.append(now)
-        self.most_per_second = max(self.most_per_second, len(self._came))
+        self._arrivals.append(now)
+        self.most_per_second = max(self.most_per_second, len(self._arrivals))
         self.most_in_flight = max(self.most_in_flight, self.in_flight + 1)
 
 
