@@ -134,9 +134,9 @@ async def test_a_token_refused_twice_is_an_error_for_the_user(server: RunningSta
         *("hangup", "clock_skew", "drip"),
     ],
 )
-async def test_reads_and_changes_survive_one_fault(server: RunningStandIn, kind: str) -> None:
+async def test_reads_and_changes_survive_a_passing_fault(server: RunningStandIn, kind: str) -> None:
     for retry_after in ("", "nan", "date-5", "-1", "99999999", "0, 0"):
-        # A second token that dies is the user's to mend.
+        # After a second revoked token, the call fails and the user must act.
         times = 1 if kind == "token_death" else 2
         rule = {"do": kind, "times": times, "seconds": 0.1, "retry_after": retry_after}
         await trouble(server, rule)
@@ -161,7 +161,7 @@ async def test_retry_after_is_read_by_the_server_s_own_clock(retry_after: str) -
             assert (await ringme.clients.get(12)).id == 12
         spread = (await server.books())["seconds"]
 
-    # By the server's own clock the second attempt came no earlier than it was asked for.
+    # By the server's clock, the second attempt came no earlier than Retry-After.
     assert spread >= 1
 
 
@@ -195,7 +195,7 @@ async def test_a_lasting_fault_ends_in_one_error_within_the_deadline(
     await trouble(server, {"do": kind, "seconds": 120})
     before = (await server.books())["total"]["received"]
     endless = error is errors.DeadlineExceeded
-    # The time-out is far above the deadline that matters, far below what the server would take.
+    # Far above the tested deadline, far below the delay of the server.
     async with asyncio.timeout(100), sdk(server, timeout=0.7 if endless else 45.0) as ringme:
         with pytest.raises(error) as read:
             await ringme.clients.get(12)

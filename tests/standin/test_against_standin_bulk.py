@@ -57,7 +57,7 @@ async def test_two_thousand_reads_with_faults_have_the_outcomes_that_the_server_
             assert outcome.value.id == outcome.who
     doomed = {who for who in range(1, 2001) if not who % 97 or not who % 101 or who > 1990}
     assert doomed <= set(failed)
-    # Once a neighbour's token deaths have used up a call's patience, a 401 is its last error.
+    # Tokens revoked by neighbours can use up a call's retries; its last error is then a 401.
     assert sum(isinstance(failed[who], errors.ServerError) for who in range(97, 1990, 97)) >= 15
     assert sum(isinstance(failed[who], errors.UserBlocked) for who in range(101, 1990, 101)) >= 15
     others = Counter(books["tenants"][str(who)]["last"] for who in set(failed) - doomed)
@@ -144,8 +144,8 @@ async def test_a_stalling_tenant_does_not_delay_its_neighbours() -> None:
 
 
 async def test_randomly_revoked_tokens_cost_no_value() -> None:
-    # Of this seed's eight deaths, no two can meet among the calls of one moment: which of them a call
-    # meets first would then be the machine's to say.
+    # With this seed no two of the eight revoked tokens hit concurrent calls. Otherwise the speed of
+    # the machine would decide which one a call meets first.
     faults = {"seed": 2432, "rates": {"token_death": 0.01}}
     async with guarded({"faults": faults, "latency": 0.02}) as server, sdk(server) as ringme:
         report = await ringme.clients.get_many(range(1, 1001), concurrency=64)
@@ -154,7 +154,7 @@ async def test_randomly_revoked_tokens_cost_no_value() -> None:
 
 
 async def read_by_a_process_of_its_own(tenants: int) -> Json:
-    """Read tenants in a fresh process, hold it to the stand-in's books, and give what it told."""
+    """Read tenants in a new process, check it against the stand-in's books, and return its output."""
     config = {
         "tenants": {"range": [1, tenants]},
         "blocked": {"divisible_by": 1009},

@@ -71,7 +71,7 @@ async def test_a_hundred_and_twenty_tenants_log_in_once_each_and_never_too_fast(
 
 
 class NotingLogins(AiohttpTransport):
-    """Sends as ever, and writes down when each login starts."""
+    """Records when each login starts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ async def test_instant_logins_are_spaced_too() -> None:
         Tenant(auth=ClientCredentials(f"app-{number}", f"secret-{number}"))
         for number in range(1, 31)
     ]
-    # The server's own second is no measure: what it comes late to, it gets all at once.
+    # Measured at the sender: a late server receives several logins at once.
     config: Json = {"own_applications": {"tenants": {}}, "login_per_second": None}
     transport = NotingLogins()
     async with guarded(config) as server:

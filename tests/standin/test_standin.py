@@ -1,4 +1,4 @@
-"""The stand-in itself, checked with plain aiohttp, so that its verdicts can be believed."""
+"""The stand-in itself, checked with plain aiohttp."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stand-in's faults, checked with plain aiohttp: each breaks what it says and nothing more."""
+"""The stand-in's faults, checked with plain aiohttp: each has its effect and no other."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def test_time_does_not_go_back(seconds: float) -> None:
 def test_sets_of_tasks_and_futures_keep_their_order_in_every_run() -> None:
     async def main() -> list[list[int]]:
         loop = asyncio.get_running_loop()
-        # Some that come and go, so that places in memory are used anew.
+        # Short-lived objects, so that memory addresses are used again.
         for _ in range(50):
             await asyncio.gather(*(asyncio.sleep(0) for _ in range(5)))
         futures = [loop.create_future() for _ in range(100)]
@@ -359,7 +359,7 @@ def test_clean_up_after_a_failure_may_wait_for_a_thread() -> None:
         try:
             await done
         finally:
-            # Or it might call a loop that is closed by then.
+            # Without it the thread might call a closed loop.
             timer.join()
         cleaned.append(name)
 

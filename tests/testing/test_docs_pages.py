@@ -1,4 +1,4 @@
-"""The page on which a person can try calls on a fake that is on a socket."""
+"""The page to try calls on a fake on a socket."""
 
 from __future__ import annotations
 

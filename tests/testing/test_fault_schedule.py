@@ -1,4 +1,4 @@
-"""Which fault befalls which request."""
+"""Which request meets which fault."""
 
 from __future__ import annotations
 

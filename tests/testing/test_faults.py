@@ -1,4 +1,4 @@
-"""What can go wrong: each fault acts the same in memory and over a socket."""
+"""Each fault acts the same in memory and over a socket."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def is_applied(send: Caller) -> bool:
 
 
 async def served(send: Caller, token: str) -> int:
-    """Tell how many requests had counted before this one."""
+    """Return how many requests counted before this one."""
     limit, remaining, _ = limits(await send.get(12, token))
     return limit - remaining - 1
 
 
 async def give_up(send: Caller, token: str) -> None:
-    """Wait for an answer until the attempt's time is over, with the request at the fake."""
+    """Send a request, and wait until its attempt times out."""
     asked = asyncio.create_task(send.get(12, token))
     await leap_as_soon_as(lambda: send.fake.in_flight)
     with pytest.raises(TransportTimeout):

@@ -27,7 +27,7 @@ def token(fake: FakeRingMe) -> str:
 
 
 async def raw(url: str, request: str) -> bytes:
-    """Send a request as it stands and read until the server hangs up."""
+    """Send a raw request and read until the server closes the connection."""
     host, _, port = url.partition("://")[2].partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(request.replace("\n", "\r\n").encode())

@@ -1,4 +1,4 @@
-"""OAuth clients that others wrote log in to the fake on a socket, and so does curl."""
+"""Third-party OAuth clients and curl log in to the fake on a socket."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def served() -> Iterator[Served]:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    # It is how oauthlib is told that plain http will do on this machine.
+    # oauthlib accepts plain http only with this variable.
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
     with served() as server:
         yield server

@@ -1,4 +1,4 @@
-"""The fake's OpenAPI description: true to the fake, to the SDK's models, and to its own rules."""
+"""The fake's OpenAPI description agrees with the fake and the SDK's models, and is valid."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ async def test_an_answer_to_a_login_matches_the_description(call: Caller) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("later_revision", [False, True])
 async def test_schemathesis_finds_no_discrepancy(tmp_path: Path, later_revision: bool) -> None:
-    """All its checks and all its phases; what it makes up begins at one seed."""
+    """Run all its checks and phases, with a fixed seed."""
     fake = FakeRingMe(later_revision=later_revision, ceiling=10**6)
     fake.oauth.per_second = 10**6
     fake.add_tenants(9)

@@ -1,4 +1,4 @@
-"""The pytest plugin, in scratch projects that are run as their authors would run them."""
+"""The pytest plugin, run in scratch projects."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ class EventLoopPolicy(asyncio.DefaultEventLoopPolicy): _loop_factory = Loop
 def new_event_loop(): return Loop()
 """
 
-# Another order of strings in sets, and another state of the memory, must make no difference.
+# Hash seeds and memory addresses must make no difference.
 NIGHT = """
 import asyncio
 import hashlib
@@ -252,7 +252,7 @@ async def test_night(ringme, fake_ringme, ringme_clock):
 
 @attrs.frozen
 class Project:
-    """A folder with tests, far from this one."""
+    """A folder with tests outside this project."""
 
     folder: Path
     python: str = sys.executable
@@ -266,8 +266,8 @@ class Project:
         report = self.folder / "report.xml"
         environ = {**os.environ, "PYTHONHASHSEED": seed, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         if quick:
-            # Where coverage begins by itself, asyncio is imported a second time, and the error by
-            # which a task is cancelled is then another one than asyncio.CancelledError.
+            # Coverage that starts by itself imports asyncio twice. A task is then cancelled by
+            # another class than asyncio.CancelledError.
             for name in [name for name in environ if name.startswith("COVERAGE_")]:
                 del environ[name]
         if root:
@@ -302,14 +302,14 @@ class Project:
 
 
 def told(case: ET.Element) -> str:
-    """Say what went wrong with a test; nothing if it passed."""
+    """Return the error of a test; an empty text if it passed."""
     flaws = [*case.iter("failure"), *case.iter("error")]
     return "\n".join(f"{flaw.attrib['message']}\n{flaw.text}" for flaw in flaws)
 
 
 @attrs.frozen
 class Report:
-    """What became of each test, and all that was printed."""
+    """The result of each test, and the output."""
 
     cases: dict[str, str]
     output: str
@@ -341,7 +341,7 @@ def test_the_fixtures_are_the_same_under_every_plugin(
 ) -> None:
     if ANYIO[1] in options:
         pytest.importorskip("anyio")
-        # What many have in their conftest, and what chooses another backend than ours.
+        # Common in conftest files; it chooses another backend than ours.
         project.write(
             "conftest.py",
             "import pytest\n@pytest.fixture\ndef anyio_backend(): return 'asyncio', {}\n",
@@ -475,7 +475,7 @@ def test_the_clock_is_never_too_late_on_a_jumping_loop(project: Project) -> None
     assert report.cases == {"test_it": ""}, report.output
 
 
-# A stand-in for versions before 1.4, which had no hook and took the policy from a fixture.
+# Acts like versions before 1.4: no hook, and the policy comes from a fixture.
 OLD_PLUGIN = """
 import asyncio
 import inspect
@@ -614,7 +614,7 @@ def test_a_hundred_thousand_tenants_go_through_three_quota_hours(project: Projec
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project in whose environment there is nothing of this one but its wheel."""
+    """A project whose environment has only the wheel of this one."""
     folder = tmp_path_factory.mktemp("elsewhere")
     subprocess.run(
         [
@@ -655,12 +655,12 @@ def test_the_first_test_of_the_docs_passes_with_the_installed_wheel(
 
 
 def first_snippet(page: Path) -> str:
-    """Take the first Python of a page, as a reader would copy it."""
+    """Return the first Python block of a page, as a reader copies it."""
     return page.read_text("utf-8").partition("```python\n")[2].partition("```")[0]
 
 
 def installed(folder: Path, wheel: Path) -> str:
-    """Make an environment with the wheel; what it needs is borrowed from this one."""
+    """Make an environment with the wheel, and the dependencies of this one."""
     venv.create(folder, with_pip=False)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]

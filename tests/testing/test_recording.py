@@ -1,4 +1,4 @@
-"""Recordings: what stands in them, what does not, and what is answered from them."""
+"""Recordings: their content, the masking of secrets, and replays."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def exchanges(path: Path) -> list[dict[str, Any]]:
 
 
 class Says:
-    """A transport that gives answers, or raises errors, in their order."""
+    """A transport that returns answers, or raises errors, in order."""
 
     def __init__(self, *answers: Response | BaseException) -> None:
         self.answers = list(answers)

@@ -1,4 +1,4 @@
-"""What a fake remembers of its requests, and the assertions on it."""
+"""The journal of a fake, and the assertions on it."""
 
 from __future__ import annotations
 

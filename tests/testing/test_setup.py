@@ -1,4 +1,4 @@
-"""Who exists in a fake, and how a test says so."""
+"""How a test adds clients, applications and users to a fake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SDK on the fake, as a user's test would have them."""
+"""The SDK on the fake, as in a user's tests."""
 
 from __future__ import annotations
 
