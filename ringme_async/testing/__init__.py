@@ -1,8 +1,9 @@
-"""A RingMe for tests: in memory or on a loopback port, with its limits and its faults."""
+"""A fake RingMe for tests, in memory or on a loopback port, with limits and faults."""
 
 from __future__ import annotations
 
 from ringme_async._internal.public_names import publish
+from ringme_async.testing import faults
 from ringme_async.testing.clock import JumpingLoop
 from ringme_async.testing.fake.accounts import FakeApplication, FakeTenant, FakeUser
 from ringme_async.testing.fake.fake_ringme import FakeRingMe

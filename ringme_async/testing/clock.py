@@ -1,4 +1,4 @@
-"""A clock that jumps: an event loop that goes to its next timer instead of waiting for it."""
+"""A clock that jumps: an event loop that moves its time to the next timer without waiting."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 _CENTURY: Final = 100 * 365.25 * 86_400.0
 _SHOWN: Final = 5
-# Real seconds that a thread gets to answer to what cleans up.
+# Real seconds that the clean-up after a failure waits for a thread.
 _GRACE: Final = 5.0
 _ASYNCIO: Final = os.path.dirname(asyncio.__file__)
 _HINT: Final = (
@@ -35,16 +35,16 @@ _HINT: Final = (
 class JumpingLoop(asyncio.SelectorEventLoop):
     """An event loop for tests, whose hours take milliseconds.
 
-    Whenever nothing is left to do, its clock jumps to the next timer. All that reckons by the
-    loop's clock is meant by that: ``asyncio.sleep``, ``asyncio.timeout``, ``loop.call_later``, the
-    deadlines and quota hours of a ``RingMe``, the tokens and limits of a ``FakeRingMe``. The clock
-    starts at 0. Equal programs run equally: sets of tasks and futures, too, keep their order.
+    When all tasks wait, its clock jumps to the next timer. Everything on the loop's clock jumps:
+    ``asyncio.sleep``, ``asyncio.timeout``, ``loop.call_later``, deadlines and quota windows of a
+    ``RingMe``, tokens and limits of a ``FakeRingMe``. The clock starts at 0. Two runs of one
+    program are equal: sets of tasks and futures keep their order.
 
-    It is a loop factory: ``asyncio.Runner(loop_factory=JumpingLoop)``. With the pytest plugin, the
+    Use it as a loop factory: ``asyncio.Runner(loop_factory=JumpingLoop)``. In the pytest plugin the
     fixture ``ringme_clock`` chooses it.
 
-    Only what is in memory can jump. Threads, sockets and processes raise a ``RuntimeError`` that
-    says so, and so does a program in which everybody waits and no timer is left.
+    Only code in memory can jump. Threads, sockets and processes raise a ``RuntimeError`` with the
+    reason. A program in which all tasks wait and no timer is left raises one too.
     """
 
     def __init__(self) -> None:
@@ -52,15 +52,15 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         self._numbers = itertools.count()
         self._thread: int | None = None
         super().__init__(self._jumping)
-        # The one that is there now wakes the loop up for signals.
+        # The socket registered so far wakes the loop up for signals.
         self._jumping.is_shut = True
 
     def time(self) -> float:
-        """Give the seconds since the loop was made, the jumped ones included."""
+        """Return the seconds since the loop was made, jumps included."""
         return self._jumping.now
 
     def let_pass(self, seconds: float) -> None:
-        """Let time pass at once, as a call does that blocks the loop.
+        """Let time pass at once, like a call that blocks the loop.
 
         Args:
             seconds: How long; 0 or more.
@@ -69,22 +69,21 @@ class JumpingLoop(asyncio.SelectorEventLoop):
             raise ValueError(f"seconds must be 0 or more, not {seconds!r}")
         self._jumping.now += seconds
 
-    # asyncio adds this to the time before it looks which timers are due. Its own value is lost in
-    # the rounding after 97 days, and then no timer is due ever again; with this one it is those
-    # whose time has come, at any distance.
+    # asyncio adds this to the time to find the timers that are due. Its own value is lost in
+    # rounding after 97 days, and then no timer would ever be due again.
     @property
     def _clock_resolution(self) -> float:
         return math.ulp(self._jumping.now)
 
     @_clock_resolution.setter
     def _clock_resolution(self, seconds: float) -> None:
-        """Take what asyncio measures, and use it for nothing."""
+        """Ignore the value that asyncio measures."""
 
     def run_forever(self) -> None:
         """Run until ``stop`` is called.
 
         Raises:
-            RuntimeError: Everybody waits and no timer is left; or a thread has called in.
+            RuntimeError: All tasks wait and no timer is left, or another thread called in.
         """
         self._thread = threading.get_ident()
         try:
@@ -93,13 +92,13 @@ class JumpingLoop(asyncio.SelectorEventLoop):
             self._thread = None
 
     def create_future(self) -> asyncio.Future[Any]:
-        """Make a future that takes the same place in a set at every run."""
+        """Make a future with the same place in a set at every run."""
         return _Future(next(self._numbers), loop=self)
 
     def create_task(
         self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], **kwargs: Any
     ) -> asyncio.Task[_T]:
-        """Make a task that takes the same place in a set at every run."""
+        """Make a task with the same place in a set at every run."""
         if self.get_task_factory() is not None:
             return super().create_task(coro, **kwargs)
         return _Task(next(self._numbers), coro, loop=self, **kwargs)
@@ -110,11 +109,13 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         *args: *_Ts,
         context: Context | None = None,
     ) -> asyncio.Handle:
-        """Run a callback soon; the first one that comes from another thread ends the run."""
-        strange = self._thread not in (None, threading.get_ident())
-        if strange and not self._jumping.has_failed:
+        """Run a callback soon; the first one from another thread ends the run."""
+        is_foreign = self._thread not in (None, threading.get_ident())
+        if is_foreign and not self._jumping.has_failed:
             name = threading.current_thread().name
-            self._jumping.intruder = f"the thread {name!r} has called into a jumping clock: {_HINT}"
+            self._jumping.foreign_call = (
+                f"the thread {name!r} has called into a jumping clock: {_HINT}"
+            )
         return super().call_soon_threadsafe(callback, *args, context=context)
 
     def run_in_executor(
@@ -155,8 +156,8 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         _refuse("start a process")
 
 
-# The hash of futures and tasks is their place in memory, so that sets of them, such as those of
-# asyncio.wait and TaskGroup, are gone through in another order at every run.
+# asyncio hashes futures and tasks by address. The sets in asyncio.wait and TaskGroup would have
+# another order at every run.
 class _Future(asyncio.Future[_T]):
     def __init__(self, number: int, *, loop: asyncio.AbstractEventLoop) -> None:
         self._number = number
@@ -178,13 +179,13 @@ class _Task(asyncio.Task[_T]):
 
 
 class _Clock(selectors.DefaultSelector):
-    """What the loop waits with, so that this is the place where it does not wait."""
+    """The selector of the loop, which moves the time instead of waiting."""
 
     def __init__(self, loop: JumpingLoop) -> None:
         super().__init__()
         self.now = 0.0
         self.is_shut = False
-        self.intruder: str | None = None
+        self.foreign_call: str | None = None
         self.has_failed = False
         self._loop = loop
 
@@ -197,51 +198,51 @@ class _Clock(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
-        if self.intruder is not None:
-            told, self.intruder = self.intruder, None
-            self._fail(told)
+        if self.foreign_call is not None:
+            message, self.foreign_call = self.foreign_call, None
+            self._fail(message)
         if not ready and timeout is None:
             ready = self._last_wait()
         if ready:
             return ready
         if timeout is None:
-            self._fail(f"everybody waits and no timer is left{_waiting(self._loop)}")
+            self._fail(f"everybody waits and no timer is left{_describe_tasks(self._loop)}")
         self.now += max(timeout, 0.0)
         if self.now > _CENTURY:
             self._fail(
                 "the clock has jumped over a hundred years, as nobody but timers without end"
-                f" has anything to do{_waiting(self._loop)}"
+                f" has anything to do{_describe_tasks(self._loop)}"
             )
         return ready
 
     def _last_wait(self) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for threads, but only while what has failed already cleans up after itself."""
+        """Wait for threads, only while a program that has failed cleans up."""
         threads = self.has_failed and threading.active_count() > 1
         return super().select(_GRACE) if threads else []
 
-    def _fail(self, told: str) -> NoReturn:
+    def _fail(self, message: str) -> NoReturn:
         self.has_failed = True
-        raise RuntimeError(told)
+        raise RuntimeError(message)
 
 
-def _refuse(wish: str) -> NoReturn:
-    raise RuntimeError(f"this test runs on a jumping clock and cannot {wish}: {_HINT}")
+def _refuse(action: str) -> NoReturn:
+    raise RuntimeError(f"this test runs on a jumping clock and cannot {action}: {_HINT}")
 
 
-def _waiting(loop: JumpingLoop) -> str:
-    """Say who waits where, and whether there are threads that somebody may wait for."""
+def _describe_tasks(loop: JumpingLoop) -> str:
+    """Describe which tasks wait where, and whether other threads run."""
     tasks = sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name())
-    told = [f"{task.get_name()} in {_place(task.get_coro())}" for task in tasks[:_SHOWN]]
+    waiting = [f"{task.get_name()} in {_place(task.get_coro())}" for task in tasks[:_SHOWN]]
     if len(tasks) > _SHOWN:
-        told.append(f"{len(tasks) - _SHOWN} more tasks")
-    line = f": {', '.join(told)}" if told else ""
+        waiting.append(f"{len(tasks) - _SHOWN} more tasks")
+    line = f": {', '.join(waiting)}" if waiting else ""
     if threading.active_count() > 1:
         line += f" (there are other threads; if one is waited for, mind that {_HINT})"
     return line
 
 
 def _place(coro: object) -> str:
-    """Find the innermost coroutine that waits and is not asyncio's own, and its line."""
+    """Find the innermost waiting coroutine outside asyncio, and its line."""
     place = getattr(coro, "__qualname__", "something")
     inner: object = coro
     while inspect.iscoroutine(inner):

@@ -1,4 +1,4 @@
-"""What the fixtures of the pytest plugin are made of; the plugin is ``pytest_ringme_async``."""
+"""The fixtures of the pytest plugin ``pytest_ringme_async``."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ringme_async import ClientCredentials, InMemoryTransport, RetryPolicy, Ring
 from ringme_async.testing.clock import JumpingLoop
 from ringme_async.testing.fake.accounts import FakeApplication
 from ringme_async.testing.fake.fake_ringme import FakeRingMe
+from ringme_async.testing.fake.fault_kinds import Fault
 from ringme_async.testing.fake.fault_schedule import Faults
 from ringme_async.testing.fake.http_server import LoopbackServer
-from ringme_async.testing.faults import Fault
 
 __all__ = ["Clock"]
 
@@ -32,7 +32,7 @@ _Factory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
 
 _SETTINGS: Final = frozenset(inspect.signature(FakeRingMe).parameters)
 _CHANCES: Final = frozenset(inspect.signature(Faults.random).parameters) - {"self", "chances"}
-_MIXTURE: Final = (
+_SERVER_WITH_CLOCK: Final = (
     "ringme_clock and ringme_server cannot be used in one test: the server's socket and thread"
     " live in real time and do not jump; use the fixture ringme, which stays in memory"
 )
@@ -46,16 +46,16 @@ _NOT_ASYNC: Final = "ringme_clock is the clock of an event loop: the test that u
 class Clock:
     """The clock of the fixture ``ringme_clock``.
 
-    It moves by itself whenever the test has nothing to do but wait: ``await asyncio.sleep(3600)``
-    ends at once, an hour later.
+    It jumps when all tasks of the test wait: ``await asyncio.sleep(3600)`` ends at once, an hour
+    later.
     """
 
     def time(self) -> float:
-        """Give the seconds of fake time since the test's loop was made."""
+        """Return the seconds of fake time since the test's loop was made."""
         return self._loop().time()
 
     def let_pass(self, seconds: float) -> None:
-        """Let time pass at once, as a call does that blocks the loop.
+        """Let time pass at once, like a call that blocks the loop.
 
         Args:
             seconds: How long; 0 or more.
@@ -65,12 +65,12 @@ class Clock:
     def _loop(self) -> JumpingLoop:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, JumpingLoop):
-            raise RuntimeError(_unjumping(loop))
+            raise RuntimeError(_wrong_loop(loop))
         return loop
 
 
 def fake_of(request: pytest.FixtureRequest) -> FakeRingMe:
-    """Make a fake as the marker ``ringme`` says."""
+    """Make a fake with the settings of the marker ``ringme``."""
     settings = _settings(request)
     tenants = settings.pop("tenants", 0)
     faults = settings.pop("faults", None)
@@ -81,7 +81,7 @@ def fake_of(request: pytest.FixtureRequest) -> FakeRingMe:
 
 
 def dealer_of(request: pytest.FixtureRequest, fake: FakeRingMe) -> FakeApplication:
-    """Add an application that reaches everybody, with the ceiling that the marker names."""
+    """Add an application that reaches all clients, with the ceiling of the marker."""
     settings = _settings(request)
     if "ceiling" in settings:
         return fake.add_dealer(ceiling=settings["ceiling"])
@@ -92,7 +92,7 @@ def dealer_of(request: pytest.FixtureRequest, fake: FakeRingMe) -> FakeApplicati
 def ringme_on(
     request: pytest.FixtureRequest, fake: FakeRingMe, dealer: FakeApplication
 ) -> Generator[RingMe]:
-    """Make an SDK object on a fake, whose chance begins where the fake's does, and close it."""
+    """Make a ``RingMe`` on a fake, with the seed of the fake, and close it."""
     chance = Random(f"ringme {_settings(request).get('seed', 0)}")
     ringme = RingMe(
         fake.base_url,
@@ -106,25 +106,25 @@ def ringme_on(
 
 
 def clock() -> Clock:
-    """Give the clock, unless it is asked for when the loop runs already."""
+    """Return the clock; fail if another loop runs already."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return Clock()
     if not isinstance(loop, JumpingLoop):
-        pytest.fail(f"ringme_clock came too late: {_unjumping(loop)}", pytrace=False)
+        pytest.fail(f"ringme_clock came too late: {_wrong_loop(loop)}", pytrace=False)
     return Clock()
 
 
-def refuse_mixture(request: pytest.FixtureRequest) -> None:
+def refuse_server_with_clock(request: pytest.FixtureRequest) -> None:
     """Fail a test that uses both the jumping clock and the server."""
     if {"ringme_clock", "ringme_server"} <= set(request.fixturenames):
-        pytest.fail(_MIXTURE, pytrace=False)
+        pytest.fail(_SERVER_WITH_CLOCK, pytrace=False)
 
 
 @contextmanager
 def jumping_loops(metafunc: pytest.Metafunc) -> Generator[None]:
-    """Let a test be collected in such a way that its runner makes a jumping loop."""
+    """Collect a test so that its runner makes a jumping loop."""
     hooks = metafunc.config.pluginmanager
     item = metafunc.definition
     if "anyio_backend" in metafunc.fixturenames:
@@ -145,21 +145,21 @@ def jumping_loops(metafunc: pytest.Metafunc) -> Generator[None]:
 
 
 @contextmanager
-def looking_at_the_loop(item: pytest.Function) -> Generator[None]:
-    """Let a test fail before its first line if it does not run on a jumping loop."""
+def checking_the_loop(item: pytest.Function) -> Generator[None]:
+    """Fail a test before its first line if its loop does not jump."""
     hypothesis = getattr(item.obj, "hypothesis", None)
     owner, name = (item, "obj") if hypothesis is None else (hypothesis, "inner_test")
     test = getattr(owner, name)
     if not inspect.iscoroutinefunction(test):
         pytest.fail(_NOT_ASYNC, pytrace=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(owner, name, _looking(cast("_AsyncTest", test)))
+        patch.setattr(owner, name, _checking(cast("_AsyncTest", test)))
         yield
 
 
 @contextmanager
 def serving(fake: FakeRingMe) -> Generator[str]:
-    """Serve a fake from a thread, so that it answers code that blocks, too."""
+    """Serve a fake from a thread, so that code that blocks gets answers too."""
     ready = Future[_Remote]()
     thread = threading.Thread(
         target=asyncio.run, args=(_serve(fake, ready),), name="ringme_server", daemon=True
@@ -177,23 +177,23 @@ def serving(fake: FakeRingMe) -> Generator[str]:
 
 @frozen(eq=False)
 class _Remote:
-    """A server that lives on another thread's loop."""
+    """A server on another thread's loop."""
 
     server: LoopbackServer
     loop: asyncio.AbstractEventLoop
     done: asyncio.Event
 
     async def suspend(self) -> None:
-        await self._there(self.server.suspend())
+        await self._run_there(self.server.suspend())
 
     async def resume(self) -> None:
-        await self._there(self.server.resume())
+        await self._run_there(self.server.resume())
 
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self.done.set)
 
-    async def _there(self, deed: Coroutine[Any, Any, None]) -> None:
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(deed, self.loop))
+    async def _run_there(self, coro: Coroutine[Any, Any, None]) -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coro, self.loop))
 
 
 async def _serve(fake: FakeRingMe, ready: Future[_Remote]) -> None:
@@ -201,10 +201,10 @@ async def _serve(fake: FakeRingMe, ready: Future[_Remote]) -> None:
     done = asyncio.Event()
     try:
         await server.__aenter__()
-    except BaseException as error:  # noqa: BLE001 -- it is raised where somebody waits for it
+    except BaseException as error:  # noqa: BLE001 -- the waiting thread raises it
         ready.set_exception(error)
         return
-    # An outage is declared on the test's loop, which must not touch what lives on this one.
+    # An outage runs on the test's loop, which must not touch objects of this loop.
     fake.engine.servers.discard(server)
     ready.set_result(_Remote(server, asyncio.get_running_loop(), done))
     try:
@@ -214,7 +214,7 @@ async def _serve(fake: FakeRingMe, ready: Future[_Remote]) -> None:
 
 
 class _Factories:
-    """pytest-asyncio's hook, for the time in which a test with ``ringme_clock`` is collected."""
+    """pytest-asyncio's hook, active while a test with ``ringme_clock`` is collected."""
 
     @pytest.hookimpl(wrapper=True, optionalhook=True)
     def pytest_asyncio_loop_factories(
@@ -223,29 +223,29 @@ class _Factories:
         theirs = yield
         marker = item.get_closest_marker("asyncio")
         chosen = marker is not None and "loop_factories" in marker.kwargs
-        # What somebody has chosen on purpose is left to fail when the test begins, with the reason.
+        # A loop chosen on purpose stays: the test then fails at its start, with the reason.
         if theirs and (chosen or any(_is_uvloop(factory) for factory in theirs.values())):
             return theirs
         return {"jumping": JumpingLoop}
 
 
 def _jumping_policy() -> object:
-    policy = _policy()
-    # Of the same kind as the one there is, so that what else it decides stays as it was.
+    policy = _current_policy()
+    # A subclass of the current policy, so that its other decisions stay.
     kind = type("JumpingPolicy", (type(policy),), {"new_event_loop": staticmethod(JumpingLoop)})
     return kind()
 
 
 def _close(ringme: RingMe) -> None:
-    # Which loop it was used on is nobody else's business, so that nothing public says it.
+    # The loop it was used on has no public name.
     loop = ringme._lifetime.loop  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     if loop is None:
         return
     if not loop.is_closed():
-        # It is not running: that of a test stands still between the test's end and its own.
+        # The loop does not run now: the test has ended, and the loop is not closed yet.
         loop.run_until_complete(ringme.aclose())
         return
-    # Another than asyncio.run takes, which would change what the current loop is.
+    # Not asyncio.run, which would change the current loop.
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(ringme.aclose())
@@ -253,21 +253,23 @@ def _close(ringme: RingMe) -> None:
         loop.close()
 
 
-def _looking(test: _AsyncTest) -> _AsyncTest:
+def _checking(test: _AsyncTest) -> _AsyncTest:
     @functools.wraps(test)
-    async def look(*args: object, **kwargs: object) -> None:
+    async def checked(*args: object, **kwargs: object) -> None:
         __tracebackhide__ = True
         loop = asyncio.get_running_loop()
-        if _is_uvloop(type(loop)) or ("uvloop" in sys.modules and _is_uvloop(type(_policy()))):
+        if _is_uvloop(type(loop)) or (
+            "uvloop" in sys.modules and _is_uvloop(type(_current_policy()))
+        ):
             pytest.fail(_UVLOOP, pytrace=False)
         if not isinstance(loop, JumpingLoop):
-            pytest.fail(_unjumping(loop), pytrace=False)
+            pytest.fail(_wrong_loop(loop), pytrace=False)
         await test(*args, **kwargs)
 
-    return look
+    return checked
 
 
-def _policy() -> object:
+def _current_policy() -> object:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return asyncio.get_event_loop_policy()  # pyright: ignore[reportDeprecated]
@@ -277,7 +279,7 @@ def _is_uvloop(thing: object) -> bool:
     return getattr(thing, "__module__", None) in {"uvloop", "uvloop.loop"}
 
 
-def _unjumping(loop: asyncio.AbstractEventLoop) -> str:
+def _wrong_loop(loop: asyncio.AbstractEventLoop) -> str:
     name = f"{type(loop).__module__}.{type(loop).__qualname__}"
     return (
         f"ringme_clock needs a loop that jumps, and this test runs on {name}: name the fixture in"
@@ -286,16 +288,16 @@ def _unjumping(loop: asyncio.AbstractEventLoop) -> str:
 
 
 def _settings(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Gather what the markers of a test say; the closest has the last word."""
+    """Merge the markers of a test; the closest wins."""
     item = cast("pytest.Item", request.node)  # pyright: ignore[reportUnknownMemberType]
     settings: dict[str, Any] = {}
     for marker in reversed(list(item.iter_markers("ringme"))):
         unknown = sorted(marker.kwargs.keys() - _SETTINGS - {"tenants", "faults"})
         if marker.args or unknown:
-            told = ", ".join(unknown) or "what has no name"
+            given = ", ".join(unknown) or "what has no name"
             pytest.fail(
                 f"@pytest.mark.ringme takes tenants, faults and the settings of FakeRingMe, all by"
-                f" name, and not {told}",
+                f" name, and not {given}",
                 pytrace=False,
             )
         settings.update(marker.kwargs)
@@ -307,7 +309,7 @@ def _set_faults(fake: FakeRingMe, faults: object, seed: int) -> None:
         faults(fake.faults)
         return
     try:
-        _script(fake.faults, faults, seed)
+        _schedule(fake.faults, faults, seed)
     except (TypeError, ValueError) as error:
         flaw = str(error)
     else:
@@ -315,22 +317,22 @@ def _set_faults(fake: FakeRingMe, faults: object, seed: int) -> None:
     pytest.fail(f"@pytest.mark.ringme(faults=...): {flaw}", pytrace=False)
 
 
-def _script(script: Faults, faults: object, seed: int) -> None:
+def _schedule(schedule: Faults, faults: object, seed: int) -> None:
     match faults:
         case None:
             return
         case Mapping():
-            _set_chances(script, cast("Mapping[object, Any]", faults), seed)
+            _set_chances(schedule, cast("Mapping[object, Any]", faults), seed)
         case Fault():
-            script.next(faults)
+            schedule.next(faults)
         case str():
             raise TypeError(f"a fault by its name has a chance: {{{faults!r}: 0.02}}")
         case _:
             for fault in cast("Iterable[Fault]", faults):
-                script.next(fault)
+                schedule.next(fault)
 
 
-def _set_chances(script: Faults, chances: Mapping[object, Any], seed: int) -> None:
+def _set_chances(schedule: Faults, chances: Mapping[object, Any], seed: int) -> None:
     own = {fault: chance for fault, chance in chances.items() if isinstance(fault, Fault)}
     named: dict[Any, Any] = {name: chances[name] for name in chances.keys() - own.keys()}
     named.setdefault("seed", seed)
@@ -338,4 +340,4 @@ def _set_chances(script: Faults, chances: Mapping[object, Any], seed: int) -> No
     if unknown:
         known = ", ".join(sorted(_CHANCES))
         raise TypeError(f"there is no {', '.join(unknown)}; there are {known}, and faults")
-    script.random(own, **named)
+    schedule.random(own, **named)

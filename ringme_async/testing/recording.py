@@ -1,7 +1,7 @@
-"""Exchanges with a RingMe written to a file, and answered from it.
+"""Record exchanges with a RingMe in a file, and replay them from it.
 
-A recording is a text file of JSON lines in UTF-8: the first says what it is, each further one is an
-exchange, in the order in which the requests were answered.
+A recording is a text file of JSON lines in UTF-8. The first line describes the recording. Each
+further line is one exchange, in the order of the answers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 from ringme_async import errors
 from ringme_async.testing.fake.client_schema import JSON
 from ringme_async.testing.fake.exchange import split_url
-from ringme_async.testing.redaction import Masker, body_shown
+from ringme_async.testing.redaction import Masker, masked_body
 from ringme_async.transports import Headers, Request, Response, Transport
 from ringme_async.transports.body_decoder import refusal_of_closed
 
@@ -29,8 +29,8 @@ __all__ = ["NotRecorded", "RecordingTransport", "ReplayTransport"]
 
 _FORMAT: Final = 1
 _NEAREST: Final = 3
-# They describe the body as it was on the wire, not as it stands in the file.
-_OF_THE_WIRE: Final = frozenset({"content-length", "content-encoding", "transfer-encoding"})
+# They describe the body on the wire, not the one in the file.
+_TRANSFER_HEADERS: Final = frozenset({"content-length", "content-encoding", "transfer-encoding"})
 _FAILURES: Final = {
     kind.__name__: kind
     for kind in (
@@ -47,25 +47,25 @@ _Object: TypeAlias = dict[str, JSON]
 
 
 class NotRecorded(LookupError):
-    """Something was asked that is not in the recording, or more often than it is in there."""
+    """A request is not in the recording, or came more often than it was recorded."""
 
 
 class RecordingTransport:
-    """Sends requests by another transport, and writes each exchange to a file.
+    """Sends requests through another transport, and writes each exchange to a file.
 
-    What is secret stays out of the file: tokens, App Secrets, passwords, cookies, e-mail addresses
-    and phone numbers are masked as ``***``, by the names of headers, form, query and JSON fields,
-    and by what they look like wherever they stand. A secret of six characters or more is masked
-    wherever the recording shows it again, in any usual spelling. Look at a recording before you
-    share it: names and addresses of clients, for one, are not masked.
+    Secrets stay out of the file. Tokens, App Secrets, passwords, cookies, e-mail addresses and phone
+    numbers become ``***``. They are found by the names of headers, form, query and JSON fields, and
+    by their pattern in any text. A secret of six characters or more is masked everywhere in the
+    recording, in any usual spelling. Read a recording before you share it: names and addresses of
+    clients are not masked.
 
     A request that is cancelled is not recorded.
 
     Args:
-        inner: What sends the requests; it is closed with this transport.
-        path: The file; one that is there is written anew.
-        mask: False writes everything as it is, secrets too.
-        also: Names of further fields and headers to mask.
+        inner: The transport that sends the requests; it is closed with this one.
+        path: The file; an existing one is overwritten.
+        mask: False masks nothing, not even secrets.
+        also: Further names of fields and headers to mask.
 
     Raises:
         OSError: The file cannot be written.
@@ -87,14 +87,14 @@ class RecordingTransport:
         self._write(about, "w")
 
     async def send(self, request: Request) -> Response:
-        """Send a request, and write down what was asked and what came of it.
+        """Send a request, and record it with its answer or error.
 
         Raises:
-            TransportError: As the other transport raises it; that is written down as well.
+            TransportError: The other transport raised it; it is recorded as well.
             OSError: The file cannot be written.
         """
         masker = self._masker
-        exchange: _Object = {"request": cast("JSON", _shown(masker, request))}
+        exchange: _Object = {"request": cast("JSON", _masked_request(masker, request))}
         try:
             response = await self._inner.send(request)
         except errors.TransportError as failure:
@@ -103,12 +103,12 @@ class RecordingTransport:
             exchange["error"] = {"kind": kind, "message": message, "sent": failure.sent}
             self._write(exchange)
             raise
-        exchange["response"] = _answer_shown(masker, response)
+        exchange["response"] = _masked_response(masker, response)
         self._write(exchange)
         return response
 
     async def aclose(self) -> None:
-        """Close the other transport; further calls do what its own do."""
+        """Close the other transport."""
         await self._inner.aclose()
 
     def __repr__(self) -> str:
@@ -120,20 +120,20 @@ class RecordingTransport:
 
 
 class ReplayTransport:
-    """Answers requests from a recording; nothing is sent.
+    """Answers requests from a recording, and sends nothing.
 
-    A request is answered as the one in the recording was that has the same method, path, query and
-    body; its host and its headers, and with them its credentials, do not matter. One that was
-    recorded several times gets these answers in their order.
+    It compares method, path, query and body of a request with the recording. Host, headers and
+    credentials do not matter. A request that was recorded several times gets these answers in
+    order.
 
     Args:
         path: The file.
-        repeat: Answer a request that comes more often than it was recorded as the last time,
-            instead of refusing it.
+        repeat: Give the last answer again to a request that comes more often than it was
+            recorded, instead of raising ``NotRecorded``.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no recording; the message names the line.
+        ValueError: The file is not a recording; the message names the line.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, repeat: bool = False) -> None:
@@ -144,56 +144,60 @@ class ReplayTransport:
             about, *lines = [*file] or [""]
         on, also = _read_about(self._path, about)
         self._masker = Masker(also, on=on)
-        self._takes: dict[str, _Takes] = {}
+        self._recorded: dict[str, _RecordedAnswers] = {}
         for number, line in enumerate(lines, 2):
             asked, answer = _read_exchange(self._path, number, line)
-            self._takes.setdefault(_key(asked), _Takes(asked)).answers.append(answer)
+            self._recorded.setdefault(_key(asked), _RecordedAnswers(asked)).answers.append(answer)
 
     async def send(self, request: Request) -> Response:
         """Answer a request from the recording.
 
         Raises:
-            NotRecorded: It is not in there; the message names the nearest that are.
-            TransportError: That is what was recorded.
+            NotRecorded: The request is not in it; the message names the most similar ones.
+            TransportError: The recording has this error for the request.
             InvalidRequest: The transport is closed.
         """
         if self._closed:
             raise refusal_of_closed(self)
         await asyncio.sleep(0)
-        asked = _shown(self._masker, request)
-        takes = self._takes.get(_key(asked))
-        if takes is None:
-            raise NotRecorded(self._not_there(asked))
-        answer = takes.next(repeat=self._repeat)
+        asked = _masked_request(self._masker, request)
+        recorded = self._recorded.get(_key(asked))
+        if recorded is None:
+            raise NotRecorded(self._unknown_request(asked))
+        answer = recorded.next(repeat=self._repeat)
         if answer is None:
-            often = "once" if takes.used == 1 else f"{takes.used} times"
+            often = "once" if recorded.used == 1 else f"{recorded.used} times"
             raise NotRecorded(
-                f"{_told(asked)} was asked {takes.used + 1} times and is {often} in {self._path}"
+                f"{_summary(asked)} was asked {recorded.used + 1} times and is {often} in {self._path}"
             )
         if answer.error is not None:
             raise answer.error()
         return answer.response
 
     async def aclose(self) -> None:
-        """Answer nothing any more; further calls do nothing."""
+        """Refuse further requests; a second call does nothing."""
         self._closed = True
 
     @property
     def left(self) -> Sequence[str]:
-        """What was recorded and has not been asked yet, one text for each exchange."""
-        return [_told(takes.asked) for takes in self._takes.values() for _ in takes.answers]
+        """The recorded exchanges not replayed yet, one text for each."""
+        return [
+            _summary(recorded.asked)
+            for recorded in self._recorded.values()
+            for _ in recorded.answers
+        ]
 
     def __repr__(self) -> str:
         return f"<ReplayTransport of {self._path}>"
 
-    def _not_there(self, asked: _Object) -> str:
-        known = [takes.asked for takes in self._takes.values()]
-        told = f"{_told(asked)} is not in {self._path}"
+    def _unknown_request(self, asked: _Object) -> str:
+        known = [recorded.asked for recorded in self._recorded.values()]
+        message = f"{_summary(asked)} is not in {self._path}"
         if not known:
-            return f"{told}, which holds no exchange at all"
-        known.sort(key=lambda other: _likeness(asked, other), reverse=True)
-        nearest = "\n".join(f"  {_told(other)}" for other in known[:_NEAREST])
-        return f"{told}; the nearest that are there:\n{nearest}"
+            return f"{message}, which holds no exchange at all"
+        known.sort(key=lambda other: _similarity(asked, other), reverse=True)
+        nearest = "\n".join(f"  {_summary(other)}" for other in known[:_NEAREST])
+        return f"{message}; the nearest that are there:\n{nearest}"
 
 
 @frozen
@@ -213,7 +217,7 @@ class _Answer:
 
 
 @define
-class _Takes:
+class _RecordedAnswers:
     """All recorded answers to one request."""
 
     asked: _Object
@@ -229,40 +233,40 @@ class _Takes:
         return self._last
 
 
-def _shown(masker: Masker, request: Request) -> _Object:
-    """Show a request as it stands in the file."""
-    # The second time it is known what is secret, wherever in the request it is named as that.
-    _request_shown(masker, request)
-    return _request_shown(masker, request)
+def _masked_request(masker: Masker, request: Request) -> _Object:
+    """Return a request in the form of the file."""
+    # The first pass learns the secrets, the second masks them in every field.
+    _mask_request_once(masker, request)
+    return _mask_request_once(masker, request)
 
 
-def _answer_shown(masker: Masker, response: Response) -> _Object:
+def _masked_response(masker: Masker, response: Response) -> _Object:
     kind = response.headers.get("content-type", "")
-    fields = _lasting(response.headers)
-    # The second time it is known what is secret.
+    fields = _recorded_headers(response.headers)
+    # The first pass learns the secrets, the second masks them.
     masker.headers(fields)
-    body_shown(masker, response.body, kind)
+    masked_body(masker, response.body, kind)
     return {
         "status": response.status,
         "headers": dict[str, JSON](masker.headers(fields)),
-        **body_shown(masker, response.body, kind),
+        **masked_body(masker, response.body, kind),
     }
 
 
-def _request_shown(masker: Masker, request: Request) -> _Object:
+def _mask_request_once(masker: Masker, request: Request) -> _Object:
     host, path, query = split_url(request.url)
-    headers = masker.headers(_lasting(request.headers))
+    headers = masker.headers(_recorded_headers(request.headers))
     pairs = masker.pairs(query)
     kind = request.headers.get("content-type", "")
-    body = body_shown(masker, request.body, kind)
+    body = masked_body(masker, request.body, kind)
     shown: _Object = {"method": request.method, "host": host, "path": masker.path(path)}
     if pairs:
         shown["query"] = pairs
     return {**shown, "headers": dict[str, JSON](headers), **body}
 
 
-def _lasting(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name not in _OF_THE_WIRE}
+def _recorded_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name not in _TRANSFER_HEADERS}
 
 
 def _key(asked: _Object) -> str:
@@ -270,8 +274,8 @@ def _key(asked: _Object) -> str:
     return json.dumps(matter, sort_keys=True)
 
 
-def _told(asked: _Object) -> str:
-    """Say in one line what was asked."""
+def _summary(asked: _Object) -> str:
+    """Describe a request in one line."""
     line = f"{asked['method']} {asked['path']}"
     if "query" in asked:
         line += f"?{_encoded(asked['query'])}"
@@ -281,19 +285,19 @@ def _told(asked: _Object) -> str:
     return errors.one_line(line)
 
 
-def _likeness(asked: _Object, other: _Object) -> tuple[bool, bool, float]:
+def _similarity(asked: _Object, other: _Object) -> tuple[bool, bool, float]:
     same_path = asked["path"] == other["path"]
-    ratio = SequenceMatcher(None, _told(asked), _told(other)).ratio()
+    ratio = SequenceMatcher(None, _summary(asked), _summary(other)).ratio()
     return same_path, same_path and asked["method"] == other["method"], ratio
 
 
 def _line(value: _Object) -> str:
     line = json.dumps(value, ensure_ascii=False)
-    # What is no UTF-8 in a body stands in the text as halves of characters.
-    return line if line.isascii() or _is_whole(line) else json.dumps(value)
+    # Bytes of a body that are not UTF-8 became lone surrogates, which cannot be encoded.
+    return line if line.isascii() or _is_utf8(line) else json.dumps(value)
 
 
-def _is_whole(line: str) -> bool:
+def _is_utf8(line: str) -> bool:
     try:
         line.encode()
     except UnicodeEncodeError:

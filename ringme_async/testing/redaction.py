@@ -1,4 +1,4 @@
-"""What must not be seen in a recording, and how it is kept out."""
+"""Mask secrets and contacts in recordings and journals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CONTACT_NAME = re.compile(_CONTACT, re.IGNORECASE)
 _SECRET_IN_FORM = frozenset(IN_FORM.split("|"))
 _SHORTEST_SECRET = 6
 _LONGEST_WORD = 20
-# Of a long recording the latest: each one is looked for in every text.
+# Only the latest are kept, since each one is searched for in every text.
 _MOST_KNOWN = 200
 
 _EMAIL = re.compile(r"[\w.+%-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+", re.IGNORECASE)
@@ -39,16 +39,16 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class Masker:
-    """Masks what is named as a secret, and that wherever it turns up again in another spelling.
+    """Masks secrets by the names of their fields, and later wherever they occur again.
 
-    It remembers the secrets that it has met. The first pass over an exchange collects them, the
-    second masks them. Secrets of a few characters, and those that are a word, are masked where
-    they stand alone: an App Secret "client" must not spoil "clients".
+    It remembers the secrets it found. The first pass over an exchange collects them, the second
+    masks them in every spelling. A short secret made of letters is masked as a whole word only: an
+    App Secret "client" must not change "clients".
 
     Args:
-        also: Names of fields and headers that are masked beside the usual ones.
-        on: False lets everything through as it is.
-        contacts: False lets e-mail addresses and phone numbers through.
+        also: Further names of fields and headers to mask.
+        on: False masks nothing.
+        contacts: False does not mask e-mail addresses and phone numbers.
     """
 
     def __init__(self, also: Iterable[str] = (), *, on: bool = True, contacts: bool = True) -> None:
@@ -60,26 +60,29 @@ class Masker:
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Mask header fields, by name and by pattern."""
-        return {name: self._named(name, value) for name, value in headers.items()}
+        return {name: self._masked_value(name, value) for name, value in headers.items()}
 
     def pairs(self, text: str) -> JSON:
-        """Take a form or a query apart, and mask it by name and by pattern."""
-        # A plus that nobody has quoted would part an address when it becomes a space.
+        """Parse a form or a query, and mask it by name and by pattern."""
+        # Before parsing, which turns an unquoted plus in an address into a space.
         text = _EMAIL.sub(MASK, text) if self._on and self._masks_contacts else text
         pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
-        return [[self._name(name), self._named(name, value, in_form=True)] for name, value in pairs]
+        return [
+            [self._masked_name(name), self._masked_value(name, value, in_form=True)]
+            for name, value in pairs
+        ]
 
     def json(self, value: JSON, name: str = "", *, in_form: bool = False) -> JSON:
-        """Mask JSON, by field name and by pattern, however deep."""
+        """Mask JSON by field name and by pattern, at any depth."""
         match value:
             case dict() if self._on and self._is_secret(name, in_form=in_form):
-                # Its keys may be the secrets.
+                # Its keys may be secrets too.
                 self._learn_all(value)
                 return MASK
             case dict():
                 form = "grant_type" in value
                 return {
-                    self._name(key): self.json(
+                    self._masked_name(key): self.json(
                         inner, name if self._is_contact(name) else key, in_form=form
                     )
                     for key, inner in value.items()
@@ -87,7 +90,7 @@ class Masker:
             case list():
                 return [self.json(inner, name, in_form=in_form) for inner in value]
             case str():
-                return self._named(name, value, in_form=in_form)
+                return self._masked_value(name, value, in_form=in_form)
             case None | bool():
                 return value
             case _:
@@ -95,25 +98,25 @@ class Masker:
                 return MASK if self._on and hidden else value
 
     def path(self, path: str) -> str:
-        """Mask a path, in which long numbers are ids."""
+        """Mask a path; long numbers in it are ids, not phones."""
         if not self._on:
             return path
         if self._masks_contacts:
             path = _PHONE_IN_PATH.sub(MASK, _EMAIL.sub(MASK, path))
-        return self._known(path)
+        return self._without_secrets(path)
 
     def query(self, query: str) -> str:
-        """Mask a query, and leave the rest of it as it is written."""
+        """Mask a query, and leave the rest unchanged."""
         self.pairs(query)
         return self._patterns(query, hide_pairs)
 
     def text(self, text: str) -> str:
-        """Mask what is no JSON and no form, by pattern."""
+        """Mask other text by pattern."""
         if not self._on:
             return text
         return self._patterns(text, hide_named)
 
-    def _named(self, name: str, value: str, *, in_form: bool = False) -> str:
+    def _masked_value(self, name: str, value: str, *, in_form: bool = False) -> str:
         if not self._on or not value:
             return value
         if self._is_secret(name, in_form=in_form):
@@ -124,7 +127,7 @@ class Masker:
         return self._json_in(value) or self._patterns(value, hide_pairs)
 
     def _json_in(self, text: str) -> str | None:
-        """Mask JSON that is written in a text; None if there is none, or nothing to mask."""
+        """Mask JSON inside a text; None if the text is not JSON, or has nothing to mask."""
         if not text.lstrip().startswith(("{", "[")):
             return None
         try:
@@ -139,7 +142,7 @@ class Masker:
         return is_secret_name(name) or lower in self._also or (in_form and lower in _SECRET_IN_FORM)
 
     def _learn(self, name: str, value: str) -> None:
-        """Remember what a field holds that is named as a secret."""
+        """Remember the value of a field with a secret name."""
         lower = name.lower()
         if lower.endswith("authorization"):
             found = [*credentials_in(value)]
@@ -166,7 +169,7 @@ class Masker:
                 pass
 
     def _learn_spelled(self, value: str) -> None:
-        """Remember a secret that was found in a text, in whatever spelling it has there."""
+        """Remember a secret from a text, in its decoded spellings too."""
         once = unquote_plus(value)
         for one in dict.fromkeys([value, once, unquote_plus(once), html.unescape(value)]):
             self._remember(one)
@@ -184,16 +187,16 @@ class Masker:
         text = hide(text, self._names, self._learn_spelled)
         if self._masks_contacts:
             text = hide(text, _CONTACT)
-        return self._known(self._contacts(_JWT.sub(MASK, text)))
+        return self._without_secrets(self._contacts(_JWT.sub(MASK, text)))
 
     def _without_credentials(self, found: re.Match[str]) -> str:
         for one in credentials_in(found[0]):
             self._remember(one)
         return f"{found['scheme']} {MASK}"
 
-    def _name(self, text: str) -> str:
-        # No word of a secret, which may be an everyday word, has to do with the names of fields.
-        return self._known(self._contacts(text), words=False) if self._on else text
+    def _masked_name(self, text: str) -> str:
+        # A secret can be an everyday word, and must not mask the name of a field.
+        return self._without_secrets(self._contacts(text), words=False) if self._on else text
 
     def _is_contact(self, name: str) -> bool:
         return self._masks_contacts and _CONTACT_NAME.fullmatch(name) is not None
@@ -203,7 +206,7 @@ class Masker:
             return text
         return _PHONE.sub(_phone_or_date, _EMAIL.sub(MASK, text))
 
-    def _known(self, text: str, *, words: bool = True) -> str:
+    def _without_secrets(self, text: str, *, words: bool = True) -> str:
         for secret in sorted(self._found, key=len, reverse=True):
             word = secret.isalpha() and len(secret) < _LONGEST_WORD
             if word and not words:
@@ -224,8 +227,8 @@ def _phone_or_date(found: re.Match[str]) -> str:
     return found[0] if _DATE.match(found[0]) else MASK
 
 
-def body_shown(masker: Masker, body: bytes, kind: str) -> dict[str, JSON]:
-    """Show a body, masked, in the form that can be read best."""
+def masked_body(masker: Masker, body: bytes, kind: str) -> dict[str, JSON]:
+    """Return a masked body as JSON, form or text."""
     if not body:
         return {}
     text = body.decode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""Making replies: JSON, gzip, the headers of every answer, and what a fault makes of them."""
+"""Replies: JSON, gzip, the headers of every answer, and the effect of faults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Answers:
         self._date = ""
 
     def date(self, skew: float = 0.0) -> str:
-        """The server's idea of the time, as an HTTP date."""
+        """The server's time as an HTTP date."""
         now = time.time() + self.config.clock_skew
         if skew:
             return formatdate(now + skew, usegmt=True)
@@ -69,7 +69,7 @@ class Answers:
         return random.uniform(*latency) if isinstance(latency, list) else latency
 
     def instead(self, fault: Fault, target: str, headers: Headers | None = None) -> Reply:
-        """The answer that a fault gives in place of acting on the request."""
+        """The answer of a fault that replaces the request."""
         kept: Headers = headers or []
         match fault.kind:
             case "reset_before" | "reset_after":
@@ -113,13 +113,13 @@ class Answers:
         return reply
 
     def retry_after(self, form: str) -> str:
-        """A Retry-After: ``date+2`` is an HTTP date two seconds ahead, all else goes as it is."""
+        """A Retry-After: ``date+2`` is an HTTP date two seconds ahead, other texts are sent unchanged."""
         if form.startswith("date"):
             return self.date(float(form.removeprefix("date")))
         return form
 
     def spoil(self, reply: Reply, fault: Fault) -> Reply:
-        """What a fault makes of an answer to a request that was acted on."""
+        """The effect of a fault on the answer to a request that was carried out."""
         faults = self.config.faults
         match fault.kind:
             case "stall":

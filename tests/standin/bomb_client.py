@@ -1,4 +1,4 @@
-"""Reads a client whose answer is a bomb, in a process of its own, and says what became of it."""
+"""Reads a client whose answer is a bomb, in a separate process, and prints the result."""
 
 from __future__ import annotations
 

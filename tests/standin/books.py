@@ -1,4 +1,4 @@
-"""The stand-in's books: what came, what was answered, and which rules were broken."""
+"""The stand-in's books: requests, answers and broken rules."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Ledger:
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
 
     def end(self, outcome: str, ok: bool) -> None:
-        """Its answer went out whole, or as broken as it was meant to, or could not."""
+        """Its answer was sent whole, sent broken by a fault, or lost."""
         self.in_flight -= 1
         self.last = outcome
         self.ok = ok
@@ -89,13 +89,13 @@ class Login:
 
 
 class Books:
-    """Everything that is written down."""
+    """All requests, answers and broken rules."""
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Start with empty pages."""
+        """Start empty."""
         self.started = now()
         self.total = Ledger()
         self.anonymous = Ledger()
@@ -135,14 +135,14 @@ class Books:
         return ledger
 
     def open(self, *ledgers: Ledger, also: Callable[[str, bool], None] | None = None) -> Entry:
-        """Enter a request into the accounts that it concerns."""
+        """Count a request for its tenant and its application."""
         entry = Entry((self.total, *ledgers), also)
         for ledger in entry.ledgers:
             ledger.begin()
         return entry
 
     def applied(self, tenant: int, app_id: str, body: dict[str, Any]) -> None:
-        """Write down a PUT that changed (or confirmed) a record."""
+        """Record a PUT that changed (or confirmed) a record."""
         self.writes.append({"tenant": tenant, "app": app_id, "body": body, "t": self.now()})
         self.tenant(tenant).applied += 1
         self.application(app_id).applied += 1
@@ -167,7 +167,7 @@ class Books:
         self.logins_in_flight -= 1
 
     def max_logins_in_a_second(self) -> int:
-        """The most token requests that any sliding second saw, refused ones too."""
+        """The highest number of token requests in a sliding second, refused ones included."""
         most = start = 0
         for end, login in enumerate(self.logins):
             while self.logins[start].t <= login.t - 1.0:

@@ -1,4 +1,4 @@
-"""What the tests of the SDK against the stand-in share."""
+"""Shared parts of the tests of the SDK against the stand-in."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ async def guarded(config: Json | None = None) -> AsyncIterator[RunningStandIn]:
 
 
 def sdk(server: RunningStandIn, auth: Auth | None = AUTH, **given: Any) -> RingMe:
-    """The SDK as a user has it, but for quicker retries, and patience with a busy machine."""
+    """The SDK with quicker retries, and longer timeouts for a busy machine."""
     return RingMe(server.base_url, auth=auth, **{"retry": QUICK, "timeout": 5 * MINUTE, **given})
 
 
 async def trouble(server: RunningStandIn, *rules: Json, **faults: Any) -> None:
-    """Set what goes wrong from now on, and open new books."""
+    """Set the faults from now on, and start new books."""
     await server.do("set_rules", rules=list(rules))
     await server.do("set_faults", **faults)
     await server.do("reset_books")
@@ -51,7 +51,7 @@ async def an_hour_later(server: RunningStandIn) -> None:
 
 
 def assert_tells_no_secret(error: RingMeError, *more: str) -> None:
-    """Nothing that is shown or kept of an error holds a credential."""
+    """No text or attribute of an error holds a credential."""
     told = [str(error), repr(error), repr(vars(error)), *traceback.format_exception(error)]
     told.append(pickle.dumps(error).decode("latin-1"))
     for secret in ("hush-hush", "Bearer tk", *more):

@@ -1,4 +1,4 @@
-"""Starting a stand-in in a process of its own, reading its books, and ending it again."""
+"""Starts a stand-in in a separate process, reads its books, and stops it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def running_standin(config: Mapping[str, Any] | None = None) -> Iterator[Running
 
 @asynccontextmanager
 async def start_standin(config: Mapping[str, Any] | None = None) -> AsyncIterator[RunningStandIn]:
-    """Run a stand-in as ``running_standin`` does, without holding up the loop while it starts."""
+    """Run a stand-in as ``running_standin`` does, without blocking the loop while it starts."""
     stack = ExitStack()
     try:
         yield await asyncio.to_thread(stack.enter_context, running_standin(config))

@@ -1,4 +1,4 @@
-"""The clock that the stand-in's limits, tokens and delays run by: that of its loop, which can leap."""
+"""The clock of the stand-in's limits, tokens and delays: its loop's clock, which can leap."""
 
 from __future__ import annotations
 

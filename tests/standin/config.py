@@ -1,4 +1,4 @@
-"""What a stand-in is told before it starts: a JSON object, read strictly, so that a typo is loud."""
+"""The configuration of a stand-in: a JSON object, read strictly, so that a typo is an error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _build(kind: type[_T], given: Mapping[str, JSON]) -> _T:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """Which tenants are meant; every condition that is given must hold, none means all."""
+    """Selects tenants: all given conditions must hold; none selects all."""
 
     ids: frozenset[int] | None = None
     range: tuple[int, int] | None = None
@@ -118,7 +118,7 @@ class OwnApplications:
         return _build(cls, {**given, "tenants": Select.of(given.get("tenants"))})
 
     def find(self, app_id: str) -> Application | None:
-        """The application of this App ID, made when it is asked for."""
+        """The application of this App ID, made at its first use."""
         head, _, number = app_id.partition("-")
         if head != "app" or not (number.isascii() and number.isdigit()):
             return None
@@ -158,7 +158,7 @@ class Rule:
 
 @dataclass(slots=True)
 class Faults:
-    """Faults by chance: a rate for each kind, the same for the same seed whatever comes first."""
+    """Random faults: a rate for each kind; one seed gives the same faults in any order."""
 
     seed: int = 1
     rates: dict[str, float] = field(default_factory=dict)
@@ -174,7 +174,7 @@ class Faults:
 
 @dataclass(slots=True)
 class Config:
-    """Everything the stand-in can be told; see the fields' groups."""
+    """All settings of the stand-in; see the fields' groups."""
 
     # Tenants and their records.
     tenants: Select = Select(range=(1, 1000))
@@ -187,7 +187,7 @@ class Config:
     blocked: Select = NOBODY
     unwritable: list[str] = field(default_factory=list)
     exclusive_writes: bool = False
-    stored_as: dict[str, JSON] = field(default_factory=dict)  # texts that it writes otherwise
+    stored_as: dict[str, JSON] = field(default_factory=dict)  # texts stored in another form
 
     # Applications, tokens, logins.
     applications: list[Application] = field(default_factory=list)
@@ -197,7 +197,7 @@ class Config:
     login_latency: float = 0.0
     token_lifetime: float = 3600.0
     token_uses: int | None = None
-    expires_in: str | int = "true"  # or "string", "missing", or a number that may be a lie
+    expires_in: str | int = "true"  # or "string", "missing", or a number that may be wrong
     token_type: str = "Bearer"
     refresh_tokens: bool = False
     wrong_secret_status: int = 401
@@ -217,7 +217,7 @@ class Config:
     clock_skew: float = 0.0
     tls: dict[str, str] | None = None  # {"certfile": ..., "keyfile": ...}
 
-    # Trouble.
+    # Faults.
     faults: Faults = field(default_factory=Faults)
     rules: list[Rule] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""What can go wrong, and when: by rule, or by chance from a seed.
+"""Faults, set by rule or by chance from a seed.
 
 Kinds of faults:
 
@@ -52,10 +52,10 @@ AFTER = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong with one request."""
+    """One fault of one request."""
 
     kind: str
-    chance: float = 0.0  # a second number by chance, for variants
+    chance: float = 0.0  # a second random number, for variants
     seconds: float | None = None
     retry_after: str | None = None
     to: str | None = None
@@ -74,7 +74,7 @@ class Fault:
 
     @property
     def after(self) -> bool:
-        """Is the request acted on all the same?"""
+        """Is the request carried out?"""
         return self.kind in AFTER or self.kind.endswith("_after")
 
 
@@ -85,7 +85,7 @@ def check_kind(kind: str) -> None:
 
 
 class FaultBox:
-    """Decides what goes wrong with the n-th request of a subject."""
+    """Decides the fault of the n-th request of a subject."""
 
     def __init__(self, faults: Faults, rules: Iterable[Rule]) -> None:
         self.faults = faults
@@ -96,14 +96,14 @@ class FaultBox:
         self._in_a_row: dict[str, int] = {}
 
     def on_call(self, method: str, tenant: int) -> Fault | None:
-        """What goes wrong with a call about a tenant."""
+        """The fault of a call about a tenant."""
         for rule in self.rules:
             if method in rule.on and tenant in rule.tenants and self._strikes(rule):
                 return self._from(rule)
         return self._by_chance(str(tenant), self.faults.rates)
 
     def on_login(self, app_id: str) -> Fault | None:
-        """What goes wrong with a token request."""
+        """The fault of a token request."""
         for rule in self.rules:
             meant = "token" in rule.on and (rule.apps is None or app_id in rule.apps)
             if meant and self._strikes(rule):

@@ -28,7 +28,7 @@ class Refused(Exception):
 
 
 class OAuth:
-    """Gives out tokens, not too fast and not too many at once."""
+    """Issues tokens within the login limits."""
 
     def __init__(
         self, config: Config, books: Books, answers: Answers, tokens: Tokens, faults: FaultBox

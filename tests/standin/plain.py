@@ -1,4 +1,4 @@
-"""Plain aiohttp at the stand-in: what the tests of the stand-in itself call it with."""
+"""Plain aiohttp, with which the tests of the stand-in itself call it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 class Plain:
-    """What a person with aiohttp and the API page would write."""
+    """A minimal client, written with aiohttp from the API page."""
 
     def __init__(self, server: RunningStandIn, session: aiohttp.ClientSession) -> None:
         self.server = server
@@ -48,7 +48,7 @@ async def plain(config: Json) -> AsyncIterator[Plain]:
 
 
 async def until(wire: Plain, so: Callable[[Json], bool]) -> Json:
-    """Wait until the books are so."""
+    """Wait until the books match."""
     while not so(books := await wire.server.books()):
         await asyncio.sleep(0)
     return books

@@ -1,4 +1,4 @@
-"""Reads so many tenants of a stand-in, and says in a line of JSON how it went and what it took."""
+"""Reads many tenants of a stand-in, and prints results, time and memory as a line of JSON."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class StandIn:
         return None
 
     def other_host(self, message: Message) -> Reply:
-        """Answer on the other port, where nothing may ever arrive, and write down what does."""
+        """Answer on the other port, where no request may arrive, and record each that does."""
         books = self.books
         books.other_host_requests += 1
         names = {name for name, _ in message.headers}
@@ -113,7 +113,7 @@ class StandIn:
         return getattr(self, name)(**order)
 
     def revoke_tokens(self, app: str | None = None) -> int:
-        """Kill the tokens of all, or of one application; gives how many were alive."""
+        """Revoke the tokens of all, or of one application; returns how many were live."""
         return self.tokens.revoke(app)
 
     def issue_token(self, app: str, user: str | None = None, lifetime: float | None = None) -> str:
@@ -124,7 +124,7 @@ class StandIn:
         return self.tokens.issue(application, user, lifetime).value
 
     def change(self, tenant: int, fields: dict[str, Any]) -> None:
-        """Change a record behind everybody's back, to whatever is wanted."""
+        """Change a record without a request and without checks."""
         self.tenants.change(tenant, fields)
 
     def record(self, tenant: int) -> dict[str, Any]:
@@ -132,11 +132,11 @@ class StandIn:
         return self.tenants.record(tenant)
 
     def set_rules(self, rules: list[dict[str, Any]]) -> None:
-        """Replace the scripted trouble."""
+        """Replace the rules for faults."""
         self._trouble(self.config.faults, [Rule.of(each) for each in rules])
 
     def set_faults(self, **faults: Any) -> None:
-        """Replace the trouble by chance."""
+        """Replace the random faults."""
         self._trouble(Faults(**faults), self.faults.rules)
 
     def set_config(self, **config: Any) -> None:
@@ -147,11 +147,11 @@ class StandIn:
             setattr(self.config, name, value)
 
     def let_pass(self, seconds: float) -> None:
-        """Have its clock leap: tokens grow old, hours end, and answers that were held up leave."""
+        """Advance its clock: tokens expire, windows end, and delayed answers are sent."""
         leap(seconds)
 
     def stand_still(self) -> None:
-        """Stop its clock, which then goes on by leaps alone."""
+        """Stop its clock, which then only leaps."""
         stand_still()
 
     def reset_quota(self) -> None:
@@ -159,7 +159,7 @@ class StandIn:
         self.counters.forget()
 
     def reset_books(self) -> None:
-        """Open empty books; for a moment when nothing is in flight."""
+        """Start empty books; call it when nothing is in flight."""
         self.books.clear()
 
     def _trouble(self, faults: Faults, rules: list[Rule]) -> None:

@@ -32,7 +32,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("form", ["client", "client_info"])
-async def test_a_record_is_read_and_changed_in_both_forms_of_the_path(form: UrlForm) -> None:
+async def test_a_record_is_read_and_changed_by_both_paths(form: UrlForm) -> None:
     async with guarded({"compress": "mixed"}) as server, sdk(server, url_form=form) as ringme:
         before = await ringme.clients.get(12)
         after = await ringme.clients.update(12, ClientUpdate(hold_music=5, geo_list="RU BY"))
@@ -54,7 +54,7 @@ async def test_a_record_is_read_and_changed_in_both_forms_of_the_path(form: UrlF
 
 
 @pytest.mark.parametrize("later", [False, True])
-async def test_nothing_that_the_server_said_is_lost(later: bool) -> None:
+async def test_every_field_of_the_server_is_kept(later: bool) -> None:
     config = {
         "later_revision": later,
         "absent": ["language", "jur_address"],
@@ -109,7 +109,7 @@ async def test_a_refusal_of_the_page_is_one_error_of_its_class_after_one_attempt
     assert (await server.books())["tenants"]["12"]["received"] == 2
 
 
-async def test_a_token_that_is_refused_twice_is_the_users(server: RunningStandIn) -> None:
+async def test_a_token_refused_twice_is_an_error_for_the_user(server: RunningStandIn) -> None:
     await trouble(server, {"do": "token_death"})
     async with sdk(server) as ringme:
         with pytest.raises(errors.Unauthorized) as caught:
@@ -134,11 +134,9 @@ async def test_a_token_that_is_refused_twice_is_the_users(server: RunningStandIn
         *("hangup", "clock_skew", "drip"),
     ],
 )
-async def test_what_goes_wrong_once_is_mended_for_a_read_and_for_a_change(
-    server: RunningStandIn, kind: str
-) -> None:
+async def test_reads_and_changes_survive_a_passing_fault(server: RunningStandIn, kind: str) -> None:
     for retry_after in ("", "nan", "date-5", "-1", "99999999", "0, 0"):
-        # A second token that dies is the user's to mend.
+        # After a second revoked token, the call fails and the user must act.
         times = 1 if kind == "token_death" else 2
         rule = {"do": kind, "times": times, "seconds": 0.1, "retry_after": retry_after}
         await trouble(server, rule)
@@ -156,14 +154,14 @@ async def test_what_goes_wrong_once_is_mended_for_a_read_and_for_a_change(
 
 
 @pytest.mark.parametrize("retry_after", ["1", "date+2"])
-async def test_a_server_may_ask_for_patience_on_a_clock_of_its_own(retry_after: str) -> None:
+async def test_retry_after_is_read_by_the_server_s_own_clock(retry_after: str) -> None:
     async with guarded({"clock_skew": 86_400 * 30}) as server:
         await trouble(server, {"do": "503", "times": 1, "retry_after": retry_after})
         async with asyncio.timeout(MINUTE), sdk(server) as ringme:
             assert (await ringme.clients.get(12)).id == 12
         spread = (await server.books())["seconds"]
 
-    # By the server's own clock the second attempt came no earlier than it was asked for.
+    # By the server's clock, the second attempt came no earlier than Retry-After.
     assert spread >= 1
 
 
@@ -191,13 +189,13 @@ async def test_a_server_may_ask_for_patience_on_a_clock_of_its_own(retry_after: 
         ("drip", errors.DeadlineExceeded, None),
     ],
 )
-async def test_what_stays_wrong_ends_in_one_error_within_the_deadline(
+async def test_a_lasting_fault_ends_in_one_error_within_the_deadline(
     server: RunningStandIn, kind: str, error: type[RingMeError], attempts: int | None
 ) -> None:
     await trouble(server, {"do": kind, "seconds": 120})
     before = (await server.books())["total"]["received"]
     endless = error is errors.DeadlineExceeded
-    # The time-out is far above the deadline that matters, far below what the server would take.
+    # Far above the tested deadline, far below the delay of the server.
     async with asyncio.timeout(100), sdk(server, timeout=0.7 if endless else 45.0) as ringme:
         with pytest.raises(error) as read:
             await ringme.clients.get(12)
@@ -218,7 +216,7 @@ async def test_what_stays_wrong_ends_in_one_error_within_the_deadline(
         assert books["total"]["received"] - before == 1 + 2 * attempts
 
 
-async def test_each_attempt_has_a_time_out_of_its_own_below_the_deadline(
+async def test_each_attempt_has_its_own_timeout_below_the_deadline(
     server: RunningStandIn,
 ) -> None:
     await trouble(server, {"do": "stall", "times": 2, "seconds": 120})
@@ -237,7 +235,7 @@ async def test_each_attempt_has_a_time_out_of_its_own_below_the_deadline(
     assert books["tenants"]["12"]["refused"] == {"abandoned": 2}
 
 
-async def test_a_host_where_nobody_listens_is_a_connect_error() -> None:
+async def test_a_closed_port_is_a_connect_error() -> None:
     async with start_standin() as server:
         gone = server.base_url
     async with RingMe(gone, auth=AUTH, retry=RetryPolicy(attempts=2, base=0.01)) as ringme:
@@ -277,7 +275,9 @@ def run_bomb_client(base_url: str, token: str) -> Json:
     return answer
 
 
-async def test_a_bomb_of_300_megabytes_is_refused_in_little_memory(server: RunningStandIn) -> None:
+async def test_a_bomb_of_300_megabytes_is_refused_with_little_memory(
+    server: RunningStandIn,
+) -> None:
     await trouble(
         server,
         {"tenants": [2], "do": "bomb"},
@@ -294,7 +294,7 @@ async def test_a_bomb_of_300_megabytes_is_refused_in_little_memory(server: Runni
     assert result["grown"] < 40
 
 
-async def test_a_token_that_the_server_echoes_is_not_told(server: RunningStandIn) -> None:
+async def test_a_token_that_the_server_echoes_is_masked(server: RunningStandIn) -> None:
     token = await server.do("issue_token", app="dealer")
     await trouble(server, {"do": "501", "body": f'{{"message": "Authorization: Bearer {token}"}}'})
     async with sdk(server, BearerToken(token)) as ringme:
@@ -330,7 +330,7 @@ async def test_a_cancelled_call_hangs_up(server: RunningStandIn) -> None:
     assert books["tenants"]["12"]["last"] == "abandoned"
 
 
-async def test_a_certificate_of_nobody_is_refused_and_one_of_a_given_authority_is_taken(
+async def test_only_certificates_of_a_given_authority_are_accepted(
     tmp_path: Path,
 ) -> None:
     authority = trustme.CA()

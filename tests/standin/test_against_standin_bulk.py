@@ -43,7 +43,7 @@ TROUBLED: Json = {
 }
 
 
-async def test_two_thousand_reads_with_faults_have_one_outcome_each_as_in_the_books() -> None:
+async def test_two_thousand_reads_with_faults_have_the_outcomes_that_the_server_counted() -> None:
     async with guarded(TROUBLED) as server, sdk(server) as ringme:
         report = await ringme.clients.get_many(range(1, 2001), concurrency=64)
         books = await server.books(tenants="failed")
@@ -57,7 +57,7 @@ async def test_two_thousand_reads_with_faults_have_one_outcome_each_as_in_the_bo
             assert outcome.value.id == outcome.who
     doomed = {who for who in range(1, 2001) if not who % 97 or not who % 101 or who > 1990}
     assert doomed <= set(failed)
-    # Once a neighbour's token deaths have used up a call's patience, a 401 is its last error.
+    # Tokens revoked by neighbours can use up a call's retries; its last error is then a 401.
     assert sum(isinstance(failed[who], errors.ServerError) for who in range(97, 1990, 97)) >= 15
     assert sum(isinstance(failed[who], errors.UserBlocked) for who in range(101, 1990, 101)) >= 15
     others = Counter(books["tenants"][str(who)]["last"] for who in set(failed) - doomed)
@@ -69,7 +69,7 @@ async def test_two_thousand_reads_with_faults_have_one_outcome_each_as_in_the_bo
     assert books["total"]["max_in_flight"] <= 64
 
 
-async def test_five_hundred_changes_with_faults_leave_what_their_outcomes_say() -> None:
+async def test_five_hundred_changes_with_faults_leave_the_records_of_their_outcomes() -> None:
     wishes = {who: ClientUpdate(hold_music=who, timezone="Asia/Omsk") for who in range(1, 501)}
     config = {**TROUBLED, "faults": {**FAULTS, "seed": 5}, "unwritable": ["geo_list"]}
     wishes[13] = ClientUpdate(geo_list="RU")
@@ -95,7 +95,7 @@ async def test_five_hundred_changes_with_faults_leave_what_their_outcomes_say() 
     assert isinstance(report[12].error, errors.AccessDenied)
 
 
-async def test_a_ceiling_in_bulk_is_used_to_the_last_request_and_never_passed() -> None:
+async def test_bulk_uses_a_ceiling_to_the_last_request_and_never_exceeds_it() -> None:
     own = {"tenants": {"range": [1, 4]}, "ceiling": 20}
     config = {"own_applications": own, "token_lifetime": 10 * HOUR, "latency": [0.0, 0.02]}
     tenants = [
@@ -124,7 +124,7 @@ async def test_a_ceiling_in_bulk_is_used_to_the_last_request_and_never_passed() 
     assert counted == {number: [20, 20, 10] for number in (1, 2, 3, 4)}
 
 
-async def test_a_tenant_that_stalls_holds_up_nobody_else() -> None:
+async def test_a_stalling_tenant_does_not_delay_its_neighbours() -> None:
     config = {"rules": [{"tenants": [7], "do": "stall", "seconds": 120}]}
     ids = [7] * 30 + list(range(8, 208))
     done: set[object] = set()
@@ -143,9 +143,9 @@ async def test_a_tenant_that_stalls_holds_up_nobody_else() -> None:
     assert done == set(range(8, 208))
 
 
-async def test_tokens_that_die_by_chance_cost_no_value() -> None:
-    # Of this seed's eight deaths, no two can meet among the calls of one moment: which of them a call
-    # meets first would then be the machine's to say.
+async def test_randomly_revoked_tokens_cost_no_value() -> None:
+    # With this seed no two of the eight revoked tokens hit concurrent calls. Otherwise the speed of
+    # the machine would decide which one a call meets first.
     faults = {"seed": 2432, "rates": {"token_death": 0.01}}
     async with guarded({"faults": faults, "latency": 0.02}) as server, sdk(server) as ringme:
         report = await ringme.clients.get_many(range(1, 1001), concurrency=64)
@@ -154,7 +154,7 @@ async def test_tokens_that_die_by_chance_cost_no_value() -> None:
 
 
 async def read_by_a_process_of_its_own(tenants: int) -> Json:
-    """Read tenants in a fresh process, hold it to the stand-in's books, and give what it told."""
+    """Read tenants in a new process, check it against the stand-in's books, and return its output."""
     config = {
         "tenants": {"range": [1, tenants]},
         "blocked": {"divisible_by": 1009},

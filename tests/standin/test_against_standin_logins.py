@@ -28,7 +28,7 @@ async def test_fifty_calls_with_a_cold_token_make_one_login() -> None:
     assert books["logins"]["count"] == 1
 
 
-async def test_fifty_calls_with_a_token_that_has_died_make_one_more_login() -> None:
+async def test_fifty_calls_with_an_expired_token_make_one_more_login() -> None:
     async with guarded({"login_latency": 0.2}) as server, sdk(server) as ringme:
         await ringme.clients.get(1)
         await server.do("revoke_tokens")
@@ -39,7 +39,7 @@ async def test_fifty_calls_with_a_token_that_has_died_make_one_more_login() -> N
     assert books["logins"]["count"] == 2
 
 
-async def test_tokens_that_die_all_the_time_cost_logins_and_no_value() -> None:
+async def test_constantly_expiring_tokens_cost_logins_and_no_value() -> None:
     config = {"token_uses": 10, "latency": [0.0, 0.02], "login_per_second": None}
     async with guarded(config) as server, sdk(server) as ringme:
         for part in range(0, 100, 5):
@@ -71,7 +71,7 @@ async def test_a_hundred_and_twenty_tenants_log_in_once_each_and_never_too_fast(
 
 
 class NotingLogins(AiohttpTransport):
-    """Sends as ever, and writes down when each login starts."""
+    """Records when each login starts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,12 +83,12 @@ class NotingLogins(AiohttpTransport):
         return await super().send(request)
 
 
-async def test_logins_that_take_no_time_are_spaced_all_the_same() -> None:
+async def test_instant_logins_are_spaced_too() -> None:
     tenants = [
         Tenant(auth=ClientCredentials(f"app-{number}", f"secret-{number}"))
         for number in range(1, 31)
     ]
-    # The server's own second is no measure: what it comes late to, it gets all at once.
+    # Measured at the sender: a late server receives several logins at once.
     config: Json = {"own_applications": {"tenants": {}}, "login_per_second": None}
     transport = NotingLogins()
     async with guarded(config) as server:
@@ -134,7 +134,7 @@ async def test_a_bad_secret_in_a_hundred_and_fifty_calls_makes_one_login(status:
         {"refresh_tokens": True},
     ],
 )
-async def test_token_answers_of_every_kind_will_do(given: Json) -> None:
+async def test_every_form_of_a_token_answer_is_accepted(given: Json) -> None:
     async with guarded(given) as server, sdk(server) as ringme:
         for _ in range(3):
             assert (await ringme.clients.get(12)).id == 12
@@ -164,7 +164,7 @@ PUBLIC = {
     ],
     ids=["password", "refresh"],
 )
-async def test_a_user_and_a_public_application_are_renewed_when_their_tokens_die(
+async def test_users_and_public_applications_get_new_tokens_after_expiry(
     auth: Auth, own: int
 ) -> None:
     config = {"applications": [PEOPLE, PUBLIC], "refresh_tokens": True}
@@ -199,7 +199,7 @@ async def test_a_wrong_password_and_a_blocked_user_are_told_apart() -> None:
         *("cut", "cut_head", "nonsense", "garble", "bad_crc", "half_json", "drip", "hangup"),
     ],
 )
-async def test_a_login_that_goes_wrong_once_is_mended(server: RunningStandIn, kind: str) -> None:
+async def test_a_login_that_fails_once_is_retried(server: RunningStandIn, kind: str) -> None:
     await trouble(server, {"on": ["token"], "do": kind, "times": 2, "seconds": 0.1})
     async with sdk(server) as ringme:
         clients = await asyncio.gather(*(ringme.clients.get(who) for who in range(1, 11)))
@@ -210,7 +210,7 @@ async def test_a_login_that_goes_wrong_once_is_mended(server: RunningStandIn, ki
 
 
 @pytest.mark.parametrize("kind", ["503", "html", "reset_after", "garble", "stall", "bomb"])
-async def test_a_login_that_stays_wrong_ends_each_call_in_one_error(
+async def test_a_login_that_always_fails_ends_each_call_in_one_error(
     server: RunningStandIn, kind: str
 ) -> None:
     await trouble(server, {"on": ["token"], "do": kind, "seconds": 120})
@@ -230,7 +230,7 @@ async def test_a_login_that_stays_wrong_ends_each_call_in_one_error(
     assert books["logins"]["count"] <= 4
 
 
-async def test_a_used_up_quota_is_told_and_not_asked_for_again() -> None:
+async def test_a_used_up_quota_is_an_error_without_another_request() -> None:
     async with guarded({"ceiling": 3}) as server, sdk(server) as ringme:
         for who in (1, 2, 3):
             await ringme.clients.get(who)
@@ -244,7 +244,7 @@ async def test_a_used_up_quota_is_told_and_not_asked_for_again() -> None:
     assert books["total"]["received"] == 1 + 3
 
 
-async def test_a_quota_that_another_application_used_up_is_believed() -> None:
+async def test_a_quota_used_up_by_another_application_is_respected() -> None:
     other = {"app_id": "other", "secret": "hush-hush", "tenant": 1, "reach": {}}
     mine = {"app_id": "dealer", "secret": "hush-hush", "tenant": 1, "reach": {}, "ceiling": 4}
     async with guarded({"applications": [mine, other]}) as server:

@@ -1,4 +1,4 @@
-"""The stand-in itself, checked with plain aiohttp, so that its verdicts can be believed."""
+"""The stand-in itself, checked with plain aiohttp."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .faults import FaultBox
 from .plain import DEALER, Json, plain, until
 
 
-async def test_both_forms_of_the_path_give_the_record_compressed_and_with_the_counter() -> None:
+async def test_both_paths_give_a_compressed_record_with_the_counter() -> None:
     async with plain({"applications": [{**DEALER, "ceiling": 100}]}) as wire:
         status, granted = await wire.login(client_id="dealer")
         token = granted["access_token"]
@@ -34,7 +34,7 @@ async def test_both_forms_of_the_path_give_the_record_compressed_and_with_the_co
     assert books["violations"] == {}
 
 
-async def test_a_change_sets_what_it_names_and_null_clears() -> None:
+async def test_a_change_sets_its_fields_and_null_clears() -> None:
     async with plain({"applications": [DEALER], "unwritable": ["timezone"]}) as wire:
         token = await wire.server.do("issue_token", app="dealer")
 
@@ -126,7 +126,7 @@ async def test_one_counter_serves_all_applications_of_a_client_and_each_has_its_
     assert window["refused"] == {"a0": 1}
 
 
-async def test_logins_beyond_either_limit_are_refused_and_written_down() -> None:
+async def test_logins_beyond_either_limit_are_refused_and_recorded() -> None:
     config = {"own_applications": {"tenants": {}}, "login_latency": MINUTE}
     async with plain(config) as wire:
         wire.session.connector._limit = 0  # type: ignore[union-attr]
@@ -159,7 +159,7 @@ async def test_logins_beyond_either_limit_are_refused_and_written_down() -> None
     assert in_a_second["logins"]["outcomes"]["429 too many a second"] == 20
 
 
-async def test_the_token_endpoint_knows_three_grants_and_who_may_use_them() -> None:
+async def test_the_token_endpoint_checks_which_application_may_use_a_grant() -> None:
     config = {
         "applications": [
             DEALER,
@@ -208,7 +208,7 @@ async def test_the_token_endpoint_knows_three_grants_and_who_may_use_them() -> N
     assert again[0] == 200
 
 
-async def test_a_token_dies_by_the_clock_by_use_and_by_command() -> None:
+async def test_a_token_ends_by_time_by_use_and_by_command() -> None:
     async with plain({"applications": [DEALER], "token_uses": 2}) as wire:
         worn = await wire.server.do("issue_token", app="dealer")
         uses = [(await wire.call("12", worn))[0] for _ in range(3)]
@@ -222,7 +222,7 @@ async def test_a_token_dies_by_the_clock_by_use_and_by_command() -> None:
     assert dead == [401, 401]
 
 
-async def test_what_a_client_must_not_do_is_written_down() -> None:
+async def test_broken_rules_of_a_client_are_recorded() -> None:
     async with plain({"applications": [DEALER]}) as wire:
         token = await wire.server.do("issue_token", app="dealer")
         url = f"{wire.server.base_url}/api/ver1.0/client/12/client/"
@@ -302,6 +302,6 @@ async def test_writes_of_one_tenant_can_be_made_to_exclude_each_other() -> None:
     "config",
     [{"tenant": 1}, {"rules": [{"do": "explode"}]}, {"faults": {"rates": {"oops": 1}}}],
 )
-def test_a_typo_in_the_configuration_is_loud(config: Json) -> None:
+def test_a_typo_in_the_configuration_is_an_error(config: Json) -> None:
     with pytest.raises((BadConfig, TypeError)):
         FaultBox((made := Config.of(config)).faults, made.rules)

@@ -1,4 +1,4 @@
-"""The stand-in's faults, checked with plain aiohttp: each breaks what it says and nothing more."""
+"""The stand-in's faults, checked with plain aiohttp: each has its effect and no other."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def fresh(wire: Plain, rules: list[Json], **faults: Any) -> None:
         ("status_418", 418, 0),
     ],
 )
-async def test_a_fault_of_status_leaves_the_record_as_it_says(
+async def test_a_fault_with_a_status_changes_a_record_only_if_it_says_so(
     shared: Plain, kind: str, status: int, applied: int
 ) -> None:
     await fresh(shared, [{"do": kind, "retry_after": "date+2"}])
@@ -80,7 +80,7 @@ async def test_a_fault_of_status_leaves_the_record_as_it_says(
         ("half_json", json.JSONDecodeError, 1),
     ],
 )
-async def test_a_fault_of_the_wire_breaks_the_answer_and_not_the_books(
+async def test_a_connection_fault_breaks_the_answer_and_not_the_counts(
     shared: Plain, kind: str, error: type[Exception] | tuple[type[Exception], ...], applied: int
 ) -> None:
     await fresh(shared, [{"do": kind}])
@@ -96,7 +96,7 @@ async def test_a_fault_of_the_wire_breaks_the_answer_and_not_the_books(
     assert books["total"]["in_flight"] == 0
 
 
-async def test_stall_drip_hangup_and_skew_give_the_whole_answer_in_the_end(shared: Plain) -> None:
+async def test_stall_drip_hangup_and_skew_deliver_the_whole_answer(shared: Plain) -> None:
     kinds = ("stall", "drip", "hangup", "clock_skew")
     rules = [{"tenants": [at], "do": kind, "seconds": 0.05} for at, kind in enumerate(kinds, 1)]
     await fresh(shared, rules)
@@ -115,7 +115,7 @@ async def test_stall_drip_hangup_and_skew_give_the_whole_answer_in_the_end(share
     assert books["faults"] == dict.fromkeys(kinds, 1)
 
 
-async def test_an_answer_that_nobody_waits_for_is_abandoned_in_the_books(shared: Plain) -> None:
+async def test_an_answer_after_a_disconnect_is_counted_as_abandoned(shared: Plain) -> None:
     await fresh(shared, [{"do": "stall", "seconds": 120}])
     token = await shared.server.do("issue_token", app="dealer")
 
@@ -129,7 +129,7 @@ async def test_an_answer_that_nobody_waits_for_is_abandoned_in_the_books(shared:
     assert books["tenants"]["12"]["last"] == "abandoned"
 
 
-async def test_faults_by_chance_are_those_of_the_seed_in_any_order(shared: Plain) -> None:
+async def test_random_faults_follow_the_seed_in_any_order(shared: Plain) -> None:
     rates = {"500": 0.2, "busy": 0.2}
     seen = []
     for order in (range(1, 41), range(40, 0, -1)):

@@ -28,20 +28,20 @@ class Message:
     close: bool = False
 
     def get(self, name: str) -> str | None:
-        """The first header of that (lower-case) name."""
+        """The first header of a (lower-case) name."""
         for key, value in self.headers:
             if key == name:
                 return value
         return None
 
     def all(self, name: str) -> list[str]:
-        """Every header of that (lower-case) name."""
+        """Every header of a (lower-case) name."""
         return [value for key, value in self.headers if key == name]
 
 
 @dataclass(slots=True)
 class Reply:
-    """An answer, and how it is to be delivered.
+    """An answer, and how to deliver it.
 
     ``delivery`` is ``whole``, ``hangup`` (whole, then closed without notice), ``reset``,
     ``close`` (closed without a byte), ``cut``, ``cut_head``, ``drip``, ``stream`` or ``raw``.
@@ -115,7 +115,7 @@ def read_head(raw: bytes) -> _Head:
 
 
 def read_chunks(data: bytes) -> tuple[bytes, int] | None:
-    """Decode a chunked body; None if it isn't all there yet, else the body and its wire size."""
+    """Decode a chunked body: the body and its wire size, or None if it is incomplete."""
     body, at = bytearray(), 0
     while True:
         end = data.find(b"\r\n", at)
@@ -135,7 +135,7 @@ def read_chunks(data: bytes) -> tuple[bytes, int] | None:
 
 
 class Connection(asyncio.Protocol):
-    """One connection: requests one after the other, each answered as its reply says."""
+    """One connection: requests one after the other, each answered by its reply."""
 
     def __init__(
         self,

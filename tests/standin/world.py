@@ -40,7 +40,7 @@ def _whole(value: object) -> bool:
 
 
 def wrong_with(name: str, value: object) -> str | None:
-    """What is wrong with a value for a writable field; None if nothing is."""
+    """Say what is wrong with a value of a writable field; None if it is valid."""
     if value is None:
         return None
     match name:
@@ -66,7 +66,7 @@ def wrong_with(name: str, value: object) -> str | None:
 
 
 class Tenants:
-    """Records made from the template when they are asked for; only changes are kept."""
+    """Records, made from the template on demand; only changes are stored."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -79,7 +79,7 @@ class Tenants:
         return number > 0 and (number in self._config.tenants or number in self._changes)
 
     def record(self, number: int) -> dict[str, Any]:
-        """The record as it goes over the wire."""
+        """The record in wire form."""
         config = self._config
         made = dict(config.template)
         made["id"] = number
@@ -100,13 +100,13 @@ class Tenants:
         return made
 
     def change(self, number: int, fields: dict[str, Any]) -> None:
-        """Set fields of a record, whatever they are."""
+        """Set fields of a record, unchecked."""
         self._changes.setdefault(number, {}).update(fields)
 
 
 @dataclass(slots=True)
 class Token:
-    """A bearer token that was given out."""
+    """An issued bearer token."""
 
     value: str = field(repr=False)
     application: Application
@@ -116,12 +116,12 @@ class Token:
     dead: bool = False
 
     def alive(self) -> bool:
-        """May it be used now?"""
+        """Is it valid now?"""
         return not self.dead and now() < self.expires_at and self.uses_left != 0
 
 
 class Tokens:
-    """The tokens that were given out, dead ones too, so that their owner stays known."""
+    """The issued tokens, expired ones too, so that their owner stays known."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -152,15 +152,15 @@ class Tokens:
         return value
 
     def owner_of_refresh(self, value: str) -> tuple[Application, str | None] | None:
-        """Whose refresh token this is."""
+        """The owner of a refresh token."""
         return self._refresh.get(value)
 
     def retire_refresh(self, value: str) -> None:
-        """It was used and replaced."""
+        """Remove a refresh token that was used and replaced."""
         self._refresh.pop(value, None)
 
     def revoke(self, app_id: str | None = None) -> int:
-        """Kill all tokens, or those of one application; gives how many were alive."""
+        """Revoke all tokens, or those of one application; returns how many were live."""
         killed = 0
         for token in self._tokens.values():
             if token.alive() and app_id in (None, token.application.app_id):
@@ -211,11 +211,11 @@ class Counters:
         return window
 
     def ceiling(self, application: Application) -> int:
-        """How high the client's counter may be for this application."""
+        """The ceiling of this application on the client's counter."""
         return self._config.ceiling if application.ceiling is None else application.ceiling
 
     def take(self, application: Application) -> bool:
-        """Count one request, unless the application is at its ceiling; what is refused isn't counted."""
+        """Count one request, unless the application is at its ceiling."""
         window = self.window(application.tenant)
         app_id = application.app_id
         if window.counted >= self.ceiling(application):
@@ -226,7 +226,7 @@ class Counters:
         return True
 
     def headers(self, application: Application) -> list[tuple[str, str]]:
-        """The three headers, as they stand now."""
+        """The three headers now."""
         if not self._config.limit_headers:
             return []
         window, ceiling = self.window(application.tenant), self.ceiling(application)
@@ -239,6 +239,6 @@ class Counters:
         ]
 
     def forget(self) -> None:
-        """Every counter begins anew."""
+        """Reset every counter."""
         self._windows.clear()
         self.history.clear()

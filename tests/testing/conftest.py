@@ -1,4 +1,4 @@
-"""A fake, and a caller that reaches it in each of the ways there are."""
+"""A fake, and a caller that reaches it in memory and over sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways to a fake: in memory, and over a socket by our transport and by a plain aiohttp client."""
+"""Callers of a fake: in memory, over a socket by our transport, and by plain aiohttp."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = "/api/ver1.0"
 
 
 class PlainTransport:
-    """aiohttp as anybody would use it."""
+    """A plain aiohttp client."""
 
     def __init__(self) -> None:
         self._session = aiohttp.ClientSession()
@@ -104,7 +104,7 @@ class Caller:
 
 @asynccontextmanager
 async def reaching(way: str, fake: FakeRingMe) -> AsyncIterator[Caller]:
-    """Give a caller that goes this way: ``memory``, ``loopback`` or ``plain``."""
+    """Make a caller of this kind: ``memory``, ``loopback`` or ``plain``."""
     if way == "memory":
         yield Caller(InMemoryTransport(fake), fake.base_url, fake)
         return

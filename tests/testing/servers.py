@@ -123,7 +123,7 @@ def a_fake() -> FakeRingMe:
 
 @asynccontextmanager
 async def in_memory() -> AsyncIterator[Side]:
-    """The fake, reached as a user's tests reach it."""
+    """The fake in memory, as a user's tests call it."""
     fake = a_fake()
     yield side_of(fake, InMemoryTransport(fake), fake.base_url)
     assert fake.in_flight == 0
@@ -140,7 +140,7 @@ async def on_loopback() -> AsyncIterator[Side]:
 
 @asynccontextmanager
 async def standing_in() -> AsyncIterator[Side]:
-    """The server that was written without the fake."""
+    """The stand-in, which shares no code with the fake."""
     config = {
         "tenants": {"range": [TENANTS[0], TENANTS[-1]]},
         "blocked": [BLOCKED],

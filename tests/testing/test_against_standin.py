@@ -1,4 +1,4 @@
-"""The fake, in memory and on a socket, and a server that was written without it: the same answers.
+"""The fake, in memory and on a socket, answers like the independent stand-in.
 
 They are compared call by call, over 2,000 sequences of calls.
 """
@@ -46,7 +46,7 @@ ODD_PATHS = [
 def told_by(answer: Response) -> object:
     told: Any = json.loads(answer.body)
     if answer.status == 200:
-        # A scope that is as asked for may be told or not (RFC 6749, section 5.1).
+        # An answer may omit the scope if it is the requested one (RFC 6749, section 5.1).
         return told if "access_token" not in told else sorted(told.keys() - {"scope"})
     if "error" in told:
         return told["error"]
@@ -55,7 +55,7 @@ def told_by(answer: Response) -> object:
 
 
 def seen(answer: Response) -> dict[str, Any]:
-    """What of an answer has to be the same."""
+    """The part of an answer that must be equal."""
     return {
         "status": answer.status,
         "limit": answer.headers.get("x-ratelimit-limit"),
@@ -92,7 +92,7 @@ def a_call(lot: Random) -> Call:
 
 
 def a_login(lot: Random) -> Call:
-    """A login with something wrong in it, or nothing."""
+    """A login with at most one error in it."""
     form = form_of(lot.choice(NAMES))
     wrong = lot.choice(["", "client_id", "client_secret", "grant_type", "password"])
     if wrong in form:
@@ -102,7 +102,7 @@ def a_login(lot: Random) -> Call:
 
 
 async def answers_of(lot: Random, sides: list[Side]) -> tuple[str, list[Response]]:
-    """Send one call, the same to all."""
+    """Send one call to all servers."""
     name = lot.choice(NAMES)
     if lot.random() < 0.05:
         method, path, headers, body = a_login(lot)
@@ -128,7 +128,7 @@ async def answers_of(lot: Random, sides: list[Side]) -> tuple[str, list[Response
 
 
 def told_apart(one: Response, other: Response) -> bool:
-    """Do the answers differ in more than what the page leaves open?
+    """Do the answers differ beyond what the page leaves open?
 
     That is whose counter an answer shows where nobody knows who asked, and which of two reasons
     comes first where a client is both blocked and somebody else's.
@@ -144,7 +144,7 @@ def told_apart(one: Response, other: Response) -> bool:
 
 
 def not_the_same_hour(one: Response, other: Response) -> bool:
-    """Do the hours that the answers tell of end at moments far apart?"""
+    """Do the windows in the answers end at distant times?"""
     ends = [int(answer.headers.get("x-ratelimit-reset", "-1")) for answer in (one, other)]
     return min(ends) >= 0 and abs(ends[0] - ends[1]) > 60
 
@@ -153,7 +153,7 @@ BLOCKS = [pytest.param(block, marks=[pytest.mark.slow] if block else []) for blo
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-async def test_three_servers_give_the_same_answers_to_five_hundred_sequences(block: int) -> None:
+async def test_three_servers_answer_five_hundred_sequences_alike(block: int) -> None:
     met: set[int] = set()
     async with AsyncExitStack() as stack:
         sides = [await stack.enter_async_context(start()) for start in SERVERS.values()]

@@ -55,7 +55,7 @@ def test_sleepers_wake_in_the_order_of_their_times() -> None:
     assert run(main) == [10.0, 10.5, 20.0, 30.0]
 
 
-def test_a_timeout_ends_what_takes_longer_at_its_own_second() -> None:
+def test_a_timeout_ends_a_longer_sleep_at_its_own_second() -> None:
     async def main() -> float:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(60):
@@ -65,7 +65,7 @@ def test_a_timeout_ends_what_takes_longer_at_its_own_second() -> None:
     assert run(main) == 60.0
 
 
-def test_a_timeout_lets_pass_what_is_quicker() -> None:
+def test_a_timeout_does_not_disturb_a_shorter_sleep() -> None:
     async def main() -> str:
         async with asyncio.timeout(60):
             return await asyncio.wait_for(asyncio.sleep(59.5, "done"), 59.75)
@@ -88,7 +88,7 @@ def test_a_failing_task_ends_its_group_without_waiting_for_the_others() -> None:
     assert run(main) == 5.0
 
 
-def test_what_is_ready_goes_before_the_clock_moves() -> None:
+def test_ready_tasks_run_before_the_clock_jumps() -> None:
     async def main() -> float:
         for _ in range(1000):
             await asyncio.sleep(0)
@@ -159,10 +159,10 @@ def test_time_does_not_go_back(seconds: float) -> None:
         loop.let_pass(seconds)
 
 
-def test_sets_of_tasks_and_futures_keep_their_order_from_run_to_run() -> None:
+def test_sets_of_tasks_and_futures_keep_their_order_in_every_run() -> None:
     async def main() -> list[list[int]]:
         loop = asyncio.get_running_loop()
-        # Some that come and go, so that places in memory are used anew.
+        # Short-lived objects, so that memory addresses are used again.
         for _ in range(50):
             await asyncio.gather(*(asyncio.sleep(0) for _ in range(5)))
         futures = [loop.create_future() for _ in range(100)]
@@ -174,7 +174,7 @@ def test_sets_of_tasks_and_futures_keep_their_order_from_run_to_run() -> None:
     assert one == other
 
 
-def test_a_task_factory_of_ones_own_is_used() -> None:
+def test_a_custom_task_factory_is_used() -> None:
     class Own(asyncio.Task[Any]):
         pass
 
@@ -191,7 +191,7 @@ def test_a_task_factory_of_ones_own_is_used() -> None:
     run(main)
 
 
-def test_a_program_in_which_everybody_waits_is_told_who_waits_where() -> None:
+def test_a_deadlock_is_an_error_that_names_the_waiting_tasks() -> None:
     async def wait_for_nobody() -> None:
         await asyncio.Event().wait()
 
@@ -201,7 +201,7 @@ def test_a_program_in_which_everybody_waits_is_told_who_waits_where() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_of_many_who_wait_some_are_named() -> None:
+def test_the_error_of_a_deadlock_names_at_most_five_tasks() -> None:
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(20):
@@ -211,14 +211,14 @@ def test_of_many_who_wait_some_are_named() -> None:
         run(main)
 
 
-def test_a_loop_that_has_no_task_is_told_so_too() -> None:
+def test_a_loop_without_tasks_fails_instead_of_hanging() -> None:
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         loop = runner.get_loop()
         with pytest.raises(RuntimeError, match="no timer is left"):
             loop.run_until_complete(loop.create_future())
 
 
-def test_what_awaits_no_coroutine_is_named_by_its_own_name() -> None:
+def test_a_task_of_a_custom_awaitable_is_described_by_its_own_name() -> None:
     class Never:
         def __await__(self) -> Any:
             yield from asyncio.get_running_loop().create_future()
@@ -245,7 +245,7 @@ def test_after_a_deadlock_the_tasks_can_be_cancelled_and_clean_up() -> None:
     assert cleaned == [10.0]
 
 
-def test_a_sleep_without_end_is_an_error_and_no_hang() -> None:
+def test_an_endless_sleep_is_an_error_and_not_a_hang() -> None:
     async def main() -> None:
         await asyncio.sleep(math.inf)
 
@@ -325,7 +325,9 @@ async def get_with_aiohttp() -> None:
         start_a_shell,
     ],
 )
-def test_what_cannot_jump_says_so_in_one_line(deed: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+def test_threads_and_sockets_are_refused_in_one_line(
+    deed: Callable[[], Coroutine[Any, Any, Any]],
+) -> None:
     with pytest.raises(RuntimeError, match=NOT_HERE) as caught:
         run(deed)
     assert "\n" not in str(caught.value)
@@ -346,7 +348,7 @@ def test_a_thread_that_calls_in_ends_the_run() -> None:
         run(main)
 
 
-def test_after_a_failure_what_cleans_up_may_wait_for_a_thread() -> None:
+def test_clean_up_after_a_failure_may_wait_for_a_thread() -> None:
     cleaned: list[str] = []
 
     async def ask(name: str) -> None:
@@ -357,7 +359,7 @@ def test_after_a_failure_what_cleans_up_may_wait_for_a_thread() -> None:
         try:
             await done
         finally:
-            # Or it might call a loop that is closed by then.
+            # Without it the thread might call a closed loop.
             timer.join()
         cleaned.append(name)
 
@@ -372,7 +374,7 @@ def test_after_a_failure_what_cleans_up_may_wait_for_a_thread() -> None:
     assert cleaned == ["the end"]
 
 
-def test_who_waits_for_a_thread_that_has_not_called_yet_is_told_of_threads() -> None:
+def test_the_error_of_a_deadlock_mentions_running_threads() -> None:
     release = threading.Event()
 
     async def main() -> None:
@@ -388,7 +390,7 @@ def test_who_waits_for_a_thread_that_has_not_called_yet_is_told_of_threads() -> 
         run(main)
 
 
-def test_calling_soon_from_its_own_thread_is_fine() -> None:
+def test_the_loop_s_own_thread_may_call_soon_threadsafe() -> None:
     async def main() -> float:
         loop = asyncio.get_running_loop()
         done = loop.create_future()
@@ -399,7 +401,7 @@ def test_calling_soon_from_its_own_thread_is_fine() -> None:
     assert run(main) == 0.0
 
 
-def test_calling_soon_before_the_loop_runs_is_fine() -> None:
+def test_call_soon_threadsafe_works_before_the_loop_runs() -> None:
     with contextlib.closing(JumpingLoop()) as loop:
         done = loop.create_future()
         loop.call_soon_threadsafe(done.set_result, 5)

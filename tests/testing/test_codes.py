@@ -14,20 +14,20 @@ def word(answer: Response) -> tuple[int, str | None]:
     return answer.status, said(answer).get("status")
 
 
-async def test_without_a_token_it_is_401_and_a_challenge(call: Caller) -> None:
+async def test_a_missing_token_is_401_with_a_challenge(call: Caller) -> None:
     answer = await call.get("@me", None)
     assert word(answer) == (401, None)
     assert answer.headers["www-authenticate"] == 'Bearer realm="ringme"'
 
 
 @pytest.mark.parametrize("header", ["Bearer no", "Bearer ", "Basic YTpi", "no"])
-async def test_a_wrong_token_is_401_and_told_so(call: Caller, header: str) -> None:
+async def test_a_wrong_token_is_401_with_invalid_token(call: Caller, header: str) -> None:
     answer = await call("GET", f"{ROOT}/client/@me/client/", authorization=header)
     assert word(answer) == (401, None)
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
 
-async def test_the_word_bearer_has_any_letter_case(call: Caller) -> None:
+async def test_bearer_may_have_any_letter_case(call: Caller) -> None:
     token = call.fake.issue_token(call.fake.add_application())
     path = f"{ROOT}/client/@me/client/"
     assert (await call("GET", path, authorization=f"bEARER {token}")).status == 200
@@ -41,7 +41,7 @@ async def test_another_client_is_denied_and_a_missing_one_is_not_found(call: Cal
     assert word(await call.get(3, token)) == (404, "client_not_found")
 
 
-async def test_a_dealer_sees_whom_it_may(call: Caller) -> None:
+async def test_a_dealer_reaches_its_tenants_alone(call: Caller) -> None:
     fake = call.fake
     fake.add_tenants(3)
     some = fake.issue_token(fake.add_dealer(tenants=[1, fake.tenant(2)]))
@@ -114,7 +114,7 @@ async def test_the_user_s_access_level_may_be_too_low(
     assert word(await call.get("@me", token)) == (403, "user_access_type_deny")
 
 
-async def test_a_resource_of_one_s_own_stands_behind_the_same_tokens_and_limits(
+async def test_an_added_resource_has_the_same_tokens_and_limits(
     call: Caller,
 ) -> None:
     fake = call.fake
@@ -155,7 +155,7 @@ async def test_a_resource_that_raises_leaves_nothing_in_flight(inside: Caller) -
     assert fake.in_flight == 0
 
 
-def test_who_is_not_there_cannot_be_named(fake: FakeRingMe) -> None:
+def test_a_lookup_of_an_unknown_name_fails(fake: FakeRingMe) -> None:
     for find in (fake.tenant, fake.application, fake.user):
         with pytest.raises(LookupError, match="the fake has no"):
             find(99)  # type: ignore[operator]

@@ -63,14 +63,14 @@ async def test_a_change_is_answered_with_the_whole_record(server: Side, form: st
     assert said(answer) == {**before, **WRITABLE} == said(await get(server, 2, "two"))
 
 
-async def test_what_is_left_out_stays_and_null_clears(server: Side) -> None:
+async def test_omitted_fields_stay_and_null_clears(server: Side) -> None:
     await put(server, 2, "two", {"geo_list": "RU BY", "hold_music": 5})
     record = said(await put(server, 2, "two", {"hold_music": None}))
     assert (record["geo_list"], record["hold_music"]) == ("RU BY", None)
 
 
 @pytest.mark.parametrize("field", sorted(EXAMPLE.keys() - WRITABLE.keys()))
-async def test_the_other_fields_cannot_be_written(server: Side, field: str) -> None:
+async def test_read_only_fields_are_refused(server: Side, field: str) -> None:
     before = said(await get(server, 2, "two"))
     assert_refused(await put(server, 2, "two", {field: EXAMPLE[field]}), 400)
     assert said(await get(server, 2, "two")) == before
@@ -95,11 +95,13 @@ async def test_a_wrong_value_is_refused_and_nothing_is_changed(
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer nonsense"}], ids=str)
-async def test_without_a_token_nothing_is_told(server: Side, headers: dict[str, str]) -> None:
+async def test_a_request_without_a_token_gets_no_record(
+    server: Side, headers: dict[str, str]
+) -> None:
     assert_refused(await server.send("GET", ROOT + FORMS[0].format(2), headers), 401)
 
 
-async def test_a_token_can_die_before_its_time_and_a_new_one_is_good(server: Side) -> None:
+async def test_a_token_can_be_revoked_early_and_replaced(server: Side) -> None:
     await get(server, 2, "two")
     await server.revoke("two")
     assert_refused(await get(server, 2, "two"), 401)
@@ -107,7 +109,7 @@ async def test_a_token_can_die_before_its_time_and_a_new_one_is_good(server: Sid
     assert (await get(server, 2, "two")).status == 200
 
 
-async def test_what_is_not_there_is_not_found(server: Side) -> None:
+async def test_an_unknown_client_and_path_are_not_found(server: Side) -> None:
     assert_refused(await get(server, 7, "dealer"), 404, "client_not_found")
     assert_refused(await get(server, 2, "dealer", "/clients/{}/"), 404)
 
@@ -119,19 +121,19 @@ async def test_an_application_reaches_its_own_client_and_a_dealer_s_reaches_all(
     assert said(await get(server, 1, "dealer"))["id"] == 1
 
 
-async def test_who_is_blocked_is_refused(server: Side) -> None:
+async def test_blocked_clients_are_refused(server: Side) -> None:
     assert_refused(await get(server, "@me", "blocked"), 403, "user_blocked")
     assert_refused(await get(server, BLOCKED, "dealer"), 403, "user_blocked")
     assert_refused(await get(server, "@me", "cid"), 403, "user_blocked")
 
 
-async def test_a_level_that_only_reads_does_not_write(server: Side) -> None:
+async def test_an_access_level_for_reading_cannot_write(server: Side) -> None:
     for name, word in (("read", "app_access_type_deny"), ("bob", "user_access_type_deny")):
         assert (await get(server, "@me", name)).status == 200
         assert_refused(await put(server, "@me", name, {"hold_music": 1}), 403, word)
 
 
-async def test_a_level_that_allows_nothing_does_not_even_read(server: Side) -> None:
+async def test_an_access_level_of_none_cannot_read(server: Side) -> None:
     assert_refused(await get(server, "@me", "none"), 403, "app_access_type_deny")
 
 
@@ -177,7 +179,7 @@ async def test_a_login_gives_a_bearer_token(server: Side, name: str) -> None:
         ("ann", {"username": "no"}, "invalid_grant"),
     ],
 )
-async def test_a_wrong_login_is_an_error_of_oauth(
+async def test_a_wrong_login_is_an_oauth_error(
     server: Side, name: str, wrong: dict[str, str], error: str
 ) -> None:
     answer = await log_in(server, **{**form_of(name), **wrong})

@@ -1,4 +1,4 @@
-"""The page on which a person can try calls on a fake that is on a socket."""
+"""The page to try calls on a fake on a socket."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def text(session: aiohttp.ClientSession, path: str) -> tuple[int, str, str
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/"])
-async def test_all_that_the_page_needs_comes_from_the_same_server(
+async def test_the_page_loads_everything_from_the_same_server(
     session: aiohttp.ClientSession, path: str
 ) -> None:
     status, kind, page = await text(session, path)
@@ -49,7 +49,9 @@ async def test_the_page_shows_the_description_of_this_server(
     assert 'url: "/openapi.json"' in start
 
 
-async def test_the_browser_is_told_to_ask_nobody_else(session: aiohttp.ClientSession) -> None:
+async def test_the_page_forbids_other_servers_to_the_browser(
+    session: aiohttp.ClientSession,
+) -> None:
     async with session.get("/docs") as answer:
         policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -57,7 +59,7 @@ async def test_the_browser_is_told_to_ask_nobody_else(session: aiohttp.ClientSes
     assert "http" not in policy
 
 
-async def test_a_page_is_no_request_of_the_api(
+async def test_a_request_for_a_page_does_not_count(
     session: aiohttp.ClientSession, fake: FakeRingMe
 ) -> None:
     await text(session, "/docs")
@@ -70,7 +72,7 @@ async def test_a_page_is_no_request_of_the_api(
     ("method", "path"),
     [("POST", "/docs"), ("GET", "/docs/LICENSE"), ("GET", "/docs/x/y"), ("GET", "/docsx")],
 )
-async def test_what_is_no_page_is_no_resource_either(
+async def test_unknown_pages_are_not_found(
     session: aiohttp.ClientSession, fake: FakeRingMe, method: str, path: str
 ) -> None:
     async with session.request(method, path) as answer:
@@ -78,7 +80,7 @@ async def test_what_is_no_page_is_no_resource_either(
     assert fake.requests.total == 1
 
 
-async def test_without_the_extra_the_page_says_what_it_needs(
+async def test_without_the_extra_the_page_names_it(
     session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nothing(name: str) -> Any:
@@ -93,7 +95,7 @@ async def test_without_the_extra_the_page_says_what_it_needs(
 
 def test_the_page_s_files_are_found_without_importing_their_package() -> None:
     program = (
-        "import sys; from ringme_async.testing import pages; pages._page('start.js');"
+        "import sys; from ringme_async.testing.fake import docs_pages; docs_pages._page('start.js');"
         " assert not {'flask', 'flask_swagger_ui'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

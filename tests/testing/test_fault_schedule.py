@@ -1,4 +1,4 @@
-"""Which fault befalls which request."""
+"""Which request meets which fault."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def code_of(inside: Caller, who: object, token: str) -> int:
     return (await inside.get(who, token)).status
 
 
-async def test_the_next_ones_that_fit_are_struck_so_many_times(inside: Caller, token: str) -> None:
+async def test_a_fault_strikes_the_next_matching_requests(inside: Caller, token: str) -> None:
     fake = inside.fake
     fake.faults.next(faults.ServerError(503), times=2)
     assert fake.faults.left == 2
@@ -33,27 +33,27 @@ async def test_the_next_ones_that_fit_are_struck_so_many_times(inside: Caller, t
     assert fake.faults.struck == {faults.ServerError(503): 2}
 
 
-async def test_what_is_scripted_first_strikes_first(inside: Caller, token: str) -> None:
+async def test_faults_strike_in_the_order_they_were_set(inside: Caller, token: str) -> None:
     inside.fake.faults.next(faults.ServerError(503))
     inside.fake.faults.next(faults.ServerError(502))
     assert [await code_of(inside, 1, token) for _ in range(3)] == [503, 502, 200]
 
 
-async def test_a_fault_can_be_meant_for_one_client(inside: Caller, token: str) -> None:
+async def test_a_fault_can_strike_one_client_only(inside: Caller, token: str) -> None:
     inside.fake.faults.next(faults.ServerError(), tenant=2)
     assert [await code_of(inside, who, token) for who in (1, 2, 3)] == [200, 500, 200]
     inside.fake.faults.next(faults.ServerError(), tenant=inside.fake.tenant(3))
     assert [await code_of(inside, who, token) for who in (1, 2, 3)] == [200, 200, 500]
 
 
-async def test_at_me_is_the_client_that_is_meant(inside: Caller) -> None:
+async def test_a_fault_for_a_client_strikes_its_requests_with_at_me(inside: Caller) -> None:
     fake = inside.fake
     application = fake.add_application(tenant=fake.add_tenant(id=12))
     fake.faults.next(faults.ServerError(), tenant=12)
     assert await code_of(inside, "@me", fake.issue_token(application)) == 500
 
 
-async def test_a_fault_can_be_meant_for_a_method(inside: Caller, token: str) -> None:
+async def test_a_fault_can_strike_one_method_only(inside: Caller, token: str) -> None:
     inside.fake.faults.next(faults.ServerError(), on="PUT")
     assert await code_of(inside, 1, token) == 200
     assert (await inside.put(1, token, {})).status == 500
@@ -61,14 +61,14 @@ async def test_a_fault_can_be_meant_for_a_method(inside: Caller, token: str) -> 
     assert (await inside.log_in(inside.fake.add_application())).status == 500
 
 
-async def test_a_fault_can_be_meant_for_the_logins_of_a_client(inside: Caller) -> None:
+async def test_a_fault_can_strike_the_logins_of_one_client_only(inside: Caller) -> None:
     one, two = (inside.fake.add_application() for _ in range(2))
     inside.fake.faults.next(faults.ServerError(), on="/oauth/token", tenant=two.tenant)
     assert (await inside.log_in(one)).status == 200
     assert (await inside.log_in(two)).status == 500
 
 
-async def test_where_nothing_is_said_the_api_is_meant_and_not_the_logins(
+async def test_a_fault_strikes_the_api_and_not_the_logins_by_default(
     inside: Caller, token: str
 ) -> None:
     inside.fake.faults.next(faults.ServerError())
@@ -77,7 +77,7 @@ async def test_where_nothing_is_said_the_api_is_meant_and_not_the_logins(
     assert (await inside("GET", f"{ROOT}/elsewhere/")).status == 500
 
 
-async def test_a_fault_can_strike_always_until_all_is_forgotten(inside: Caller, token: str) -> None:
+async def test_a_fault_can_strike_always_until_cleared(inside: Caller, token: str) -> None:
     fake = inside.fake
     fake.faults.always(faults.ServerError(), tenant=1)
     fake.faults.random(status=1.0)
@@ -98,7 +98,7 @@ async def test_a_fault_can_strike_for_a_while(inside: Caller, token: str) -> Non
     assert codes == [200] * 10 + [503] * 5 + [200] * 3
 
 
-async def test_chance_strikes_as_often_as_it_should(inside: Caller, token: str) -> None:
+async def test_random_faults_strike_as_often_as_their_chance(inside: Caller, token: str) -> None:
     inside.fake.faults.random(seed=3, status=0.1, busy=0.05, garbled=0.05)
     for _ in range(2_000):
         await _quietly(inside, token)
@@ -121,7 +121,7 @@ async def test_the_same_seed_strikes_the_same_requests() -> None:
     assert rows[0] == rows[1] != rows[2]
 
 
-async def test_every_kind_of_chance_can_be_had(inside: Caller, token: str) -> None:
+async def test_every_named_chance_strikes(inside: Caller, token: str) -> None:
     kinds = {
         "status": "ServerError",
         "html": "Html",
@@ -143,13 +143,13 @@ async def test_every_kind_of_chance_can_be_had(inside: Caller, token: str) -> No
         assert type(inside.fake.requests[-1].fault).__name__.startswith(name)
 
 
-async def test_faults_of_one_s_own_can_strike_by_chance(inside: Caller, token: str) -> None:
+async def test_custom_faults_can_strike_by_chance(inside: Caller, token: str) -> None:
     inside.fake.faults.random({faults.ServerError(599): 1.0}, on="PUT")
     assert await code_of(inside, 1, token) == 200
     assert (await inside.put(1, token, {})).status == 599
 
 
-async def test_no_chance_strikes_nobody(inside: Caller, token: str) -> None:
+async def test_a_chance_of_zero_never_strikes(inside: Caller, token: str) -> None:
     inside.fake.faults.random()
     assert await code_of(inside, 1, token) == 200
 
@@ -160,7 +160,7 @@ def test_chances_add_up_to_one_at_most(fake: FakeRingMe, chances: dict[str, floa
         fake.faults.random(**chances)  # type: ignore[arg-type]
 
 
-def test_an_error_is_no_fault(fake: FakeRingMe) -> None:
+def test_an_error_is_refused_as_a_fault(fake: FakeRingMe) -> None:
     with pytest.raises(TypeError, match=r"ringme_async\.testing\.faults"):
         fake.faults.next(TheErrorOfTheSameName("no"))  # type: ignore[arg-type]
 
@@ -170,7 +170,7 @@ def test_a_fault_strikes_at_least_once(fake: FakeRingMe) -> None:
         fake.faults.next(faults.Busy(), times=0)
 
 
-async def test_a_scripted_fault_comes_before_chance(inside: Caller, token: str) -> None:
+async def test_a_scheduled_fault_comes_before_a_random_one(inside: Caller, token: str) -> None:
     inside.fake.faults.random(html=1.0)
     inside.fake.faults.next(faults.ResetBefore())
     with pytest.raises(ResponseLost):

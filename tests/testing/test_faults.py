@@ -1,9 +1,10 @@
-"""What can go wrong: each fault acts the same in memory and over a socket."""
+"""Each fault acts the same in memory and over a socket."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import pickle
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -18,6 +19,7 @@ from ringme_async.errors import (
     TransportTimeout,
 )
 from ringme_async.testing import FakeRingMe, faults
+from ringme_async.testing.fake.fault_kinds import Scene
 from ringme_async.transports import Headers, Request, Response
 from tests.leaping import HOUR, leap_as_soon_as
 from tests.testing.reach import ROOT, Caller, limits, said
@@ -40,13 +42,13 @@ def is_applied(send: Caller) -> bool:
 
 
 async def served(send: Caller, token: str) -> int:
-    """Tell how many requests had counted before this one."""
+    """Return how many requests counted before this one."""
     limit, remaining, _ = limits(await send.get(12, token))
     return limit - remaining - 1
 
 
 async def give_up(send: Caller, token: str) -> None:
-    """Wait for an answer until the attempt's time is over, with the request at the fake."""
+    """Send a request, and wait until its attempt times out."""
     asked = asyncio.create_task(send.get(12, token))
     await leap_as_soon_as(lambda: send.fake.in_flight)
     with pytest.raises(TransportTimeout):
@@ -86,13 +88,13 @@ async def test_an_answer_without_a_body_is_cut_off_too(send: Caller, token: str)
         await send("DELETE", f"{ROOT}/thing/", token=token)
 
 
-async def test_a_body_that_is_no_gzip_cannot_be_read(send: Caller, token: str) -> None:
+async def test_a_body_with_corrupt_gzip_is_an_error(send: Caller, token: str) -> None:
     with pytest.raises(ResponseLost):
         await struck(send, token, faults.GarbledGzip())
     assert is_applied(send)
 
 
-async def test_a_garbled_body_arrives_and_is_no_json(send: Caller, token: str) -> None:
+async def test_a_garbled_body_arrives_and_is_not_json(send: Caller, token: str) -> None:
     answer = await struck(send, token, faults.GarbledBody())
     assert answer.status == 200
     assert is_applied(send)
@@ -100,38 +102,40 @@ async def test_a_garbled_body_arrives_and_is_no_json(send: Caller, token: str) -
         said(answer)
 
 
-async def test_a_body_can_be_another_one(send: Caller, token: str) -> None:
+async def test_a_garbled_body_can_be_chosen(send: Caller, token: str) -> None:
     answer = await struck(send, token, faults.GarbledBody(b"[1]"))
     assert said(answer) == [1]
 
 
-async def test_a_bomb_is_over_the_cap(send: Caller, token: str) -> None:
+async def test_a_bomb_exceeds_the_cap_on_bodies(send: Caller, token: str) -> None:
     with pytest.raises(ResponseTooLarge):
         await struck(send, token, faults.GzipBomb())
     assert is_applied(send)
 
 
 @pytest.mark.parametrize("size", [0, 1000, 2**20, 3 * 2**20 + 5])
-async def test_a_small_bomb_is_so_many_zeros(send: Caller, token: str, size: int) -> None:
+async def test_a_bomb_decompresses_to_its_size_in_zeros(
+    send: Caller, token: str, size: int
+) -> None:
     answer = await struck(send, token, faults.GzipBomb(size))
     assert answer.body == bytes(size)
 
 
-async def test_a_bomb_s_client_may_leave_early(send: Caller, token: str) -> None:
+async def test_the_receiver_of_a_bomb_may_disconnect_early(send: Caller, token: str) -> None:
     for _ in range(3):
         with pytest.raises(ResponseTooLarge):
             await struck(send, token, faults.GzipBomb(10**9))
     assert (await send.get(12, token)).status == 200
 
 
-async def test_an_answer_can_come_too_late(send: Caller, token: str) -> None:
+async def test_a_stall_longer_than_the_timeout_is_a_timeout(send: Caller, token: str) -> None:
     send.fake.faults.next(faults.Stall(HOUR))
     await give_up(send, token)
     assert (await send.get(12, token)).status == 200
 
 
 @pytest.mark.jumping
-async def test_an_answer_can_be_late(inside: Caller, token: str) -> None:
+async def test_a_short_stall_delays_the_answer(inside: Caller, token: str) -> None:
     inside.fake.latency = 1
     put = asyncio.create_task(struck(inside, token, faults.Stall(8)))
     await asyncio.sleep(0.5)
@@ -141,9 +145,7 @@ async def test_an_answer_can_be_late(inside: Caller, token: str) -> None:
 
 
 @pytest.mark.jumping
-async def test_an_outage_finds_an_answer_that_was_just_about_to_leave(
-    inside: Caller, token: str
-) -> None:
+async def test_an_outage_loses_an_answer_that_is_due(inside: Caller, token: str) -> None:
     async def outage() -> None:
         await asyncio.sleep(1)
         async with inside.fake.outage():
@@ -158,31 +160,31 @@ async def test_an_outage_finds_an_answer_that_was_just_about_to_leave(
 
 
 @pytest.mark.jumping
-async def test_an_answer_may_never_come(inside: Caller, token: str) -> None:
+async def test_a_stall_can_last_forever(inside: Caller, token: str) -> None:
     inside.fake.faults.next(faults.Stall(math.inf))
     with pytest.raises(TransportTimeout):
         await inside.get(12, token)
 
 
 @pytest.mark.jumping
-async def test_a_drip_takes_its_time(inside: Caller, token: str) -> None:
+async def test_a_slow_drip_takes_its_seconds(inside: Caller, token: str) -> None:
     answer = await struck(inside, token, faults.SlowDrip(10))
     assert said(answer)["hold_music"] == 7
     assert asyncio.get_running_loop().time() == 10
 
 
-async def test_a_drip_comes_to_its_end(send: Caller, token: str) -> None:
+async def test_a_slow_drip_delivers_the_whole_body(send: Caller, token: str) -> None:
     answer = await struck(send, token, faults.SlowDrip(0.05, pieces=5))
     assert said(answer)["hold_music"] == 7
 
 
-async def test_a_drip_can_be_too_slow(send: Caller, token: str) -> None:
+async def test_a_slow_drip_can_exceed_the_timeout(send: Caller, token: str) -> None:
     send.fake.faults.next(faults.SlowDrip(HOUR))
     await give_up(send, token)
     assert (await send.get(12, token)).status == 200
 
 
-async def test_a_status_counts_and_does_nothing_else(send: Caller, token: str) -> None:
+async def test_a_status_counts_and_changes_nothing(send: Caller, token: str) -> None:
     answer = await struck(send, token, faults.ServerError(503, retry_after=2))
     assert answer.status == 503
     assert answer.headers["retry-after"] == "2"
@@ -201,7 +203,7 @@ async def test_a_status_counts_and_does_nothing_else(send: Caller, token: str) -
         (faults.ServerError(), 500, {"message": "The server failed."}),
     ],
 )
-async def test_words_of_a_status_can_be_left_out(
+async def test_a_status_can_omit_its_message_and_word(
     send: Caller, token: str, fault: faults.Status, status: int, body: Any
 ) -> None:
     answer = await struck(send, token, fault)
@@ -214,7 +216,7 @@ async def test_a_status_can_have_another_body(send: Caller, token: str, body: by
     assert (answer.status, answer.body) == (503, body)
 
 
-async def test_a_status_can_have_headers_of_its_own(send: Caller, token: str) -> None:
+async def test_a_status_can_have_further_headers(send: Caller, token: str) -> None:
     fault = faults.Status(500, headers={"x-ratelimit-remaining": "nan", "x-more": "1"})
     answer = await struck(send, token, fault)
     assert (answer.headers["x-ratelimit-remaining"], answer.headers["x-more"]) == ("nan", "1")
@@ -241,7 +243,7 @@ async def test_busy_has_a_message_and_no_limits(send: Caller, token: str) -> Non
     assert await served(send, token) == 0
 
 
-async def test_the_limit_can_be_said_to_be_used_up(send: Caller, token: str) -> None:
+async def test_a_fault_can_claim_that_the_limit_is_used_up(send: Caller, token: str) -> None:
     answer = await struck(send, token, faults.RateLimited(reset=5))
     assert answer.status == 429
     assert said(answer)["status"] == "rate_limit_exceeded"
@@ -251,7 +253,7 @@ async def test_the_limit_can_be_said_to_be_used_up(send: Caller, token: str) -> 
 
 
 @pytest.mark.parametrize("code", [500, 502])
-async def test_a_proxy_answers_with_a_page(send: Caller, token: str, code: int) -> None:
+async def test_a_proxy_answers_with_an_html_page(send: Caller, token: str, code: int) -> None:
     answer = await struck(send, token, faults.Html(code))
     assert answer.status == code
     assert answer.headers["content-type"].startswith("text/html")
@@ -261,36 +263,36 @@ async def test_a_proxy_answers_with_a_page(send: Caller, token: str, code: int) 
     assert await served(send, token) == 0
 
 
-async def test_a_page_can_be_given(send: Caller, token: str) -> None:
+async def test_the_html_page_can_be_chosen(send: Caller, token: str) -> None:
     answer = await struck(send, token, faults.Html(200, b"<p>Log in to the Wi-Fi</p>"))
     assert (answer.status, answer.body) == (200, b"<p>Log in to the Wi-Fi</p>")
 
 
-async def test_a_proxy_answers_with_nothing(send: Caller, token: str) -> None:
+async def test_a_proxy_answers_without_a_body(send: Caller, token: str) -> None:
     answer = await struck(send, token, faults.Empty(504))
     assert (answer.status, answer.body) == (504, b"")
 
 
-async def test_a_redirect_is_sent_as_it_is(send: Caller, token: str) -> None:
+async def test_a_redirect_has_its_target(send: Caller, token: str) -> None:
     answer = await struck(send, token, faults.Redirect("https://evil.test/oauth/token"))
     assert answer.status == 307
     assert answer.headers["location"] == "https://evil.test/oauth/token"
     assert not is_applied(send)
 
 
-async def test_a_token_can_die_before_its_time(send: Caller, token: str) -> None:
+async def test_a_token_death_revokes_the_token(send: Caller, token: str) -> None:
     answer = await struck(send, token, faults.TokenDeath())
     assert answer.status == 401
     assert (await send.get(12, token)).status == 401
     assert not is_applied(send)
 
 
-async def test_a_token_that_is_not_there_cannot_die(send: Caller) -> None:
+async def test_a_token_death_without_a_token_does_no_harm(send: Caller) -> None:
     send.fake.faults.next(faults.TokenDeath())
     assert (await send.get(12, None)).status == 401
 
 
-async def test_a_clock_can_be_wrong(send: Caller, token: str) -> None:
+async def test_a_clock_skew_shifts_the_date(send: Caller, token: str) -> None:
     answer = await struck(send, token, faults.ClockSkew(-86_400))
     right = await send.get(12, token)
     wrong, now = (parsedate_to_datetime(each.headers["date"]) for each in (answer, right))
@@ -299,7 +301,7 @@ async def test_a_clock_can_be_wrong(send: Caller, token: str) -> None:
 
 
 @pytest.mark.jumping
-async def test_the_wall_clock_goes_on_with_the_loop_s() -> None:
+async def test_the_wall_clock_follows_the_loop_s_clock() -> None:
     fake = FakeRingMe(wall_clock=datetime(2026, 1, 31, 23, 0, tzinfo=UTC))
     await fake(_request(fake))
     await asyncio.sleep(7200)
@@ -317,7 +319,7 @@ async def test_the_wall_clock_goes_on_with_the_loop_s() -> None:
         (faults.ClockSkew(5), 200),
     ],
 )
-async def test_logins_meet_faults_as_well(send: Caller, fault: faults.Fault, code: int) -> None:
+async def test_logins_can_meet_faults(send: Caller, fault: faults.Fault, code: int) -> None:
     application = send.fake.add_application()
     send.fake.faults.next(fault, on="/oauth/token")
     answer = await send.log_in(application)
@@ -327,15 +329,26 @@ async def test_logins_meet_faults_as_well(send: Caller, fault: faults.Fault, cod
 
 
 @pytest.mark.parametrize("fault", [faults.ServerError(), faults.TokenDeath()])
-async def test_even_a_path_of_nobody_meets_faults(send: Caller, fault: faults.Fault) -> None:
+async def test_an_unknown_path_can_meet_faults(send: Caller, fault: faults.Fault) -> None:
     send.fake.faults.next(fault, on="/elsewhere")
     expected = 500 if isinstance(fault, faults.ServerError) else 404
     assert (await send("GET", "/elsewhere")).status == expected
 
 
-async def test_a_fault_of_one_s_own_does_what_it_likes(send: Caller, token: str) -> None:
+def test_completion_offers_only_public_faults() -> None:
+    assert {name for name in dir(faults) if not name.startswith("__")} == set(faults.__all__)
+
+
+@pytest.mark.parametrize("name", faults.__all__)
+def test_a_fault_says_that_it_comes_from_the_public_module(name: str) -> None:
+    kind = getattr(faults, name)
+    assert kind.__module__ == faults.__name__
+    assert pickle.loads(pickle.dumps(kind)) is kind
+
+
+async def test_a_custom_fault_can_count_carry_out_and_answer(send: Caller, token: str) -> None:
     class Teapot(faults.Fault):
-        def strike(self, scene: faults.Scene) -> Response:
+        def strike(self, scene: Scene) -> Response:
             scene.count()
             scene.carry_out()
             return Response(418, body=scene.date().encode())
@@ -346,16 +359,16 @@ async def test_a_fault_of_one_s_own_does_what_it_likes(send: Caller, token: str)
     assert await served(send, token) == 2
 
 
-async def test_a_fault_that_changes_nothing_is_no_harm(send: Caller, token: str) -> None:
+async def test_the_base_fault_gives_the_correct_answer(send: Caller, token: str) -> None:
     assert (await struck(send, token, faults.Fault())).status == 200
 
 
-async def test_a_request_of_nobody_cannot_count(send: Caller) -> None:
+async def test_a_request_without_a_token_does_not_count(send: Caller) -> None:
     send.fake.faults.next(faults.ServerError())
     assert (await send.get(12, None)).status == 500
 
 
-async def test_in_an_outage_nobody_gets_a_connection(send: Caller, token: str) -> None:
+async def test_an_outage_refuses_all_connections(send: Caller, token: str) -> None:
     assert (await send.get(12, token)).status == 200
     async with send.fake.outage():
         with pytest.raises(ConnectError) as caught:
@@ -367,7 +380,7 @@ async def test_in_an_outage_nobody_gets_a_connection(send: Caller, token: str) -
     assert send.fake.requests.total == 2
 
 
-async def test_an_outage_loses_the_answers_that_are_on_their_way(send: Caller, token: str) -> None:
+async def test_an_outage_loses_answers_on_their_way(send: Caller, token: str) -> None:
     send.fake.latency = 3600
     waiting = asyncio.create_task(send.get(12, token))
     while not send.fake.in_flight:
@@ -379,7 +392,7 @@ async def test_an_outage_loses_the_answers_that_are_on_their_way(send: Caller, t
     assert send.fake.in_flight == 0
 
 
-async def test_a_latency_can_be_drawn_by_lot(inside: Caller, token: str) -> None:
+async def test_a_latency_can_be_random(inside: Caller, token: str) -> None:
     drawn: list[float] = []
 
     def latency(random: Any) -> float:
@@ -392,7 +405,7 @@ async def test_a_latency_can_be_drawn_by_lot(inside: Caller, token: str) -> None
     assert len(drawn) == 1
 
 
-async def test_all_losses_are_errors_of_the_transport(send: Caller, token: str) -> None:
+async def test_all_lost_answers_are_transport_errors(send: Caller, token: str) -> None:
     for fault in (faults.ResetBefore(), faults.ResetAfter(), faults.CutBody()):
         with pytest.raises(TransportError):
             await struck(send, token, fault)

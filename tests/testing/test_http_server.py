@@ -13,6 +13,7 @@ import trustme
 
 from ringme_async.errors import ResponseLost
 from ringme_async.testing import FakeRingMe, faults
+from ringme_async.testing.fake.fault_kinds import Scene
 from ringme_async.transports import Headers, Request, Response
 from ringme_async.transports.aiohttp import AiohttpTransport
 from ringme_async.transports.memory import InMemoryTransport
@@ -26,7 +27,7 @@ def token(fake: FakeRingMe) -> str:
 
 
 async def raw(url: str, request: str) -> bytes:
-    """Send a request as it stands and read until the server hangs up."""
+    """Send a raw request and read until the server closes the connection."""
     host, _, port = url.partition("://")[2].partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(request.replace("\n", "\r\n").encode())
@@ -51,14 +52,14 @@ async def test_an_answer_is_gzip_on_the_wire(fake: FakeRingMe, token: str) -> No
     assert gzip.decompress(body) == fake.tenant(12).encoded()
 
 
-async def test_without_gzip_the_refusal_is_plain(fake: FakeRingMe) -> None:
+async def test_a_refusal_for_missing_gzip_is_not_compressed(fake: FakeRingMe) -> None:
     async with fake.serve() as url:
         answer = await raw(url, "GET / HTTP/1.1\nHost: x\nConnection: close\n\n")
     assert answer.startswith(b"HTTP/1.1 406 Not Acceptable\r\n")
     assert b"Content-Encoding" not in answer
 
 
-async def test_a_proxy_s_form_of_a_request_is_understood(fake: FakeRingMe, token: str) -> None:
+async def test_a_request_with_an_absolute_url_is_accepted(fake: FakeRingMe, token: str) -> None:
     async with fake.serve() as url:
         answer = await raw(
             url,
@@ -69,7 +70,7 @@ async def test_a_proxy_s_form_of_a_request_is_understood(fake: FakeRingMe, token
     assert fake.requests[-1].host == "far.test"
 
 
-async def test_fields_that_come_twice_are_one(fake: FakeRingMe) -> None:
+async def test_repeated_header_fields_are_joined(fake: FakeRingMe) -> None:
     async with fake.serve() as url:
         await raw(
             url,
@@ -80,7 +81,7 @@ async def test_fields_that_come_twice_are_one(fake: FakeRingMe) -> None:
     assert not fake.violations
 
 
-async def test_a_wish_for_nothing_in_particular_is_answered(fake: FakeRingMe) -> None:
+async def test_an_accept_encoding_of_any_kind_is_answered(fake: FakeRingMe) -> None:
     async with fake.serve() as url:
         answer = await raw(
             url, "OPTIONS * HTTP/1.1\nHost: x\nAccept-Encoding: gzip\nConnection: close\n\n"
@@ -88,7 +89,7 @@ async def test_a_wish_for_nothing_in_particular_is_answered(fake: FakeRingMe) ->
     assert answer.startswith(b"HTTP/1.1 404")
 
 
-async def test_a_body_is_not_compressed_where_there_is_none(call: Caller) -> None:
+async def test_an_answer_without_a_body_is_not_compressed(call: Caller) -> None:
     call.fake.add_resource("DELETE", "/thing/", None, status=204)
     token = call.fake.issue_token(call.fake.add_application())
     answer = await call("DELETE", f"{ROOT}/thing/", token=token)
@@ -96,7 +97,7 @@ async def test_a_body_is_not_compressed_where_there_is_none(call: Caller) -> Non
     assert "content-encoding" not in answer.headers
 
 
-async def test_it_leaves_no_task_and_no_socket(fake: FakeRingMe, token: str) -> None:
+async def test_a_closed_server_leaves_no_task_and_no_socket(fake: FakeRingMe, token: str) -> None:
     before = asyncio.all_tasks()
     async with reaching("loopback", fake) as call:
         await call.get(12, token)
@@ -113,7 +114,7 @@ async def test_it_leaves_no_task_and_no_socket(fake: FakeRingMe, token: str) -> 
         assert probe.connect_ex(("127.0.0.1", int(call.url.rpartition(":")[2]))) != 0
 
 
-async def test_a_client_that_goes_away_ends_its_request(fake: FakeRingMe, token: str) -> None:
+async def test_a_client_that_disconnects_ends_its_request(fake: FakeRingMe, token: str) -> None:
     fake.latency = 3600
     async with reaching("loopback", fake) as call:
         waiting = asyncio.create_task(call.get(12, token))
@@ -126,7 +127,7 @@ async def test_a_client_that_goes_away_ends_its_request(fake: FakeRingMe, token:
 
 
 @pytest.mark.parametrize("fault", [faults.ResetAfter(), faults.CutBody()])
-async def test_a_fault_befalls_nobody_who_has_gone(
+async def test_a_fault_after_a_disconnect_does_no_harm(
     fake: FakeRingMe, token: str, fault: faults.Fault
 ) -> None:
     fake.latency = 0.01
@@ -143,7 +144,7 @@ async def test_a_fault_befalls_nobody_who_has_gone(
 
 
 @pytest.mark.parametrize("base", [faults.GzipBomb, faults.CutBody, faults.ResetAfter])
-async def test_an_answer_to_a_connection_that_is_just_being_lost_is_dropped(
+async def test_an_answer_to_a_closing_connection_is_dropped(
     fake: FakeRingMe, token: str, caplog: pytest.LogCaptureFixture, base: type[faults.Fault]
 ) -> None:
     server = fake.serve()
@@ -154,7 +155,7 @@ async def test_an_answer_to_a_connection_that_is_just_being_lost_is_dropped(
             connection.transport.abort()
 
     class JustBefore(base):  # type: ignore[misc,valid-type]
-        def strike(self, scene: faults.Scene) -> Response:
+        def strike(self, scene: Scene) -> Response:
             asyncio.get_running_loop().call_soon(lose_all)
             return super().strike(scene)  # type: ignore[no-any-return]
 
@@ -206,7 +207,7 @@ async def test_it_serves_ipv6(fake: FakeRingMe, token: str) -> None:
         await transport.aclose()
 
 
-async def test_one_fake_can_be_reached_in_every_way_at_once(fake: FakeRingMe, token: str) -> None:
+async def test_one_fake_serves_memory_and_sockets_at_once(fake: FakeRingMe, token: str) -> None:
     async with reaching("loopback", fake) as one, reaching("plain", fake) as two:
         await one.put(12, token, {"hold_music": 1})
         await two.put(12, token, {"dial_rule_id": 2})
@@ -221,14 +222,14 @@ async def test_one_fake_can_be_reached_in_every_way_at_once(fake: FakeRingMe, to
     assert fake.requests.total == 3
 
 
-async def test_a_server_that_starts_in_an_outage_takes_nobody(fake: FakeRingMe) -> None:
+async def test_a_server_started_in_an_outage_refuses_connections(fake: FakeRingMe) -> None:
     async with fake.outage(), fake.serve() as url:
         port = int(url.rpartition(":")[2])
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-async def test_a_bug_in_a_resource_of_one_s_own_is_a_500(
+async def test_an_added_resource_that_raises_answers_500(
     fake: FakeRingMe, token: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(_request: object) -> None:

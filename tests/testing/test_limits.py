@@ -52,7 +52,7 @@ async def test_every_answer_of_the_api_carries_the_three_headers(call: Caller) -
     assert limits(await call.get(12, None)) == (10_000, 10_000, 3600)
 
 
-async def test_over_the_limit_is_429_with_its_status(call: Caller) -> None:
+async def test_a_request_over_the_limit_is_429_with_its_status(call: Caller) -> None:
     fake = call.fake
     token = fake.issue_token(fake.add_application(ceiling=1))
     await call.get("@me", token)
@@ -66,7 +66,7 @@ async def test_over_the_limit_is_429_with_its_status(call: Caller) -> None:
 
 
 @pytest.mark.jumping
-async def test_the_window_begins_with_its_first_request_and_is_reset_as_a_whole() -> None:
+async def test_a_window_begins_with_its_first_request_and_resets_at_its_end() -> None:
     fake = FakeRingMe(quota_window=100)
     call = in_memory(fake)
     application = fake.add_application(ceiling=2)
@@ -98,7 +98,7 @@ async def test_the_length_of_a_window_can_be_changed(inside: Caller) -> None:
 
 
 @pytest.mark.jumping
-async def test_an_answer_without_a_count_shows_the_whole_next_window(inside: Caller) -> None:
+async def test_an_uncounted_request_shows_the_whole_next_window(inside: Caller) -> None:
     token = inside.fake.issue_token(inside.fake.add_application(ceiling=5), lifetime=10)
     await inside.get("@me", token)
     await asyncio.sleep(4000)
@@ -106,14 +106,14 @@ async def test_an_answer_without_a_count_shows_the_whole_next_window(inside: Cal
     assert (expired.status, limits(expired)) == (401, (5, 5, 3600))
 
 
-async def test_a_used_up_limit_says_nothing_about_other_clients(call: Caller) -> None:
+async def test_a_used_up_limit_does_not_affect_other_clients(call: Caller) -> None:
     fake = call.fake
     one, two = (fake.add_application(ceiling=1) for _ in range(2))
     assert await spend(call, one, 2) == [200, 429]
     assert await spend(call, two, 1) == [200]
 
 
-async def test_a_dealer_uses_a_counter_of_its_own(call: Caller) -> None:
+async def test_a_dealer_has_its_own_counter(call: Caller) -> None:
     fake = call.fake
     fake.add_tenants(3)
     own = fake.add_application(tenant=1, ceiling=1)
@@ -132,7 +132,7 @@ async def test_logins_do_not_count(call: Caller) -> None:
 
 
 @pytest.mark.jumping
-async def test_requests_of_somebody_else_can_be_counted(inside: Caller) -> None:
+async def test_requests_of_another_application_can_be_counted(inside: Caller) -> None:
     fake = inside.fake
     application = fake.add_application(ceiling=10)
     fake.spend(application.tenant, 8)
@@ -143,7 +143,7 @@ async def test_requests_of_somebody_else_can_be_counted(inside: Caller) -> None:
     assert (refused.status, limits(refused)[1]) == (429, 0)
 
 
-async def test_the_books_know_nobody_who_sent_nothing(inside: Caller) -> None:
+async def test_the_request_counts_omit_silent_applications(inside: Caller) -> None:
     fake = inside.fake
     silent, busy = (fake.add_application() for _ in range(2))
     await spend(inside, busy, 2)
@@ -154,7 +154,7 @@ async def test_the_books_know_nobody_who_sent_nothing(inside: Caller) -> None:
 
 
 @pytest.mark.jumping
-async def test_the_books_keep_a_thousand_windows(inside: Caller) -> None:
+async def test_the_request_counts_keep_a_thousand_windows(inside: Caller) -> None:
     fake = inside.fake
     fake.quota_window = 1
     application = fake.add_application()
@@ -182,14 +182,14 @@ async def test_gzip_is_mandatory_on_every_request(
 
 
 @pytest.mark.parametrize("wish", ["gzip", "GZIP", "deflate, gzip;q=0.5", "gzip;q=1.0, *;q=0"])
-async def test_gzip_can_be_asked_for_in_many_ways(call: Caller, wish: str) -> None:
+async def test_gzip_can_be_accepted_in_many_spellings(call: Caller, wish: str) -> None:
     token = call.fake.issue_token(call.fake.add_application())
     answer = await call("GET", f"{ROOT}/client/@me/client/", token=token, accept_encoding=wish)
     assert answer.status == 200
     assert not call.fake.violations
 
 
-async def test_a_missing_gzip_can_be_written_down_only(inside: Caller) -> None:
+async def test_missing_gzip_can_be_recorded_without_a_refusal(inside: Caller) -> None:
     fake = inside.fake
     fake.require_gzip = False
     assert not fake.require_gzip
@@ -201,7 +201,7 @@ async def test_a_missing_gzip_can_be_written_down_only(inside: Caller) -> None:
 
 
 @pytest.mark.jumping
-async def test_a_write_beside_another_is_refused_where_that_is_set() -> None:
+async def test_concurrent_writes_to_one_client_can_be_refused() -> None:
     fake = FakeRingMe(one_write_at_a_time=True, latency=1.0)
     fake.add_tenants(2)
     call = in_memory(fake)

@@ -48,11 +48,11 @@ async def test_a_trusted_application_gets_a_token_for_an_hour(
     assert said(await call.get("@me", token))["id"] == 12
 
 
-async def test_the_scope_may_be_left_out(call: Caller, application: FakeApplication) -> None:
+async def test_the_scope_can_be_omitted(call: Caller, application: FakeApplication) -> None:
     assert (await call.ask_token(form_of(application))).status == 200
 
 
-async def test_there_is_no_scope_but_all(call: Caller, application: FakeApplication) -> None:
+async def test_the_only_scope_is_all(call: Caller, application: FakeApplication) -> None:
     answer = await call.ask_token(form_of(application, scope="some"))
     assert refused_with(answer) == (400, "invalid_scope")
 
@@ -67,7 +67,7 @@ async def test_a_wrong_secret_is_an_oauth_error(
     assert refused_with(answer) == (code, "invalid_client")
 
 
-async def test_a_secret_is_needed_by_all_but_public_applications(
+async def test_only_public_applications_need_no_secret(
     inside: Caller, application: FakeApplication
 ) -> None:
     form = form_of(application)
@@ -85,7 +85,7 @@ async def test_a_missing_parameter_is_named(
     assert missing in said(answer)["error_description"]
 
 
-async def test_a_parameter_that_comes_twice_is_refused(
+async def test_a_repeated_parameter_is_refused(
     inside: Caller, application: FakeApplication
 ) -> None:
     body = urlencode([*form_of(application).items(), ("scope", "all"), ("scope", "all")])
@@ -106,7 +106,7 @@ async def test_the_parameters_have_to_be_form_encoded(
     assert refused_with(answer) == (400, "invalid_request")
 
 
-async def test_a_form_that_is_no_text_lacks_everything(inside: Caller) -> None:
+async def test_a_form_that_is_not_utf_8_has_no_parameters(inside: Caller) -> None:
     answer = await inside(
         "POST",
         "/oauth/token",
@@ -145,7 +145,7 @@ async def test_only_post_gets_a_token(call: Caller) -> None:
 
 
 @pytest.mark.parametrize("path", ["/oauth/other", "/login"])
-async def test_there_is_nothing_else_beside_the_token_endpoint(call: Caller, path: str) -> None:
+async def test_other_paths_beside_the_token_endpoint_are_not_found(call: Caller, path: str) -> None:
     assert (await call("GET", path)).status == 404
 
 
@@ -174,7 +174,7 @@ async def test_a_wrong_password_is_an_oauth_error(inside: Caller, wrong: dict[st
     assert refused_with(await inside.ask_token(form)) == (400, "invalid_grant")
 
 
-async def test_a_public_application_trades_the_code_of_a_user_who_agreed(call: Caller) -> None:
+async def test_a_public_application_trades_a_code_for_a_token(call: Caller) -> None:
     fake = call.fake
     application = fake.add_application(kind="public", tenant=fake.add_tenant(id=5))
     fake.add_user("ann", "pass", 5)
@@ -217,7 +217,7 @@ async def test_a_public_application_trades_the_code_of_a_user_who_agreed(call: C
     "wrong",
     [{"client_id": "no"}, {"redirect_uri": ""}, {"redirect_uri": "/back"}],
 )
-async def test_a_user_is_asked_only_for_a_known_application_and_place(
+async def test_authorization_needs_a_known_application_and_an_absolute_redirect(
     inside: Caller, wrong: dict[str, str]
 ) -> None:
     application = inside.fake.add_application(kind="public")
@@ -231,7 +231,7 @@ async def test_a_user_is_asked_only_for_a_known_application_and_place(
     assert said(answer)["error"]
 
 
-async def test_another_response_type_is_told_to_the_application(inside: Caller) -> None:
+async def test_another_response_type_is_redirected_as_an_error(inside: Caller) -> None:
     application = inside.fake.add_application(kind="public")
     query = f"client_id={application.app_id}&redirect_uri=https://app.test/&response_type=token"
     answer = await inside("GET", f"/oauth/authorize?{query}")
@@ -239,7 +239,7 @@ async def test_another_response_type_is_told_to_the_application(inside: Caller) 
     assert answer.headers["location"] == "https://app.test/?error=unsupported_response_type"
 
 
-async def test_a_code_is_good_for_its_application_and_place_alone(inside: Caller) -> None:
+async def test_a_code_is_valid_for_its_application_and_redirect_alone(inside: Caller) -> None:
     fake = inside.fake
     application, other = (fake.add_application(kind="public") for _ in range(2))
     for owner, place in [(other, "https://app.test/"), (application, "https://else.test/")]:
@@ -255,7 +255,7 @@ async def test_a_code_is_good_for_its_application_and_place_alone(inside: Caller
     assert (await inside.ask_token(form)).status == 200
 
 
-async def test_a_refresh_token_that_rotates_is_good_once(inside: Caller) -> None:
+async def test_a_rotating_refresh_token_is_valid_once(inside: Caller) -> None:
     fake = inside.fake
     fake.oauth.rotate = True
     application = fake.add_application(kind="public", tenant=fake.add_tenant(id=5))
@@ -268,7 +268,7 @@ async def test_a_refresh_token_that_rotates_is_good_once(inside: Caller) -> None
     assert (await inside.ask_token(form | {"refresh_token": answer["refresh_token"]})).status == 200
 
 
-async def test_a_refresh_token_is_good_for_its_application_alone(inside: Caller) -> None:
+async def test_a_refresh_token_is_valid_for_its_application_alone(inside: Caller) -> None:
     fake = inside.fake
     token = fake.issue_refresh_token(fake.add_application(kind="public"))
     thief = fake.add_application(kind="public")
@@ -286,7 +286,7 @@ async def test_who_gets_a_refresh_token_can_be_set(
 
 
 @pytest.mark.parametrize(("how", "told"), [("number", 90), ("string", "90"), ("absent", None)])
-async def test_how_the_lifetime_is_told_can_be_set(how: str, told: object) -> None:
+async def test_the_form_of_expires_in_can_be_set(how: str, told: object) -> None:
     settings = OAuthSettings(lifetime=90, expires_in=how, token_type="bEARER")  # type: ignore[arg-type]
     fake = FakeRingMe(oauth=settings)
     answer = said(await in_memory(fake).log_in(fake.add_application()))
@@ -334,7 +334,7 @@ async def test_one_way_to_authenticate_is_enough(
 
 
 @pytest.mark.jumping
-async def test_a_token_lives_as_long_as_was_said(
+async def test_a_token_expires_after_its_lifetime(
     inside: Caller, application: FakeApplication
 ) -> None:
     inside.fake.oauth.lifetime = 100
@@ -360,9 +360,7 @@ async def test_a_token_from_outside_a_loop_ages_from_its_first_use(
     assert (await inside.get("@me", token_from_outside)).status == 401
 
 
-async def test_tokens_can_be_revoked_before_their_time(
-    call: Caller, application: FakeApplication
-) -> None:
+async def test_tokens_can_be_revoked_early(call: Caller, application: FakeApplication) -> None:
     fake = call.fake
     other = fake.add_application(tenant=12)
     mine, theirs = fake.issue_token(application), fake.issue_token(other)
@@ -385,7 +383,7 @@ async def test_refresh_tokens_can_be_revoked_too(inside: Caller) -> None:
 
 
 @pytest.mark.jumping
-async def test_tokens_that_died_long_ago_are_forgotten(
+async def test_tokens_expired_long_ago_are_forgotten(
     inside: Caller, application: FakeApplication
 ) -> None:
     fake = inside.fake
@@ -413,7 +411,7 @@ async def test_a_login_over_the_limit_gets_a_message_and_no_reset(
 
 
 @pytest.mark.jumping
-async def test_twenty_logins_a_second_pass_and_no_more(
+async def test_only_twenty_logins_a_second_are_admitted(
     inside: Caller, application: FakeApplication
 ) -> None:
     inside.fake.oauth.concurrent = 100
@@ -435,7 +433,7 @@ async def test_the_second_of_the_login_limit_slides(
 
 
 @pytest.mark.jumping
-async def test_six_logins_at_once_pass_and_no_more(
+async def test_only_six_logins_at_once_are_admitted(
     inside: Caller, application: FakeApplication
 ) -> None:
     inside.fake.latency = 0.5
@@ -446,7 +444,7 @@ async def test_six_logins_at_once_pass_and_no_more(
 
 
 @pytest.mark.jumping
-async def test_a_login_that_is_given_up_makes_room_for_another(
+async def test_a_cancelled_login_frees_its_place(
     inside: Caller, application: FakeApplication
 ) -> None:
     inside.fake.oauth.concurrent = 1

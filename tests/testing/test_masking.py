@@ -1,4 +1,4 @@
-"""No secret of an exchange stands in its recording, wherever and however the server writes it."""
+"""No secret of an exchange gets into its recording, in any place or spelling."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ringme_async import (
 )
 from ringme_async._internal.redaction import spellings
 from ringme_async.testing import FakeRingMe, RecordingTransport, ReplayTransport
-from ringme_async.testing.redaction import Masker, body_shown
+from ringme_async.testing.redaction import Masker, masked_body
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -185,7 +185,7 @@ def answer(kind: str, text: str, status: int = 400) -> Response:
 
 @st.composite
 def secrets(draw: st.DrawFn, alphabet: str | None = None) -> str:
-    """A secret that is no part of anything else in the exchange."""
+    """A secret that occurs nowhere else in the exchange."""
     letters = st.sampled_from(alphabet or "abzAZ019-._~+/=%&;:?#!$\"'<>\\@()[]{}*, \u0416\u00e9")
     inner = draw(st.text(letters, min_size=4, max_size=24)).strip()
     return f"Q7{inner}x9Z"
@@ -206,7 +206,7 @@ class Says:
 
 
 def recorded(*exchanges: tuple[Request, Response]) -> str:
-    """Record exchanges, check that they can be replayed, and give the file."""
+    """Record exchanges, check that they can be replayed, and return the file."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "night.jsonl"
 
@@ -249,7 +249,7 @@ def check_hidden(secret: str, text: str) -> None:
 @pytest.mark.parametrize("ask", ASKED, ids=lambda ask: ask.__name__)
 @settings(max_examples=25, deadline=None)
 @given(secret=secrets(), echo=st.sampled_from(ECHOES), how=st.sampled_from(sorted(SPELLED)))
-def test_a_secret_of_a_request_stands_nowhere_in_its_recording(
+def test_a_recording_never_shows_a_secret_of_a_request(
     ask: Callable[[str], Request],
     secret: str,
     echo: Callable[[str], Response],
@@ -307,7 +307,7 @@ ISSUED = [
 @pytest.mark.parametrize("issue", ISSUED, ids=lambda issue: issue.__name__)
 @settings(max_examples=25, deadline=None)
 @given(token=tokens, echo=st.sampled_from(ECHOES), how=st.sampled_from(sorted(SPELLED)))
-def test_a_secret_that_an_answer_issues_is_known_to_the_whole_recording(
+def test_a_secret_from_an_answer_is_masked_in_the_whole_recording(
     issue: Callable[[str], Response],
     token: str,
     echo: Callable[[str], Response],
@@ -325,12 +325,12 @@ def test_plurals_and_compounds_are_secrets_by_name(name: str) -> None:
     assert Masker().json(value) == {name: "***", "token_type": "Bearer"}
 
 
-def test_an_object_under_a_secret_name_is_masked_whole() -> None:
+def test_an_object_with_a_secret_name_is_masked_whole() -> None:
     value = {"password": {"old": "a", "new": ["b", 5]}, "tokens": ["a", "b"], "n": 1}
     assert Masker().json(value) == {"password": "***", "tokens": ["***", "***"], "n": 1}
 
 
-def test_an_object_under_the_name_of_a_contact_keeps_its_shape() -> None:
+def test_an_object_with_the_name_of_a_contact_keeps_its_shape() -> None:
     value = {"phones": {"home": 5, "work": ["x"]}}
     assert Masker().json(value) == {"phones": {"home": "***", "work": ["***"]}}
 
@@ -352,13 +352,13 @@ def test_text_of_every_kind_is_masked_by_name(text: str, masked: str) -> None:
     assert Masker().text(text) == masked
 
 
-def test_a_message_may_speak_of_a_password() -> None:
+def test_the_word_password_in_a_message_is_not_masked() -> None:
     text = "The user name or the password is wrong: try again, or ask for a token."
     assert Masker().json(text) == text
 
 
 @pytest.mark.parametrize("secret", ["client", "wrong", "x"])
-def test_a_secret_that_is_a_word_hides_no_other_word(secret: str) -> None:
+def test_a_secret_that_is_a_word_masks_whole_words_only(secret: str) -> None:
     masker = Masker()
     masker.json({"client_secret": secret})
     text = f"{secret}s are no {secret}ed"
@@ -370,14 +370,14 @@ def test_json_in_a_text_stays_json() -> None:
     assert shown == {"log": '{"access_token": "***", "n": [1, null]}', "n": "{not json"}
 
 
-def test_a_broken_basic_header_is_masked_all_the_same() -> None:
+def test_a_broken_basic_header_is_masked_too() -> None:
     masker = Masker()
     assert masker.headers({"authorization": "Basic no-base-64"}) == {"authorization": "***"}
     assert masker.headers({"authorization": "Digest realm"}) == {"authorization": "***"}
     assert masker.json("no-base-64") == "***"
 
 
-def test_of_a_long_recording_the_latest_secrets_are_known() -> None:
+def test_a_long_recording_remembers_the_latest_secrets() -> None:
     masker = Masker()
     for number in range(1_000):
         masker.json({"token": f"abcdef-{number}-x"})
@@ -386,16 +386,16 @@ def test_of_a_long_recording_the_latest_secrets_are_known() -> None:
 
 
 @given(st.text(max_size=40))
-def test_spellings_are_no_more_than_once_there_and_the_longest_first(secret: str) -> None:
+def test_spellings_are_distinct_and_start_with_the_longest(secret: str) -> None:
     found = spellings(secret)
     assert secret in found
     assert len(set(found)) == len(found)
     assert sorted(found, key=len, reverse=True) == found
 
 
-def test_a_body_is_masked_in_the_form_it_has() -> None:
+def test_a_body_is_masked_in_its_own_form() -> None:
     body = b'{"grant_type": "x", "code": "4711", "status": {"code": 5}}'
-    assert body_shown(Masker(), body, "application/json") == {
+    assert masked_body(Masker(), body, "application/json") == {
         "json": {"grant_type": "x", "code": "***", "status": {"code": 5}}
     }
 
@@ -478,7 +478,7 @@ def asking_fake(method: str, path: str, body: str = "", **headers: str) -> Reque
 @pytest.mark.parametrize("ask", TO_FAKE, ids=lambda ask: ask.__name__)
 @settings(max_examples=20, deadline=None)
 @given(secret=secrets())
-def test_no_secret_of_a_request_stands_in_the_journal_of_a_fake(
+def test_the_journal_of_a_fake_never_shows_a_secret_of_a_request(
     ask: Callable[[str], Request], secret: str
 ) -> None:
     fake = FakeRingMe()
@@ -494,7 +494,7 @@ def test_no_secret_of_a_request_stands_in_the_journal_of_a_fake(
             assert written not in one
 
 
-async def test_the_journal_shows_what_is_no_secret_as_it_came() -> None:
+async def test_the_journal_shows_other_values_unchanged() -> None:
     fake = FakeRingMe()
     fake.add_tenants(1)
     fields = {"disk_space_notify_email": "admin@firma.example", "hold_music": 5}
@@ -524,7 +524,7 @@ async def failure_told(auth: Auth, answer_to: Callable[[Request], Response]) -> 
     echo=st.sampled_from(ECHOES),
     how=st.sampled_from(sorted(SPELLED)),
 )
-def test_no_error_of_a_call_tells_the_token_in_any_spelling(
+def test_no_error_of_a_call_shows_the_token_in_any_spelling(
     status: int, token: str, echo: Callable[[str], Response], how: str
 ) -> None:
     said = echo(SPELLED[how](token))
@@ -540,7 +540,7 @@ def test_no_error_of_a_call_tells_the_token_in_any_spelling(
     secret=secrets(),
     how=st.sampled_from(sorted(SPELLED)),
 )
-def test_no_error_of_a_login_tells_the_secret_in_any_spelling(
+def test_no_error_of_a_login_shows_the_secret_in_any_spelling(
     status: int, secret: str, how: str
 ) -> None:
     written = SPELLED[how](secret)

@@ -1,4 +1,4 @@
-"""OAuth clients that others wrote log in to the fake on a socket, and so does curl."""
+"""Third-party OAuth clients and curl log in to the fake on a socket."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def served() -> Iterator[Served]:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    # It is how oauthlib is told that plain http will do on this machine.
+    # oauthlib accepts plain http only with this variable.
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
     with served() as server:
         yield server
@@ -89,7 +89,9 @@ def test_requests_oauthlib_reads_a_client(
     assert (answer.status_code, answer.json()) == (200, EXAMPLE)
 
 
-def test_a_wrong_secret_is_an_error_that_they_understand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oauth_clients_understand_the_error_for_a_wrong_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
     with (
         served() as server,
@@ -100,7 +102,7 @@ def test_a_wrong_secret_is_an_error_that_they_understand(monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
-def test_curl_reads_a_client_if_it_takes_what_is_compressed() -> None:
+def test_curl_reads_a_client_if_it_accepts_gzip() -> None:
     def curl(*arguments: str) -> Any:
         command = ["curl", "--silent", "--show-error", "--noproxy", "*", *arguments]
         return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)

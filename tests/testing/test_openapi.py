@@ -1,4 +1,4 @@
-"""The fake's OpenAPI description: true to the fake, to the SDK's models, and to its own rules."""
+"""The fake's OpenAPI description agrees with the fake and the SDK's models, and is valid."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_it_is_valid_openapi(later_revision: bool, require_gzip: bool) -> None:
     assert list(OpenAPIV31SpecValidator(description).iter_errors()) == []
 
 
-async def test_a_fake_on_a_socket_shows_it_and_writes_nothing_down(fake: FakeRingMe) -> None:
+async def test_a_fake_on_a_socket_serves_it_outside_the_journal(fake: FakeRingMe) -> None:
     import aiohttp
 
     async with (
@@ -113,7 +113,7 @@ def test_every_field_has_a_type_and_bounds(name: str) -> None:
 
 
 @pytest.mark.parametrize("as_string", [False, True])
-async def test_the_api_page_s_example_is_what_it_describes(as_string: bool) -> None:
+async def test_the_api_page_s_example_matches_the_description(as_string: bool) -> None:
     settings = {"extension_len_as_string": as_string, "later_revision": True}
     fake = FakeRingMe(**settings)
     assert takes("Client", dict(fake.add_tenant(12).record), **settings)
@@ -145,7 +145,7 @@ async def test_the_api_page_s_example_is_what_it_describes(as_string: bool) -> N
     ],
     ids=repr,
 )
-async def test_the_fake_takes_a_change_if_the_description_does(
+async def test_the_fake_accepts_the_changes_that_the_description_allows(
     inside: Caller, token: str, change: Mapping[str, object]
 ) -> None:
     answer = await inside.put(12, token, change)
@@ -169,7 +169,7 @@ def test_every_refusal_is_described_with_its_limits(name: str) -> None:
         assert len(limits) == 3, code
 
 
-def test_where_gzip_is_not_needed_it_is_not_asked_for() -> None:
+def test_the_description_requires_gzip_only_if_the_fake_does() -> None:
     for needed in (True, False):
         parameters = described(require_gzip=needed)["components"]["parameters"]
         assert parameters["AcceptEncoding"]["required"] is needed
@@ -181,7 +181,7 @@ def test_the_flows_of_oauth_lead_to_the_same_server() -> None:
     assert set(oauth) == {"clientCredentials", "password", "authorizationCode"}
 
 
-async def test_an_answer_to_a_login_is_what_it_describes(call: Caller) -> None:
+async def test_an_answer_to_a_login_matches_the_description(call: Caller) -> None:
     answer = await call.log_in(call.fake.add_application())
     assert takes("Token", said(answer))
 
@@ -189,7 +189,7 @@ async def test_an_answer_to_a_login_is_what_it_describes(call: Caller) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("later_revision", [False, True])
 async def test_schemathesis_finds_no_discrepancy(tmp_path: Path, later_revision: bool) -> None:
-    """All its checks and all its phases; what it makes up begins at one seed."""
+    """Run all its checks and phases, with a fixed seed."""
     fake = FakeRingMe(later_revision=later_revision, ceiling=10**6)
     fake.oauth.per_second = 10**6
     fake.add_tenants(9)

@@ -1,4 +1,4 @@
-"""The pytest plugin, in scratch projects that are run as their authors would run them."""
+"""The pytest plugin, run in scratch projects."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ class EventLoopPolicy(asyncio.DefaultEventLoopPolicy): _loop_factory = Loop
 def new_event_loop(): return Loop()
 """
 
-# Another order of strings in sets, and another state of the memory, must make no difference.
+# Hash seeds and memory addresses must make no difference.
 NIGHT = """
 import asyncio
 import hashlib
@@ -252,7 +252,7 @@ async def test_night(ringme, fake_ringme, ringme_clock):
 
 @attrs.frozen
 class Project:
-    """A folder with tests, far from this one."""
+    """A folder with tests outside this project."""
 
     folder: Path
     python: str = sys.executable
@@ -266,8 +266,8 @@ class Project:
         report = self.folder / "report.xml"
         environ = {**os.environ, "PYTHONHASHSEED": seed, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         if quick:
-            # Where coverage begins by itself, asyncio is imported a second time, and the error by
-            # which a task is cancelled is then another one than asyncio.CancelledError.
+            # Coverage that starts by itself imports asyncio twice. A task is then cancelled by
+            # another class than asyncio.CancelledError.
             for name in [name for name in environ if name.startswith("COVERAGE_")]:
                 del environ[name]
         if root:
@@ -302,14 +302,14 @@ class Project:
 
 
 def told(case: ET.Element) -> str:
-    """Say what went wrong with a test; nothing if it passed."""
+    """Return the error of a test; an empty text if it passed."""
     flaws = [*case.iter("failure"), *case.iter("error")]
     return "\n".join(f"{flaw.attrib['message']}\n{flaw.text}" for flaw in flaws)
 
 
 @attrs.frozen
 class Report:
-    """What became of each test, and all that was printed."""
+    """The result of each test, and the output."""
 
     cases: dict[str, str]
     output: str
@@ -341,7 +341,7 @@ def test_the_fixtures_are_the_same_under_every_plugin(
 ) -> None:
     if ANYIO[1] in options:
         pytest.importorskip("anyio")
-        # What many have in their conftest, and what chooses another backend than ours.
+        # Common in conftest files; it chooses another backend than ours.
         project.write(
             "conftest.py",
             "import pytest\n@pytest.fixture\ndef anyio_backend(): return 'asyncio', {}\n",
@@ -406,7 +406,7 @@ def test_tests_that_are_not_async_and_every_form_of_the_marker(project: Project)
     ],
     ids=["hook", "policy"],
 )
-def test_under_uvloop_the_clock_says_that_it_cannot(project: Project, choice: str) -> None:
+def test_the_clock_refuses_uvloop(project: Project, choice: str) -> None:
     project.write("uvloop.py", FAKE_UVLOOP)
     project.write("conftest.py", f"import asyncio\nimport uvloop\n{choice}\n")
     project.write(
@@ -419,7 +419,7 @@ def test_under_uvloop_the_clock_says_that_it_cannot(project: Project, choice: st
     assert report.cases["test_that"] == ""
 
 
-def test_a_database_under_the_clock_says_that_it_cannot_and_leaves_nothing_behind(
+def test_the_clock_refuses_a_database_and_leaves_nothing_behind(
     project: Project,
 ) -> None:
     project.write(
@@ -437,7 +437,7 @@ def test_a_database_under_the_clock_says_that_it_cannot_and_leaves_nothing_behin
     assert re.search(r"= 1 failed in .* =", report.output), report.output
 
 
-def test_factories_that_a_test_names_itself_are_left_to_it(project: Project) -> None:
+def test_a_test_keeps_the_loop_factories_that_it_names(project: Project) -> None:
     project.write(
         "conftest.py",
         "import asyncio\n"
@@ -458,7 +458,7 @@ def test_factories_that_a_test_names_itself_are_left_to_it(project: Project) -> 
     assert report.cases["test_open"] == ""
 
 
-def test_on_a_loop_that_jumps_already_the_clock_is_never_too_late(project: Project) -> None:
+def test_the_clock_is_never_too_late_on_a_jumping_loop(project: Project) -> None:
     project.write(
         "conftest.py",
         "from ringme_async.testing import JumpingLoop\n"
@@ -475,7 +475,7 @@ def test_on_a_loop_that_jumps_already_the_clock_is_never_too_late(project: Proje
     assert report.cases == {"test_it": ""}, report.output
 
 
-# A stand-in for versions before 1.4, which had no hook and took the policy from a fixture.
+# Acts like versions before 1.4: no hook, and the policy comes from a fixture.
 OLD_PLUGIN = """
 import asyncio
 import inspect
@@ -506,7 +506,7 @@ def pytest_pyfunc_call(pyfuncitem):
 """
 
 
-def test_where_there_is_no_hook_a_policy_chooses_the_loop(project: Project) -> None:
+def test_a_policy_chooses_the_loop_without_the_hook(project: Project) -> None:
     project.write("conftest.py", OLD_PLUGIN)
     project.write("test_it.py", ASYNC_TESTS)
 
@@ -522,7 +522,7 @@ def test_where_there_is_no_hook_a_policy_chooses_the_loop(project: Project) -> N
     }, report.output
 
 
-def test_where_nothing_chooses_the_loop_the_test_says_so(project: Project) -> None:
+def test_a_test_fails_with_the_reason_when_nothing_chooses_its_loop(project: Project) -> None:
     project.write("conftest.py", NO_CHOICE)
     project.write(
         "test_it.py",
@@ -575,7 +575,7 @@ def test_examples_of_hypothesis_share_the_clock(project: Project) -> None:
     assert report.cases == {"test_it": ""}, report.output
 
 
-def test_a_run_that_uses_nothing_of_it_imports_nothing_but_the_plugin(project: Project) -> None:
+def test_a_run_without_the_fixtures_imports_the_plugin_alone(project: Project) -> None:
     project.write(
         "test_it.py",
         "import sys\n"
@@ -591,7 +591,7 @@ def test_a_run_that_uses_nothing_of_it_imports_nothing_but_the_plugin(project: P
     assert report.cases == {"test_it": ""}, report.output
 
 
-def test_a_night_goes_the_same_way_at_every_run(project: Project) -> None:
+def test_a_night_is_the_same_in_every_run(project: Project) -> None:
     project.write("test_it.py", NIGHT.format(tenants=1_500, ceiling=600))
     journals: set[str] = set()
     for seed in ("1", "2"):
@@ -614,7 +614,7 @@ def test_a_hundred_thousand_tenants_go_through_three_quota_hours(project: Projec
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project in whose environment there is nothing of this one but its wheel."""
+    """A project whose environment has only the wheel of this one."""
     folder = tmp_path_factory.mktemp("elsewhere")
     subprocess.run(
         [
@@ -630,7 +630,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.mark.parametrize("mode", ["auto", "strict", "anyio"])
-def test_the_first_test_of_the_docs_passes_as_pasted_where_the_wheel_is_installed(
+def test_the_first_test_of_the_docs_passes_with_the_installed_wheel(
     elsewhere: Project, mode: str
 ) -> None:
     first = first_snippet(ROOT / "docs" / "howto" / "testing.md")
@@ -655,12 +655,12 @@ def test_the_first_test_of_the_docs_passes_as_pasted_where_the_wheel_is_installe
 
 
 def first_snippet(page: Path) -> str:
-    """Take the first Python of a page, as a reader would copy it."""
+    """Return the first Python block of a page, as a reader copies it."""
     return page.read_text("utf-8").partition("```python\n")[2].partition("```")[0]
 
 
 def installed(folder: Path, wheel: Path) -> str:
-    """Make an environment with the wheel; what it needs is borrowed from this one."""
+    """Make an environment with the wheel, and the dependencies of this one."""
     venv.create(folder, with_pip=False)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]

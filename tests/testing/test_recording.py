@@ -1,4 +1,4 @@
-"""Recordings: what stands in them, what does not, and what is answered from them."""
+"""Recordings: their content, the masking of secrets, and replays."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def exchanges(path: Path) -> list[dict[str, Any]]:
 
 
 class Says:
-    """A transport that gives answers, or raises errors, in their order."""
+    """A transport that returns answers, or raises errors, in order."""
 
     def __init__(self, *answers: Response | BaseException) -> None:
         self.answers = list(answers)
@@ -112,7 +112,7 @@ def asking(
     return Request(method, f"https://pbx.example.com{path}", Headers(fields), body)
 
 
-async def test_a_session_is_answered_from_its_recording_as_it_went(
+async def test_a_replay_gives_the_answers_of_the_session(
     way: tuple[Transport, str], fake: FakeRingMe, path: Path
 ) -> None:
     transport, url = way
@@ -206,7 +206,7 @@ async def test_a_form_is_masked_by_the_names_of_its_fields(path: Path) -> None:
     }
 
 
-async def test_json_is_masked_however_deep_and_keeps_its_shape(path: Path) -> None:
+async def test_json_is_masked_at_any_depth_and_keeps_its_shape(path: Path) -> None:
     value = {
         "list": [{"App_Secret": "abc", "n": 1}, {"phone": 79261234567, "on": True, "none": None}],
         "created": "2020-03-16 09:29:57",
@@ -246,7 +246,7 @@ async def test_headers_are_masked_by_name_and_by_pattern(path: Path) -> None:
 
 
 @pytest.mark.parametrize("phone", PHONES)
-def test_phones_are_masked_wherever_they_stand(phone: str) -> None:
+def test_phones_are_masked_everywhere(phone: str) -> None:
     assert Masker().json([f"call {phone}.", phone]) == ["call ***.", "***"]
 
 
@@ -261,7 +261,7 @@ def test_phones_are_masked_wherever_they_stand(phone: str) -> None:
         "12:30:45.123456",
     ],
 )
-def test_dates_addresses_and_short_numbers_are_no_phones(text: str) -> None:
+def test_dates_addresses_and_short_numbers_are_not_masked_as_phones(text: str) -> None:
     assert Masker().json(text) == text
 
 
@@ -275,11 +275,11 @@ def test_dates_addresses_and_short_numbers_are_no_phones(text: str) -> None:
         ("<p>404</p>", "<p>404</p>"),
     ],
 )
-def test_what_is_no_whole_json_is_masked_by_pattern(text: str, masked: str) -> None:
+def test_broken_json_is_masked_by_pattern(text: str, masked: str) -> None:
     assert Masker().text(text) == masked
 
 
-async def test_a_secret_is_masked_wherever_the_same_exchange_shows_it_again(path: Path) -> None:
+async def test_a_secret_is_masked_everywhere_in_its_exchange(path: Path) -> None:
     body = json.dumps({"note": "qwerty77 is good", "access_token": "qwerty77"}).encode()
     request = asking("/with/qwerty77?next=qwerty77", authorization="Bearer qwerty77")
     exchange = await record(path, request, Response(200, Headers(JSON_TYPE), body))
@@ -288,7 +288,7 @@ async def test_a_secret_is_masked_wherever_the_same_exchange_shows_it_again(path
     assert exchange["response"]["json"]["note"] == "*** is good"
 
 
-async def test_a_secret_that_is_an_everyday_word_spoils_no_other_word(path: Path) -> None:
+async def test_a_secret_that_is_an_everyday_word_changes_no_other_word(path: Path) -> None:
     form = {"grant_type": "client_credentials", "client_secret": "client"}
     body = urlencode(form).encode()
     exchange = await record(path, asking("/clients/", method="POST", body=body, **FORM))
@@ -305,7 +305,7 @@ async def test_names_of_fields_that_are_contacts_are_masked(path: Path) -> None:
     assert exchange["response"]["json"] == {"***": 1}
 
 
-async def test_long_ids_in_a_path_stay_and_contacts_in_it_do_not(path: Path) -> None:
+async def test_a_path_keeps_long_ids_and_masks_contacts(path: Path) -> None:
     exchange = await record(path, asking(f"/client/1234567890123/{EMAIL}/%2B79261234567/"))
     assert exchange["request"]["path"] == "/client/1234567890123/***/***/"
 
@@ -344,7 +344,7 @@ async def test_masking_can_be_turned_off(path: Path) -> None:
         b"[" * 400 + b"]" * 400,
     ],
 )
-async def test_every_body_comes_back_as_it_was(path: Path, body: bytes) -> None:
+async def test_a_replay_returns_every_body_unchanged(path: Path, body: bytes) -> None:
     await record(path, asking(), Response(200, Headers({"content-length": "3", "x-a": "b"}), body))
     answer = await ReplayTransport(path).send(asking())
     assert answer.body == body or answer.json() == json.loads(body)
@@ -357,7 +357,7 @@ async def test_letters_of_any_language_can_be_read_in_the_file(path: Path) -> No
     assert "\u0410\u043d\u043d\u0430" in path.read_text("utf-8")
 
 
-async def test_a_form_that_was_answered_comes_back_as_a_form(path: Path) -> None:
+async def test_a_replay_returns_a_form_as_a_form(path: Path) -> None:
     await record(path, asking(), Response(200, Headers(FORM), b"a=1&b=%D0%90&a=2"))
     assert (await ReplayTransport(path).send(asking())).body == b"a=1&b=%D0%90&a=2"
 
@@ -370,7 +370,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_json_without_secrets_comes_back_equal(value: Any) -> None:
+def test_a_replay_returns_equal_json(value: Any) -> None:
     assert Masker(on=False).json(value) == value
     assert Masker().json(value) == value
 
@@ -393,7 +393,7 @@ async def test_failures_are_recorded_and_raised_again(path: Path, failure: Trans
     assert caught.value.sent is failure.sent
 
 
-async def test_what_is_no_failure_of_a_transport_is_not_recorded(path: Path) -> None:
+async def test_only_transport_errors_are_recorded(path: Path) -> None:
     transport = RecordingTransport(Says(asyncio.CancelledError(), ZeroDivisionError()), path)
     for kind in (asyncio.CancelledError, ZeroDivisionError):
         with pytest.raises(kind):
@@ -401,7 +401,7 @@ async def test_what_is_no_failure_of_a_transport_is_not_recorded(path: Path) -> 
     assert exchanges(path) == []
 
 
-async def test_repeated_requests_are_answered_in_their_order(path: Path) -> None:
+async def test_repeated_requests_get_their_answers_in_order(path: Path) -> None:
     inner = Says(*(Response(status) for status in (200, 201, 202)))
     transport = RecordingTransport(inner, path)
     for name in ("a", "b", "a"):
@@ -412,7 +412,7 @@ async def test_repeated_requests_are_answered_in_their_order(path: Path) -> None
     assert not replay.left
 
 
-async def test_a_request_that_comes_too_often_is_refused_with_the_count(path: Path) -> None:
+async def test_a_request_beyond_its_recorded_count_is_refused(path: Path) -> None:
     transport = RecordingTransport(Says(*(Response(200) for _ in range(3))), path)
     for name in "abb":
         await transport.send(asking(f"/{name}"))
@@ -425,7 +425,7 @@ async def test_a_request_that_comes_too_often_is_refused_with_the_count(path: Pa
         await replay.send(asking("/b"))
 
 
-async def test_a_request_that_comes_too_often_may_be_answered_as_the_last_time(path: Path) -> None:
+async def test_a_request_beyond_its_recorded_count_can_repeat_the_last_answer(path: Path) -> None:
     transport = RecordingTransport(Says(Response(200), Response(201)), path)
     await transport.send(asking())
     await transport.send(asking())
@@ -433,7 +433,7 @@ async def test_a_request_that_comes_too_often_may_be_answered_as_the_last_time(p
     assert [(await replay.send(asking())).status for _ in range(4)] == [200, 201, 201, 201]
 
 
-async def test_what_is_not_in_the_recording_is_named_with_its_nearest(path: Path) -> None:
+async def test_an_unrecorded_request_is_named_with_the_most_similar_ones(path: Path) -> None:
     inner = Says(*[Response(200)] * 5)
     transport = RecordingTransport(inner, path)
     put = b'{"timezone": "Asia/Omsk"}'
@@ -480,7 +480,7 @@ async def test_the_refusal_shows_no_secret(path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "x", "{}", '{"ringme_recording": 2, "masked": true, "also": []}']
 )
-def test_another_file_is_refused(path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_recording_is_refused(path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ValueError, match="is no recording"):
         ReplayTransport(path)
@@ -495,7 +495,7 @@ def test_another_file_is_refused(path: Path, text: str) -> None:
         '{"request": {"method": "GET", "path": "/"}, "error": {"kind": "X", "message": "", "sent": true}}',
     ],
 )
-def test_a_spoiled_line_is_named(path: Path, line: str) -> None:
+def test_a_corrupted_line_is_named(path: Path, line: str) -> None:
     RecordingTransport(Says(), path)
     with path.open("a") as file:
         file.write(line + "\n")
@@ -517,7 +517,7 @@ async def test_closing_reaches_the_inner_transport_and_ends_the_replay(path: Pat
     assert repr(replay) == f"<ReplayTransport of {path}>"
 
 
-async def test_a_recording_is_written_anew(path: Path) -> None:
+async def test_an_existing_recording_is_overwritten(path: Path) -> None:
     await record(path, asking("/old"))
     await record(path, asking("/new"))
     assert [exchange["request"]["path"] for exchange in exchanges(path)] == ["/new"]

@@ -65,9 +65,7 @@ async def test_both_paths_change_the_record(call: Caller, token: str, path: str)
 
 
 @pytest.mark.parametrize("who", ["@me", "%40me"])
-async def test_at_me_is_the_client_that_the_token_belongs_to(
-    call: Caller, token: str, who: str
-) -> None:
+async def test_at_me_is_the_client_of_the_token(call: Caller, token: str, who: str) -> None:
     assert said(await call.get(who, token)) == EXAMPLE
 
 
@@ -85,7 +83,7 @@ async def test_at_me_is_the_client_that_the_token_belongs_to(
         "/client/12/extension/",
     ],
 )
-async def test_every_slash_and_word_belongs_to_the_path(
+async def test_a_path_must_match_in_every_slash_and_word(
     call: Caller, token: str, path: str
 ) -> None:
     answer = await call("GET", f"{ROOT}{path}", token=token)
@@ -96,14 +94,14 @@ async def test_every_slash_and_word_belongs_to_the_path(
 @pytest.mark.parametrize(
     "who", ["13", "0", "abc", "-12", "1%2f2", "9" * 40, "%D9%A1%D9%A2", "@you"]
 )
-async def test_who_is_no_client_is_not_found(call: Caller, token: str, who: str) -> None:
+async def test_an_unknown_client_is_not_found(call: Caller, token: str, who: str) -> None:
     answer = await call.get(who, token)
     assert answer.status == 404
     assert said(answer)["status"] == "client_not_found"
 
 
 @pytest.mark.parametrize("path", ["/api/ver1.0", "/api/ver1.00/client/12/client/", "/", "/x"])
-async def test_there_is_nothing_outside_the_root(call: Caller, token: str, path: str) -> None:
+async def test_paths_outside_the_api_are_not_found(call: Caller, token: str, path: str) -> None:
     answer = await call("GET", path, token=token)
     assert answer.status == 404
     assert "status" not in said(answer)
@@ -123,9 +121,7 @@ async def test_every_writable_field_can_be_set_and_cleared(call: Caller, token: 
     assert said(await call.put(12, token, cleared)) == {**EXAMPLE, **cleared}
 
 
-async def test_what_a_change_leaves_out_stays_and_what_is_null_is_cleared(
-    call: Caller, token: str
-) -> None:
+async def test_a_change_keeps_omitted_fields_and_clears_null_ones(call: Caller, token: str) -> None:
     await call.put(12, token, {"geo_list": "*", "hold_music": 3})
     answer = await call.put(12, token, {"hold_music": None})
     assert said(answer) == {**EXAMPLE, "geo_list": "*", "hold_music": None}
@@ -138,7 +134,7 @@ async def test_an_empty_change_changes_nothing(call: Caller, token: str) -> None
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLE.keys() - WRITABLE.keys()))
-async def test_the_other_fields_cannot_be_written(inside: Caller, token: str, name: str) -> None:
+async def test_read_only_fields_are_refused(inside: Caller, token: str, name: str) -> None:
     answer = await inside.put(12, token, {name: EXAMPLE[name]})
     assert answer.status == 400
     assert name in said(answer)["message"]
@@ -146,7 +142,7 @@ async def test_the_other_fields_cannot_be_written(inside: Caller, token: str, na
 
 
 @pytest.mark.parametrize("name", ["nonsense", *LATER])
-async def test_a_field_that_nobody_knows_is_refused_by_name(
+async def test_a_change_of_an_unknown_field_is_refused_by_name(
     inside: Caller, token: str, name: str
 ) -> None:
     answer = await inside.put(12, token, {"timezone": "Asia/Omsk", name: None})
@@ -209,7 +205,7 @@ async def test_a_wrong_value_is_refused_by_the_field_s_name(
         b"[" * 100_000,
     ],
 )
-async def test_a_body_that_is_no_json_object_is_refused(
+async def test_a_body_other_than_a_json_object_is_refused(
     call: Caller, token: str, body: bytes
 ) -> None:
     answer = await call(
@@ -223,7 +219,7 @@ async def test_a_body_that_is_no_json_object_is_refused(
     assert said(answer)["message"]
 
 
-async def test_a_whole_number_is_one_however_it_is_written(
+async def test_a_whole_number_may_be_written_as_a_fraction(
     call: Caller, token: str, fake: FakeRingMe
 ) -> None:
     answer = await call(
@@ -239,7 +235,9 @@ async def test_a_whole_number_is_one_however_it_is_written(
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
-async def test_a_body_has_to_be_called_json(call: Caller, token: str, kind: str | None) -> None:
+async def test_a_body_needs_the_content_type_of_json(
+    call: Caller, token: str, kind: str | None
+) -> None:
     answer = await call(
         "PUT", f"{ROOT}/client/12/client/", token=token, body=b"{}", content_type=kind
     )
@@ -247,7 +245,7 @@ async def test_a_body_has_to_be_called_json(call: Caller, token: str, kind: str 
     assert "application/json" in said(answer)["message"]
 
 
-async def test_the_kind_of_a_body_may_have_a_charset(call: Caller, token: str) -> None:
+async def test_a_content_type_may_have_a_charset(call: Caller, token: str) -> None:
     answer = await call(
         "PUT",
         f"{ROOT}/client/12/client/",
@@ -258,7 +256,7 @@ async def test_the_kind_of_a_body_may_have_a_charset(call: Caller, token: str) -
     assert answer.status == 200
 
 
-async def test_a_field_that_is_locked_is_forbidden(call: Caller, fake: FakeRingMe) -> None:
+async def test_a_change_of_a_locked_field_is_forbidden(call: Caller, fake: FakeRingMe) -> None:
     fake.add_tenant(id=5, locked=["geo_list", "timezone"])
     token = fake.issue_token(fake.add_application(tenant=5))
     answer = await call.put(5, token, {"geo_list": "RU", "hold_music": 3})
@@ -269,7 +267,7 @@ async def test_a_field_that_is_locked_is_forbidden(call: Caller, fake: FakeRingM
     assert (await call.put(5, token, {"hold_music": 3})).status == 200
 
 
-async def test_the_later_revision_has_four_more_fields_that_can_be_written() -> None:
+async def test_the_later_revision_adds_four_writable_fields() -> None:
     fake = FakeRingMe(later_revision=True)
     application = fake.add_application(tenant=fake.add_tenant(id=12))
     caller = Caller(InMemoryTransport(fake), fake.base_url, fake)
@@ -293,7 +291,7 @@ async def test_the_later_revision_has_four_more_fields_that_can_be_written() -> 
         assert name in said(answer)["message"]
 
 
-async def test_extension_len_can_come_as_the_table_says() -> None:
+async def test_extension_len_can_be_a_string() -> None:
     fake = FakeRingMe(extension_len_as_string=True)
     fake.add_tenant(id=12)
     caller = Caller(InMemoryTransport(fake), fake.base_url, fake)
@@ -301,7 +299,7 @@ async def test_extension_len_can_come_as_the_table_says() -> None:
     assert said(answer) == {**EXAMPLE, "extension_len": "3"}
 
 
-async def test_a_record_is_served_as_it_was_given_with_fields_that_nobody_knows(
+async def test_a_given_record_is_served_with_its_unknown_fields(
     call: Caller, fake: FakeRingMe
 ) -> None:
     record = {"id": 77, "name": "Ромашка", "favourite": {"colour": ["red", 1, None]}}
@@ -311,10 +309,10 @@ async def test_a_record_is_served_as_it_was_given_with_fields_that_nobody_knows(
     assert said(await call.put(77, token, {"hold_music": 3})) == {**record, "hold_music": 3}
 
 
-async def test_a_query_does_not_change_what_is_read(call: Caller, token: str) -> None:
+async def test_a_query_does_not_change_the_answer(call: Caller, token: str) -> None:
     answer = await call("GET", f"{ROOT}/client/12/client/?fields=name", token=token)
     assert said(answer) == EXAMPLE
 
 
-async def test_an_answer_tells_the_server_s_clock(call: Caller, token: str) -> None:
+async def test_an_answer_has_the_server_s_date(call: Caller, token: str) -> None:
     assert (await call.get(12, token)).headers["date"].endswith(" GMT")

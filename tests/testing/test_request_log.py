@@ -1,4 +1,4 @@
-"""What a fake remembers of its requests, and the assertions on it."""
+"""The journal of a fake, and the assertions on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def token(fake: FakeRingMe) -> str:
     return fake.issue_token(fake.add_dealer("dealer-app"))
 
 
-async def test_an_entry_tells_what_came_and_what_became_of_it(call: Caller, token: str) -> None:
+async def test_an_entry_has_the_request_and_its_answer(call: Caller, token: str) -> None:
     await call.put(2, token, {"timezone": "Asia/Omsk", "dial_rule_id": 19})
     entry = call.fake.requests[-1]
     assert (entry.number, entry.method, entry.tenant, entry.app) == (1, "PUT", 2, "dealer-app")
@@ -64,7 +64,7 @@ async def test_a_query_is_kept_without_its_fragment(inside: Caller, token: str) 
     assert inside.fake.requests[-1].path == f"{ROOT}/client/1/client/"
 
 
-async def test_the_journal_can_be_searched(inside: Caller, token: str) -> None:
+async def test_the_journal_selects_requests(inside: Caller, token: str) -> None:
     fake = inside.fake
     own = fake.add_application(tenant=2)
     await inside.log_in(own)
@@ -85,7 +85,7 @@ async def test_the_journal_can_be_searched(inside: Caller, token: str) -> None:
     assert str(fake.requests.of(99)) == "nothing"
 
 
-async def test_the_journal_forgets_the_oldest_but_the_sums_stay() -> None:
+async def test_the_journal_forgets_the_oldest_and_keeps_exact_counts() -> None:
     fake = FakeRingMe(journal=2)
     caller = Caller(InMemoryTransport(fake), fake.base_url, fake)
     token = fake.issue_token(fake.add_application(ceiling=3))
@@ -124,7 +124,7 @@ async def test_entries_share_their_headers(inside: Caller, token: str) -> None:
 
 
 @pytest.mark.jumping
-async def test_the_journal_shows_when_by_the_loop_s_clock(inside: Caller, token: str) -> None:
+async def test_the_journal_has_times_of_the_loop_s_clock(inside: Caller, token: str) -> None:
     for _ in range(3):
         await inside.get(1, token)
         await asyncio.sleep(1800)
@@ -134,14 +134,14 @@ async def test_the_journal_shows_when_by_the_loop_s_clock(inside: Caller, token:
 
 
 @pytest.mark.jumping
-async def test_the_most_in_flight_is_known(inside: Caller, token: str) -> None:
+async def test_the_journal_knows_the_most_requests_in_flight(inside: Caller, token: str) -> None:
     inside.fake.latency = 1
     await asyncio.gather(*(inside.get(1, token) for _ in range(5)))
     await inside.get(1, token)
     assert (inside.fake.in_flight, inside.fake.most_in_flight) == (0, 5)
 
 
-async def test_an_update_is_found_by_what_was_sent_last(call: Caller, token: str) -> None:
+async def test_an_update_is_checked_by_the_last_value_sent(call: Caller, token: str) -> None:
     fake = call.fake
     await call.put(1, token, {"timezone": "Asia/Omsk", "hold_music": 1})
     await call.put(1, token, {"hold_music": None})
@@ -171,7 +171,7 @@ async def test_the_message_shows_what_was_sent_instead(inside: Caller, token: st
         fake.assert_updated(3)
 
 
-async def test_true_is_no_update_to_one(inside: Caller) -> None:
+async def test_an_update_to_true_is_not_one_to_1(inside: Caller) -> None:
     fake = FakeRingMe(later_revision=True)
     caller = Caller(InMemoryTransport(fake), fake.base_url, fake)
     token = fake.issue_token(fake.add_application(tenant=fake.add_tenant(id=1)))
@@ -181,20 +181,22 @@ async def test_true_is_no_update_to_one(inside: Caller) -> None:
     fake.assert_updated(1, call_interactive_out_call=True)
 
 
-async def test_a_refused_change_is_no_update(inside: Caller, token: str) -> None:
+async def test_a_refused_change_is_not_an_update(inside: Caller, token: str) -> None:
     inside.fake.faults.next(faults.ServerError(503), on="PUT")
     await inside.put(1, token, {"hold_music": 1})
     inside.fake.assert_not_updated(1)
 
 
-async def test_a_change_whose_answer_was_lost_is_an_update(inside: Caller, token: str) -> None:
+async def test_an_applied_change_with_a_lost_answer_is_an_update(
+    inside: Caller, token: str
+) -> None:
     inside.fake.faults.next(faults.ResetAfter(), on="PUT")
     with pytest.raises(TransportError):
         await inside.put(1, token, {"hold_music": 1})
     inside.fake.assert_updated(1, hold_music=1)
 
 
-async def test_a_change_that_never_came_is_none(inside: Caller, token: str) -> None:
+async def test_a_change_lost_before_the_server_is_not_an_update(inside: Caller, token: str) -> None:
     inside.fake.faults.next(faults.ResetBefore(), on="PUT")
     with pytest.raises(TransportError):
         await inside.put(1, token, {"hold_music": 1})
@@ -204,7 +206,7 @@ async def test_a_change_that_never_came_is_none(inside: Caller, token: str) -> N
     assert inside.fake.answers == {0: 1}
 
 
-async def test_all_is_quiet_until_something_is_refused(inside: Caller, token: str) -> None:
+async def test_assert_quiet_fails_after_a_refusal(inside: Caller, token: str) -> None:
     fake = inside.fake
     await inside.get(1, token)
     fake.faults.next(faults.ServerError(503))
@@ -219,7 +221,7 @@ async def test_all_is_quiet_until_something_is_refused(inside: Caller, token: st
     ]
 
 
-async def test_a_broken_rule_is_not_quiet(inside: Caller, token: str) -> None:
+async def test_assert_quiet_fails_after_a_broken_rule(inside: Caller, token: str) -> None:
     fake = inside.fake
     fake.require_gzip = False
     await inside("GET", f"{ROOT}/client/1/client/", token=token, accept_encoding="identity")

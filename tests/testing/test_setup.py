@@ -1,4 +1,4 @@
-"""Who exists in a fake, and how a test says so."""
+"""How a test adds clients, applications and users to a fake."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ringme_async.testing.fake.client_schema import EXAMPLE
 from tests.testing.reach import Caller
 
 
-def test_a_client_is_the_page_s_example_with_an_id_of_its_own(fake: FakeRingMe) -> None:
+def test_a_new_client_is_the_page_s_example_with_its_own_id(fake: FakeRingMe) -> None:
     tenant = fake.add_tenant(id=7, timezone="Asia/Omsk")
     assert tenant.record == {**EXAMPLE, "id": 7, "timezone": "Asia/Omsk"}
     assert fake.records[7] == tenant.record
     assert fake.tenant(7) is fake.tenant(tenant) is tenant
 
 
-def test_a_field_that_does_not_exist_is_refused(fake: FakeRingMe) -> None:
+def test_an_unknown_field_is_refused(fake: FakeRingMe) -> None:
     with pytest.raises(ValueError, match="no field of a client is called tiemzone"):
         fake.add_tenant(tiemzone="Asia/Omsk")
     with pytest.raises(ValueError, match="called colour"):
         fake.add_tenants(2, colour="red")
 
 
-def test_ids_are_given_in_a_row_that_leaves_out_what_is_taken(fake: FakeRingMe) -> None:
+def test_new_ids_skip_taken_ones(fake: FakeRingMe) -> None:
     fake.add_tenant(id=2)
     assert [fake.add_tenant().id for _ in range(2)] == [1, 3]
     assert [tenant.id for tenant in fake.add_tenants(2)] == [4, 5]
@@ -34,13 +34,13 @@ def test_ids_are_given_in_a_row_that_leaves_out_what_is_taken(fake: FakeRingMe) 
     assert fake.add_tenant().id == 6
 
 
-def test_a_client_cannot_be_there_twice(fake: FakeRingMe) -> None:
+def test_a_client_cannot_be_added_twice(fake: FakeRingMe) -> None:
     fake.add_tenant(id=2)
     with pytest.raises(ValueError, match="client 2 already"):
         fake.add_tenant(id=2)
 
 
-def test_an_application_and_a_user_cannot_be_there_twice(fake: FakeRingMe) -> None:
+def test_an_application_and_a_user_cannot_be_added_twice(fake: FakeRingMe) -> None:
     application = fake.add_application("app")
     with pytest.raises(ValueError, match="application app already"):
         fake.add_application("app")
@@ -49,7 +49,7 @@ def test_an_application_and_a_user_cannot_be_there_twice(fake: FakeRingMe) -> No
         fake.add_user("ann", "p", application.tenant)
 
 
-def test_many_clients_have_names_and_prefixes_of_their_own(fake: FakeRingMe) -> None:
+def test_many_clients_get_distinct_names_and_prefixes(fake: FakeRingMe) -> None:
     fake.add_tenants(3, timezone="Asia/Omsk")
     assert fake.records[2] == {
         **EXAMPLE,
@@ -64,12 +64,12 @@ def test_many_clients_have_names_and_prefixes_of_their_own(fake: FakeRingMe) -> 
     assert len(fake.records) == 3
 
 
-def test_a_name_that_is_given_is_everybody_s(fake: FakeRingMe) -> None:
+def test_a_given_name_holds_for_all_new_clients(fake: FakeRingMe) -> None:
     fake.add_tenants(2, name="same")
     assert [record["name"] for record in fake.records.values()] == ["same", "same"]
 
 
-def test_records_are_taken_as_they_are(fake: FakeRingMe) -> None:
+def test_given_records_are_served_unchanged(fake: FakeRingMe) -> None:
     records = [{"id": 5, "name": None, "new": [1]}, {"id": 6}]
     fake.add_tenants(records)  # type: ignore[arg-type]
     assert [dict(record) for record in fake.records.values()] == records
@@ -81,7 +81,7 @@ def test_a_record_needs_an_id(fake: FakeRingMe, record: dict[str, object]) -> No
         fake.add_tenants([record])  # type: ignore[list-item]
 
 
-def test_a_record_cannot_be_written_from_outside(fake: FakeRingMe) -> None:
+def test_a_shown_record_is_read_only(fake: FakeRingMe) -> None:
     fake.add_tenant(id=1)
     with pytest.raises(TypeError):
         fake.records[1]["name"] = "x"  # type: ignore[index]
@@ -89,7 +89,7 @@ def test_a_record_cannot_be_written_from_outside(fake: FakeRingMe) -> None:
         fake.records[2]
 
 
-async def test_a_record_can_be_changed_behind_everybody_s_back(call: Caller) -> None:
+async def test_a_test_can_change_a_record_without_a_request(call: Caller) -> None:
     tenant = call.fake.add_tenant(id=1)
     token = call.fake.issue_token(call.fake.add_application(tenant=tenant))
     await call.get(1, token)
@@ -105,7 +105,7 @@ def test_an_application_without_a_client_gets_a_new_one(fake: FakeRingMe) -> Non
     assert fake.application(application) is application
 
 
-def test_a_dealer_does_not_take_an_id_from_the_row(fake: FakeRingMe) -> None:
+def test_a_dealer_s_client_takes_none_of_the_low_ids(fake: FakeRingMe) -> None:
     assert fake.add_dealer().tenant.id != fake.add_dealer().tenant.id
     assert [tenant.id for tenant in fake.add_tenants(2)] == [1, 2]
 

@@ -1,4 +1,4 @@
-"""The SDK on the fake, as a user's test would have them."""
+"""The SDK on the fake, as in a user's tests."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_a_client_is_read_and_changed_over_a_socket(fake: FakeRingMe) -> N
     fake.assert_quiet()
 
 
-async def test_every_kind_of_credentials_gets_in(fake: FakeRingMe) -> None:
+async def test_every_kind_of_credentials_logs_in(fake: FakeRingMe) -> None:
     fake.add_tenant(id=12)
     trusted = fake.add_application(tenant=12)
     with_user = fake.add_application(kind="password_credentials", tenant=12)
@@ -64,7 +64,7 @@ async def test_every_kind_of_credentials_gets_in(fake: FakeRingMe) -> None:
 
 
 @pytest.mark.jumping
-async def test_a_dealer_s_run_takes_as_many_hours_as_its_ceiling_makes_it(
+async def test_a_dealer_s_run_takes_as_many_hours_as_its_ceiling_requires(
     fake: FakeRingMe,
 ) -> None:
     fake.add_tenants(100)
@@ -80,7 +80,7 @@ async def test_a_dealer_s_run_takes_as_many_hours_as_its_ceiling_makes_it(
 
 
 @pytest.mark.jumping
-async def test_tenants_with_applications_of_their_own_keep_the_limits_on_logins(
+async def test_tenants_with_their_own_applications_keep_the_login_limits(
     fake: FakeRingMe,
 ) -> None:
     fake.latency = lambda random: random.uniform(0.05, 0.5)
@@ -98,7 +98,7 @@ async def test_tenants_with_applications_of_their_own_keep_the_limits_on_logins(
 
 
 @pytest.mark.jumping
-async def test_trouble_is_lived_through_and_told_in_the_books(fake: FakeRingMe) -> None:
+async def test_a_run_survives_faults_and_the_fake_counts_them(fake: FakeRingMe) -> None:
     fake.add_tenants(200)
     fake.block(13)
     fake.faults.random(seed=7, reset=0.02, html=0.01, busy=0.01, stall=0.01, token_death=0.01)
@@ -113,7 +113,7 @@ async def test_trouble_is_lived_through_and_told_in_the_books(fake: FakeRingMe) 
 
 
 @pytest.mark.jumping
-async def test_a_limit_that_somebody_else_used_up_is_told(fake: FakeRingMe) -> None:
+async def test_a_limit_used_up_by_another_application_is_an_error(fake: FakeRingMe) -> None:
     application = fake.add_application(ceiling=10)
     fake.spend(application.tenant, 10)
     auth = ClientCredentials(application.app_id, application.app_secret)
@@ -123,7 +123,7 @@ async def test_a_limit_that_somebody_else_used_up_is_told(fake: FakeRingMe) -> N
     assert caught.value.reset_after == 3600
 
 
-async def test_a_write_whose_answer_was_lost_is_made_once_more(fake: FakeRingMe) -> None:
+async def test_a_write_with_a_lost_answer_is_sent_once_more(fake: FakeRingMe) -> None:
     fake.add_tenant(id=12)
     token = fake.issue_token(fake.add_application(tenant=12))
     fake.faults.next(faults.ResetAfter(), on="PUT", tenant=12)

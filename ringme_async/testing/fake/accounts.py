@@ -1,11 +1,10 @@
-"""Who exists in a fake RingMe: clients with their records, applications and users."""
+"""The clients of a fake RingMe with their records, its applications and its users."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
-from random import Random
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
@@ -24,7 +23,7 @@ _NOTHING: Mapping[str, JSON] = MappingProxyType({})
 
 @frozen(eq=False)
 class _Template:
-    """What many records have in common, so that each keeps only what is its own."""
+    """The fields that many records share, so that 100,000 clients stay small in memory."""
 
     fields: Mapping[str, JSON]
     derived: tuple[str, ...] = ()
@@ -51,12 +50,12 @@ _DERIVED: Mapping[str, str] = MappingProxyType(
 
 @define(eq=False)
 class FakeTenant:
-    """One client, with its record as the server has it.
+    """One client, with its record on the server.
 
     Attributes:
         id: Its id.
-        blocked: Does everybody get a 403 ``user_blocked`` here?
-        locked: The writable fields that may not be changed here: 403 ``access_denied``.
+        blocked: Does every request for it get a 403 ``user_blocked``?
+        locked: Writable fields that are refused with a 403 ``access_denied``.
     """
 
     id: int
@@ -72,10 +71,10 @@ class FakeTenant:
         return MappingProxyType(self._merged())
 
     def set(self, **fields: JSON) -> None:
-        """Change the record behind everybody's back, unchecked.
+        """Change the record on the server without a request and without checks.
 
         Args:
-            fields: Wire names and wire values; names that no revision knows are fine too.
+            fields: Wire names and wire values; unknown names are allowed.
         """
         self._changes = {**self._changes, **fields}
         self._bodies.pop(self.id, None)
@@ -90,7 +89,7 @@ class FakeTenant:
         )
 
     def encoded(self) -> bytes:
-        """Give the record as the body of an answer."""
+        """Encode the record as the body of an answer."""
         body = self._bodies.get(self.id)
         if body is None:
             body = json.dumps(self._merged(), ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -107,16 +106,16 @@ class FakeTenant:
 
 @define(eq=False)
 class FakeApplication:
-    """One application that may log in.
+    """One application that can log in.
 
     Attributes:
         app_id: What OAuth calls ``client_id``.
         app_secret: What OAuth calls ``client_secret``.
         kind: Which grants it may use (API page, section 2).
         tenant: The client it belongs to, whose counter it uses.
-        ceiling: At how many requests an hour on that counter it is refused.
+        ceiling: Requests an hour on that counter; above that it is refused.
         access: What its access level allows; too little is a 403 ``app_access_type_deny``.
-        sees: Whose records it reaches: its own client's only, all, or those with the given ids.
+        sees: The clients it reaches: ``"own"``, ``"all"``, or a set of ids.
     """
 
     app_id: str
@@ -128,7 +127,7 @@ class FakeApplication:
     sees: Reach = "own"
 
     def reaches(self, tenant_id: int) -> bool:
-        """May it touch this client at all?"""
+        """May the application access this client?"""
         if self.sees == "all" or tenant_id == self.tenant.id:
             return True
         return isinstance(self.sees, frozenset) and tenant_id in self.sees
@@ -159,16 +158,12 @@ UserLike: TypeAlias = str | FakeUser
 
 
 class Accounts:
-    """All clients, applications and users of one fake."""
+    """All clients, applications and users of one fake, by id, App ID and login."""
 
-    def __init__(
-        self, seed: int, *, ceiling: int, later_revision: bool, extension_len_as_string: bool
-    ) -> None:
+    def __init__(self, *, later_revision: bool, extension_len_as_string: bool) -> None:
         self.tenants: dict[int, FakeTenant] = {}
         self.applications: dict[str, FakeApplication] = {}
         self.users: dict[str, FakeUser] = {}
-        self._random = Random(f"directory {seed}")
-        self._ceiling = ceiling
         self._fields = dict(EXAMPLE)
         if later_revision:
             self._fields.update(LATER_DEFAULTS)
@@ -178,25 +173,17 @@ class Accounts:
         self._ids = count(1)
         self._dealer_ids = count(_DEALERS_START_AT)
 
-    def add_tenant(
-        self,
-        tenant_id: int | None,
-        fields: Mapping[str, JSON],
-        *,
-        blocked: bool = False,
-        locked: Iterable[str] = (),
-    ) -> FakeTenant:
+    def add_tenant(self, tenant_id: int | None, fields: Mapping[str, JSON]) -> FakeTenant:
         _refuse_unknown(fields)
         if tenant_id is None:
             tenant_id = self._free(self._ids)
-        template = _Template({**self._fields, "id": tenant_id, **fields})
-        tenant = self._enter(tenant_id, template)
-        tenant.blocked = blocked
-        tenant.locked = frozenset(locked)
-        return tenant
+        return self._add(tenant_id, _Template({**self._fields, "id": tenant_id, **fields}))
+
+    def add_dealer_tenant(self) -> FakeTenant:
+        return self.add_tenant(self._free(self._dealer_ids), {"name": "dealer"})
 
     def add_records(self, records: Iterable[Mapping[str, JSON]]) -> list[FakeTenant]:
-        return [self._enter(_id_in(record), _Template(dict(record))) for record in records]
+        return [self._add(_id_in(record), _Template(dict(record))) for record in records]
 
     def add_many(
         self, how_many: int, first_id: int | None, fields: Mapping[str, JSON]
@@ -205,73 +192,9 @@ class Accounts:
         derived = tuple(name for name in _DERIVED if name not in fields)
         template = _Template({**self._fields, **fields}, derived, numbered=True)
         ids = self._ids if first_id is None else count(first_id)
-        return [self._enter(self._free(ids), template) for _ in range(how_many)]
+        return [self._add(self._free(ids), template) for _ in range(how_many)]
 
-    def add_application(
-        self,
-        app_id: str | None,
-        app_secret: str | None,
-        *,
-        kind: ApplicationKind,
-        tenant: TenantLike | None,
-        ceiling: int | None,
-        access: Access,
-        sees: Reach = "own",
-    ) -> FakeApplication:
-        app_id = self._random.randbytes(16).hex() if app_id is None else app_id
-        if app_id in self.applications:
-            raise ValueError(f"there is an application {app_id} already")
-        secret = self._random.randbytes(20).hex() if app_secret is None else app_secret
-        owner = self.add_tenant(None, {}) if tenant is None else self.tenant(tenant)
-        application = FakeApplication(
-            app_id=app_id,
-            app_secret=secret,
-            kind=kind,
-            tenant=owner,
-            ceiling=self._ceiling if ceiling is None else ceiling,
-            access=access,
-            sees=sees,
-        )
-        self.applications[app_id] = application
-        return application
-
-    def add_dealer_tenant(self) -> FakeTenant:
-        return self.add_tenant(self._free(self._dealer_ids), {"name": "dealer"})
-
-    def add_user(
-        self, username: str, password: str, tenant: TenantLike, *, blocked: bool, access: Access
-    ) -> FakeUser:
-        if username in self.users:
-            raise ValueError(f"there is a user {username} already")
-        user = FakeUser(username, password, self.tenant(tenant), blocked=blocked, access=access)
-        self.users[username] = user
-        return user
-
-    def tenant(self, who: TenantLike) -> FakeTenant:
-        if isinstance(who, FakeTenant):
-            return who
-        try:
-            return self.tenants[who]
-        except KeyError:
-            raise LookupError(f"the fake has no client {who}") from None
-
-    def application(self, which: ApplicationLike) -> FakeApplication:
-        if isinstance(which, FakeApplication):
-            return which
-        try:
-            return self.applications[which]
-        except KeyError:
-            raise LookupError(f"the fake has no application {which}") from None
-
-    def user(self, which: UserLike) -> FakeUser:
-        if isinstance(which, FakeUser):
-            return which
-        try:
-            return self.users[which]
-        except KeyError:
-            raise LookupError(f"the fake has no user {which}") from None
-
-    def _enter(self, tenant_id: int, template: _Template) -> FakeTenant:
+    def _add(self, tenant_id: int, template: _Template) -> FakeTenant:
         if tenant_id in self.tenants:
             raise ValueError(f"there is a client {tenant_id} already")
         tenant = FakeTenant(tenant_id, template, self._bodies)

@@ -62,14 +62,16 @@ class ClientAPI:
     def identify(self, exchange: Exchange) -> None:
         scheme, _, token = exchange.request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            exchange.grant = grant = self.token_registry.behind(token.strip())
+            exchange.grant = grant = self.token_registry.grant_of(token.strip())
             if grant is not None:
                 exchange.application = grant.application
                 exchange.user = grant.user
         parts = exchange.path.split("/")
         if "%" in exchange.path:
             parts = [unquote(part) for part in parts]
-        exchange.route = route = next((route for route in self._routes if route.fits(parts)), None)
+        exchange.route = route = next(
+            (route for route in self._routes if route.matches(parts)), None
+        )
         if route is not None:
             exchange.tenant_id = _tenant_id(route.client_id(parts), exchange)
         if exchange.request.body:
@@ -93,15 +95,17 @@ class ClientAPI:
     def answer(self, exchange: Exchange) -> Response:
         grant = exchange.grant
         if grant is None or not grant.is_live(exchange.at):
-            return self._no_token(exchange)
+            return self._unauthorized(exchange)
         if exchange.method == "PUT" and exchange.tenant_id in self._writing:
             return refusal(429, BUSY, headers={"date": self.date(exchange.at)})
         if not self.rate_limits.admit(grant.application, exchange.at):
             self.log.violation("hourly_limit", "the hourly limit was used up", exchange.at)
-            return self._no(exchange, 429, "The hourly limit is used up.", "rate_limit_exceeded")
+            return self._refuse(
+                exchange, 429, "The hourly limit is used up.", "rate_limit_exceeded"
+            )
         route = exchange.route
         if route is None:
-            return self._no(exchange, 404, "There is no such resource.")
+            return self._refuse(exchange, 404, "There is no such resource.")
         handler = route.handlers.get(exchange.method)
         if handler is None:
             allowed = ", ".join(sorted(route.handlers))
@@ -110,7 +114,7 @@ class ClientAPI:
                 f"Only {allowed} may be used here.",
                 headers={**self.headers(exchange), "allow": allowed},
             )
-        refused = self._refused(exchange, route, grant)
+        refused = self._access_refusal(exchange, route, grant)
         if refused is not None:
             return refused
         return handler(exchange, self._tenant_of(exchange) or grant.tenant)
@@ -118,26 +122,26 @@ class ClientAPI:
     def _tenant_of(self, exchange: Exchange) -> FakeTenant | None:
         return None if exchange.tenant_id is None else self.accounts.tenants.get(exchange.tenant_id)
 
-    def _refused(self, exchange: Exchange, route: Route, grant: Grant) -> Response | None:
+    def _access_refusal(self, exchange: Exchange, route: Route, grant: Grant) -> Response | None:
         user = grant.user
         tenant = self._tenant_of(exchange)
         if route.names_client and tenant is None:
             message = "There is no client with this id."
-            return self._no(exchange, 404, message, "client_not_found")
+            return self._refuse(exchange, 404, message, "client_not_found")
         if grant.application.tenant.blocked or grant.tenant.blocked:
-            return self._no(exchange, 403, "The client is blocked.", "user_blocked")
+            return self._refuse(exchange, 403, "The client is blocked.", "user_blocked")
         if user is not None and user.blocked:
-            return self._no(exchange, 403, "The user is blocked.", "user_blocked")
+            return self._refuse(exchange, 403, "The user is blocked.", "user_blocked")
         if tenant is not None and not grant.reaches(tenant):
-            return self._no(exchange, 403, "This client is none of yours.", "access_denied")
+            return self._refuse(exchange, 403, "This client is none of yours.", "access_denied")
         if tenant is not None and tenant.blocked:
-            return self._no(exchange, 403, "The client is blocked.", "user_blocked")
+            return self._refuse(exchange, 403, "The client is blocked.", "user_blocked")
         if not _allows(grant.application.access, exchange):
             message = "The application's access level is too low."
-            return self._no(exchange, 403, message, "app_access_type_deny")
+            return self._refuse(exchange, 403, message, "app_access_type_deny")
         if user is not None and not _allows(user.access, exchange):
             message = "The user's access level is too low."
-            return self._no(exchange, 403, message, "user_access_type_deny")
+            return self._refuse(exchange, 403, message, "user_access_type_deny")
         return None
 
     def _read(self, exchange: Exchange, tenant: FakeTenant) -> Response:
@@ -149,11 +153,11 @@ class ClientAPI:
             exchange.writes = True
         flaws = [exchange.flaw] if exchange.flaw is not None else self._flaws_in(exchange.sent)
         if flaws:
-            return self._no(exchange, 400, f"Wrong: {'; '.join(flaws)}.", "wrong_parameter")
+            return self._refuse(exchange, 400, f"Wrong: {'; '.join(flaws)}.", "wrong_parameter")
         locked = ", ".join(sorted(exchange.sent.keys() & tenant.locked))
         if locked:
             message = f"{locked} may not be changed by this client."
-            return self._no(exchange, 403, message, "access_denied")
+            return self._refuse(exchange, 403, message, "access_denied")
         exchange.changed = tenant.differences(exchange.sent)
         if exchange.sent:
             tenant.set(**exchange.sent)
@@ -171,7 +175,7 @@ class ClientAPI:
             return f"{name} cannot be written"
         return flaw_in(spec, value)
 
-    def _no_token(self, exchange: Exchange) -> Response:
+    def _unauthorized(self, exchange: Exchange) -> Response:
         challenge = 'Bearer realm="ringme"'
         message = "There is no token."
         if "authorization" in exchange.request.headers:
@@ -180,7 +184,9 @@ class ClientAPI:
         fields = {**self.headers(exchange), "www-authenticate": challenge}
         return refusal(401, message, headers=fields)
 
-    def _no(self, exchange: Exchange, code: int, message: str, word: str | None = None) -> Response:
+    def _refuse(
+        self, exchange: Exchange, code: int, message: str, word: str | None = None
+    ) -> Response:
         return refusal(code, message, word, self.headers(exchange))
 
     def _route_of(self, path: str) -> Route:
@@ -198,7 +204,7 @@ def _tenant_id(client_id: str | None, exchange: Exchange) -> int | None:
         return None if exchange.grant is None else exchange.grant.tenant.id
     if client_id is None or not (client_id.isascii() and client_id.isdigit()):
         return None
-    # A longer number than the API's integers is nobody's.
+    # No client has an id longer than the API's integers.
     return int(client_id) if len(client_id) <= _LONGEST_ID else None
 
 
@@ -209,8 +215,8 @@ def _allows(access: Access, exchange: Exchange) -> bool:
 def _object_in(request: Request) -> tuple[Mapping[str, JSON], str | None]:
     kind, _, _ = request.headers.get("content-type", "").partition(";")
     if kind.strip().lower() != "application/json":
-        told = kind.strip() or "nothing"
-        return NOTHING, f"the Content-Type must be application/json, not {told}"
+        given = kind.strip() or "nothing"
+        return NOTHING, f"the Content-Type must be application/json, not {given}"
     try:
         value: JSON = json.loads(
             request.body.decode(), parse_float=_number, parse_constant=_refuse_constant
@@ -223,7 +229,7 @@ def _object_in(request: Request) -> tuple[Mapping[str, JSON], str | None]:
 
 
 def _number(text: str) -> JSON:
-    # JSON knows one kind of numbers: 7.0 is a whole one.
+    # JSON has one kind of number: 7.0 is a whole one.
     number = float(text)
     return int(number) if number.is_integer() else number
 

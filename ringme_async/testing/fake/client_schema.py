@@ -1,7 +1,7 @@
-"""What a record looks like on the wire: names, types, bounds, and who may write them.
+"""A record on the wire: names, types and bounds of its fields, and which are writable.
 
-Written from the API page and from nothing else. It knows nothing of the SDK's own codec, so that a
-mistake there meets a fake that does not share it.
+It is written from the API page alone and shares nothing with the SDK's codec. A mistake in the
+codec then fails against the fake.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON
 WireType = Literal["integer", "string", "boolean"]
 
 _LONG = 2**63
-# Ranges that a pattern in the description can name as well.
+# Also part of a pattern in the OpenAPI description.
 CONTROLS = r"\x00-\x1f\x7f-\x9f"
-_UNFIT = re.compile(rf"[{CONTROLS}\ud800-\udfff]")
+_FORBIDDEN = re.compile(rf"[{CONTROLS}\ud800-\udfff]")
 
 
 @frozen(kw_only=True)
@@ -29,20 +29,20 @@ class FieldSpec:
     """One field of the resource "Client" (API page, section 1).
 
     Args:
-        name: Its name on the wire.
+        name: The name on the wire.
         types: The JSON types a server may send; the first is what a PUT must send.
-        meaning: What it is for.
-        writable: May a PUT name it?
-        later: Did a later revision of the page add it?
-        nullable: May it be null? Everywhere but in ``id``.
-        choices: All the values there are; empty if there are more than can be listed.
-        pattern: What a string looks like as a whole; None if it is free.
-        longest: How many characters a string may have.
+        meaning: What the field is for.
+        writable: May a PUT send it?
+        later: Was it added by the later revision of the page?
+        nullable: May it be null? True for all but ``id``.
+        choices: All values; empty if there are too many to list.
+        pattern: The pattern of the whole string; None allows any.
+        longest: The maximum length of a string.
         least: The smallest number.
         most: The greatest number.
-        listed: Gives all the values there are on this machine, where another may have others;
-            an empty set if it knows none, and then any will do.
-        unlisted: What is wrong with a value that is not among them.
+        listed: Returns all values that this machine knows, such as its time zones; an empty set
+            allows any value.
+        unlisted: The message for a value that is not among them.
     """
 
     name: str
@@ -236,7 +236,7 @@ _JSON_NAMES: Mapping[type, str] = MappingProxyType(
 
 
 def flaw_in(spec: FieldSpec, value: JSON) -> str | None:
-    """Say what is wrong with a value that a PUT sends, in words that name the field.
+    """Say what is wrong with a value in a PUT, and name the field.
 
     Returns:
         One line, or None if nothing is wrong.
@@ -259,7 +259,7 @@ def _flaw_of_value(spec: FieldSpec, value: JSON) -> str | None:
 
 
 def _flaw_of_text(spec: FieldSpec, value: str) -> str | None:
-    if _UNFIT.search(value):
+    if _FORBIDDEN.search(value):
         return "must not hold control characters or halves of a surrogate pair"
     if len(value) > spec.longest:
         return f"must have at most {spec.longest} characters, not {len(value)}"

@@ -1,4 +1,4 @@
-"""What a fake on a socket shows beside the API: its description, and a page to try calls on."""
+"""The pages of a fake on a socket: the OpenAPI description, and a page to try calls on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiohttp import web
 from ringme_async.testing.fake.client_schema import JSON
 
 Describe = Callable[[str], Mapping[str, JSON]]
-"""Gives the OpenAPI description of the API at a base URL."""
+"""Returns the OpenAPI description of the API at a base URL."""
 
 _ASSETS: Final = {
     "swagger-ui.css": "text/css",
@@ -37,7 +37,7 @@ _PAGE: Final = """<!doctype html>
 </body>
 </html>
 """
-# validatorUrl: the page asks nobody but this server.
+# validatorUrl is null, so that the page contacts this server alone.
 _START: Final = """const page = SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#calls",
@@ -64,10 +64,9 @@ _HEADERS: Final = {
 
 
 def page_at(request: web.BaseRequest, describe: Describe) -> web.Response | None:
-    """Answer a request for a page; None if it is not for one, but for the API.
+    """Answer a request for a page; None if the request is for the API.
 
-    The pages are not part of RingMe: no limit holds here, no fault strikes, nothing is written
-    down.
+    The pages are not part of RingMe. They have no limits, no faults and no journal.
     """
     if request.method not in {"GET", "HEAD"}:
         return None
@@ -89,7 +88,7 @@ def _page(name: str) -> web.Response | None:
         return _answer(_PAGE, "text/html")
     if name == "start.js":
         return _answer(_START, "text/javascript")
-    # Only its files are used; the package itself, and with it flask, is not imported.
+    # Read its files only: importing the package would import flask.
     asset = Path(spec.origin).parent / "dist" / name
     return web.Response(body=asset.read_bytes(), content_type=_ASSETS[name], headers=_HEADERS)
 

@@ -1,4 +1,4 @@
-"""One request on its way through the fake, and the answers it can get."""
+"""One request on its way through the fake, and the routes of its paths."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ringme_async.testing.fake.client_schema import JSON
 from ringme_async.transports import Request, Response
 
 if TYPE_CHECKING:
+    from ringme_async.testing.fake.fault_kinds import Fault
     from ringme_async.testing.fake.tokens import Grant
-    from ringme_async.testing.faults import Fault
 from ringme_async.testing.fake.responses import NOTHING
 
 API_ROOT = "/api/ver1.0"
@@ -23,7 +23,7 @@ CLIENT_ID = "{client_id}"
 
 @define(eq=False)
 class Exchange:
-    """What is known of a request so far, and what becomes of it."""
+    """What the fake knows of one request so far, and its answer."""
 
     request: Request
     at: float
@@ -48,13 +48,13 @@ class Exchange:
 
 @frozen(eq=False)
 class Route:
-    """One path, with what stands in braces left open, and what each method does there."""
+    """One path, with names in braces as placeholders, and its handler for each method."""
 
     segments: tuple[str, ...]
     handlers: dict[str, Handler]
 
-    def fits(self, parts: list[str]) -> bool:
-        """Is this the path, given in its parts?"""
+    def matches(self, parts: list[str]) -> bool:
+        """Does a path, split into its parts, match?"""
         if len(parts) != len(self.segments):
             return False
         for part, segment in zip(parts, self.segments, strict=True):
@@ -64,11 +64,11 @@ class Route:
 
     @property
     def names_client(self) -> bool:
-        """Does the path name a client?"""
+        """Does the path have a client id?"""
         return CLIENT_ID in self.segments
 
     def client_id(self, parts: list[str]) -> str | None:
-        """Give the part that names the client; None if there is none."""
+        """Return the part with the client id; None if the path has none."""
         return parts[self.segments.index(CLIENT_ID)] if self.names_client else None
 
 
@@ -76,36 +76,36 @@ Handler: TypeAlias = Callable[[Exchange, FakeTenant], Response]
 
 
 class API(Protocol):
-    """A part of the fake that answers some of the paths."""
+    """The part of the fake that answers some of the paths."""
 
     def identify(self, exchange: Exchange) -> None:
-        """Find out who asks and whom for; nothing happens yet."""
+        """Find the application and the client of a request; change nothing."""
         ...
 
     def answer(self, exchange: Exchange) -> Response:
-        """Carry the request out."""
+        """Carry the request out and return its answer."""
         ...
 
     def headers(self, exchange: Exchange) -> Mapping[str, str]:
-        """Give the header fields that every answer of this room carries."""
+        """Return the header fields of every answer from this part."""
         ...
 
     def count(self, exchange: Exchange) -> None:
-        """Count a request that is answered without being carried out."""
+        """Count a request that a fault answers without carrying it out."""
         ...
 
     def kill_token(self, exchange: Exchange) -> None:
-        """Let the token of this request die before it is looked at."""
+        """Revoke the token of this request before it is checked."""
         ...
 
 
 def is_api(path: str) -> bool:
-    """Is this a path of the API, not of the login pages nor of a proxy?"""
+    """Is this a path of the API, not a login page or an unknown path?"""
     return path.startswith(_API_PREFIX)
 
 
 def split_url(url: str) -> tuple[str, str, str]:
-    """Part an absolute URL into host with port, path, and query."""
+    """Split an absolute URL into host with port, path, and query."""
     url = url.partition("#")[0]
     rest, _, query = url.partition("?")
     authority, slash, path = rest.partition("://")[2].partition("/")

@@ -1,4 +1,4 @@
-"""FakeRingMe: a RingMe in memory that keeps its state, and can fail on demand."""
+"""FakeRingMe: a RingMe in memory that keeps state and fails on demand."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ringme_async.testing.fake.accounts import Accounts, Records, TenantLike
 from ringme_async.testing.fake.client_api import ClientAPI
 from ringme_async.testing.fake.client_schema import JSON
 from ringme_async.testing.fake.fault_schedule import Faults
-from ringme_async.testing.fake.in_memory import delay_in_memory, delivered
+from ringme_async.testing.fake.in_memory import delay_in_memory, deliver
 from ringme_async.testing.fake.oauth_api import OAuthAPI
 from ringme_async.testing.fake.openapi import Description
-from ringme_async.testing.fake.rate_limits import Books, RateLimits
+from ringme_async.testing.fake.rate_limits import RateLimits, RequestCountsByApp
 from ringme_async.testing.fake.request_log import (
     Journal,
     RequestLog,
@@ -40,35 +40,34 @@ if TYPE_CHECKING:
 class FakeRingMe(SetUp):
     """A RingMe in memory, true to the API page, for tests.
 
-    It is itself the handler that an ``InMemoryTransport`` takes, and ``serve`` puts it on a
-    loopback port. Both may be used at once: there is one state behind them. All durations are
-    reckoned by the running loop's clock.
+    Pass it to an ``InMemoryTransport`` as the handler, or put it on a loopback port with
+    ``serve``. Both work at once and share one state. All durations follow the running loop's clock.
 
-    A request is carried out in the moment it arrives; latency and faults hold up the answer only.
+    A request is carried out when it arrives. Latency and faults delay the answer only.
 
     Args:
-        seed: Where all chance in it begins: ids, secrets, tokens, latency.
-        ceiling: Requests an hour of an application that ``add_application`` adds without a ceiling of
-            its own. A dealer's has one of 1,000,000, unless ``add_dealer`` is told otherwise.
-        quota_window: Seconds that an "hour" of the limit lasts.
+        seed: The seed of everything random: App IDs, secrets, tokens, latency.
+        ceiling: The default of ``add_application``: requests an hour of an application. The default
+            of ``add_dealer`` is 1,000,000.
+        quota_window: The length in seconds of the limit's "hour".
         oauth: How the token endpoint behaves.
         latency: Seconds that every answer takes, or a function that draws them from a ``Random``.
-        require_gzip: Is a request without ``Accept-Encoding: gzip`` refused with 406, or only
-            written down as a violation?
+        require_gzip: Refuse a request without ``Accept-Encoding: gzip`` with 406? If not, it is
+            recorded as a violation only.
         later_revision: Do records have the four fields of the page's later revision?
-        extension_len_as_string: Is ``extension_len`` sent as the page's table says, as a string?
-        one_write_at_a_time: Is a PUT refused, with a 429 that is not about the hourly limit, while
-            another one for the same client is under way?
+        extension_len_as_string: Send ``extension_len`` as a string, as the page's table says?
+        one_write_at_a_time: Refuse a PUT with a 429 while another one for the same client runs?
+            That 429 is not about the hourly limit.
         journal: How many requests are remembered; None for all, 0 for none.
-        wall_clock: What the ``Date`` of the first answer shows; default the machine's clock.
+        wall_clock: The ``Date`` of the first answer; default the machine's clock.
 
     Attributes:
-        base_url: A base URL for use in memory, where any host will do.
-        oauth: How the token endpoint behaves; may be changed at any time.
-        faults: What goes wrong.
+        base_url: A base URL for use in memory, where any host works.
+        oauth: How the token endpoint behaves; can be changed at any time.
+        faults: The faults that requests meet.
         records: The records by client id, in wire form, as they are now.
-        engine: What carries requests out, however they arrive; for servers of one's own.
-        books: By App ID, how many requests were served and refused, in all and by window.
+        engine: Carries requests out, for servers of your own.
+        books: Requests served and refused for each App ID, in all and by window.
     """
 
     base_url = "https://ringme.test"
@@ -90,10 +89,7 @@ class FakeRingMe(SetUp):
     ) -> None:
         settings = OAuthSettings() if oauth is None else oauth
         accounts = Accounts(
-            seed,
-            ceiling=ceiling,
-            later_revision=later_revision,
-            extension_len_as_string=extension_len_as_string,
+            later_revision=later_revision, extension_len_as_string=extension_len_as_string
         )
         token_registry = TokenRegistry(seed)
         rate_limits = RateLimits(quota_window, ceiling)
@@ -109,6 +105,7 @@ class FakeRingMe(SetUp):
             one_write_at_a_time,
         )
         super().__init__(
+            seed=seed,
             accounts=accounts,
             token_registry=token_registry,
             rate_limits=rate_limits,
@@ -117,7 +114,7 @@ class FakeRingMe(SetUp):
         )
         self.faults: Faults = Faults()
         self.records: Records = Records(accounts.tenants)
-        self.books: Books = rate_limits.books
+        self.books: RequestCountsByApp = rate_limits.books
         self.engine: FakeServer = FakeServer(
             api=api,
             oauth=OAuthAPI(settings, accounts, token_registry, clock.date),
@@ -131,7 +128,7 @@ class FakeRingMe(SetUp):
         )
 
     async def __call__(self, request: Request) -> Response:
-        """Answer one request as a transport would hand the answer over.
+        """Answer one request as a transport does.
 
         Raises:
             TransportError: A fault leaves no usable answer.
@@ -141,24 +138,24 @@ class FakeRingMe(SetUp):
         outages = self.engine.outages
         exchange = self.engine.receive(request)
         try:
-            await self.engine.hold_up(delay_in_memory(exchange))
+            await self.engine.wait_before_answer(delay_in_memory(exchange))
             if self.engine.outages != outages:
                 raise ResponseLost("the fake went down before the answer")
-            return delivered(exchange)
+            return deliver(exchange)
         finally:
             self.engine.release(exchange)
 
     def serve(
         self, *, host: str = "127.0.0.1", port: int = 0, ssl_context: SSLContext | None = None
     ) -> LoopbackServer:
-        """Put it on a socket: ``async with fake.serve() as url``.
+        """Serve the fake on a socket: ``async with fake.serve() as url``.
 
         Args:
             host: The address to listen on.
             port: The port; 0 for a free one.
             ssl_context: For https; default plain http.
         """
-        # Imported here, so that a fake that stays in memory needs no HTTP server.
+        # A fake in memory must not load the HTTP server.
         from ringme_async.testing.fake.http_server import LoopbackServer  # noqa: PLC0415
 
         return LoopbackServer(
@@ -166,20 +163,20 @@ class FakeRingMe(SetUp):
         )
 
     def openapi(self, base_url: str = base_url) -> Mapping[str, JSON]:
-        """Describe the API, as the fake's settings have it, in OpenAPI 3.1.
+        """Describe the API in OpenAPI 3.1, as the fake's settings have it.
 
         A fake on a socket shows this at ``/openapi.json``.
 
         Args:
-            base_url: Where the API is said to be: scheme, host and port.
+            base_url: Where the API is: scheme, host and port.
         """
         return Description(self.engine.api.later_revision, self.require_gzip).at(base_url)
 
     @asynccontextmanager
     async def outage(self) -> AsyncGenerator[None, None]:
-        """Let nobody get a connection while the block lasts: ``async with fake.outage()``.
+        """Refuse all connections while the block lasts: ``async with fake.outage()``.
 
-        Answers that are on their way when it begins are lost.
+        Answers on their way when it begins are lost.
         """
         await self.engine.go_down()
         try:
@@ -189,7 +186,7 @@ class FakeRingMe(SetUp):
 
     @property
     def latency(self) -> Latency:
-        """Seconds that every answer takes, or a function that draws them; may be changed."""
+        """Seconds that every answer takes, or a function that draws them; can be changed."""
         return self.engine.latency
 
     @latency.setter
@@ -198,7 +195,7 @@ class FakeRingMe(SetUp):
 
     @property
     def require_gzip(self) -> bool:
-        """Is a request refused that does not accept gzip? May be changed."""
+        """Is a request refused that does not accept gzip? Can be changed."""
         return self.engine.require_gzip
 
     @require_gzip.setter
@@ -207,7 +204,7 @@ class FakeRingMe(SetUp):
 
     @property
     def quota_window(self) -> float:
-        """Seconds that an "hour" of the limit lasts, from the next window on; may be changed."""
+        """The length in seconds of the limit's "hour"; a change holds from the next window on."""
         return self._rate_limits.window
 
     @quota_window.setter
@@ -216,64 +213,64 @@ class FakeRingMe(SetUp):
 
     @property
     def requests(self) -> Journal:
-        """The requests that are remembered, oldest first; ``.total`` says how many there were."""
+        """The remembered requests, oldest first; ``.total`` counts all there were."""
         return Journal(self._log.entries, self._log.total)
 
     @property
     def logins(self) -> int:
-        """How many requests the token endpoint has got."""
+        """How many requests the token endpoint received."""
         return self.engine.logins
 
     @property
     def violations(self) -> Sequence[Violation]:
-        """The rules of the API that requests broke; the first 1,000 are kept."""
+        """The broken rules of the API; the first 1,000 are kept."""
         return tuple(self._log.violations)
 
     @property
     def answers(self) -> Mapping[int, int]:
-        """How often each code was answered; 0 stands for requests that were not looked at."""
+        """How often each code was answered; 0 counts requests lost before they were handled."""
         return MappingProxyType(self._log.answers)
 
     @property
     def per_second(self) -> Mapping[int, int]:
-        """How many requests came in each second of the loop's clock."""
+        """How many requests arrived in each second of the loop's clock."""
         return MappingProxyType(self._log.per_second)
 
     @property
     def in_flight(self) -> int:
-        """How many requests are being answered now."""
+        """How many requests are in flight now."""
         return self._log.in_flight
 
     @property
     def most_in_flight(self) -> int:
-        """How many requests were being answered at the busiest moment."""
+        """The highest number of requests in flight."""
         return self._log.most_in_flight
 
     @property
     def most_logins_in_flight(self) -> int:
-        """How many logins were under way at the busiest moment, refused ones too."""
+        """The highest number of logins in flight, refused ones included."""
         return self.engine.login_limits.most_in_flight
 
     @property
     def most_logins_per_second(self) -> int:
-        """How many logins came in the busiest sliding second, refused ones too."""
+        """The highest number of logins in a sliding second, refused ones included."""
         return self.engine.login_limits.most_per_second
 
     def assert_updated(self, tenant: TenantLike, **fields: JSON) -> None:
-        """Check that a client was changed as wished: what was last sent for each field, with success.
+        """Check that the last successful change of each field has the given value.
 
         Args:
-            tenant: Which client.
-            fields: Fields and their values, in wire form; without any, that there was a change.
+            tenant: The client.
+            fields: Fields and their values, in wire form; none checks only that there was a change.
 
         Raises:
-            AssertionError: It was not; the message lists what was sent instead.
+            AssertionError: It has not; the message lists what was sent instead.
         """
         tenant_id = tenant if isinstance(tenant, int) else tenant.id
         check_updated(self._remembered(tenant_id), tenant_id, fields)
 
     def assert_not_updated(self, tenant: TenantLike) -> None:
-        """Check that no change of a client was carried out.
+        """Check that no change of a client was applied.
 
         Raises:
             AssertionError: One was; the message lists what was sent.
@@ -282,10 +279,10 @@ class FakeRingMe(SetUp):
         check_not_updated(self._remembered(tenant_id), tenant_id)
 
     def assert_quiet(self) -> None:
-        """Check that nothing was refused and no limit broken, faults apart.
+        """Check that no request was refused or broke a limit, faults apart.
 
         Raises:
-            AssertionError: Something was; the message lists what.
+            AssertionError: One was or did; the message lists them.
         """
         check_quiet(self._log)
 

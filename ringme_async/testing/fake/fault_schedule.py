@@ -1,4 +1,4 @@
-"""Which fault befalls which request: scripted ones first, then random ones."""
+"""Which request meets which fault: scheduled faults first, then random ones."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from random import Random
 
 from attrs import define, field, frozen
 
-from ringme_async.testing import faults
+from ringme_async.testing.fake import fault_kinds
 from ringme_async.testing.fake.accounts import TenantLike
 from ringme_async.testing.fake.exchange import Exchange, is_api
-from ringme_async.testing.faults import Fault
+from ringme_async.testing.fake.fault_kinds import Fault
 
-_SERVER_ERRORS = tuple(faults.ServerError(code) for code in (500, 502, 503, 504))
+_SERVER_ERRORS = tuple(fault_kinds.ServerError(code) for code in (500, 502, 503, 504))
 
 
 @define(eq=False)
 class _Rule:
-    """One fault that waits for requests that it fits."""
+    """One fault, and the requests that it strikes."""
 
     fault: Fault
     on: str | None
@@ -28,17 +28,17 @@ class _Rule:
     since: float = 0.0
     until: float | None = None
 
-    def fits(self, exchange: Exchange, elapsed: float) -> bool:
+    def matches(self, exchange: Exchange, elapsed: float) -> bool:
         if self.tenant_id is not None and self.tenant_id != exchange.tenant_id:
             return False
         if elapsed < self.since or (self.until is not None and elapsed >= self.until):
             return False
-        return _concerns(self.on, exchange)
+        return _matches(self.on, exchange)
 
 
 @frozen(eq=False)
 class _Chances:
-    """A lot that is drawn for each request."""
+    """Faults that strike each request by chance."""
 
     random: Random
     on: str | None
@@ -46,11 +46,11 @@ class _Chances:
     bounds: tuple[float, ...]
 
     def draw(self, exchange: Exchange) -> Fault | None:
-        if not _concerns(self.on, exchange):
+        if not _matches(self.on, exchange):
             return None
-        lot = self.random.random()
+        drawn_number = self.random.random()
         for bound, kinds in zip(self.bounds, self.kinds, strict=True):
-            if lot < bound:
+            if drawn_number < bound:
                 return kinds[0] if len(kinds) == 1 else self.random.choice(kinds)
         return None
 
@@ -59,13 +59,12 @@ class _Chances:
 class Faults:
     """The faults of one fake; reached as ``fake.faults``.
 
-    Everywhere, ``on`` says which requests are meant: a method such as ``"PUT"``, or the beginning of
-    a path such as ``"/oauth/token"``; None means every request below ``/api/ver1.0``. And ``tenant``
-    narrows it down to the requests for one client; a login is for the client that its application
-    belongs to.
+    ``on`` selects requests by a method such as ``"PUT"``, or by the beginning of a path such as
+    ``"/oauth/token"``. None selects every request below ``/api/ver1.0``. ``tenant`` selects the
+    requests for one client. A login is for the client that its application belongs to.
 
     Attributes:
-        struck: How often each fault has struck.
+        struck: How often each fault struck.
     """
 
     struck: Counter[Fault] = field(factory=Counter[Fault])
@@ -81,13 +80,13 @@ class Faults:
         on: str | None = None,
         tenant: TenantLike | None = None,
     ) -> None:
-        """Let the next requests that fit meet a fault; of several, the one scripted first.
+        """Let the next matching requests meet a fault; faults set earlier strike first.
 
         Args:
-            fault: What befalls them.
+            fault: The fault.
             times: How many requests; default 1.
-            on: Which requests; default all of the API's.
-            tenant: For which client; default any.
+            on: The requests that match; default all of the API's.
+            tenant: The client; default any.
         """
         if times < 1:
             raise ValueError(f"times is a number from 1 up, not {times}")
@@ -96,7 +95,7 @@ class Faults:
     def always(
         self, fault: Fault, *, on: str | None = None, tenant: TenantLike | None = None
     ) -> None:
-        """Let every request that fits meet a fault, until ``clear``."""
+        """Let every matching request meet a fault, until ``clear``."""
         self._rules.append(_Rule(_checked(fault), on, _id_of(tenant), None))
 
     def during(
@@ -108,14 +107,14 @@ class Faults:
         on: str | None = None,
         tenant: TenantLike | None = None,
     ) -> None:
-        """Let every request that fits meet a fault for a while: an outage.
+        """Let every matching request meet a fault for a while: an outage.
 
         Args:
-            fault: What befalls them.
+            fault: The fault.
             start: When it begins, in seconds of the loop's clock after the fake's first request.
             seconds: How long it lasts.
-            on: Which requests; default all of the API's.
-            tenant: For which client; default any.
+            on: The requests that match; default all of the API's.
+            tenant: The client; default any.
         """
         rule = _Rule(_checked(fault), on, _id_of(tenant), None, start, start + seconds)
         self._rules.append(rule)
@@ -137,37 +136,37 @@ class Faults:
         token_death: float = 0.0,
         bomb: float = 0.0,
     ) -> None:
-        """Let requests meet faults by chance; it replaces what an earlier call has set.
+        """Let requests meet faults by chance; replaces what an earlier call set.
 
         The chances of one call add up to at most 1. The same seed and the same sequence of requests
         give the same faults.
 
         Args:
-            chances: Faults of your own making, each with its chance, from 0 to 1.
-            seed: Where the row of lots begins.
-            on: Which requests; default all of the API's.
-            status: 500, 502, 503 or 504 from the API.
-            html: A proxy's page.
-            reset: A reset, half of them before and half of them after the request is carried out.
+            chances: Your own faults, each with its chance, from 0 to 1.
+            seed: The seed of the random numbers.
+            on: The requests that match; default all of the API's.
+            status: A 500, 502, 503 or 504 from the API.
+            html: An HTML page from a proxy.
+            reset: A reset, half before and half after the request is carried out.
             stall: An answer that comes a minute late.
             drip: An answer that takes a minute to arrive.
-            cut: Half an answer.
-            garbled: An answer that is no JSON, or no gzip.
-            busy: 429 of the other kind.
-            token_death: A token that dies before its time.
+            cut: A body that ends in its middle.
+            garbled: A body that is not JSON, or not gzip.
+            busy: A 429 because a similar request runs.
+            token_death: A token that is revoked early.
             bomb: A small body that decompresses to 300 MB.
         """
         named: list[tuple[tuple[Fault, ...], float]] = [
             (_SERVER_ERRORS, status),
-            ((faults.Html(),), html),
-            ((faults.ResetBefore(), faults.ResetAfter()), reset),
-            ((faults.Stall(),), stall),
-            ((faults.SlowDrip(),), drip),
-            ((faults.CutBody(),), cut),
-            ((faults.GarbledBody(), faults.GarbledGzip()), garbled),
-            ((faults.Busy(),), busy),
-            ((faults.TokenDeath(),), token_death),
-            ((faults.GzipBomb(),), bomb),
+            ((fault_kinds.Html(),), html),
+            ((fault_kinds.ResetBefore(), fault_kinds.ResetAfter()), reset),
+            ((fault_kinds.Stall(),), stall),
+            ((fault_kinds.SlowDrip(),), drip),
+            ((fault_kinds.CutBody(),), cut),
+            ((fault_kinds.GarbledBody(), fault_kinds.GarbledGzip()), garbled),
+            ((fault_kinds.Busy(),), busy),
+            ((fault_kinds.TokenDeath(),), token_death),
+            ((fault_kinds.GzipBomb(),), bomb),
         ]
         named += [((_checked(fault),), chance) for fault, chance in (chances or {}).items()]
         drawn = [(kinds, chance) for kinds, chance in named if chance]
@@ -178,29 +177,29 @@ class Faults:
         self._chances = _Chances(Random(f"faults {seed}"), on, kinds, bounds)
 
     def clear(self) -> None:
-        """Forget all faults that are still to come."""
+        """Remove all faults that are set."""
         self._rules.clear()
         self._chances = None
 
     @property
     def left(self) -> int:
-        """How many faults set by ``next`` have not struck yet."""
+        """How many faults set by ``next`` have not struck."""
         return sum(rule.left for rule in self._rules if rule.left is not None)
 
-    def take(self, exchange: Exchange) -> Fault | None:
-        """Choose what befalls a request; the fake calls this once for each."""
+    def choose(self, exchange: Exchange) -> Fault | None:
+        """Choose the fault of a request; the fake calls this once for each request."""
         if self._began is None:
             self._began = exchange.at
-        fault = self._scripted(exchange, exchange.at - self._began) if self._rules else None
+        fault = self._scheduled(exchange, exchange.at - self._began) if self._rules else None
         if fault is None and self._chances is not None:
             fault = self._chances.draw(exchange)
         if fault is not None:
             self.struck[fault] += 1
         return fault
 
-    def _scripted(self, exchange: Exchange, elapsed: float) -> Fault | None:
+    def _scheduled(self, exchange: Exchange, elapsed: float) -> Fault | None:
         for rule in self._rules:
-            if rule.fits(exchange, elapsed):
+            if rule.matches(exchange, elapsed):
                 self._use(rule)
                 return rule.fault
         return None
@@ -221,7 +220,7 @@ def _checked(fault: Fault) -> Fault:
     return fault
 
 
-def _concerns(on: str | None, exchange: Exchange) -> bool:
+def _matches(on: str | None, exchange: Exchange) -> bool:
     if on is None:
         return is_api(exchange.path)
     return exchange.path.startswith(on) if on.startswith("/") else exchange.method == on

@@ -1,4 +1,4 @@
-"""Bodies as they are on the wire: packed, packed wrongly, or packed to explode."""
+"""Compressed bodies: correct ones, corrupt ones and decompression bombs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def packed(body: bytes) -> bytes:
 
 
 def garbled(body: bytes) -> bytes:
-    """Give what begins as the gzip of a body and goes on as no gzip at all."""
+    """Return a gzip header followed by bytes that are not gzip."""
     return _GZIP_HEADER + b"\xff" * max(8, len(body) // 2)
 
 
 def zeros(size: int) -> Iterator[bytes]:
-    """Compress zeros at the price of one block of them, since a full flush makes blocks repeatable."""
+    """Compress zeros at the cost of one block: a full flush makes blocks repeatable."""
     blocks, rest = divmod(size, _BLOCK)
     yield _GZIP_HEADER
     block = _deflated(_BLOCK)

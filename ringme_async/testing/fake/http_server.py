@@ -1,4 +1,4 @@
-"""The fake on a socket, where faults are real: resets, halves of bodies, bombs."""
+"""The fake on a socket, with real faults: resets, cut bodies, bombs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import cast
 
 from aiohttp import web
 
-from ringme_async.testing import faults
+from ringme_async.testing.fake import fault_kinds
 from ringme_async.testing.fake.docs_pages import Describe, page_at
 from ringme_async.testing.fake.exchange import Exchange
 from ringme_async.testing.fake.gzip_bodies import garbled, packed, zeros
@@ -32,19 +32,19 @@ _WIRE_NAMES = {
 class LoopbackServer:
     """Serves a fake on a socket of this machine, in the running loop.
 
-    Use it as ``async with fake.serve() as url``. What it stops in mid-answer is cut off.
-    Beside the API it has the fake's OpenAPI description, ``/openapi.json``, and a page to try calls
-    on, ``/docs``.
+    Use it as ``async with fake.serve() as url``. Leaving the block cuts unfinished answers off.
+    It also serves the fake's OpenAPI description, ``/openapi.json``, and a page to try calls on,
+    ``/docs``.
 
     Args:
-        engine: What carries requests out.
+        engine: Carries requests out.
         describe: Gives the OpenAPI description of the API at a base URL.
         host: The address to listen on.
         port: The port; 0 for a free one.
         ssl_context: For https; default plain http.
 
     Attributes:
-        url: Scheme, host and port, once it runs.
+        url: Scheme, host and port, while it runs.
     """
 
     def __init__(
@@ -79,19 +79,19 @@ class LoopbackServer:
         await self.suspend()
 
     async def resume(self) -> None:
-        """Take connections, on the same port as before."""
+        """Accept connections, on the same port as before."""
         self._server = await asyncio.get_running_loop().create_server(
             self._web, self._host, self._port, ssl=self._ssl, backlog=1_024
         )
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def suspend(self) -> None:
-        """Cut all connections and take no new ones."""
+        """Close all connections and accept no new ones."""
         self._server.close()
         for connection in self._web.connections:
             if connection.transport is not None:
                 connection.transport.abort()
-        # Nothing tells when the last connection, and what is under way on it, has ended.
+        # aiohttp gives no signal when the last connection and its handler have ended.
         while self._web.connections:  # noqa: ASYNC110
             await asyncio.sleep(0)
         await self._server.wait_closed()
@@ -100,27 +100,27 @@ class LoopbackServer:
         page = page_at(request, self._describe)
         if page is not None:
             return page
-        exchange = self._engine.receive(await _plain(request))
+        exchange = self._engine.receive(await _request_from(request))
         try:
             await asyncio.sleep(exchange.delay)
-            return await _answered(request, exchange)
+            return await _respond(request, exchange)
         finally:
             self._engine.release(exchange)
 
 
-async def _plain(request: web.BaseRequest) -> Request:
+async def _request_from(request: web.BaseRequest) -> Request:
     fields: dict[str, str] = {}
     for name, value in request.headers.items():
         known = fields.get(name.lower())
         fields[name.lower()] = value if known is None else f"{known}, {value}"
     target = request.raw_path
-    # A proxy is sent the whole URL (RFC 9112, section 3.2.2), and a server has to take it as well.
+    # A request to a proxy has the whole URL; a server must accept it too (RFC 9112, section 3.2.2).
     origin = f"{request.scheme}://{request.host}"
     url = f"{origin}{target}" if target.startswith("/") else target
     return Request(request.method, url, Headers(fields), await request.read())
 
 
-async def _answered(request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+async def _respond(request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
     fields = {_wire_name(name): value for name, value in exchange.response.headers.items()}
     body = exchange.response.body
     gzip = accepts_gzip(exchange.request.headers) and exchange.response.status not in _BODILESS
@@ -128,31 +128,31 @@ async def _answered(request: web.BaseRequest, exchange: Exchange) -> web.StreamR
         fields["Content-Encoding"] = "gzip"
         body = packed(body)
     match exchange.fault:
-        case faults.ResetBefore() | faults.ResetAfter():
-            return _reset(request)
-        case faults.CutBody(share=share) if body:
-            return await _cut(request, exchange, fields, body, share)
-        case faults.CutBody():
-            return _reset(request)
-        case faults.SlowDrip(seconds=seconds, pieces=pieces):
+        case fault_kinds.ResetBefore() | fault_kinds.ResetAfter():
+            return _send_reset(request)
+        case fault_kinds.CutBody(share=share) if body:
+            return await _send_cut(request, exchange, fields, body, share)
+        case fault_kinds.CutBody():
+            return _send_reset(request)
+        case fault_kinds.SlowDrip(seconds=seconds, pieces=pieces):
             pauses = seconds / pieces
-            parts = _parted(body, pieces)
-            return await _streamed(request, exchange, fields, parts, len(body), pauses)
-        case faults.GarbledGzip():
+            parts = _split(body, pieces)
+            return await _stream(request, exchange, fields, parts, len(body), pauses)
+        case fault_kinds.GarbledGzip():
             fields["Content-Encoding"] = "gzip"
             return web.Response(
                 status=exchange.response.status,
                 headers=fields,
                 body=garbled(exchange.response.body),
             )
-        case faults.GzipBomb(size=size):
+        case fault_kinds.GzipBomb(size=size):
             fields["Content-Encoding"] = "gzip"
-            return await _streamed(request, exchange, fields, zeros(size))
+            return await _stream(request, exchange, fields, zeros(size))
         case _:
             return web.Response(status=exchange.response.status, headers=fields, body=body)
 
 
-def _reset(request: web.BaseRequest) -> web.StreamResponse:
+def _send_reset(request: web.BaseRequest) -> web.StreamResponse:
     transport = _transport_of(request)
     connection = transport.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -161,20 +161,20 @@ def _reset(request: web.BaseRequest) -> web.StreamResponse:
 
 
 def _transport_of(request: web.BaseRequest) -> asyncio.Transport:
-    # It is there as long as the handler is: the loss of the connection cancels the handler.
+    # Never None here: a lost connection cancels the handler.
     return cast("asyncio.Transport", request.transport)
 
 
-async def _cut(
+async def _send_cut(
     request: web.BaseRequest, exchange: Exchange, fields: dict[str, str], body: bytes, share: float
 ) -> web.StreamResponse:
     part = body[: min(int(len(body) * share), len(body) - 1)]
-    response = await _streamed(request, exchange, fields, iter([part]), len(body))
+    response = await _stream(request, exchange, fields, iter([part]), len(body))
     _transport_of(request).close()
     return response
 
 
-async def _streamed(
+async def _stream(
     request: web.BaseRequest,
     exchange: Exchange,
     fields: dict[str, str],
@@ -190,12 +190,12 @@ async def _streamed(
             await asyncio.sleep(pause)
             await response.write(part)
     except ConnectionError:
-        # The connection is on its way out; aiohttp finds that out for itself at its own next write.
+        # The connection is closing. aiohttp notices at its own next write.
         return response
     return response
 
 
-def _parted(body: bytes, pieces: int) -> Iterator[bytes]:
+def _split(body: bytes, pieces: int) -> Iterator[bytes]:
     size = max(1, -(-len(body) // pieces))
     return (body[start : start + size] for start in range(0, len(body), size))
 

@@ -1,4 +1,4 @@
-"""The token endpoint and the page where a user agrees (API page, section 2; RFC 6749)."""
+"""The token endpoint and the authorization page (API page, section 2; RFC 6749)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _KIND_FOR_GRANT: Mapping[str, ApplicationKind] = {
 
 
 class _Refused(Exception):
-    """An answer of RFC 6749, section 5.2, on its way out."""
+    """An error answer of RFC 6749, section 5.2."""
 
     def __init__(
         self,
@@ -58,10 +58,10 @@ class OAuthAPI:
         form = _pairs(
             exchange.request.body if exchange.method == "POST" else exchange.query.encode()
         )
-        exchange.sent = dict(masked(_in_json(exchange.request.body) or form))
+        exchange.sent = dict(masked(_json_parameters(exchange.request.body) or form))
         app_id = dict(form).get("client_id")
         if app_id is None:
-            exchange.application = self._named(_basic(exchange.request.headers)[0])
+            exchange.application = self._find_application(_basic(exchange.request.headers)[0])
         else:
             exchange.application = self.accounts.applications.get(app_id)
         if exchange.application is not None:
@@ -81,7 +81,7 @@ class OAuthAPI:
         if exchange.path == TOKEN_PATH:
             wanted, handle = "POST", self._give_token
         elif exchange.path == AUTHORIZE_PATH:
-            wanted, handle = "GET", self._agree
+            wanted, handle = "GET", self._authorize
         else:
             return refusal(404, "There is no such resource.", headers={"date": date})
         if exchange.method != wanted:
@@ -95,9 +95,9 @@ class OAuthAPI:
 
     def _give_token(self, exchange: Exchange) -> Response:
         form = _form(exchange.request)
-        application = self._who_asks(form, exchange.request.headers)
+        application = self._authenticate(form, exchange.request.headers)
         exchange.application, exchange.tenant_id = application, application.tenant.id
-        grant = _needed(form, "grant_type")
+        grant = _required(form, "grant_type")
         if form.get("scope", "all") != "all":
             raise _Refused(400, "invalid_scope", "The only scope is all.")
         if grant == "refresh_token":
@@ -106,8 +106,8 @@ class OAuthAPI:
         if kind is None:
             raise _Refused(400, "unsupported_grant_type", "There is no such grant type.")
         if kind != application.kind:
-            told = f"An application of the kind {application.kind} may not use this grant."
-            raise _Refused(400, "unauthorized_client", told)
+            message = f"An application of the kind {application.kind} may not use this grant."
+            raise _Refused(400, "unauthorized_client", message)
         user = self._user_of(kind, form, application)
         return self._token(exchange, application, user, self._new_refresh_token(application, user))
 
@@ -117,11 +117,11 @@ class OAuthAPI:
         if kind == "trusted":
             return None
         if kind == "password_credentials":
-            user = self.accounts.users.get(_needed(form, "username"))
-            if user is None or user.password != _needed(form, "password"):
+            user = self.accounts.users.get(_required(form, "username"))
+            if user is None or user.password != _required(form, "password"):
                 raise _Refused(400, "invalid_grant", "The user name or the password is wrong.")
             return user
-        code, redirect_uri = _needed(form, "code"), _needed(form, "redirect_uri")
+        code, redirect_uri = _required(form, "code"), _required(form, "redirect_uri")
         redeemed = self.token_registry.redeem(code, application, redirect_uri)
         if redeemed is None:
             raise _Refused(400, "invalid_grant", "The code is wrong, used, or for another place.")
@@ -130,7 +130,7 @@ class OAuthAPI:
     def _refresh(
         self, exchange: Exchange, form: Mapping[str, str], application: FakeApplication
     ) -> Response:
-        presented = _needed(form, "refresh_token")
+        presented = _required(form, "refresh_token")
         grant = self.token_registry.refresh(presented, application)
         if grant is None:
             raise _Refused(400, "invalid_grant", "The refresh token is wrong or has ended.")
@@ -163,39 +163,39 @@ class OAuthAPI:
         return json_answer(200, payload, self.headers(exchange))
 
     def _new_refresh_token(self, application: FakeApplication, user: FakeUser | None) -> str | None:
-        wish = self.settings.refresh_tokens
-        if wish == "always" or (wish == "public" and application.kind == "public"):
+        setting = self.settings.refresh_tokens
+        if setting == "always" or (setting == "public" and application.kind == "public"):
             return self.token_registry.issue_refresh_token(application, user)
         return None
 
-    def _who_asks(self, form: Mapping[str, str], headers: Headers) -> FakeApplication:
+    def _authenticate(self, form: Mapping[str, str], headers: Headers) -> FakeApplication:
         by_header = "authorization" in headers
         if not by_header:
             secret = form.get("client_secret", "")
-            application = self.accounts.applications.get(_needed(form, "client_id"))
+            application = self.accounts.applications.get(_required(form, "client_id"))
             spellings = {secret}
         elif "client_secret" in form:
             raise _Refused(400, "invalid_request", "The client is authenticated in two ways.")
         else:
             app_id, secret = _basic(headers)
-            application = self._named(app_id)
+            application = self._find_application(app_id)
             spellings = {secret, unquote_plus(secret)}
-        if application is None or not _proves(secret, spellings, application):
-            raise self._wrong_client(by_header)
+        if application is None or not _secret_matches(secret, spellings, application):
+            raise self._invalid_client(by_header)
         return application
 
-    def _named(self, app_id: str) -> FakeApplication | None:
-        # RFC 6749 has both parts of the header form-encoded; half of the clients there are don't.
+    def _find_application(self, app_id: str) -> FakeApplication | None:
+        # RFC 6749 form-encodes both parts of the header, but many clients do not.
         known = self.accounts.applications
         return known.get(app_id) or known.get(unquote_plus(app_id))
 
-    def _wrong_client(self, by_header: bool) -> _Refused:
-        # RFC 6749 demands 401 and the challenge for a client that came with the header.
+    def _invalid_client(self, by_header: bool) -> _Refused:
+        # RFC 6749 demands 401 and a challenge when the client used the header.
         code = 401 if by_header else self.settings.refusal_code
         headers = {"www-authenticate": 'Basic realm="ringme"'} if by_header else NO_HEADERS
         return _Refused(code, "invalid_client", "The App ID or the App Secret is wrong.", headers)
 
-    def _agree(self, exchange: Exchange) -> Response:
+    def _authorize(self, exchange: Exchange) -> Response:
         query = dict(_pairs(exchange.query.encode()))
         application = self.accounts.applications.get(query.get("client_id", ""))
         if application is None or application.kind != "public":
@@ -210,16 +210,19 @@ class OAuthAPI:
             answer = {"error": "unsupported_response_type"}
         if "state" in query:
             answer["state"] = query["state"]
-        fields = {"location": _extended(redirect_uri, answer), "date": self.date(exchange.at)}
+        fields = {
+            "location": _with_parameters(redirect_uri, answer),
+            "date": self.date(exchange.at),
+        }
         return Response(302, Headers(fields))
 
     def consenting(self, application: FakeApplication) -> FakeUser | None:
-        """Find who agrees: the first user of the client that the application belongs to."""
+        """Find the user who agrees: the first one of the application's client."""
         users = self.accounts.users.values()
         return next((user for user in users if user.tenant is application.tenant), None)
 
 
-def _proves(secret: str, spellings: set[str], application: FakeApplication) -> bool:
+def _secret_matches(secret: str, spellings: set[str], application: FakeApplication) -> bool:
     if not secret:
         return application.kind == "public"
     return application.app_secret in spellings
@@ -233,8 +236,8 @@ def _pairs(encoded: bytes) -> list[tuple[str, str]]:
         return []
 
 
-def _in_json(body: bytes) -> list[tuple[str, str]]:
-    """Give the parameters of a request that sends JSON where a form belongs."""
+def _json_parameters(body: bytes) -> list[tuple[str, str]]:
+    """Return the parameters of a request that sends JSON instead of a form."""
     try:
         found: object = json.loads(body)
     except (ValueError, RecursionError):
@@ -257,7 +260,7 @@ def _form(request: Request) -> dict[str, str]:
     return form
 
 
-def _needed(form: Mapping[str, str], name: str) -> str:
+def _required(form: Mapping[str, str], name: str) -> str:
     if name not in form:
         raise _Refused(400, "invalid_request", f"The parameter {name} is missing.")
     return form[name]
@@ -275,7 +278,7 @@ def _basic(headers: Headers) -> tuple[str, str]:
     return app_id, secret
 
 
-def _extended(url: str, parameters: Mapping[str, str]) -> str:
+def _with_parameters(url: str, parameters: Mapping[str, str]) -> str:
     parts = urlsplit(url)
     query = "&".join(part for part in (parts.query, urlencode(parameters)) if part)
     return urlunsplit(parts._replace(query=query))

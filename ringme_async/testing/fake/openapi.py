@@ -1,4 +1,4 @@
-"""The fake's OpenAPI 3.1 description, made from what the fake itself checks requests with."""
+"""The fake's OpenAPI 3.1 description, made from the fields that the fake checks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CODES: Final = {"400": "BadRequest", "401": "Unauthorized", "403": "Forbidden"}
 
 @frozen
 class Description:
-    """What of the fake's settings shows in its description.
+    """The OpenAPI description under some of the fake's settings.
 
     Args:
         later_revision: Do records have the four fields of the page's later revision?
@@ -45,7 +45,7 @@ class Description:
     require_gzip: bool
 
     def at(self, base_url: str) -> dict[str, JSON]:
-        """Describe the API as it is reached under a URL.
+        """Describe the API at a URL.
 
         Args:
             base_url: Scheme, host and port.

@@ -1,4 +1,4 @@
-"""What the fake's OpenAPI description is put together from."""
+"""The parts of the fake's OpenAPI description."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _OAUTH_ERRORS: Final = (
 
 
 def ref(kind: str, name: str) -> dict[str, JSON]:
-    """Point to a component."""
+    """Refer to a component."""
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
 def schema_of(spec: FieldSpec, *, writing: bool) -> dict[str, JSON]:
-    """Say as JSON Schema what values a field has.
+    """Describe the values of a field in JSON Schema.
 
     Args:
         spec: The field.
-        writing: Is it about what a PUT may send, or about what a record may hold?
+        writing: Describe what a PUT may send, or what a record may hold?
     """
     types: list[JSON] = [*(spec.types[:1] if writing else spec.types)]
     schema: dict[str, JSON] = {"description": spec.meaning}
@@ -75,12 +75,12 @@ _CHALLENGE: Final[Mapping[str, JSON]] = {
 def error_response(
     meaning: str, words: tuple[str, ...] = (), headers: Mapping[str, JSON] | None = None
 ) -> dict[str, JSON]:
-    """Describe an answer that is no success (API page, section 4).
+    """Describe an error answer (API page, section 4).
 
     Args:
-        meaning: What has happened.
-        words: What its ``status`` may be; none for anything.
-        headers: The header fields that it carries.
+        meaning: What happened.
+        words: The values of its ``status``; empty for any.
+        headers: The header fields of the answer.
     """
     status: dict[str, JSON] = {"type": "string"}
     if words:
@@ -111,7 +111,7 @@ ERRORS: Final[Mapping[str, JSON]] = {
         "There is no client with this id.", ("client_not_found",), RATE_HEADERS
     ),
     "NotAcceptable": error_response("The request does not accept gzip.", headers=RATE_HEADERS),
-    # Another request that is under way says nothing of the hour.
+    # The 429 for a request in flight has no limit headers.
     "TooManyRequests": error_response(
         "The hourly limit is used up; or, without a status, a request like this is running.",
         ("rate_limit_exceeded",),

@@ -1,8 +1,10 @@
-"""The hourly limit: one counter for a client, a ceiling for each application, and the books.
+"""The hourly limit: one counter for each client, a ceiling for each application.
 
-API page, section 3. What the page leaves open is decided here: a window begins with the first
-request after the one before it has ended; a request counts when it carries a live token and is not
-refused with 429, whatever else its answer is; the token endpoint does not count.
+API page, section 3. The page leaves some rules open; the fake uses these:
+
+* A window begins with the first request after the previous window ended.
+* A request counts if it has a valid token and is not refused with 429.
+* Requests to the token endpoint do not count.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ _KEPT_WINDOWS = 1_000
 
 
 @define(eq=False)
-class WindowBook:
-    """What one application did in one window of its client's counter.
+class WindowCounts:
+    """The requests of one application in one window of its client's counter.
 
     Attributes:
         started: When the window began, by the loop's clock.
-        served: How many of its requests counted.
+        served: How many requests counted.
         refused: How many got ``rate_limit_exceeded``.
     """
 
@@ -33,42 +35,42 @@ class WindowBook:
 
 
 @define(eq=False)
-class Book:
-    """What one application did, in all and window by window; the last 1,000 windows are kept."""
+class RequestCounts:
+    """The requests of one application, in all and for each of the last 1,000 windows."""
 
     served: int = 0
     refused: int = 0
-    windows: list[WindowBook] = field(factory=list[WindowBook])
+    windows: list[WindowCounts] = field(factory=list[WindowCounts])
 
-    def window(self, started: float) -> WindowBook:
-        """Give the page of the window that began at ``started``."""
+    def window(self, started: float) -> WindowCounts:
+        """Return the counts of the window that began at ``started``."""
         if not self.windows or self.windows[-1].started != started:
             del self.windows[: 1 - _KEPT_WINDOWS]
-            self.windows.append(WindowBook(started))
+            self.windows.append(WindowCounts(started))
         return self.windows[-1]
 
 
-class Books(Mapping[str, Book]):
-    """The books of all applications that have sent a request, by App ID."""
+class RequestCountsByApp(Mapping[str, RequestCounts]):
+    """The request counts of all applications that sent a request, by App ID."""
 
     def __init__(self) -> None:
-        self._books: dict[str, Book] = {}
+        self._counts: dict[str, RequestCounts] = {}
 
-    def __getitem__(self, app_id: str) -> Book:
-        return self._books[app_id]
+    def __getitem__(self, app_id: str) -> RequestCounts:
+        return self._counts[app_id]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._books)
+        return iter(self._counts)
 
     def __len__(self) -> int:
-        return len(self._books)
+        return len(self._counts)
 
-    def of(self, application: FakeApplication) -> Book:
-        """Give the book of an application; an empty one if it has sent nothing."""
-        book = self._books.get(application.app_id)
-        if book is None:
-            book = self._books[application.app_id] = Book()
-        return book
+    def of(self, application: FakeApplication) -> RequestCounts:
+        """Return the counts of an application; zeros if it sent nothing."""
+        counts = self._counts.get(application.app_id)
+        if counts is None:
+            counts = self._counts[application.app_id] = RequestCounts()
+        return counts
 
 
 @define(eq=False)
@@ -82,49 +84,49 @@ class RateLimits:
     """The counters of all clients.
 
     Attributes:
-        window: How long a window is, in seconds; the API's is an hour. It holds from the next
-            window on.
-        ceiling: The limit that an answer tells whose request no application can be found for.
+        window: The length of a window in seconds; the API's is an hour. A change holds from the
+            next window on.
+        ceiling: The default limit, also shown in answers to requests of unknown applications.
     """
 
     def __init__(self, window: float, ceiling: int) -> None:
         self.window = window
         self.ceiling = ceiling
-        self.books: Books = Books()
-        self._rate_limits: dict[int, _Counter] = {}
+        self.books: RequestCountsByApp = RequestCountsByApp()
+        self._counters: dict[int, _Counter] = {}
 
     def admit(self, application: FakeApplication, now: float) -> bool:
         """Count one request, unless its application is over its ceiling."""
-        counter = self._running(application.tenant.id, now)
-        book = self.books.of(application)
-        page = book.window(counter.started)
+        counter = self._counter_at(application.tenant.id, now)
+        counts = self.books.of(application)
+        window_counts = counts.window(counter.started)
         if counter.used >= application.ceiling:
-            book.refused += 1
-            page.refused += 1
+            counts.refused += 1
+            window_counts.refused += 1
             return False
         counter.used += 1
-        book.served += 1
-        page.served += 1
+        counts.served += 1
+        window_counts.served += 1
         return True
 
     def spend(self, tenant_id: int, requests: int, now: float) -> None:
-        """Count requests that nobody has sent here."""
-        self._running(tenant_id, now).used += requests
+        """Count requests of another application."""
+        self._counter_at(tenant_id, now).used += requests
 
     def headers(self, application: FakeApplication | None, now: float) -> dict[str, str]:
-        """Make the three headers of an answer, as the counter stands."""
+        """Return the three headers of an answer, from the current counter."""
         if application is None:
             return _headers(self.ceiling, self.ceiling, self.window)
-        counter = self._rate_limits.get(application.tenant.id)
+        counter = self._counters.get(application.tenant.id)
         if counter is None or now >= counter.ends:
             return _headers(application.ceiling, application.ceiling, self.window)
         remaining = max(0, application.ceiling - counter.used)
         return _headers(application.ceiling, remaining, counter.ends - now)
 
-    def _running(self, tenant_id: int, now: float) -> _Counter:
-        counter = self._rate_limits.get(tenant_id)
+    def _counter_at(self, tenant_id: int, now: float) -> _Counter:
+        counter = self._counters.get(tenant_id)
         if counter is None:
-            counter = self._rate_limits[tenant_id] = _Counter()
+            counter = self._counters[tenant_id] = _Counter()
         if now >= counter.ends:
             counter.used = 0
             counter.started = now

@@ -1,4 +1,4 @@
-"""What a fake remembers of its requests, and what it thinks of them."""
+"""The journal of requests, and the rules of the API that they broke."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ringme_async._internal.redaction import MASK
 from ringme_async.testing.fake.accounts import FakeApplication, FakeTenant
 from ringme_async.testing.fake.client_schema import JSON
 from ringme_async.testing.fake.exchange import Exchange, is_api
-from ringme_async.testing.faults import Fault
+from ringme_async.testing.fake.fault_kinds import Fault
 from ringme_async.testing.redaction import Masker
 from ringme_async.transports import Headers
 
 _MASKED = frozenset({"authorization", "proxy-authorization", "cookie"})
-# Of these nothing has to be looked for.
+# These hold no secrets.
 _PLAIN = frozenset(
     {"accept", "accept-encoding", "content-length", "content-type", "host", "user-agent"}
 )
@@ -32,22 +32,22 @@ _Shown: TypeAlias = tuple[tuple[str, str], ...]
 
 @frozen
 class JournalEntry:
-    """One request as the fake saw it, without its secrets.
+    """One request that the fake received, with secrets masked.
 
     Attributes:
-        number: Its place in the row of all requests, from 1.
-        at: When it came, by the loop's clock.
-        method: Its method.
-        host: The host, and the port if there was one.
-        path: Its path.
-        query: Its query, without ``?``; empty for logins.
-        tenant: The id of the client it was for; None if it was for none that could be found.
-        app: The App ID behind it; None if there was none.
-        status: The code of the answer; None if it was not looked at and got none.
-        fault: What befell it; None if nothing did.
-        sent: The JSON object or the form that it carried, secrets masked.
+        number: Its number among all requests, from 1.
+        at: When it arrived, by the loop's clock.
+        method: The method.
+        host: The host, with the port if the URL has one.
+        path: The path.
+        query: The query, without ``?``; empty for logins.
+        tenant: The id of the client; None if the request was for none or an unknown one.
+        app: The App ID of the sender; None if unknown.
+        status: The code of the answer; None if the request was lost before it was handled.
+        fault: The fault that it met, or None.
+        sent: The JSON object or the form in its body, secrets masked.
         changed: The fields of the record that it changed.
-        headers: Its header fields, secrets masked.
+        headers: The header fields, secrets masked.
     """
 
     number: int
@@ -66,7 +66,7 @@ class JournalEntry:
 
     @property
     def applied(self) -> bool:
-        """Was it carried out with success, whatever became of the answer?"""
+        """Did it succeed, even if its answer was lost?"""
         return self.status is not None and 200 <= self.status < 300
 
     def __str__(self) -> str:
@@ -83,9 +83,9 @@ class Violation:
 
     Attributes:
         rule: ``"gzip"``, ``"login_limit"`` or ``"hourly_limit"``.
-        message: What was wrong.
+        message: How it broke the rule.
         number: The request's number.
-        at: When it came, by the loop's clock.
+        at: When it arrived, by the loop's clock.
     """
 
     rule: str
@@ -95,10 +95,10 @@ class Violation:
 
 
 class Journal(Sequence[JournalEntry]):
-    """A row of requests, oldest first: all that are remembered, or those that a choice left over.
+    """A sequence of requests, oldest first: all that are remembered, or a selection.
 
     Attributes:
-        total: How many there have been, remembered or not.
+        total: How many there were, remembered or not.
     """
 
     def __init__(self, entries: Sequence[JournalEntry], total: int | None = None) -> None:
@@ -106,7 +106,7 @@ class Journal(Sequence[JournalEntry]):
         self.total: int = len(entries) if total is None else total
 
     def of(self, who: int | FakeTenant | FakeApplication) -> Journal:
-        """Choose the requests for one client, or of one application."""
+        """Select the requests for one client, or of one application."""
         if isinstance(who, FakeApplication):
             return Journal([entry for entry in self if entry.app == who.app_id])
         tenant_id = who if isinstance(who, int) else who.id
@@ -115,7 +115,7 @@ class Journal(Sequence[JournalEntry]):
     def where(
         self, *, method: str | None = None, path: str | None = None, status: int | None = None
     ) -> Journal:
-        """Choose by method, by the beginning of the path and by the code of the answer."""
+        """Select by method, by the beginning of the path and by the code of the answer."""
         return Journal(
             [
                 entry
@@ -150,17 +150,17 @@ class Journal(Sequence[JournalEntry]):
 
 @define(eq=False)
 class RequestLog:
-    """Writes the journal and keeps the sums, which are exact however little is remembered.
+    """Writes the journal and counts; the counts include requests that the journal forgot.
 
     Attributes:
-        total: How many requests there have been.
-        logins: How many times the token endpoint gave a token.
+        total: How many requests there were.
+        logins: How many tokens the token endpoint issued.
         answers: How often each code was answered.
-        per_second: How many requests came in each second of the loop's clock.
-        in_flight: How many requests are being answered now.
-        most_in_flight: How many were at the worst moment.
-        violations: The rules that were broken, the first 1,000 times.
-        refusals: The answers of 400 and above that no fault explains, the first 1,000.
+        per_second: How many requests arrived in each second of the loop's clock.
+        in_flight: How many requests are in flight now.
+        most_in_flight: The highest number in flight.
+        violations: The first 1,000 broken rules.
+        refusals: The first 1,000 requests answered with 400 or above without a fault.
     """
 
     entries: deque[JournalEntry]
@@ -175,7 +175,7 @@ class RequestLog:
     _headers: dict[_Shown, Mapping[str, str]] = field(factory=dict[_Shown, Mapping[str, str]])
 
     def begin(self, at: float) -> None:
-        """Count a request that has just come."""
+        """Count a request that arrived."""
         self.total += 1
         self.per_second[int(at)] += 1
         self.in_flight += 1
@@ -185,8 +185,8 @@ class RequestLog:
         """Count a request as answered."""
         self.in_flight -= 1
 
-    def note(self, exchange: Exchange) -> None:
-        """Write down a request whose answer is known."""
+    def record(self, exchange: Exchange) -> None:
+        """Record a request whose answer is known."""
         status = exchange.response.status
         self.answers[status] += 1
         refused = status >= 400 and exchange.fault is None
@@ -197,7 +197,7 @@ class RequestLog:
                 self.refusals.append(entry)
 
     def violation(self, rule: str, message: str, at: float) -> None:
-        """Write down that the request being looked at breaks a rule."""
+        """Record that the current request breaks a rule."""
         if len(self.violations) < _KEPT_REMARKS:
             self.violations.append(Violation(rule, message, self.total, at))
 
@@ -207,7 +207,7 @@ class RequestLog:
         path, query, sent = exchange.path, "", exchange.sent
         masker = Masker(contacts=False)
         if is_api(path) and (exchange.query or sent or exchange.route is None):
-            # First the headers: from them it is known what must not be seen elsewhere.
+            # Headers first: the masker learns their secrets, and masks them elsewhere too.
             masker.headers(headers)
             query = masker.query(exchange.query)
             masker.json({**sent})
@@ -232,7 +232,7 @@ class RequestLog:
     def _masked(self, headers: Headers, masker: Masker) -> Mapping[str, str]:
         if not headers.keys() <= _PLAIN_OR_MASKED:
             masker.headers(headers)
-        # Most requests carry the same fields, so that one mapping can serve them all.
+        # Most requests have equal headers: sharing one mapping saves memory.
         shown = tuple([(name, _header(masker, name, value)) for name, value in headers.items()])
         known = self._headers.get(shown)
         if known is None:
@@ -249,7 +249,7 @@ def _header(masker: Masker, name: str, value: str) -> str:
 
 
 def check_updated(writes: Journal, tenant_id: int, wanted: Mapping[str, JSON]) -> None:
-    """Check that the newest applied change of each wanted field set the wanted value."""
+    """Check that the last applied change of each field set the wanted value."""
     last: dict[str, JSON] = {}
     for entry in writes:
         if entry.applied:
@@ -257,15 +257,17 @@ def check_updated(writes: Journal, tenant_id: int, wanted: Mapping[str, JSON]) -
     wrong = [name for name in wanted if not _same(last, name, wanted[name])]
     if not wrong and any(entry.applied for entry in writes):
         return
-    wishes = ", ".join(f"{name}={wanted[name]!r}" for name in wrong)
-    told = f"updated with {wishes}" if wishes else "updated"
-    raise AssertionError(f"client {tenant_id} was not {told}; what was sent:\n{_told(writes)}")
+    values = ", ".join(f"{name}={wanted[name]!r}" for name in wrong)
+    expectation = f"updated with {values}" if values else "updated"
+    raise AssertionError(
+        f"client {tenant_id} was not {expectation}; what was sent:\n{_text_of(writes)}"
+    )
 
 
 def check_not_updated(writes: Journal, tenant_id: int) -> None:
     """Check that no change was applied."""
     if any(entry.applied for entry in writes):
-        raise AssertionError(f"client {tenant_id} was updated; what was sent:\n{_told(writes)}")
+        raise AssertionError(f"client {tenant_id} was updated; what was sent:\n{_text_of(writes)}")
 
 
 def check_quiet(log: RequestLog) -> None:
@@ -275,7 +277,7 @@ def check_quiet(log: RequestLog) -> None:
     broken = [f"{one.rule}, request {one.number}: {one.message}" for one in log.violations]
     raise AssertionError(
         f"refused requests: {len(log.refusals)}, broken rules: {len(log.violations)}\n"
-        + "\n".join(f"  {line}" for line in [*_some(broken), *_listed(log.refusals)])
+        + "\n".join(f"  {line}" for line in [*_shortened(broken), *_listed(log.refusals)])
     )
 
 
@@ -283,14 +285,14 @@ def _same(fields: Mapping[str, JSON], name: str, value: JSON) -> bool:
     return name in fields and type(fields[name]) is type(value) and fields[name] == value
 
 
-def _told(writes: Journal) -> str:
+def _text_of(writes: Journal) -> str:
     return "\n".join(f"  {line}" for line in _listed(writes)) or "  nothing at all"
 
 
 def _listed(entries: Iterable[JournalEntry]) -> list[str]:
-    return _some([str(entry) for entry in entries])
+    return _shortened([str(entry) for entry in entries])
 
 
-def _some(lines: list[str]) -> list[str]:
+def _shortened(lines: list[str]) -> list[str]:
     rest = len(lines) - _SHOWN
     return lines if rest <= 0 else [*lines[:_SHOWN], f"... and {rest} more"]

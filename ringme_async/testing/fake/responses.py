@@ -21,7 +21,7 @@ def json_answer(status: int, payload: JSON, headers: Mapping[str, str] = NO_HEAD
 
 
 def raw_answer(status: int, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Response:
-    """Answer with JSON that is encoded already."""
+    """Answer with encoded JSON."""
     return Response(status, Headers({"content-type": "application/json", **headers}), body)
 
 
@@ -31,7 +31,7 @@ def refusal(
     word: str | None = None,
     headers: Mapping[str, str] = NO_HEADERS,
 ) -> Response:
-    """Answer with an error as the API writes one (API page, section 4)."""
+    """Answer with an error in the API's form (API page, section 4)."""
     payload: dict[str, JSON] = {}
     if message is not None:
         payload["message"] = message

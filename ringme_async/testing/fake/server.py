@@ -1,4 +1,4 @@
-"""The way of one request through the fake, from its arrival to its answer."""
+"""One request in the fake, from its arrival to its answer."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _LOGIN_PATHS = ("/oauth", "/login")
 
 @define(eq=False)
 class WallClock:
-    """The server's calendar, which goes on with the loop's clock from the first request.
+    """The server's wall clock; from the first request on it follows the loop's clock.
 
     Args:
-        began: What it shows then; None for what the machine's clock shows.
+        began: Its time at the first request; None for the machine's time.
     """
 
     began: datetime | None
@@ -40,7 +40,7 @@ class WallClock:
     _text: str = ""
 
     def date(self, at: float) -> str:
-        """Show a moment of the loop's clock as an HTTP date."""
+        """Convert a time of the loop's clock to an HTTP date."""
         if self._offset is None:
             began = time.time() if self.began is None else self.began.timestamp()
             self._offset = began - at
@@ -53,42 +53,42 @@ class WallClock:
 
 @frozen(eq=False)
 class _Scene:
-    """A request as a fault sees it."""
+    """The request as a fault sees it."""
 
-    room: API
+    api: API
     exchange: Exchange
     clock: WallClock
 
     def carry_out(self) -> Response:
-        return self.room.answer(self.exchange)
+        return self.api.answer(self.exchange)
 
     def count(self) -> None:
-        self.room.count(self.exchange)
+        self.api.count(self.exchange)
 
     def kill_token(self) -> None:
-        self.room.kill_token(self.exchange)
+        self.api.kill_token(self.exchange)
 
     def headers(self) -> Mapping[str, str]:
-        return self.room.headers(self.exchange)
+        return self.api.headers(self.exchange)
 
     def date(self, skew: float = 0.0) -> str:
         return self.clock.date(self.exchange.at + skew)
 
 
 @frozen(eq=False)
-class _Elsewhere:
-    """Answers every path that no other room answers."""
+class _UnknownPaths:
+    """Answers every path outside the API and the logins with 404."""
 
     clock: WallClock
 
     def identify(self, exchange: Exchange) -> None:
-        """Do nothing: nobody is known here."""
+        """Do nothing: no client is known here."""
 
     def count(self, exchange: Exchange) -> None:
-        """Do nothing: nothing counts here."""
+        """Do nothing: there is no counter here."""
 
     def kill_token(self, exchange: Exchange) -> None:
-        """Do nothing: no token is looked at here."""
+        """Do nothing: no token is checked here."""
 
     def headers(self, exchange: Exchange) -> Mapping[str, str]:
         return {"date": self.clock.date(exchange.at)}
@@ -98,28 +98,28 @@ class _Elsewhere:
 
 
 class Server(Protocol):
-    """What serves a fake on a socket."""
+    """A server of the fake on a socket."""
 
     async def suspend(self) -> None:
-        """Cut all connections and take no new ones."""
+        """Close all connections and accept no new ones."""
         ...
 
     async def resume(self) -> None:
-        """Take connections again, on the same port."""
+        """Accept connections again, on the same port."""
         ...
 
 
 @define(eq=False)
 class FakeServer:
-    """Takes requests in, all at once, and says when and how their answers leave.
+    """Carries requests out when they arrive, and times their answers.
 
     Attributes:
         latency: Seconds that every answer takes, or a function that draws them.
-        require_gzip: Is a request refused that does not accept gzip, or only written down?
-        logins: How many requests the token endpoint has got.
-        outages: How often the fake has gone down.
-        is_down: Does nobody get a connection now?
-        servers: What serves this fake on sockets now.
+        require_gzip: Is a request refused that does not accept gzip, or only recorded?
+        logins: How many requests the token endpoint received.
+        outages: How often the fake went down.
+        is_down: Are all connections refused now?
+        servers: The servers of this fake on sockets.
     """
 
     api: ClientAPI
@@ -135,14 +135,16 @@ class FakeServer:
     outages: int = 0
     is_down: bool = False
     servers: set[Server] = field(factory=set[Server])
-    _elsewhere: _Elsewhere = field(init=False)
-    _held_up: set[asyncio.Future[None]] = field(factory=set[asyncio.Future[None]], init=False)
+    _unknown_paths: _UnknownPaths = field(init=False)
+    _delayed_answers: set[asyncio.Future[None]] = field(
+        factory=set[asyncio.Future[None]], init=False
+    )
 
     def __attrs_post_init__(self) -> None:
-        self._elsewhere = _Elsewhere(self.clock)
+        self._unknown_paths = _UnknownPaths(self.clock)
 
     def receive(self, request: Request) -> Exchange:
-        """Carry a request out as far as it goes; ``release`` has to follow when it is answered."""
+        """Carry a request out; call ``release`` when its answer has been sent or lost."""
         now = asyncio.get_running_loop().time()
         self.log.begin(now)
         host, path, query = split_url(request.url)
@@ -155,84 +157,84 @@ class FakeServer:
         except BaseException:
             self.release(exchange)
             raise
-        self.log.note(exchange)
+        self.log.record(exchange)
         return exchange
 
-    async def hold_up(self, seconds: float) -> None:
-        """Keep an answer back for so long, or until the fake goes down."""
+    async def wait_before_answer(self, seconds: float) -> None:
+        """Wait before an answer, or until the fake goes down."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(seconds, _let_go, answer)
-        self._held_up.add(answer)
+        timer = loop.call_later(seconds, _end_wait, answer)
+        self._delayed_answers.add(answer)
         try:
             await answer
         finally:
             timer.cancel()
-            self._held_up.discard(answer)
+            self._delayed_answers.discard(answer)
 
     async def go_down(self) -> None:
-        """Give nobody a connection any more, and lose the answers that are on their way."""
+        """Refuse all connections, and lose the answers on their way."""
         self.is_down = True
         self.outages += 1
-        for answer in self._held_up:
-            _let_go(answer)
+        for answer in self._delayed_answers:
+            _end_wait(answer)
         for server in list(self.servers):
             await server.suspend()
 
     async def come_up(self) -> None:
-        """Give connections again."""
+        """Accept connections again."""
         for server in list(self.servers):
             await server.resume()
         self.is_down = False
 
     def release(self, exchange: Exchange) -> None:
-        """Note that nobody waits for this answer any more."""
+        """Free what the request holds, after its answer was sent or lost."""
         self.log.end()
         self.api.release(exchange)
         if exchange.holds_login:
-            self.login_limits.leave()
+            self.login_limits.release()
 
     def _response(self, exchange: Exchange) -> Response:
-        room = self._room(exchange)
-        room.identify(exchange)
+        api = self._api_for(exchange)
+        api.identify(exchange)
         if exchange.path == TOKEN_PATH:
             self.logins += 1
         if not accepts_gzip(exchange.request.headers):
             self.log.violation("gzip", "there was no Accept-Encoding: gzip", exchange.at)
             if self.require_gzip:
                 return refusal(
-                    406, "Accept-Encoding: gzip is mandatory.", headers=room.headers(exchange)
+                    406, "Accept-Encoding: gzip is mandatory.", headers=api.headers(exchange)
                 )
-        if room is self.oauth:
-            limit = self.login_limits.enter(exchange.at)
+        if api is self.oauth:
+            limit = self.login_limits.acquire(exchange.at)
             if limit is not None:
                 self.log.violation("login_limit", limit, exchange.at)
-                return refusal(429, "Too many requests.", headers=room.headers(exchange))
+                return refusal(429, "Too many requests.", headers=api.headers(exchange))
             exchange.holds_login = True
-        exchange.fault = self.faults.take(exchange)
+        exchange.fault = self.faults.choose(exchange)
         if exchange.fault is None:
-            return room.answer(exchange)
-        return exchange.fault.strike(_Scene(room, exchange, self.clock))
+            return api.answer(exchange)
+        return exchange.fault.strike(_Scene(api, exchange, self.clock))
 
-    def _room(self, exchange: Exchange) -> API:
+    def _api_for(self, exchange: Exchange) -> API:
         if is_api(exchange.path):
             return self.api
-        return self.oauth if exchange.path.startswith(_LOGIN_PATHS) else self._elsewhere
+        return self.oauth if exchange.path.startswith(_LOGIN_PATHS) else self._unknown_paths
 
     def _latency(self) -> float:
         return self.latency(self.random) if callable(self.latency) else self.latency
 
 
-def _let_go(answer: asyncio.Future[None]) -> None:
+def _end_wait(answer: asyncio.Future[None]) -> None:
     if not answer.done():
         answer.set_result(None)
 
 
 def accepts_gzip(headers: Headers) -> bool:
-    """Does ``Accept-Encoding`` name gzip, and not only to refuse it?"""
+    """Does ``Accept-Encoding`` accept gzip, with a weight above 0?"""
     wishes = headers.get("accept-encoding", "")
     if wishes == "gzip":
         return True

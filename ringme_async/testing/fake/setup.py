@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from random import Random
 
 from ringme_async.testing.fake.accounts import (
     Access,
@@ -26,11 +27,12 @@ _DEALER_CEILING = 1_000_000
 
 
 class SetUp:
-    """The part of ``FakeRingMe`` that says who exists."""
+    """The part of ``FakeRingMe`` that adds clients, applications, users and tokens."""
 
     def __init__(
         self,
         *,
+        seed: int,
         accounts: Accounts,
         token_registry: TokenRegistry,
         rate_limits: RateLimits,
@@ -38,6 +40,7 @@ class SetUp:
         oauth: OAuthSettings,
     ) -> None:
         self.oauth = oauth
+        self._random = Random(f"directory {seed}")
         self._accounts = accounts
         self._token_registry = token_registry
         self._rate_limits = rate_limits
@@ -55,11 +58,14 @@ class SetUp:
 
         Args:
             id: Its id; default the next free one, from 1.
-            blocked: Does everybody get a 403 ``user_blocked`` here?
-            locked: The writable fields that may not be changed here.
+            blocked: Does every request for it get a 403 ``user_blocked``?
+            locked: Writable fields that are refused with a 403 ``access_denied``.
             fields: Fields of the record that differ from the example, in wire form.
         """
-        return self._accounts.add_tenant(id, fields, blocked=blocked, locked=locked)
+        tenant = self._accounts.add_tenant(id, fields)
+        tenant.blocked = blocked
+        tenant.locked = frozenset(locked)
+        return tenant
 
     def add_tenants(
         self,
@@ -71,10 +77,10 @@ class SetUp:
         """Add many clients.
 
         Args:
-            tenants: How many, made from the API page's example with ids, names and prefixes of
-                their own; or their records, which are then served as they are.
-            first_id: Where the ids begin, if it is a number; default the next free one, from 1.
-            fields: Fields of all of them that differ from the example, if it is a number.
+            tenants: A number of clients, or their records. A number makes copies of the API
+                page's example with distinct ids, names and prefixes. Records are served as given.
+            first_id: With a number, the first id; default the next free one, from 1.
+            fields: With a number, fields of all clients that differ from the example.
         """
         if isinstance(tenants, int):
             return self._accounts.add_many(tenants, first_id, fields)
@@ -97,12 +103,22 @@ class SetUp:
             app_secret: Its App Secret; default a random one.
             kind: Which grants it may use.
             tenant: The client it belongs to; default a new one.
-            ceiling: At how many requests an hour on its client's counter it is refused.
+            ceiling: Requests an hour on its client's counter; above that it is refused.
             access: What its access level allows.
         """
-        return self._accounts.add_application(
-            app_id, app_secret, kind=kind, tenant=tenant, ceiling=ceiling, access=access
+        applications = self._accounts.applications
+        app_id = self._random.randbytes(16).hex() if app_id is None else app_id
+        if app_id in applications:
+            raise ValueError(f"there is an application {app_id} already")
+        application = applications[app_id] = FakeApplication(
+            app_id=app_id,
+            app_secret=self._random.randbytes(20).hex() if app_secret is None else app_secret,
+            kind=kind,
+            tenant=self.add_tenant() if tenant is None else self.tenant(tenant),
+            ceiling=self._rate_limits.ceiling if ceiling is None else ceiling,
+            access=access,
         )
+        return application
 
     def add_dealer(
         self,
@@ -121,23 +137,24 @@ class SetUp:
         Args:
             app_id: Its App ID; default a random one.
             app_secret: Its App Secret; default a random one.
-            tenants: Whom it reaches; default everybody.
+            tenants: The clients it may reach; default all.
             kind: Which grants it may use.
             ceiling: How many requests an hour it may send. Default 1,000,000.
             access: What its access level allows.
         """
         reach: Reach = "all"
         if tenants is not None:
-            reach = frozenset(self._accounts.tenant(tenant).id for tenant in tenants)
-        return self._accounts.add_application(
+            reach = frozenset(self.tenant(tenant).id for tenant in tenants)
+        dealer = self.add_application(
             app_id,
             app_secret,
             kind=kind,
             tenant=self._accounts.add_dealer_tenant(),
             ceiling=ceiling,
             access=access,
-            sees=reach,
         )
+        dealer.sees = reach
+        return dealer
 
     def add_user(
         self,
@@ -157,21 +174,26 @@ class SetUp:
             blocked: Does the user get a 403 ``user_blocked``?
             access: What the user's level allows.
         """
-        return self._accounts.add_user(username, password, tenant, blocked=blocked, access=access)
+        users = self._accounts.users
+        if username in users:
+            raise ValueError(f"there is a user {username} already")
+        user = FakeUser(username, password, self.tenant(tenant), blocked=blocked, access=access)
+        users[username] = user
+        return user
 
     def add_resource(
         self, method: str, path: str, answer: ResourceAnswer, *, status: int = 200
     ) -> None:
-        """Add a resource that the fake has no model of, behind the same tokens and limits.
+        """Add a resource that the fake does not know, with the same tokens and limits.
 
         Args:
             method: The method it answers.
-            path: What follows ``/api/ver1.0``, such as ``"/client/{client_id}/extension/"``. Who
-                may see the client ``{client_id}`` is checked; another name in braces stands for
-                any one part of a path.
-            answer: The JSON of the answer, or a function of the ``Request`` that gives the JSON or
-                a ``Response``.
-            status: The code of the answer; with 204 it has no body.
+            path: What follows ``/api/ver1.0``, such as ``"/client/{client_id}/extension/"``.
+                Access to the client ``{client_id}`` is checked. Any other name in braces matches
+                one part of a path.
+            answer: The JSON of the answer, or a function from the ``Request`` to JSON or to a
+                ``Response``.
+            status: The code of the answer; a 204 has no body.
         """
         self._api.add_resource(method, path, answer, status)
 
@@ -181,7 +203,12 @@ class SetUp:
         Raises:
             LookupError: There is none.
         """
-        return self._accounts.tenant(who)
+        if isinstance(who, FakeTenant):
+            return who
+        try:
+            return self._accounts.tenants[who]
+        except KeyError:
+            raise LookupError(f"the fake has no client {who}") from None
 
     def application(self, which: ApplicationLike) -> FakeApplication:
         """Find an application by its App ID.
@@ -189,7 +216,12 @@ class SetUp:
         Raises:
             LookupError: There is none.
         """
-        return self._accounts.application(which)
+        if isinstance(which, FakeApplication):
+            return which
+        try:
+            return self._accounts.applications[which]
+        except KeyError:
+            raise LookupError(f"the fake has no application {which}") from None
 
     def user(self, which: UserLike) -> FakeUser:
         """Find a user by the login.
@@ -197,13 +229,18 @@ class SetUp:
         Raises:
             LookupError: There is none.
         """
-        return self._accounts.user(which)
+        if isinstance(which, FakeUser):
+            return which
+        try:
+            return self._accounts.users[which]
+        except KeyError:
+            raise LookupError(f"the fake has no user {which}") from None
 
     def block(self, who: TenantLike | UserLike, blocked: bool = True) -> None:
         """Block a client, by its id, or a user, by the login: 403 ``user_blocked``.
 
         Args:
-            who: Whom.
+            who: The client or the user.
             blocked: False unblocks.
         """
         if isinstance(who, int | FakeTenant):
@@ -218,13 +255,13 @@ class SetUp:
         user: UserLike | None = None,
         lifetime: float | None = None,
     ) -> str:
-        """Give a token without a login.
+        """Issue a token without a login.
 
         Args:
-            application: Whose.
-            user: Who it acts for; default nobody but the application.
-            lifetime: Seconds that it lives, from its first use if no loop runs now; default what
-                ``oauth`` says.
+            application: The application that gets it.
+            user: The user it acts for; default the application alone.
+            lifetime: Seconds until it expires, from its first use if no loop runs now; default
+                ``oauth.lifetime``.
         """
         return self._token_registry.issue(
             self.application(application),
@@ -236,7 +273,7 @@ class SetUp:
     def issue_refresh_token(
         self, application: ApplicationLike, *, user: UserLike | None = None
     ) -> str:
-        """Give a refresh token, as if a user had agreed."""
+        """Issue a refresh token, as if a user had agreed."""
         return self._token_registry.issue_refresh_token(
             self.application(application), None if user is None else self.user(user)
         )
@@ -248,12 +285,12 @@ class SetUp:
         user: UserLike | None = None,
         redirect_uri: str | None = None,
     ) -> str:
-        """Give a code for the grant ``authorization_code``, as if a user had agreed.
+        """Issue a code for the grant ``authorization_code``, as if a user had agreed.
 
         Args:
             application: A public application.
-            user: Who agreed.
-            redirect_uri: What the token request has to name; default anything.
+            user: The user who agreed.
+            redirect_uri: The value that the token request has to send; default any.
         """
         return self._token_registry.issue_code(
             self.application(application),
@@ -264,14 +301,14 @@ class SetUp:
     def revoke_tokens(
         self, application: ApplicationLike | None = None, *, refresh_tokens: bool = False
     ) -> int:
-        """Let tokens die before their time.
+        """Revoke tokens before they expire.
 
         Args:
-            application: Whose; default everybody's.
-            refresh_tokens: Their refresh tokens too?
+            application: The application whose tokens are revoked; default all.
+            refresh_tokens: Revoke the refresh tokens too?
 
         Returns:
-            How many tokens were alive.
+            How many tokens were revoked.
         """
         owner = None if application is None else self.application(application)
         return self._token_registry.revoke(owner, refresh_tokens=refresh_tokens)
@@ -280,7 +317,7 @@ class SetUp:
         """Count requests on a client's counter, as if another application had sent them.
 
         Args:
-            tenant: Whose counter.
+            tenant: The client whose counter is used.
             requests: How many.
         """
         now = asyncio.get_running_loop().time()

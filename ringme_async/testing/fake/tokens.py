@@ -1,4 +1,4 @@
-"""The tokens that a fake has given out, and the limits on logins."""
+"""The tokens that the fake issued, and the limits on logins."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _SWEEP_AT_LEAST = 10_000
 class OAuthSettings:
     """How the fake's token endpoint behaves (API page, section 2).
 
-    All of it may be changed at any time, by way of ``fake.oauth``.
+    Every setting can be changed at any time: ``fake.oauth.lifetime = 60``.
 
     Attributes:
-        lifetime: Seconds that a token lives; default an hour.
-        expires_in: How the answer tells that: as a ``"number"``, as a ``"string"``, or ``"absent"``.
-        token_type: What the answer says; any letter case of ``Bearer``.
-        refresh_tokens: Who gets a ``refresh_token``: ``"never"`` anybody, ``"public"`` applications
-            alone, or ``"always"``.
-        rotate: Does a refresh answer with a new refresh token, which ends the old one?
+        lifetime: Seconds until a token expires; default an hour.
+        expires_in: How the answer gives the lifetime: ``"number"``, ``"string"`` or ``"absent"``.
+        token_type: The ``token_type`` of the answer; ``Bearer`` in any letter case.
+        refresh_tokens: When an answer has a ``refresh_token``: ``"never"``, for ``"public"``
+            applications, or ``"always"``.
+        rotate: Does a refresh replace the refresh token?
         refusal_code: The HTTP status for a wrong App ID or Secret: 401 or 400.
-        per_second: Requests to ``/oauth`` and ``/login`` that pass in any sliding second.
-        concurrent: Requests to ``/oauth`` and ``/login`` that may be in flight.
+        per_second: Requests to ``/oauth`` and ``/login`` allowed in any sliding second.
+        concurrent: Requests to ``/oauth`` and ``/login`` allowed in flight.
     """
 
     lifetime: float = 3600.0
@@ -48,7 +48,7 @@ class OAuthSettings:
 
 @define(eq=False)
 class Grant:
-    """What stands behind one token."""
+    """The application and the user of one token."""
 
     application: FakeApplication
     user: FakeUser | None
@@ -62,17 +62,17 @@ class Grant:
         return self.application.tenant if self.user is None else self.user.tenant
 
     def reaches(self, tenant: FakeTenant) -> bool:
-        """May whoever has the token touch this client at all?"""
+        """May a holder of the token access this client?"""
         return tenant is self.tenant or self.application.reaches(tenant.id)
 
     def is_live(self, now: float) -> bool:
-        """Is the token good at ``now``? One that was issued outside a loop ages from its first use."""
+        """Is the token valid at ``now``? Issued outside a loop, it ages from its first use."""
         if self.expires_at is None:
             self.expires_at = now + self.lifetime
         return not self.revoked and now < self.expires_at
 
     def belongs_to(self, application: FakeApplication | None) -> bool:
-        """Is it one of this application's? None means any."""
+        """Was it issued to this application? None means any."""
         return application is None or self.application is application
 
 
@@ -84,7 +84,7 @@ class _Code:
 
 
 class TokenRegistry:
-    """Gives tokens, refresh tokens and codes, and knows what stands behind them."""
+    """Issues tokens, refresh tokens and codes, and finds their grants."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(f"tokens {seed}")
@@ -108,8 +108,8 @@ class TokenRegistry:
         self._grants[token] = Grant(application, user, lifetime, expires_at)
         return token
 
-    def behind(self, token: str) -> Grant | None:
-        """Find what a token stands for, be it dead or alive."""
+    def grant_of(self, token: str) -> Grant | None:
+        """Find the grant of a token, valid or not."""
         return self._grants.get(token)
 
     def issue_refresh_token(self, application: FakeApplication, user: FakeUser | None) -> str:
@@ -118,7 +118,7 @@ class TokenRegistry:
         return token
 
     def refresh(self, token: str, application: FakeApplication) -> Grant | None:
-        """Find what a refresh token of this application stands for, if it is good."""
+        """Find the grant of this application's refresh token, if it is valid."""
         grant = self._refreshable.get(token)
         return grant if grant is not None and grant.application is application else None
 
@@ -135,20 +135,20 @@ class TokenRegistry:
     def redeem(
         self, code: str, application: FakeApplication, redirect_uri: str | None
     ) -> tuple[FakeUser | None] | None:
-        """Use up a code; a tuple with the user who agreed, or None if the code is no good."""
+        """Use up a code: a tuple with the user who agreed, or None if the code is invalid."""
         entry = self._codes.pop(code, None)
         if entry is None or entry.application is not application:
             return None
         return (entry.user,) if entry.redirect_uri in (None, redirect_uri) else None
 
     def revoke(self, application: FakeApplication | None, *, refresh_tokens: bool) -> int:
-        """Kill the tokens of one application, or of all, and say how many were killed."""
-        doomed = [
+        """Revoke the tokens of one application, or of all, and return their number."""
+        live = [
             grant
             for grant in self._grants.values()
             if not grant.revoked and grant.belongs_to(application)
         ]
-        for grant in doomed:
+        for grant in live:
             grant.revoked = True
         if refresh_tokens:
             self._refreshable = {
@@ -156,10 +156,10 @@ class TokenRegistry:
                 for token, grant in self._refreshable.items()
                 if not grant.belongs_to(application)
             }
-        return len(doomed)
+        return len(live)
 
     def _sweep(self, now: float) -> None:
-        # The dead are kept for one life more, so that their 401 still knows whose counter to show.
+        # Expired tokens stay for one more lifetime: their 401 shows the counter of their client.
         self._grants = {
             token: grant
             for token, grant in self._grants.items()
@@ -170,46 +170,46 @@ class TokenRegistry:
 
 @define(eq=False)
 class LoginLimits:
-    """Keeps the limits on ``/oauth`` and ``/login`` (API page, section 2); the refused don't count.
+    """The limits on ``/oauth`` and ``/login`` (API page, section 2); refused requests do not count.
 
     Attributes:
-        in_flight: How many requests are inside now.
-        most_in_flight: How many were at the door or inside at the worst moment.
-        most_per_second: How many came in the worst sliding second, refused ones too.
+        in_flight: How many requests are in flight now.
+        most_in_flight: The highest number in flight, refused ones included.
+        most_per_second: The highest number in a sliding second, refused ones included.
     """
 
     settings: OAuthSettings
     in_flight: int = 0
     most_in_flight: int = 0
     most_per_second: int = 0
-    _passed: deque[float] = field(factory=deque[float])
-    _came: deque[float] = field(factory=deque[float])
+    _admitted: deque[float] = field(factory=deque[float])
+    _arrivals: deque[float] = field(factory=deque[float])
 
-    def enter(self, now: float) -> str | None:
-        """Let a request in; None if it is in, or the limit that it breaks."""
-        self._look(now)
+    def acquire(self, now: float) -> str | None:
+        """Admit a request; return the limit that it breaks, or None."""
+        self._record_arrival(now)
         if self.in_flight >= self.settings.concurrent:
             return f"more logins than {self.settings.concurrent} at once"
-        if len(self._passed) >= self.settings.per_second:
+        if len(self._admitted) >= self.settings.per_second:
             return f"more logins than {self.settings.per_second} in one second"
-        self._passed.append(now)
+        self._admitted.append(now)
         self.in_flight += 1
         return None
 
-    def leave(self) -> None:
+    def release(self) -> None:
         self.in_flight -= 1
 
-    def _look(self, now: float) -> None:
-        for times in (self._passed, self._came):
+    def _record_arrival(self, now: float) -> None:
+        for times in (self._admitted, self._arrivals):
             while times and times[0] <= now - 1.0:
                 times.popleft()
-        self._came.append(now)
-        self.most_per_second = max(self.most_per_second, len(self._came))
+        self._arrivals.append(now)
+        self.most_per_second = max(self.most_per_second, len(self._arrivals))
         self.most_in_flight = max(self.most_in_flight, self.in_flight + 1)
 
 
 def masked(form: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Show the parameters of a token request without what is secret in them."""
+    """Return the parameters of a token request with secrets masked."""
     return {
         name if name in _NAMED else MASK: hide_pairs(value) if name in _SHOWN else MASK
         for name, value in form
@@ -219,5 +219,5 @@ def masked(form: Iterable[tuple[str, str]]) -> dict[str, str]:
 _SHOWN = frozenset(
     {"grant_type", "client_id", "username", "scope", "redirect_uri", "state", "response_type"}
 )
-# A name that no token request has may be a secret in the wrong place.
+# An unknown name may be a secret in the wrong place.
 _NAMED = _SHOWN | {"client_secret", "password", "code", "refresh_token", "code_verifier"}
