@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 HOLDER = """
 import os, sys, time
-from ringme_async.auth.file_lock import FileLock
+from ringme_async.auth.private_file import FileLock
 lock = FileLock(sys.argv[1])
 assert lock.acquire()
 if not os.fork():

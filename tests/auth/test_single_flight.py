@@ -190,29 +190,29 @@ async def test_a_login_that_outlives_its_callers_ends_with_the_store() -> None:
 
 
 async def test_those_who_wait_are_woken_in_the_order_they_came() -> None:
-    flight = SingleFlight()
+    login = SingleFlight()
     woken: list[int] = []
 
     async def wait(number: int) -> None:
-        await flight.landed(Patience())
+        await login.wait(Patience())
         woken.append(number)
 
     waiting = [asyncio.create_task(wait(number)) for number in range(200)]
     await settle()
-    flight.land(Token("t"))
+    login.set_outcome(Token("t"))
     await asyncio.gather(*waiting)
 
     assert woken == list(range(200))
 
 
 async def test_who_is_woken_first_is_not_passed_by_one_that_comes_then() -> None:
-    flight = SingleFlight()
-    first = asyncio.create_task(flight.landed(Patience()))
+    login = SingleFlight()
+    first = asyncio.create_task(login.wait(Patience()))
     await settle()
-    flight.land(Token("t"))
+    login.set_outcome(Token("t"))
 
     assert not first.done()
-    assert flight.outcome is await flight.landed(Patience()) is await first
+    assert login.outcome is await login.wait(Patience()) is await first
 
 
 async def test_a_refusal_after_a_pause_is_what_everybody_gets() -> None:

@@ -325,14 +325,14 @@ async def test_a_late_401_during_a_login_does_not_disturb_it() -> None:
 
 
 async def test_a_flight_that_has_landed_keeps_nobody_waiting() -> None:
-    flight = SingleFlight()
-    waiter = asyncio.create_task(flight.landed(Patience()))
+    login = SingleFlight()
+    waiter = asyncio.create_task(login.wait(Patience()))
     await settle()
     token = Token("t")
-    flight.land(token)
+    login.set_outcome(token)
     assert await waiter is token
-    assert await flight.landed(Patience()) is token
-    assert not flight.deserted
+    assert await login.wait(Patience()) is token
+    assert not login.is_abandoned
 
 
 async def test_what_ends_the_program_leaves_nobody_waiting(
