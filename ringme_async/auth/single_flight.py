@@ -131,6 +131,7 @@ class SingleFlight:
         return outcome
 
     def _can_wait(self, patience: Patience) -> bool:
+        """Note the last error for the caller; True if it can wait for the next attempt."""
         if self._last_error is not None:
             patience.last_error = copy_error(self._last_error)
         return self._retry_at <= patience.deadline

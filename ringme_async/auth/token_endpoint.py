@@ -57,8 +57,8 @@ class TokenEndpoint:
     """Requests tokens from hosts with ``POST /oauth/token`` (API page, section 2).
 
     Each attempt waits for the host's ``LoginLimit``. Then it has ``timeouts.attempt``, without the
-    time in that queue. It retries transport errors, 408, 429, 5xx, and a 2xx whose body is no JSON
-    object (a proxy's page, a truncated body). It does not retry a refusal by the server: an OAuth
+    time in that queue. It retries transport errors, 408, 429, 5xx, and a 2xx without a JSON object
+    (a proxy's page, a truncated body). It does not retry a refusal by the server: an OAuth
     error, any other 4xx, JSON without a bearer token. It does not follow a redirect, which could
     send the secret to another host.
 

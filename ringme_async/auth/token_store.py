@@ -49,8 +49,8 @@ class TokenStore:
 
     All callers of one key share one token request. It runs in its own task, without a caller's
     deadline. When the last caller leaves, the request is cancelled, with two exceptions. The
-    trade-in of a refresh token goes on, and so does a pause that the host asked for, because a new
-    request would not know of it. A refusal (``TokenError``) is remembered for 60 seconds, other
+    trade-in of a refresh token goes on. So does a pause that the host asked for: a new request
+    would not know of it. A refusal (``TokenError``) is remembered for 60 seconds, other
     failures are not. One store may serve several loops in turn, but not at once.
 
     A trade-in runs to its end: the server may have replaced the refresh token already, and sends
@@ -65,11 +65,10 @@ class TokenStore:
     for another fails with a ``TransportError`` that names the file. If the file cannot be read, no
     refresh token is sent. The order of arrival decides which token is newer, not a clock.
 
-    The file is read and written in the loop's thread, because a few hundred bytes at each login
-    take less time than a change of threads. Once in many thousand logins the file is rewritten,
-    within some tenths of a second. If it cannot be written, or read for another kind of login, a
-    warning is logged and the store works without it. Tokens of your own ``Auth`` classes are never
-    written.
+    The file is read and written in the loop's thread: a few hundred bytes at each login take less
+    time than a change of threads. Once in many thousand logins the file is rewritten, within some
+    tenths of a second. If it cannot be written, or read for another grant, the store logs a warning
+    and works without it. Tokens of your own ``Auth`` classes are never written.
 
     Args:
         path: The file of tokens; its directory must exist. Default none.
