@@ -1,4 +1,4 @@
-"""Where to and with which credentials, from environment variables."""
+"""The base URL and the credentials from environment variables."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def base_url_in(environ: Mapping[str, str]) -> str:
 
 @refusing
 def auth_in(environ: Mapping[str, str]) -> Auth:
-    """Read the credentials: a token, or an App ID and Secret, perhaps with a user.
+    """Read the credentials: a token, or an App ID and Secret, optionally with a user.
 
     Raises:
         InvalidRequest: None are set, or only a part of them.

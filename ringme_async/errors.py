@@ -1,4 +1,4 @@
-"""The tree of exceptions: every call ends in a value or in one of these."""
+"""The exceptions: every call ends in a value or in one of these."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["copy_error"]
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _LONGEST_QUOTE = 200
-# How logins are refused, with OAuth's word for it or without; None where it is not for HTTP to say.
+# The statuses of a refused login; None if an ``Auth`` raised the error without HTTP.
 _REFUSALS = frozenset({None, 400, 401, 403})
 
-# What OpenSSL calls an answer that is no TLS, the older and the newer versions of it.
+# OpenSSL's reasons for an answer that is no TLS, in older and in newer versions.
 _PLAIN_PORT = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 
 
@@ -23,14 +23,14 @@ ConnectFailure = Literal["unresolved", "refused"]
 
 
 def one_line(text: str, limit: int = _LONGEST_QUOTE) -> str:
-    """Fold foreign text into one bounded, printable line, fit for a message."""
+    """Fold foreign text into one short, printable line for a message."""
     folded = " ".join(text.split())
     printable = "".join(char if char.isprintable() else "\ufffd" for char in folded)
     return printable if len(printable) <= limit else printable[: limit - 1] + "\u2026"
 
 
 def duration(seconds: float) -> str:
-    """Write a wait in words, rounded up: 12 min 5 s."""
+    """Write a number of seconds in words, rounded up: 12 min 5 s."""
     minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
@@ -38,12 +38,12 @@ def duration(seconds: float) -> str:
 
 
 class RingMeError(Exception):
-    """Whatever goes wrong between a call and its value.
+    """The base class of every error that a call raises.
 
     Attributes:
-        client_id: Whom the call was for, as it stood in the path; None if it was for nobody.
-        attempts: How many requests entered the transport.
-        maybe_applied: True if the server may have acted on the call although it failed.
+        client_id: The client's id in the path; None if the call was for no client.
+        attempts: The number of requests that entered the transport.
+        maybe_applied: True if the server may have applied the call although it failed.
     """
 
     advice: str = ""
@@ -63,12 +63,12 @@ class RingMeError(Exception):
 
     @property
     def reason(self) -> str:
-        """What went wrong, without who, how often and what to do."""
+        """What went wrong, without the client, the attempts and the next step."""
         return str(self.args[0])
 
     @property
     def next_step(self) -> str:
-        """What to do next; empty where there is nothing to do."""
+        """What to do next; empty if there is nothing to do."""
         return self.advice
 
     def __str__(self) -> str:
@@ -83,14 +83,14 @@ class RingMeError(Exception):
 
 
 class InvalidRequest(RingMeError, ValueError):
-    """The call was refused before anything was sent, because it could never be right."""
+    """The SDK refused an argument before it sent anything."""
 
 
 class TransportError(RingMeError):
     """No usable answer arrived.
 
     Attributes:
-        sent: May the request have reached the server? False only where it surely has not.
+        sent: True if the request may have reached the server; False if it certainly has not.
     """
 
     def __init__(
@@ -109,11 +109,11 @@ class TransportError(RingMeError):
 
 
 class ConnectError(TransportError):
-    """No connection came about: name, route, port, TLS or proxy. Nothing was sent.
+    """The connection failed: name, route, port, TLS or proxy. Nothing was sent.
 
     Attributes:
-        kind: ``"unresolved"`` if the host's name is unknown, ``"refused"`` if its port takes no
-            connections; None for any other reason, also where a proxy stands in between.
+        kind: ``"unresolved"`` if the host's name is unknown, ``"refused"`` if its port refuses
+            connections; None for any other reason, and always behind a proxy.
     """
 
     advice = "check the base URL, the network and the server's certificate"
@@ -147,7 +147,7 @@ class ConnectError(TransportError):
 
 
 class CertificateError(ConnectError):
-    """The server's certificate is not trusted; trying again does not help. Nothing was sent."""
+    """The server's certificate is not trusted; a retry does not help. Nothing was sent."""
 
     advice = (
         "if the server has the certificate of a company's own CA, give the transport that CA (ssl=);"
@@ -160,13 +160,13 @@ class TransportTimeout(TransportError):
 
 
 class ResponseLost(TransportError):
-    """The connection broke, or the answer could not be read to its end."""
+    """The connection broke before the answer was read to its end."""
 
     advice_on_tls_port: ClassVar[str] = "the port may speak https, not http: check the base URL"
 
 
 class ResponseTooLarge(TransportError):
-    """The answer's body, decompressed, is over the transport's cap."""
+    """The answer's decompressed body is larger than the transport's cap."""
 
 
 class DecodeError(RingMeError):
@@ -174,10 +174,10 @@ class DecodeError(RingMeError):
 
     Attributes:
         field: The field that is wrong; None if the body as a whole is.
-        value: What stood there.
-        body: The answer's bytes as they came.
-        garbled: True if the body is no JSON at all, such as a proxy's page or a body cut short. The
-            same call may then end better; what the server means to send, it will send again.
+        value: The field's value.
+        body: The answer's bytes, unchanged.
+        garbled: True if the body is no JSON, such as a proxy's page or a truncated body. A retry
+            may then succeed. It does not help where the server means to send the wrong value.
     """
 
     advice = "the server's answer is not what its documentation promises"
@@ -210,23 +210,23 @@ class DecodeError(RingMeError):
 
 
 class WrongRecord(DecodeError):
-    """The answer holds the record of another client; nothing of that is kept but its id.
+    """The answer holds the record of another client; only its id is kept, as ``value``.
 
-    The connection that brought it carries no further request. ``value`` is the id.
+    The connection of that answer is not used again.
     """
 
     advice = "tell the provider: the server, or a proxy on the way, mixes up its answers"
 
 
 class ApiError(RingMeError):
-    """The server answered, and the answer is no.
+    """The server answered with an error.
 
     Attributes:
         status_code: The HTTP status.
-        status: The API's own word for it (``access_denied``); None if the answer has none.
-        message: The API's sentence about it; None if the answer has none.
+        status: The API's error code (``access_denied``); None if the answer has none.
+        message: The API's error message; None if the answer has none.
         headers: The answer's headers.
-        body: The answer's bytes as they came.
+        body: The answer's bytes, unchanged.
     """
 
     def __init__(
@@ -259,13 +259,13 @@ class BadRequest(ApiError):
 
 
 class Unauthorized(ApiError):
-    """401: no token, or the token has expired or is wrong, and a new one was refused as well."""
+    """401: the token is missing, expired or wrong, and a new one was refused as well."""
 
     advice = "check the credentials: a fresh token was refused too, or none can be fetched"
 
 
 class Forbidden(ApiError):
-    """403: this application or user may not do that."""
+    """403: the application or the user has no permission."""
 
 
 class AccessDenied(Forbidden):
@@ -306,7 +306,7 @@ class RateLimited(ApiError):
     """
 
     remedy: str = 'on_quota="wait"'
-    """The argument that has the SDK wait; that of a bulk run is another."""
+    """The argument that makes the SDK wait; a bulk run has another one."""
 
     def __init__(
         self,
@@ -342,7 +342,7 @@ class RateLimited(ApiError):
 
 
 class Busy(ApiError):
-    """429 of the other kind: a request like this is already running; a short wait is right."""
+    """429 without a used-up quota: a similar request is running; a short wait is right."""
 
 
 class ServerError(ApiError):
@@ -350,12 +350,12 @@ class ServerError(ApiError):
 
 
 class TokenError(RingMeError):
-    """The token endpoint refused the credentials; trying again does not help.
+    """The token endpoint refused the credentials; a retry does not help.
 
     Attributes:
-        error: OAuth's word for it, such as ``invalid_client``.
-        error_description: The server's sentence about it; None if there was none.
-        status_code: The HTTP status of the answer; 200 if it was one that holds no usable token.
+        error: OAuth's error code, such as ``invalid_client``; empty if there was none.
+        error_description: The server's description; None if there was none.
+        status_code: The HTTP status of the answer; 2xx if the answer has no usable token.
     """
 
     advice = "check the App ID, the App Secret and the kind of the application"
@@ -388,38 +388,38 @@ class TokenError(RingMeError):
 
 
 class DeadlineExceeded(RingMeError):
-    """The call's own deadline passed; ``__cause__`` is the last thing that went wrong."""
+    """The call's deadline passed; ``__cause__`` is its last error."""
 
     advice = "raise timeout= if the server is merely slow"
     advice_on_run: ClassVar[str] = "raise the deadline= of the run if the server is merely slow"
 
 
 class RingMeClosed(RingMeError):
-    """The ``RingMe`` was closed before the call, or while it was under way."""
+    """The ``RingMe`` was closed before the call or during it."""
 
     advice = "let its calls end before it is closed, or make another one"
 
 
 class Conflict(RingMeError):
-    """A plan found a field that somebody else has changed since; nothing was sent.
+    """A field of the plan has changed on the server since the plan was made; nothing was sent.
 
-    With ``maybe_applied`` it may be the plan's own write, in the server's form.
+    With ``maybe_applied`` the change may be the plan's own write, in the server's form.
     """
 
 
 class NotApplied(RingMeError):
-    """The server took the change and answered with a record that does not show it."""
+    """The server accepted the change, but its answer's record does not show it."""
 
 
 E = TypeVar("E", bound=Exception)
 
 
 def copy_error(error: E) -> E:
-    """Make another exception that says the same.
+    """Copy an exception.
 
-    A twin of one of our own errors is bare: without traceback, cause and context, since these
-    lead to frames that held a secret. A foreign one is a bug in somebody's code and keeps its
-    traceback, so that it can be found; if it does not let itself be copied, it is shared.
+    The copy of a ``RingMeError`` has no traceback, cause or context, because their frames held a
+    secret. Any other exception is a bug and keeps its traceback, so that it can be found. An
+    exception that cannot be copied is returned itself.
     """
     if isinstance(error, RingMeError):
         twin = type(error).__new__(type(error), *error.args)
@@ -429,7 +429,7 @@ def copy_error(error: E) -> E:
         return twin
     try:
         copied = copy.copy(error)
-    except Exception:  # noqa: BLE001 - whatever a foreign class does when it is copied
+    except Exception:  # noqa: BLE001 - copying a foreign exception may raise anything
         return error
     if type(copied) is not type(error):
         return error

@@ -1,4 +1,4 @@
-"""Who a call is for: a client's id, checked before it enters a path, or a tenant of its own."""
+"""The client of a call: an id, checked before it enters a path, or a ``Tenant``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ringme_async.auth import (
 from ringme_async.errors import InvalidRequest
 
 ME = "@me"
-_TOO_LARGE = 10**20
+_ID_LIMIT = 10**20
 _CLIENT_ID = re.compile(r"[0-9]{1,20}|@me", re.ASCII)
 _SHIPPED = frozenset({BearerToken, ClientCredentials, PasswordCredentials, RefreshToken})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -28,7 +28,7 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)
 
 
 def client_id_in_path(client_id: int | str) -> str:
-    """Check a client's id and give it as it stands in a path (API page, section 1).
+    """Check a client's id and write it for a path (API page, section 1).
 
     Args:
         client_id: A number, in digits or as an ``int``, or ``"@me"``.
@@ -37,32 +37,32 @@ def client_id_in_path(client_id: int | str) -> str:
         InvalidRequest: It is anything else.
     """
     if isinstance(client_id, int) and not isinstance(client_id, bool):
-        if -1 < client_id < _TOO_LARGE:
+        if -1 < client_id < _ID_LIMIT:
             return str(int(client_id))
     elif isinstance(client_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         found = _CLIENT_ID.fullmatch(client_id)
         if found is not None:
-            # Not the text itself: a subclass of str may show itself otherwise in a path.
+            # Not client_id itself: a subclass of str may format itself as another text.
             return found.group()
     raise InvalidRequest(f'a client id is a number or "@me", not {shown(client_id)}')
 
 
 def origin_of(base_url: str) -> str:
-    """Check a base URL and give its origin: scheme, host and port, nothing after it.
+    """Check a base URL and give its origin: scheme, host and port.
 
     Raises:
-        InvalidRequest: No scheme or host, credentials in it, or a path other than the API's root.
+        InvalidRequest: It has no scheme or host, credentials, or a path other than the API's root.
     """
     hint = 'such as "https://pbx.example.com"'
     if not isinstance(base_url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidRequest(f"base_url is a URL {hint}, not {type(base_url).__name__}")
-    split = _split(base_url)
+    split = _parse(base_url)
     if split is None:
         raise InvalidRequest(f"base_url is not a URL; give one {hint}")
     parts, port = split
     if parts.username is not None or parts.password is not None:
         raise InvalidRequest("base_url must not hold credentials; pass them as auth=")
-    host = _normal_host(_host(parts.netloc))
+    host = _normal_host(_host_in(parts.netloc))
     if parts.scheme not in {"http", "https"} or host is None:
         raise InvalidRequest(f"base_url needs a scheme and a host, {_in_ascii(parts) or hint}")
     if parts.query or parts.fragment or parts.path.rstrip("/") not in {"", "/api/ver1.0"}:
@@ -72,25 +72,25 @@ def origin_of(base_url: str) -> str:
 
 
 def same_host(one: str, other: str) -> bool:
-    """Whether two base URLs lead to one host; a dot at the end of its name makes no other one."""
-    return _absolute(one) == _absolute(other)
+    """True if two base URLs have one origin; a dot at the end of the host's name is ignored."""
+    return _without_trailing_dot(one) == _without_trailing_dot(other)
 
 
-def _absolute(base_url: str) -> str:
+def _without_trailing_dot(base_url: str) -> str:
     return re.sub(r"\.(?=(?::[0-9]+)?$)", "", origin_of(base_url))
 
 
 def _in_ascii(parts: SplitResult) -> str | None:
-    """Give the form of an internationalized name in which a server certificate has it."""
+    """Give the IDNA form of an internationalized host name, as server certificates have it."""
     try:
-        name = "" if parts.netloc.isascii() else _host(parts.netloc).encode("idna").decode()
+        name = "" if parts.netloc.isascii() else _host_in(parts.netloc).encode("idna").decode()
     except UnicodeError:
         return None
     return f'in ASCII: "{parts.scheme}://{name}"' if _HOST.fullmatch(name) else None
 
 
 def _normal_host(host: str) -> str | None:
-    """Write a host as all of its spellings are compared; None if it is none."""
+    """Write a host in its normal form, so that spellings compare; None if it is no host."""
     if _HOST.fullmatch(host) is None:
         return None
     if not host.startswith("["):
@@ -101,7 +101,7 @@ def _normal_host(host: str) -> str | None:
         return None
 
 
-def _split(base_url: str) -> tuple[SplitResult, int | None] | None:
+def _parse(base_url: str) -> tuple[SplitResult, int | None] | None:
     try:
         parts = urlsplit(base_url)
         port = parts.port
@@ -110,20 +110,20 @@ def _split(base_url: str) -> tuple[SplitResult, int | None] | None:
     return parts, port
 
 
-def _host(netloc: str) -> str:
+def _host_in(netloc: str) -> str:
     return netloc if netloc.endswith("]") else re.sub(r":[0-9]*$", "", netloc)
 
 
 def checked_auth(auth: Auth | None) -> Auth | None:
-    """Check that credentials are some, and not a bare token or secret.
+    """Check that a value is an ``Auth``, and not a bare token or secret.
 
     Raises:
-        InvalidRequest: They are not; the message does not show them.
+        InvalidRequest: It is none; the message does not show it.
     """
-    # The shipped kinds are what they should be, and a look at a protocol takes its time.
+    # The shipped classes need no check, and isinstance() of a protocol is slow.
     if auth is None or type(auth) in _SHIPPED:
         return auth
-    if not _gets_tokens(auth):
+    if not _is_auth(auth):
         raise InvalidRequest(
             "auth must be credentials, such as ClientCredentials(app_id, app_secret),"
             f" not {kind_of(auth)}"
@@ -141,19 +141,19 @@ def checked_auth(auth: Auth | None) -> Auth | None:
     return auth
 
 
-def _gets_tokens(auth: object) -> bool:
+def _is_auth(auth: object) -> bool:
     return isinstance(auth, Auth) and not isinstance(auth, type) and callable(auth.fetch)
 
 
 @frozen(init=False)
 class Tenant:
-    """A client with credentials, and perhaps a host, of its own.
+    """A client with its own credentials, and optionally its own host.
 
     Args:
         client_id: Its id; default ``"@me"``, the client that the credentials belong to.
-        auth: Its credentials; None means those of the ``RingMe`` that the call goes through.
+        auth: Its credentials; None means those of the ``RingMe``.
         base_url: Its provider's URL; None means that of the ``RingMe``.
-        name: What you call it, in outcomes and messages; None means the client id.
+        name: Its name in outcomes and messages; None means the client id.
 
     Raises:
         InvalidRequest: The id, the URL, the credentials or the name are malformed.
@@ -186,7 +186,7 @@ class Tenant:
 
     @property
     def origin(self) -> str | None:
-        """The scheme, host and port of its own ``base_url``; None if it has none."""
+        """The scheme, host and port of its ``base_url``; None if it has none."""
         return None if self.base_url is None else origin_of(self.base_url)
 
 

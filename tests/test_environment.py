@@ -36,7 +36,7 @@ def test_the_variables_that_are_set_choose_the_credentials(
         (APP | {"RINGME_USERNAME": "olga"}, "RINGME_PASSWORD"),
     ],
 )
-def test_a_variable_that_is_missing_is_named_and_nothing_is_shown(
+def test_a_missing_variable_is_named_and_no_value_is_shown(
     environ: dict[str, str], named: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=named) as caught:

@@ -1,4 +1,4 @@
-"""What every error says, keeps and survives."""
+"""Messages, attributes, pickling and copies of every error."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_error_survives_pickling(kind: type[RingMeError]) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL_ERRORS)
-def test_every_error_is_one_line_that_says_who_and_how_often(kind: type[RingMeError]) -> None:
+def test_every_error_is_one_line_with_the_client_and_the_attempts(kind: type[RingMeError]) -> None:
     text = str(kind("it broke", client_id="12", attempts=3))
 
     assert text.startswith("client 12: it broke (tried 3 times)")
@@ -71,7 +71,7 @@ def test_a_message_without_a_client_begins_with_the_reason() -> None:
     assert str(ResponseLost("cut off")) == "cut off"
 
 
-def test_a_message_says_what_to_do_next_where_there_is_something() -> None:
+def test_a_message_ends_with_the_next_step_if_there_is_one() -> None:
     used_up = RateLimited("used up", reset_after=725)
     assert str(used_up) == 'used up; try again in 12 min 5 s, or pass on_quota="wait"'
 
@@ -88,7 +88,7 @@ def test_a_message_says_what_to_do_next_where_there_is_something() -> None:
         (86_400, "24 h"),
     ],
 )
-def test_a_wait_is_told_in_words_and_rounded_up(seconds: float, words: str) -> None:
+def test_a_duration_is_written_in_words_and_rounded_up(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
@@ -116,11 +116,11 @@ def test_a_wait_is_told_in_words_and_rounded_up(seconds: float, words: str) -> N
     ],
     ids=str,
 )
-def test_the_next_step_fits_what_was_answered(error: RingMeError, next_step: str) -> None:
+def test_the_next_step_fits_the_answer(error: RingMeError, next_step: str) -> None:
     assert str(error) == f"{error.reason}; {next_step}"
 
 
-def test_an_id_that_nobody_has_says_enough() -> None:
+def test_an_unknown_client_needs_no_next_step() -> None:
     assert str(ClientNotFound("There is no client with this id.", client_id="5")) == (
         "client 5: There is no client with this id"
     )
@@ -134,11 +134,11 @@ def test_an_invalid_request_is_a_value_error() -> None:
     assert issubclass(InvalidRequest, ValueError)
 
 
-def test_a_connection_that_never_came_about_sent_nothing() -> None:
+def test_a_failed_connection_sent_nothing() -> None:
     assert ConnectError("refused").sent is False
 
 
-def test_a_transport_error_is_taken_as_sent_unless_said_otherwise() -> None:
+def test_a_transport_error_counts_as_sent_by_default() -> None:
     assert ResponseLost("cut off").sent is True
 
 
@@ -148,7 +148,7 @@ def test_a_decode_error_keeps_the_field_and_the_value() -> None:
     assert (error.field, error.value, error.body) == ("id", None, b"{}")
 
 
-def test_an_api_error_keeps_its_own_copy_of_the_headers() -> None:
+def test_an_api_error_copies_the_headers() -> None:
     headers = {"date": "today"}
     error = ApiError("no", headers=headers)
 
@@ -161,9 +161,9 @@ def test_foreign_text_is_folded_into_one_line() -> None:
     assert one_line("a\r\n  b\tc") == "a b c"
 
 
-def test_foreign_text_loses_what_cannot_be_printed() -> None:
+def test_unprintable_characters_of_foreign_text_are_replaced() -> None:
     assert one_line("a\x1b[31mb\u202e") == "a\ufffd[31mb\ufffd"
 
 
-def test_foreign_text_is_bounded() -> None:
+def test_foreign_text_is_truncated() -> None:
     assert one_line("x" * 1000, 10) == "xxxxxxxxx\u2026"

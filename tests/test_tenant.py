@@ -1,4 +1,4 @@
-"""Whom a call can be for, and what never reaches a path."""
+"""Client ids, base URLs and tenants, and their checks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ HOSTILE_IDS = [
 
 
 @pytest.mark.parametrize("client_id", HOSTILE_IDS, ids=range(len(HOSTILE_IDS)))
-def test_what_is_no_client_id_is_refused(client_id: object) -> None:
+def test_an_invalid_client_id_is_refused(client_id: object) -> None:
     with pytest.raises(InvalidRequest, match="a client id is a number"):
         client_id_in_path(client_id)  # type: ignore[arg-type]
 
@@ -60,12 +60,12 @@ def test_what_is_no_client_id_is_refused(client_id: object) -> None:
 @pytest.mark.parametrize(
     ("client_id", "in_path"), [(12, "12"), ("12", "12"), (0, "0"), ("0012", "0012"), ("@me", "@me")]
 )
-def test_numbers_and_at_me_stand_in_the_path_as_given(client_id: int | str, in_path: str) -> None:
+def test_numbers_and_at_me_are_unchanged_in_the_path(client_id: int | str, in_path: str) -> None:
     assert client_id_in_path(client_id) == in_path
 
 
 @given(st.text())
-def test_nothing_but_ascii_digits_and_at_me_passes(text: str) -> None:
+def test_only_ascii_digits_and_at_me_are_valid(text: str) -> None:
     try:
         passed = client_id_in_path(text)
     except InvalidRequest:
@@ -74,7 +74,7 @@ def test_nothing_but_ascii_digits_and_at_me_passes(text: str) -> None:
     assert text == "@me" or set(text) <= set("0123456789")
 
 
-def test_the_refusal_is_one_bounded_line() -> None:
+def test_the_message_of_a_refusal_is_one_short_line() -> None:
     with pytest.raises(InvalidRequest) as caught:
         client_id_in_path("x\n" * 1000)
 
@@ -98,7 +98,7 @@ def test_the_refusal_is_one_bounded_line() -> None:
         ("http://pbx.example.com:443", "http://pbx.example.com:443"),
     ],
 )
-def test_a_base_url_is_brought_to_its_origin(base_url: str, origin: str) -> None:
+def test_a_base_url_is_reduced_to_its_origin(base_url: str, origin: str) -> None:
     assert origin_of(base_url) == origin
 
 
@@ -128,7 +128,7 @@ def test_a_base_url_is_brought_to_its_origin(base_url: str, origin: str) -> None
     ],
     ids=repr,
 )
-def test_what_is_no_base_url_is_refused(base_url: object) -> None:
+def test_an_invalid_base_url_is_refused(base_url: object) -> None:
     with pytest.raises(InvalidRequest, match="base_url"):
         origin_of(base_url)  # type: ignore[arg-type]
 
@@ -148,15 +148,15 @@ def test_a_tenant_is_by_default_the_client_of_its_credentials() -> None:
     assert tenant.origin is None
 
 
-def test_a_tenant_with_a_host_of_its_own_knows_its_origin() -> None:
+def test_a_tenant_with_its_own_host_has_an_origin() -> None:
     assert Tenant(12, base_url="https://other.example/").origin == "https://other.example"
 
 
-def test_a_tenant_does_not_show_its_secret() -> None:
+def test_the_repr_of_a_tenant_shows_no_secret() -> None:
     assert "s3cret" not in repr(Tenant(auth=ClientCredentials("app", "s3cret"), name="acme"))
 
 
-def test_a_malformed_tenant_is_refused_when_it_is_made() -> None:
+def test_a_malformed_tenant_is_refused_at_construction() -> None:
     with pytest.raises(InvalidRequest, match="a client id"):
         Tenant("../../admin")
     with pytest.raises(InvalidRequest, match="base_url"):
@@ -168,7 +168,7 @@ def test_tenants_are_equal_by_value() -> None:
     assert len({Tenant(12), Tenant(12), Tenant(13)}) == 2
 
 
-def test_a_string_that_shows_itself_otherwise_stands_in_the_path_as_it_was_checked() -> None:
+def test_a_str_subclass_with_another_format_does_not_change_the_path() -> None:
     class Sly(str):
         __slots__ = ()
 
@@ -178,7 +178,7 @@ def test_a_string_that_shows_itself_otherwise_stands_in_the_path_as_it_was_check
     assert f"{client_id_in_path(Sly('12'))}" == "12"
 
 
-def test_a_bare_secret_is_no_credentials_and_is_not_shown() -> None:
+def test_a_bare_secret_is_refused_and_not_shown() -> None:
     bare: Any = "s3cret"
 
     with pytest.raises(InvalidRequest, match="auth must be credentials") as caught:
@@ -187,7 +187,7 @@ def test_a_bare_secret_is_no_credentials_and_is_not_shown() -> None:
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_name_that_is_no_text_is_refused() -> None:
+def test_a_name_that_is_no_string_is_refused() -> None:
     name: Any = 5
     with pytest.raises(InvalidRequest, match="name is a string, not 5"):
         Tenant(12, name=name)
@@ -211,7 +211,7 @@ PATHS = ["", "/", "//", "/api/ver1.0", "/api/ver1.0/"]
 
 @st.composite
 def spelled(draw: st.DrawFn) -> tuple[str, str]:
-    """Give an origin, and a spelling of it."""
+    """Draw an origin and a spelling of it."""
     scheme, port = draw(st.sampled_from(list(PORTS)))
     name = draw(st.sampled_from(list(NAMES)))
     written = draw(st.sampled_from([scheme, scheme.upper()]))
@@ -229,15 +229,15 @@ def test_all_spellings_of_a_host_have_one_origin(
     assert same_host(base_url, other[1]) is (origin == other[0])
 
 
-def test_a_dot_at_the_end_of_a_name_makes_no_other_host() -> None:
-    # It is kept in requests, since it says that the name is whole.
+def test_a_dot_at_the_end_of_a_host_name_is_ignored() -> None:
+    # Requests keep the dot, because it marks an absolute name.
     assert origin_of("https://pbx.example.com.:443/") == "https://pbx.example.com."
     assert same_host("https://pbx.example.com.", "https://PBX.example.com")
     assert same_host("https://pbx.example.com.:8443", "https://pbx.example.com:8443")
     assert not same_host("https://pbx.example.com.", "https://pbx.example.org")
 
 
-def test_an_internationalized_name_is_told_in_ascii() -> None:
+def test_an_internationalized_name_is_refused_with_its_ascii_form() -> None:
     with pytest.raises(InvalidRequest) as caught:
         origin_of("https://\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444")
     assert str(caught.value).endswith('in ASCII: "https://xn--e1afmkfd.xn--p1ai"')

@@ -1,4 +1,4 @@
-"""Who calls: kinds of credentials, the tokens they get, and the limit on logins."""
+"""Authentication: credentials, their tokens, and the limit on logins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kinds of credentials: how each of them gets a token."""
+"""The credentials of the OAuth grants, and how each gets a token."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ __all__ = [
 
 @runtime_checkable
 class Auth(Protocol):
-    """What gets tokens; write a class of your own for a way that is not shipped.
+    """Credentials that get tokens; write your own class for a grant that is not shipped.
 
-    Its instances are hashable and equal by value: calls with equal ones share a token. A frozen
-    attrs class or dataclass is both. It never keeps a token itself; the ``TokenStore`` does that,
-    asks for a new one when it is due, once however many calls wait for it, and keeps it out of
-    other hosts' hands.
+    Instances must be hashable and equal by value, because calls with equal credentials share a
+    token. A frozen attrs class or dataclass is both. An ``Auth`` does not keep tokens. The
+    ``TokenStore`` does: it fetches a new one when it is due, once for all calls that wait, and
+    never sends it to another host.
 
     Example:
-        A service account whose tokens a vault hands out, so that the host is not needed::
+        A service account with tokens from a vault, which needs no host::
 
             @frozen
             class FromVault:
@@ -46,7 +46,7 @@ class Auth(Protocol):
                     now = asyncio.get_running_loop().time()
                     return Token(lease.token, expires_at=now + lease.seconds)
 
-        A grant of the host's own, with its limit on logins, its retries and its errors::
+        Another grant of the host, with the usual login limit, retries and errors::
 
                 async def fetch(self, host: TokenHost, previous: Token | None) -> Token:
                     return await host.post({"grant_type": "...", "assertion": self.assertion})
@@ -54,21 +54,21 @@ class Auth(Protocol):
 
     @property
     def renewable(self) -> bool:
-        """Can ``fetch`` give another token than before? Else a 401 is final."""
+        """True if ``fetch`` can get a new token; otherwise a 401 is final."""
         ...
 
     async def fetch(self, host: TokenHost, previous: Token | None) -> Token:
-        """Get a new token. Cancelled when nobody waits for it any more.
+        """Get a new token. Cancelled when no call waits for it any more.
 
         Args:
-            host: Where the token will be used, and the way to its token endpoint.
-            previous: The newest token that these credentials have had here, dead or alive; None
-                if there has been none.
+            host: The host that will receive the token, with its token endpoint.
+            previous: The newest token of these credentials at this host, valid or not; None if
+                there was none.
 
         Raises:
-            TokenError: The credentials are refused. Remembered for a minute.
-            TransportError: There is no answer. Not remembered. Anything else that is raised is
-                taken for a bug and reaches the caller as it is.
+            TokenError: The host refused the credentials. Remembered for a minute.
+            TransportError: There was no answer. Not remembered. Any other exception counts as a bug
+                and reaches the caller unchanged.
         """
         ...
 
@@ -79,13 +79,13 @@ class Auth(Protocol):
 
 @frozen(init=False)
 class BearerToken:
-    """A token that you have already; it cannot be renewed, so a 401 ends its use.
+    """A token that you already have; it cannot be renewed, so a 401 is final.
 
     Args:
         token: Printable ASCII, without the word ``Bearer``.
 
     Raises:
-        InvalidRequest: It could not stand in a header; the message does not show it.
+        InvalidRequest: It is no valid header value; the message does not show it.
     """
 
     token: str = field(repr=False)
@@ -93,19 +93,19 @@ class BearerToken:
     def __init__(self, token: str) -> None:
         flaw = flaw_in_token(token)
         if flaw is not None:
-            # A traceback may show this frame's locals, and there is no self to show yet; so in
-            # the classes below.
+            # A traceback may show this frame's locals: the secret, and a self without its fields.
+            # The classes below delete theirs for the same reason.
             del self, token
             raise InvalidRequest(f"BearerToken: token {flaw}")
         object.__setattr__(self, "token", token)
 
     @property
     def renewable(self) -> bool:
-        """False, as there is no other token to be had."""
+        """False: there is no other token."""
         return False
 
     async def fetch(self, host: TokenHost, previous: Token | None) -> Token:
-        """Give the token; nothing is sent."""
+        """Return the token, without a request."""
         return Token(self.token)
 
 
@@ -118,10 +118,10 @@ class ClientCredentials:
     Args:
         app_id: The App ID, which OAuth calls ``client_id``.
         app_secret: The App Secret.
-        scope: What to ask for; default ``"all"``; an empty string sends no scope.
+        scope: The scope to request; default ``"all"``; an empty string sends no scope.
 
     Raises:
-        InvalidRequest: One of them is empty or malformed; the message names it and shows nothing.
+        InvalidRequest: An argument is empty or malformed; the message names it without its value.
     """
 
     app_id: str
@@ -156,7 +156,7 @@ class ClientCredentials:
 
 @frozen(init=False)
 class PasswordCredentials:
-    """An application of the kind ``password_credentials``, and a user (API page, section 2).
+    """A ``password_credentials`` application and a user (API page, section 2).
 
     A ``refresh_token`` in the answer is ignored: the password gets the next token.
 
@@ -165,10 +165,10 @@ class PasswordCredentials:
         app_secret: The App Secret.
         username: The user's login.
         password: The user's password.
-        scope: What to ask for; default ``"all"``; an empty string sends no scope.
+        scope: The scope to request; default ``"all"``; an empty string sends no scope.
 
     Raises:
-        InvalidRequest: One of them is empty or malformed; the message names it and shows nothing.
+        InvalidRequest: An argument is empty or malformed; the message names it without its value.
     """
 
     app_id: str
@@ -217,20 +217,20 @@ class PasswordCredentials:
 
 @frozen(init=False)
 class RefreshToken:
-    """A public application that a user has agreed to, and the refresh token from it.
+    """A public application that a user has authorized, and its refresh token.
 
-    The server may answer with another refresh token, and then only that one is good. The
-    ``TokenStore`` uses the newest from then on and, if it has a path, keeps it there; without a
-    path it dies with the process, and this one may be worth nothing any more (RFC 6749,
+    The server may answer with a new refresh token, and then only the new one is valid. The
+    ``TokenStore`` uses the newest one, and saves it in its file if it has a path. Without a path
+    the newest one is lost with the process, and this one may be invalid by then (RFC 6749,
     section 6).
 
     Args:
         app_id: The App ID, which OAuth calls ``client_id``.
         app_secret: The App Secret.
-        refresh_token: The refresh token to begin with.
+        refresh_token: The first refresh token.
 
     Raises:
-        InvalidRequest: One of them is empty or malformed; the message names it and shows nothing.
+        InvalidRequest: An argument is empty or malformed; the message names it without its value.
     """
 
     app_id: str
@@ -266,10 +266,10 @@ class RefreshToken:
         return token
 
     def newest(self, previous: Token | None) -> str:
-        """Choose the refresh token that came last.
+        """Choose the newest refresh token.
 
         Args:
-            previous: The newest token that these credentials have had.
+            previous: The newest token of these credentials; None if there was none.
         """
         if previous is None or previous.refresh_token is None:
             return self.refresh_token
@@ -278,10 +278,10 @@ class RefreshToken:
 
 @frozen
 class TokenKey:
-    """Whose token, and where: by value, so that a token never crosses an origin.
+    """The key of a token: an origin and credentials, so that a token never crosses an origin.
 
     Args:
-        origin: Scheme, host and port, in one spelling for one place: ``https://pbx.example.com``.
+        origin: Scheme, host and port, in its normal form: ``https://pbx.example.com``.
         auth: The credentials.
     """
 
@@ -296,23 +296,23 @@ class TokenKey:
         return self._hash
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Another process has other hashes.
+        # Without the hash: hashes of strings differ between processes.
         return type(self), (self.origin, self.auth)
 
 
 def file_key(key: TokenKey) -> str | None:
-    """Name a key in a file, so that the file tells nothing of the secret.
+    """Give a key's name in the file, which does not reveal the secret.
 
-    Only the shipped kinds have such a name: what makes another class's instances equal is not
-    known here. A subclass is another class. A fixed token has none, since it is in hand anyway.
+    Only the shipped classes have a name: how instances of another class, or of a subclass, compare
+    is unknown. A ``BearerToken`` has none, because the program has its token already.
 
     Returns:
-        A SHA-256 in hex; None if the key's tokens must not be kept in a file.
+        A SHA-256 in hex; None if the key's tokens must not be saved.
     """
     identity = _identity(key.auth)
     if identity is None:
         return None
-    # A password alone could be guessed from its hash, but not together with the App Secret.
+    # A hash of the password alone could be brute-forced; with the App Secret it cannot.
     return sha256(json.dumps([key.origin, *identity]).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Locks between processes: for a moment, or for as long as a request takes."""
+"""Private files, and locks between processes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ringme_async.errors import InvalidRequest
 
 __all__ = ["FileLock", "disown_all", "open_private", "sync_directory", "try_lock"]
 
-# Neither a link that points elsewhere nor a pipe that never answers is followed or waited for.
-# Windows has none of these flags, nor modes that would say who may read.
-_CAREFULLY = (
+# Do not follow a link to another place, and do not wait for a pipe without a reader.
+# Windows has neither these flags nor the modes that protect a file.
+_SAFE_FLAGS = (
     getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 )
-_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 if sys.platform == "win32":  # pragma: no cover - no Windows among the machines that run the tests
 
@@ -26,19 +26,19 @@ if sys.platform == "win32":  # pragma: no cover - no Windows among the machines 
         return None
 
     def sync_directory(_path: str) -> None:
-        """Do nothing: here a directory cannot be opened."""
+        """Do nothing: Windows cannot open a directory."""
 
 else:
 
     def _flaw(found: os.stat_result) -> str | None:
         if found.st_uid != os.geteuid():
             return "belongs to another user"
-        if found.st_mode & _FOR_OTHERS:
+        if found.st_mode & _GROUP_AND_OTHERS:
             return f"is open to others (mode {stat.S_IMODE(found.st_mode):04o}); make it 0600"
         return None
 
     def sync_directory(path: str) -> None:
-        """Bring a file's new name to the disk, or a loss of power brings the old file back."""
+        """Flush a file's new name to disk, or a power loss restores the old file."""
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
@@ -47,19 +47,19 @@ else:
 
 
 def open_private(path: str, flags: int) -> int:
-    """Open a file that only its owner may use; one that is created gets mode 0600 at once.
+    """Open a file that only its owner may use; a new file gets mode 0600 at once.
 
     Returns:
         A file descriptor.
 
     Raises:
-        InvalidRequest: It is a link or no ordinary file, belongs to somebody else, or others may
-            read or write it.
-        OSError: It cannot be opened; FileNotFoundError if it is not there.
+        InvalidRequest: It is a link or no regular file, belongs to another user, or other users
+            may read or write it.
+        OSError: It cannot be opened; FileNotFoundError if it is missing.
     """
     if os.path.islink(path):
         raise InvalidRequest(f"{path} is a symbolic link; name the file itself")
-    fd = os.open(path, flags | _CAREFULLY, 0o600)
+    fd = os.open(path, flags | _SAFE_FLAGS, 0o600)
     try:
         found = os.fstat(fd)
         flaw = _flaw(found) if stat.S_ISREG(found.st_mode) else "is no ordinary file"
@@ -73,16 +73,16 @@ def open_private(path: str, flags: int) -> int:
 
 @contextmanager
 def try_lock(path: str) -> Generator[bool, None, None]:
-    """Hold the lock that a file stands for, if nobody else does; never wait for it.
+    """Hold a lock file if it is free; never wait for it.
 
     Args:
-        path: The file; created if it is missing, and left where it is.
+        path: The lock file; created if it is missing, and not removed.
 
     Returns:
         Whether the lock is held.
 
     Raises:
-        InvalidRequest: The file is one that somebody else could have put there.
+        InvalidRequest: Another user could have put the file there.
         OSError: It cannot be opened or locked.
     """
     fd = open_private(path, os.O_RDWR | os.O_CREAT)
@@ -98,13 +98,13 @@ def try_lock(path: str) -> Generator[bool, None, None]:
 
 
 class FileLock:
-    """A lock that may be held across awaits; its file exists for as long as that.
+    """A lock that may be held across awaits; its file exists only while it is held.
 
-    The operating system frees it when the process dies, however that happens. Two locks on one
-    path exclude each other within one process, too.
+    The operating system frees it when the process dies. Two locks on one path exclude each other
+    within one process, too.
 
     Args:
-        path: The file that stands for the lock.
+        path: The lock file.
     """
 
     __slots__ = ("_fd", "_path")
@@ -120,33 +120,33 @@ class FileLock:
             Whether this object holds the lock now.
 
         Raises:
-            InvalidRequest: The file is one that somebody else could have put there.
+            InvalidRequest: Another user could have put the file there.
             OSError: It cannot be opened or locked.
         """
         while self._fd is None:
             fd = open_private(self._path, os.O_RDWR | os.O_CREAT)
-            ours = False
+            acquired = False
             try:
                 if not grab(fd):
                     return False
-                # Its last holder may have removed the file after we had opened it.
-                ours = _is_at(self._path, fd)
+                # The last holder may have removed the file after this process opened it.
+                acquired = _is_same_file(self._path, fd)
             finally:
-                if not ours:
+                if not acquired:
                     os.close(fd)
-            if ours:
+            if acquired:
                 self._fd = fd
                 _held.add(self)
         return True
 
     def release(self) -> None:
-        """Give the lock back and remove its file; nothing happens if it is not held."""
+        """Release the lock and remove its file; do nothing if it is not held."""
         fd, self._fd = self._fd, None
         _held.discard(self)
         if fd is None:
             return
         try:
-            # While the lock is held, or the next holder's file would be removed.
+            # Before the release, or this would remove the next holder's file.
             with suppress(OSError):
                 os.unlink(self._path)
             with suppress(OSError):
@@ -155,7 +155,7 @@ class FileLock:
             os.close(fd)
 
     def disown(self) -> None:
-        """Forget the lock, in a child process that has inherited it."""
+        """Close the lock in a child process that has inherited it."""
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
@@ -165,12 +165,12 @@ _held: set[FileLock] = set()
 
 
 def disown_all() -> None:
-    """Close what a fork has copied: else a child would keep the locks of a parent that dies."""
+    """Close the locks that a fork copied, or a child would keep those of a dead parent."""
     while _held:
         _held.pop().disown()
 
 
-def _is_at(path: str, fd: int) -> bool:
+def _is_same_file(path: str, fd: int) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(fd))
     except FileNotFoundError:

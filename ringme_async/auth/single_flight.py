@@ -1,4 +1,4 @@
-"""One token request under way, and the callers that wait for it."""
+"""Single flight: one login for each key, shared by all its callers."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ringme_async.errors import DeadlineExceeded, RingMeError, copy_error
 
 __all__ = ["Patience", "SingleFlight"]
 
-KEPT_FOR_NOBODY = 60.0
-"""Seconds for which a login that nobody can wait for keeps others from starting a fresh one."""
+KEPT_WITHOUT_WAITERS = 60.0
+"""Seconds for which a login without waiters blocks a new one, so that the host's pause is kept."""
 
 
 @define(eq=False)
 class Patience:
-    """How long one caller can wait, and what it hears meanwhile.
+    """How long one caller waits for a login, and the last error of that login.
 
     Args:
-        deadline: When it has to leave, in the loop's time. Default never.
-        timeout: Of which call that is the deadline: its seconds, for messages.
+        deadline: When the caller stops waiting, in the loop's time. Default never.
+        timeout: The call's time-out in seconds, for messages.
 
     Attributes:
-        last_error: The last thing that went wrong with the login; None if nothing has.
+        last_error: The error of the last failed attempt; None if no attempt has failed.
     """
 
     deadline: float = math.inf
@@ -34,90 +34,90 @@ class Patience:
 
 
 class SingleFlight:
-    """Hands one outcome to everybody who waits, each on a future of its own.
+    """One login in flight, which gives its outcome to every waiter.
 
-    So a waiter that is cancelled takes nothing but itself away. The outcome is a value, never an
-    exception of a future or a task: one that nobody fetched would be reported at exit.
+    Each waiter has its own future, so cancelling one does not affect the others. An error is the
+    value of a future, because asyncio reports an exception that no waiter retrieves.
 
-    Between two attempts, those whose deadline comes before the next one are sent away at once. The
-    flight outlives them up to there, but no longer than a minute: a fresh one would not know of the
-    pause that the host wants.
+    Between two attempts, a waiter fails at once if its deadline is before the next attempt. The
+    login goes on without waiters until that attempt, for a minute at most. A new login would not
+    know the pause that the host asked for.
     """
 
     __slots__ = (
-        "_in_the_air",
         "_kept_until",
-        "_leaving",
-        "_resumes_at",
-        "_sent_away",
-        "_trouble",
+        "_last_error",
+        "_pending_cancel",
+        "_request_in_flight",
+        "_retry_at",
+        "_turned_away",
         "_waiters",
         "outcome",
         "task",
     )
 
     task: asyncio.Task[None]
-    """Set when it has been made, which may be after it has landed."""
+    """The task that runs the login; an eager task may end before this is set."""
 
     def __init__(self) -> None:
         self.outcome: Token | Exception | None = None
-        # In the order they came, in which they are woken. None sends a waiter away.
+        # In order of arrival, in which they are woken. The result None means: too late to wait.
         self._waiters: dict[asyncio.Future[Token | Exception | None], Patience] = {}
-        self._trouble: RingMeError | None = None
-        self._resumes_at = self._kept_until = -math.inf
-        self._sent_away = False
-        self._in_the_air = False
-        self._leaving: asyncio.Task[None] | None = None
+        self._last_error: RingMeError | None = None
+        self._retry_at = self._kept_until = -math.inf
+        self._turned_away = False
+        self._request_in_flight = False
+        self._pending_cancel: asyncio.Task[None] | None = None
 
     @property
-    def deserted(self) -> bool:
-        """Is it still under way, for nobody?"""
+    def is_abandoned(self) -> bool:
+        """True if the login is in flight and nobody waits for it."""
         if self.outcome is not None or self._waiters:
             return False
-        return not (self._sent_away and _now() < self._kept_until)
+        return not (self._turned_away and _now() < self._kept_until)
 
-    def land(self, outcome: Token | Exception) -> None:
-        """Hand the outcome to everybody; once."""
+    def set_outcome(self, outcome: Token | Exception) -> None:
+        """Give the outcome to every waiter; called once."""
         self.outcome = outcome
         for waiter in self._waiters:
             _wake(waiter, outcome)
-        if self._leaving is not None:
-            self._leaving.cancel()
+        if self._pending_cancel is not None:
+            self._pending_cancel.cancel()
 
-    def sent(self) -> None:
-        """Note that a request leaves, whose answer may hold what no other answer will."""
-        self._in_the_air = True
+    def record_send(self) -> None:
+        """Note that a request is in flight, whose answer may hold the only valid refresh token."""
+        self._request_in_flight = True
 
-    def leave(self, task: asyncio.Task[None]) -> None:
-        """Cancel the task that flies this, but not while an answer may be on its way."""
-        if self._in_the_air and self.outcome is None:
-            self._leaving = task
+    def cancel_when_safe(self, task: asyncio.Task[None]) -> None:
+        """Cancel the task, but only once no answer can be on its way."""
+        if self._request_in_flight and self.outcome is None:
+            self._pending_cancel = task
         else:
             task.cancel()
 
-    def delayed(self, error: RingMeError, pause: float) -> None:
-        """Tell everybody that an attempt has failed, and that the next one is ``pause`` s away."""
-        self._in_the_air = False
-        if self._leaving is not None:
-            self._leaving.cancel()
-        self._trouble = error
-        self._resumes_at = _now() + pause
-        self._kept_until = _now() + min(pause, KEPT_FOR_NOBODY)
+    def record_delay(self, error: RingMeError, pause: float) -> None:
+        """Note a failed attempt and the seconds until the next; wake waiters it is too late for."""
+        self._request_in_flight = False
+        if self._pending_cancel is not None:
+            self._pending_cancel.cancel()
+        self._last_error = error
+        self._retry_at = _now() + pause
+        self._kept_until = _now() + min(pause, KEPT_WITHOUT_WAITERS)
         for waiter, patience in self._waiters.items():
-            if not self._is_awaited_by(patience):
+            if not self._can_wait(patience):
                 _wake(waiter, None)
 
-    async def landed(self, patience: Patience) -> Token | Exception:
-        """Wait for the outcome; an error in it belongs to all, so raise a twin of it.
+    async def wait(self, patience: Patience) -> Token | Exception:
+        """Wait for the outcome; all waiters share an error in it, so raise a copy.
 
         Raises:
-            DeadlineExceeded: The next attempt is beyond the deadline; its cause is what the last
-                one ended with.
+            DeadlineExceeded: The next attempt is after the deadline; the cause is the last
+                attempt's error.
         """
         if self.outcome is not None:
             return self.outcome
-        if not self._is_awaited_by(patience):
-            raise self._too_late(patience)
+        if not self._can_wait(patience):
+            raise self._deadline_error(patience)
         waiter: asyncio.Future[Token | Exception | None] = (
             asyncio.get_running_loop().create_future()
         )
@@ -127,19 +127,20 @@ class SingleFlight:
         finally:
             del self._waiters[waiter]
         if outcome is None:
-            raise self._too_late(patience)
+            raise self._deadline_error(patience)
         return outcome
 
-    def _is_awaited_by(self, patience: Patience) -> bool:
-        if self._trouble is not None:
-            patience.last_error = copy_error(self._trouble)
-        return self._resumes_at <= patience.deadline
+    def _can_wait(self, patience: Patience) -> bool:
+        """Note the last error for the caller; True if it can wait for the next attempt."""
+        if self._last_error is not None:
+            patience.last_error = copy_error(self._last_error)
+        return self._retry_at <= patience.deadline
 
-    def _too_late(self, patience: Patience) -> DeadlineExceeded:
-        self._sent_away = True
+    def _deadline_error(self, patience: Patience) -> DeadlineExceeded:
+        self._turned_away = True
         cause = patience.last_error
         error = DeadlineExceeded(
-            f"the next attempt to log in, in {self._resumes_at - _now():.1f} s,"
+            f"the next attempt to log in, in {self._retry_at - _now():.1f} s,"
             f" is beyond the deadline (timeout={patience.timeout:g} s)",
             attempts=0 if cause is None else cause.attempts,
         )

@@ -1,4 +1,4 @@
-"""The token endpoint: asks a host for a token, at its pace and as often as makes sense."""
+"""The token endpoint: requests tokens from a host, with its login limit and with retries."""
 
 from __future__ import annotations
 
@@ -39,39 +39,39 @@ _HEADERS = Headers(
 _GARBLED = DecodeError("the answer to a login is no JSON object", garbled=True)
 
 OnDelay = Callable[[RingMeError, float], None]
-"""Told what an attempt ended with, and in how many seconds the next one comes."""
+"""Called after a failed attempt, with its error and the seconds until the next attempt."""
 
 OnSend = Callable[[], None]
-"""Told that a request is about to leave."""
+"""Called before each request."""
 
 
-def _nobody(_error: RingMeError, _pause: float) -> None:
+def _ignore_delay(_error: RingMeError, _pause: float) -> None:
     pass
 
 
-def _nobody_at_all() -> None:
+def _ignore_send() -> None:
     pass
 
 
 class TokenEndpoint:
-    """Asks hosts for tokens by ``POST /oauth/token`` (API page, section 2).
+    """Requests tokens from hosts with ``POST /oauth/token`` (API page, section 2).
 
-    Every attempt passes the host's ``LoginLimit`` and then has ``timeouts.attempt`` to itself; time
-    in the queue does not count. Failures of the way, 408, 429, 5xx and answers of 200 that are no
-    JSON object (a proxy's page, a body cut short) are tried again. The word of the server itself is
-    not: an OAuth error, any other 4xx, JSON without a bearer token. A redirect is refused, because
-    following it would hand the secret to another place.
+    Each attempt waits for the host's ``LoginLimit``. Then it has ``timeouts.attempt``, without the
+    time in that queue. It retries transport errors, 408, 429, 5xx, and a 2xx without a JSON object
+    (a proxy's page, a truncated body). It does not retry a refusal by the server: an OAuth
+    error, any other 4xx, JSON without a bearer token. It does not follow a redirect, which could
+    send the secret to another host.
 
-    A wait that the host asks for (``Retry-After``, up to a day) is kept: who cannot wait so long is
-    told by ``on_delay``, and leaves.
+    It respects the host's ``Retry-After``, up to a day. ``on_delay`` is called with that delay, so
+    that a caller that cannot wait fails at once.
 
     Args:
-        transport: What sends the requests.
-        login_limit: How many logins a host takes. Default 18 a second and 6 at once.
-        retry: How often and after which waits to try again. Default ``RetryPolicy()``.
-        budgets: What retries are paid from. Default budgets of its own.
-        timeouts: For each attempt. Default ``Timeouts()``.
-        observers: Told of every token that comes.
+        transport: The transport for the requests.
+        login_limit: The limit on logins at each host. Default 18 a second and 6 at once.
+        retry: The retry policy. Default ``RetryPolicy()``.
+        budgets: The retry budgets. Default new ones.
+        timeouts: The time-outs of each attempt. Default ``Timeouts()``.
+        observers: Called with an event for each new token.
     """
 
     def __init__(
@@ -92,14 +92,14 @@ class TokenEndpoint:
         self._observers = observers or Observers()
 
     def at(
-        self, origin: str, on_delay: OnDelay = _nobody, on_send: OnSend = _nobody_at_all
+        self, origin: str, on_delay: OnDelay = _ignore_delay, on_send: OnSend = _ignore_send
     ) -> TokenHost:
-        """Give what an ``Auth`` may see of this: one host.
+        """Give a view of one host, for an ``Auth``.
 
         Args:
             origin: Scheme, host and port.
-            on_delay: Whom to tell of failures that are tried again.
-            on_send: Whom to tell that a request leaves.
+            on_delay: Called after each failed attempt that is retried.
+            on_send: Called before each request.
         """
         return TokenHost(origin, self, on_delay, on_send)
 
@@ -107,54 +107,54 @@ class TokenEndpoint:
         self,
         origin: str,
         form: Mapping[str, str],
-        on_delay: OnDelay = _nobody,
-        on_send: OnSend = _nobody_at_all,
+        on_delay: OnDelay = _ignore_delay,
+        on_send: OnSend = _ignore_send,
     ) -> Coroutine[object, object, Token]:
         """Send a form to a host's token endpoint; to be awaited.
 
         Args:
             origin: Scheme, host and port.
             form: The parameters. All but ``grant_type``, ``client_id``, ``scope``, ``username``
-                and ``redirect_uri`` are taken for secrets.
-            on_delay: Told of each failure that is tried again, and in how many seconds that is.
-            on_send: Told of each request that leaves.
+                and ``redirect_uri`` count as secrets.
+            on_delay: Called after each failed attempt that is retried.
+            on_send: Called before each request.
 
         Raises:
             TokenError: The host refused, or its answer has no usable token.
-            ApiError: 408, 429 or 5xx, to the last attempt.
-            TransportError: No answer, to the last attempt.
+            ApiError: 408, 429 or 5xx, at the last attempt.
+            TransportError: No answer, at the last attempt.
         """
-        # Not async itself, so that no frame that an error passes through holds the bare form.
+        # Not async, so that no frame of a traceback holds the form outside a LoginForm.
         return self._post(origin, LoginForm(form), on_delay, on_send)
 
     async def _post(
         self, origin: str, form: LoginForm, on_delay: OnDelay, on_send: OnSend
     ) -> Token:
         budget = self._budgets.of(origin)
-        spent: int | None = None
-        unsent = 0
+        cost: int | None = None
+        unused = 0
         attempts = 0
         try:
             while True:
                 async with self._throttles.of(origin):
-                    unsent = 0
+                    unused = 0
                     on_send()
                     outcome = await self._attempt(origin, form)
                 if isinstance(outcome, Token):
-                    budget.succeeded(spent)
+                    budget.succeeded(cost)
                     return outcome
                 attempts += 1
                 outcome.error.attempts = attempts
                 pause = self._pause_after(attempts, outcome)
-                spent = None if pause is None else _price(budget, outcome.error)
-                if pause is None or spent is None:
+                cost = None if pause is None else _pay_for_retry(budget, outcome.error)
+                if pause is None or cost is None:
                     raise outcome.error
-                unsent = spent
+                unused = cost
                 on_delay(outcome.error, pause)
                 await asyncio.sleep(pause)
         finally:
-            # The login may be cancelled in the pause or in the queue of its limit.
-            budget.give_back(unsent)
+            # The login may be cancelled in the pause or in the queue of the throttle.
+            budget.give_back(unused)
 
     async def _attempt(self, origin: str, form: LoginForm) -> Token | Refused:
         loop = asyncio.get_running_loop()
@@ -167,7 +167,7 @@ class TokenEndpoint:
             text = f"no answer to the login within {self._timeouts.attempt:g} s"
             return Refused(TransportTimeout(text))
         except TransportError as error:
-            # Its chain and traceback lead to where the form was sent from.
+            # A copy: the frames in its traceback and its chain hold the form.
             return Refused(copy_error(error))
         outcome = read_answer(response, form, host=_host(origin), sent_at=sent_at)
         if isinstance(outcome, Token):
@@ -176,46 +176,46 @@ class TokenEndpoint:
 
     def _pause_after(self, attempts: int, refused: Refused) -> float | None:
         error = _GARBLED if refused.garbled else refused.error
-        # The policy knows which 5xx a call may repeat; a login may repeat them all.
-        again = isinstance(error, ServerError) or self._retry.retryable(error, idempotent=True)
-        if not again or attempts >= self._retry.attempts:
+        # The policy retries only some 5xx of a call; a login may retry all of them.
+        may_retry = isinstance(error, ServerError) or self._retry.retryable(error, idempotent=True)
+        if not may_retry or attempts >= self._retry.attempts:
             return None
         return self._retry.delay(error, retry=attempts)
 
 
 @frozen
 class TokenHost:
-    """One host, as an ``Auth`` sees it.
+    """One host's token endpoint, for an ``Auth``.
 
     Args:
         origin: Scheme, host and port.
-        endpoint: The way to its token endpoint.
-        on_delay: Whom to tell of failures that are tried again.
-        on_send: Whom to tell that a request leaves.
+        endpoint: Sends the requests.
+        on_delay: Called after each failed attempt that is retried.
+        on_send: Called before each request.
     """
 
     origin: str
     _endpoint: TokenEndpoint = field(repr=False)
-    _on_delay: OnDelay = field(default=_nobody, repr=False, eq=False)
-    _on_send: OnSend = field(default=_nobody_at_all, repr=False, eq=False)
+    _on_delay: OnDelay = field(default=_ignore_delay, repr=False, eq=False)
+    _on_send: OnSend = field(default=_ignore_send, repr=False, eq=False)
 
     def post(self, form: Mapping[str, str]) -> Coroutine[object, object, Token]:
         """Send a form to this host's token endpoint; to be awaited.
 
         Args:
             form: The parameters. All but ``grant_type``, ``client_id``, ``scope``, ``username``
-                and ``redirect_uri`` are taken for secrets.
+                and ``redirect_uri`` count as secrets.
 
         Raises:
             TokenError: The host refused, or its answer has no usable token.
-            ApiError: 408, 429 or 5xx, to the last attempt.
-            TransportError: No answer, to the last attempt.
+            ApiError: 408, 429 or 5xx, at the last attempt.
+            TransportError: No answer, at the last attempt.
         """
         return self._endpoint.post(self.origin, form, self._on_delay, self._on_send)
 
 
-def _price(budget: RetryBudget, error: RingMeError) -> int | None:
-    """Pay for a retry; where logins are too many at once, it is free."""
+def _pay_for_retry(budget: RetryBudget, error: RingMeError) -> int | None:
+    """Withdraw a retry from the budget; free after ``Busy``. None if the budget is empty."""
     return 0 if isinstance(error, Busy) else budget.withdraw(error)
 
 

@@ -1,4 +1,4 @@
-"""What a store knows of one key."""
+"""The token store's entry for one key."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ __all__ = ["TokenEntry"]
 
 @define(eq=False)
 class TokenEntry:
-    """What is known of one key."""
+    """The token, the remembered refusal and the login in flight of one key."""
 
     token: Token | None = None
-    """In use, unless it was dropped."""
+    """The token for the next call; None once it was dropped."""
     good_until: float = -math.inf
     newest: Token | None = None
-    """The last one that came, dropped or not: its refresh token may be the only good one."""
+    """The token received last, dropped or not: its refresh token may be the only valid one."""
     number: int = 0
-    """Counts the tokens of the key, with those of other processes."""
+    """The sequence number of ``newest`` among the key's tokens, across processes."""
     irreplaceable: bool = False
-    """Does it hold a refresh token that stands nowhere else?"""
+    """True if it holds a refresh token that is saved nowhere else."""
     refusal: TokenError | None = None
     refused_until: float = -math.inf
-    flight: SingleFlight | None = None
+    login: SingleFlight | None = None
 
     @property
     def in_use(self) -> bool:
-        """Whether the key must stay known."""
-        return self.flight is not None or self.irreplaceable
+        """True if the entry must not be evicted."""
+        return self.login is not None or self.irreplaceable

@@ -1,10 +1,11 @@
-"""Tokens in a file that several processes use at once.
+"""Tokens in a file that several processes share.
 
-The file is a journal: a header, then a line for each token that came. Of one key's tokens the one
-with the highest number counts, which is its last line; clocks have no say in that. So a login costs one short write, and a process killed in the middle of it
-leaves half a line, which is cut off. Writers hold a lock beside the file and first read what others
-have added; readers need none. When most lines are out of date the file is written anew under
-another name and put in place in one step, with a new header by which the others notice.
+The file is an append-only log: a header, then a line for each new token. For each key the token
+with the highest number is valid, which is the key's last line. Clocks do not decide. A login costs
+one short write. A process that is killed in a write leaves half a line, which the next writer cuts
+off. Writers hold a lock file and first read the lines of other processes. Readers need no lock.
+When most lines are out of date, a writer replaces the file atomically. The new file has a new
+header, so that other processes notice.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ __all__ = ["TokenFile"]
 _FORMAT = 1
 _LONGEST_HEADER = 200
 _SPARE_LINES = 1_000
-_KEY_IN_A_NAME = 16
+_KEY_CHARS_IN_NAME = 16
 
 _log = logging.getLogger("ringme_async.auth")
 
@@ -44,12 +45,12 @@ class _Line:
 
 
 class TokenFile:
-    """The file as this process knows it, and what it has not yet written there.
+    """A file of tokens: this process's copy of it, and the tokens not written yet.
 
     Args:
-        path: Where it is or shall be.
-        capacity: How many tokens are kept in it; the oldest go first, but refresh tokens stay.
-        wall_clock: Gives the time since the epoch in seconds.
+        path: The file's path; the file is created on the first write.
+        capacity: The largest number of tokens. The oldest are evicted first, refresh tokens never.
+        wall_clock: Returns the time since the epoch in seconds.
 
     Raises:
         InvalidRequest: The directory is missing, or the file or its lock cannot be used safely.
@@ -64,10 +65,10 @@ class TokenFile:
         self._capacity = capacity
         self._wall_clock = wall_clock
         self._unsaved: OrderedDict[str, StoredToken] = OrderedDict()
-        self._complained = False
+        self._warned = False
         self._records: dict[str, _Line] = {}
         self._header = b""
-        self._ours = False
+        self._header_valid = False
         self._damaged = False
         self._offset = 0
         self._count = 0
@@ -91,17 +92,17 @@ class TokenFile:
         return self._path + ".lock"
 
     def lock_of(self, name: str) -> FileLock:
-        """Give the lock under which one key's refresh token is traded in.
+        """Give the lock for trade-ins of one key's refresh token.
 
-        Each key has its own, so that a token request that stalls holds up no other tenant.
+        Each key has its own lock, so that a stalled token request does not delay other tenants.
 
         Args:
             name: The key's name in the file.
         """
-        return FileLock(f"{self._path}.{name[:_KEY_IN_A_NAME]}.lock")
+        return FileLock(f"{self._path}.{name[:_KEY_CHARS_IN_NAME]}.lock")
 
     def newest(self, name: str) -> StoredToken | None:
-        """Give the token that came last for a key, from whichever process.
+        """Give the newest token of a key, of this process or another.
 
         Args:
             name: The key's name in the file.
@@ -109,8 +110,8 @@ class TokenFile:
         try:
             self.catch_up()
         except (OSError, InvalidRequest) as error:
-            self._complain(error)
-        found = self._known(name)
+            self._warn_once(error)
+        found = self._newest_known(name)
         if found is None or found.spent_at <= self._wall_clock():
             return None
         return found
@@ -124,43 +125,43 @@ class TokenFile:
         *,
         after: int = 0,
     ) -> int:
-        """Note a token that has just come, to be written with the next ``write``.
+        """Keep a new token in memory until the next ``write``.
 
         Args:
             name: The key's name in the file.
             value: The token.
-            remaining: Seconds for which it is good; None if nobody knows.
-            refresh_token: What gets the next one, if only that does.
-            after: The number of the key's token before this one, as far as the caller knows.
+            remaining: Seconds until it expires; None if unknown.
+            refresh_token: The new refresh token; None if the credentials get the next token.
+            after: The sequence number of the key's previous token that the caller knows.
 
         Returns:
-            The token's number.
+            The token's sequence number.
         """
         now = self._wall_clock()
         expires = None if remaining is None else now + remaining
-        known = self._known(name)
+        known = self._newest_known(name)
         number = 1 + max(after, 0 if known is None else known.number)
         self._unsaved.pop(name, None)
         self._unsaved[name] = StoredToken(value, now, expires, remaining, refresh_token, number)
         if len(self._unsaved) > self._capacity:
-            self._forget_one()
+            self._evict_unsaved()
         return number
 
     def is_unsaved(self, name: str) -> bool:
-        """Tell whether a key's newest token is not in the file yet."""
+        """True if a key's newest token is not in the file yet."""
         return name in self._unsaved
 
     def remaining(self, token: StoredToken) -> float | None:
-        """How many seconds a token has yet; None if nobody knows."""
+        """Seconds until a token expires; None if unknown."""
         return token.remaining(self._wall_clock())
 
     def write(self) -> bool:
-        """Write what is unsaved.
+        """Write unsaved tokens.
 
-        What fails is logged, stays unsaved and is tried again with the next token.
+        After a failure, which is logged, the tokens stay unsaved and the next write retries.
 
         Returns:
-            False if another process holds the lock just now.
+            False if another process holds the lock.
         """
         if not self._unsaved:
             return True
@@ -169,52 +170,52 @@ class TokenFile:
                 if not held:
                     return False
                 self.catch_up()
-                self._put()
+                self._write_unsaved()
         except (OSError, InvalidRequest) as error:
-            self._complain(error)
+            self._warn_once(error)
         else:
-            self._complained = False
+            self._warned = False
         return True
 
-    def _put(self) -> None:
+    def _write_unsaved(self) -> None:
         lines: dict[str, _Line] = {}
         for name, token in self._unsaved.items():
-            theirs = self._on_file(name)
+            theirs = self._newest_in_file(name)
             if theirs is None or theirs.number < token.number:
                 lines[name] = _Line(token.spent_at, to_line(name, token))
         longest = 2 * min(len(self._records), self._capacity) + _SPARE_LINES
-        if self._ours and not self._damaged and self._count + len(lines) <= longest:
+        if self._header_valid and not self._damaged and self._count + len(lines) <= longest:
             self._append(lines)
         else:
             self._rewrite(lines)
         self._unsaved.clear()
 
     def _append(self, lines: dict[str, _Line]) -> None:
-        # A view, as a traceback that shows this frame's locals would show the tokens.
+        # A memoryview, because a traceback with this frame's locals would show bytes.
         text = memoryview(b"".join(line.text for line in lines.values()))
         fd = open_private(self._path, os.O_WRONLY)
         try:
-            # The half line of somebody who was killed; nobody writes now, as the lock is ours.
+            # Cut off the half line of a killed writer. The lock is held, so nobody writes now.
             os.ftruncate(fd, self._offset)
             os.lseek(fd, 0, os.SEEK_END)
             _write_all(fd, text)
             if any(line.spent_at == math.inf for line in lines.values()):
-                # A login replaces a token that is lost with the power, but no refresh token.
+                # A power loss may take an access token, which a login replaces, but no refresh token.
                 os.fsync(fd)
         finally:
             os.close(fd)
-        self._learn(lines)
+        self._index_lines(lines)
         self._offset += len(text)
         self._count += len(lines)
 
     def _rewrite(self, lines: dict[str, _Line]) -> None:
-        self._learn(lines)
+        self._index_lines(lines)
         self._prune()
         header = _new_header()
         text = memoryview(header + b"".join(line.text for line in self._records.values()))
         draft = self._path + ".new"
         with suppress(FileNotFoundError):
-            # Left by somebody who was killed; nobody writes now, as the lock is ours.
+            # A killed writer may have left it. The lock is held, so nobody writes now.
             os.unlink(draft)
         fd = open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
@@ -222,16 +223,16 @@ class TokenFile:
             os.fsync(fd)
         finally:
             os.close(fd)
-        if self._header and not self._ours:
+        if self._header and not self._header_valid:
             os.replace(self._path, self._path + ".corrupt")
         os.replace(draft, self._path)
         sync_directory(os.path.dirname(self._path))
         self._header = header
-        self._ours, self._damaged = True, False
+        self._header_valid, self._damaged = True, False
         self._offset = len(text)
         self._count = len(self._records)
 
-    def _learn(self, lines: dict[str, _Line]) -> None:
+    def _index_lines(self, lines: dict[str, _Line]) -> None:
         for name, line in lines.items():
             self._records.pop(name, None)
             self._records[name] = line
@@ -245,53 +246,53 @@ class TokenFile:
             del live[name]
         self._records = live
 
-    def _forget_one(self) -> None:
-        # A login replaces a token that is lost, but no refresh token.
+    def _evict_unsaved(self) -> None:
+        # Never a refresh token: a login could not replace it.
         replaceable = (name for name, token in self._unsaved.items() if token.refresh_token is None)
         name = next(replaceable, None)
         if name is not None:
             del self._unsaved[name]
 
-    def _known(self, name: str) -> StoredToken | None:
-        # The file's first: of two logins at once it counts, as everybody can see it.
-        known = (self._on_file(name), self._unsaved.get(name))
+    def _newest_known(self, name: str) -> StoredToken | None:
+        # The file's token first: of two with one number it wins, as other processes see it.
+        known = (self._newest_in_file(name), self._unsaved.get(name))
         return max((token for token in known if token), key=_number_of, default=None)
 
-    def _on_file(self, name: str) -> StoredToken | None:
+    def _newest_in_file(self, name: str) -> StoredToken | None:
         line = self._records.get(name)
         found = None if line is None else from_line(line.text)
         return None if found is None else found[1]
 
     def catch_up(self) -> None:
-        """Read what other processes have written.
+        """Read the lines that other processes have written.
 
         Raises:
-            InvalidRequest: The file is one that somebody else could have put there.
+            InvalidRequest: Another user could have put the file there.
             OSError: It cannot be read.
         """
         try:
             fd = open_private(self._path, os.O_RDONLY)
         except FileNotFoundError:
-            self._start_over(b"")
+            self._reset(b"")
             return
         with os.fdopen(fd, "rb") as file:
             header = file.readline(_LONGEST_HEADER)
             if header != self._header or os.fstat(fd).st_size < self._offset:
-                self._start_over(header)
-            if self._ours:
-                self._read_on(file)
+                self._reset(header)
+            if self._header_valid:
+                self._read_appended(file)
 
-    def _start_over(self, header: bytes) -> None:
+    def _reset(self, header: bytes) -> None:
         self._header = header
-        self._ours = _is_header(header)
+        self._header_valid = _is_header(header)
         self._damaged = False
         self._offset = len(header)
         self._count = 0
         self._records = {}
-        if header and not self._ours:
+        if header and not self._header_valid:
             _log.warning("%s is broken or no token file; ignored", self._path)
 
-    def _read_on(self, file: BinaryIO) -> None:
+    def _read_appended(self, file: BinaryIO) -> None:
         file.seek(self._offset)
         text = file.read()
         end = text.rfind(b"\n") + 1
@@ -302,16 +303,16 @@ class TokenFile:
             if found is None:
                 unreadable += 1
             else:
-                self._learn({found[0]: _Line(found[1].spent_at, line)})
+                self._index_lines({found[0]: _Line(found[1].spent_at, line)})
         self._count += len(lines)
         self._offset += end
         if unreadable:
             self._damaged = True
             _log.warning("%s: %d unreadable lines ignored", self._path, unreadable)
 
-    def _complain(self, error: Exception) -> None:
-        if not self._complained:
-            self._complained = True
+    def _warn_once(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
             _log.warning("Tokens are not kept in %s for now: %s", self._path, error)
 
 

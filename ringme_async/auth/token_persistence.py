@@ -1,4 +1,4 @@
-"""A store's tokens in its file: from the loop's time to the calendar's, and one trade-in at a time."""
+"""Saves a store's tokens in its file, and lets one process at a time trade in a refresh token."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from ringme_async.errors import InvalidRequest, RingMeError, TransportError
 
 __all__ = ["Restored", "TokenPersistence"]
 
-LONGEST_TURN = 30.0
-"""Seconds for which a trade-in waits for that of another process."""
+LONGEST_LOCK_WAIT = 30.0
+"""Seconds for which a trade-in waits while another process holds the lock."""
 
 _LOCK_TRIES = 100
 _LOCK_PAUSE = 0.02
-_TRY_AGAIN = 5.0
+_SAVE_INTERVAL = 5.0
 
 _log = logging.getLogger("ringme_async.auth")
 
 
 @frozen
 class Restored:
-    """A token from the file, in this loop's time.
+    """A token from the file, converted to this loop's time.
 
     Args:
         token: The token.
-        lifetime: How many seconds it had when it came; None if nobody knows.
-        number: Its place among the tokens of its key.
+        lifetime: Its lifetime in seconds on arrival; None if unknown.
+        number: Its sequence number among the tokens of its key.
     """
 
     token: Token
@@ -43,34 +43,34 @@ class Restored:
 
 
 class TokenPersistence:
-    """Keeps the tokens of one store in a file that other processes use, too.
+    """Saves the tokens of one store in a file that it shares with other processes.
 
     Args:
-        file: The file; None if there is none, and then nothing is kept.
+        file: The file; None if there is none, and then nothing is saved.
     """
 
     def __init__(self, file: TokenFile | None) -> None:
         self._file = file
-        # Of trade-ins whose outcome is not in the file: the token there is spent.
-        self._unsettled: dict[str, FileLock] = {}
+        # Held while a new refresh token is not in the file: the token there is spent.
+        self._unsaved_locks: dict[str, FileLock] = {}
 
     @property
-    def lasts(self) -> bool:
-        """Is there a file?"""
+    def has_file(self) -> bool:
+        """True if there is a file."""
         return self._file is not None
 
     @property
-    def owes(self) -> bool:
-        """Is a refresh token not in the file yet?"""
-        return bool(self._unsettled)
+    def has_unsaved(self) -> bool:
+        """True if a new refresh token is not in the file yet."""
+        return bool(self._unsaved_locks)
 
     def newer(self, key: TokenKey, known: Token | None, number: int) -> Restored | None:
-        """Find a token in the file that came after the one that the store knows.
+        """Find a token in the file that is newer than the store's.
 
         Args:
-            key: Whose token.
-            known: The newest that the store knows.
-            number: The number of that one.
+            key: The token's key.
+            known: The newest token in the store.
+            number: Its sequence number.
         """
         name = file_key(key)
         if self._file is None or name is None:
@@ -86,15 +86,15 @@ class TokenPersistence:
         return Restored(token, saved.lifetime, saved.number)
 
     def keep(self, key: TokenKey, token: Token, number: int) -> int:
-        """Note a token that has just come, to be written with the next ``save``.
+        """Keep a new token in memory until the next ``save`` writes it.
 
         Args:
-            key: Whose token.
+            key: The token's key.
             token: The token.
-            number: The number of the key's token before this one.
+            number: The sequence number of the key's previous token.
 
         Returns:
-            Its own number.
+            The sequence number of this token.
         """
         name = file_key(key)
         if self._file is None or name is None:
@@ -104,9 +104,9 @@ class TokenPersistence:
         return self._file.keep(name, token.value, remaining, refresh_token, after=number)
 
     async def save(self) -> None:
-        """Write what is noted, as soon as no other process is writing.
+        """Write unsaved tokens, as soon as no other process is writing.
 
-        What fails, or has to wait for too long, is logged and tried again with the next token.
+        A failure or a long wait for the lock is logged; the next token retries the write.
         """
         if self._file is None:
             return
@@ -118,40 +118,41 @@ class TokenPersistence:
             _log.warning(
                 "Another process holds the token file's lock; tokens wait for the next login"
             )
-        for name in [name for name in self._unsettled if not self._file.is_unsaved(name)]:
-            self._unsettled.pop(name).release()
+        for name in [name for name in self._unsaved_locks if not self._file.is_unsaved(name)]:
+            self._unsaved_locks.pop(name).release()
 
-    async def settle(self, key: TokenKey) -> None:
-        """Try again and again until the key's refresh token is in the file."""
+    async def wait_until_saved(self, key: TokenKey) -> None:
+        """Retry the write until the key's refresh token is in the file."""
         name = file_key(key)
-        while name in self._unsettled:
-            await asyncio.sleep(_TRY_AGAIN)
+        while name in self._unsaved_locks:
+            await asyncio.sleep(_SAVE_INTERVAL)
             await self.save()
 
     async def aclose(self) -> None:
-        """Write what is noted, and give back all locks."""
+        """Write unsaved tokens, and release all locks."""
         await self.save()
-        if self._unsettled:
+        if self._unsaved_locks:
             _log.error(
                 "The newest refresh tokens of %d logins could not be written to %s and are lost",
-                len(self._unsettled),
+                len(self._unsaved_locks),
                 self._file,
             )
-        while self._unsettled:
-            self._unsettled.popitem()[1].release()
+        while self._unsaved_locks:
+            self._unsaved_locks.popitem()[1].release()
 
     @asynccontextmanager
-    async def turn(
+    async def trade_in_lock(
         self, key: TokenKey, on_wait: Callable[[RingMeError, float], None]
     ) -> AsyncGenerator[None, None]:
-        """Hold the lock under which a key's refresh token may be traded in.
+        """Hold the lock for a trade-in of a key's refresh token.
 
-        At the end it stays held if the outcome could not be written: another process would find
-        the spent token in the file, and send it.
+        If the new token cannot be written, the lock stays held afterwards. Otherwise another
+        process would find the spent token in the file, and send it.
 
         Args:
-            key: Whose refresh token.
-            on_wait: Told, if another process holds the lock, with what this fails in the end.
+            key: The refresh token's key.
+            on_wait: Called while another process holds the lock, with the error of a final
+                failure and a delay of 0.
 
         Raises:
             TransportError: Another process held the lock for too long, or the file cannot be used.
@@ -160,13 +161,13 @@ class TokenPersistence:
         if self._file is None or name is None:
             yield
             return
-        lock = self._unsettled.pop(name, None) or self._file.lock_of(name)
+        lock = self._unsaved_locks.pop(name, None) or self._file.lock_of(name)
         try:
             await _acquire(lock, self._file, on_wait)
             yield
         finally:
             if self._file.is_unsaved(name):
-                self._unsettled[name] = lock
+                self._unsaved_locks[name] = lock
             else:
                 lock.release()
 
@@ -175,20 +176,20 @@ async def _acquire(
     lock: FileLock, file: TokenFile, on_wait: Callable[[RingMeError, float], None]
 ) -> None:
     give_up_at: float | None = None
-    while not _is_ours(lock, file):
+    while not _try_acquire(lock, file):
         if give_up_at is None:
-            give_up_at = _now() + LONGEST_TURN
-            on_wait(_held_up(file), 0.0)
+            give_up_at = _now() + LONGEST_LOCK_WAIT
+            on_wait(_lock_wait_error(file), 0.0)
         elif _now() >= give_up_at:
-            raise _held_up(file)
+            raise _lock_wait_error(file)
         await asyncio.sleep(_LOCK_PAUSE)
 
 
-def _is_ours(lock: FileLock, file: TokenFile) -> bool:
+def _try_acquire(lock: FileLock, file: TokenFile) -> bool:
     try:
-        ours = lock.acquire()
-        if ours:
-            # What is known from here on is what the last holder has written.
+        acquired = lock.acquire()
+        if acquired:
+            # Under the lock, so that the token of the last holder is read.
             file.catch_up()
     except (OSError, InvalidRequest) as error:
         raise TransportError(
@@ -196,13 +197,13 @@ def _is_ours(lock: FileLock, file: TokenFile) -> bool:
             " the refresh token is not sent, as it may be spent",
             sent=False,
         ) from None
-    return ours
+    return acquired
 
 
-def _held_up(file: TokenFile) -> TransportError:
+def _lock_wait_error(file: TokenFile) -> TransportError:
     return TransportError(
         f"another process is trading in the refresh token of this login in {file},"
-        f" and has not ended within {LONGEST_TURN:g} s",
+        f" and has not ended within {LONGEST_LOCK_WAIT:g} s",
         sent=False,
     )
 

@@ -1,4 +1,4 @@
-"""A token as it stands in a file: one line of JSON, in calendar time."""
+"""The record of a token in the file: one line of JSON, in calendar time."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _KEPT_WITHOUT_EXPIRY = 86_400.0
 
 @frozen
 class StoredToken:
-    """A token between two processes.
+    """A token in the file that processes share.
 
     Args:
-        value: What the server calls ``access_token``.
+        value: The server's ``access_token``.
         saved: When it was saved, in seconds since the epoch.
-        expires: When it ends, in seconds since the epoch; None if nobody knows.
-        lifetime: How many seconds it had when it came; None if nobody knows.
-        refresh_token: What gets the next one; None if the credentials do.
-        number: Counts the tokens of one key in the order of their arrival. Clocks cannot: they
-            differ between machines and are set back.
+        expires: When it expires, in seconds since the epoch; None if unknown.
+        lifetime: Its lifetime in seconds on arrival; None if unknown.
+        refresh_token: The refresh token for the next one; None if the credentials get it.
+        number: Its sequence number among the key's tokens, by arrival. Clocks cannot order them:
+            they differ between machines and can be set back.
     """
 
     value: str = field(repr=False)
@@ -38,15 +38,15 @@ class StoredToken:
 
     @property
     def spent_at(self) -> float:
-        """When it is of no more use, in seconds since the epoch."""
+        """When the record is useless, in seconds since the epoch."""
         if self.refresh_token is not None:
             return math.inf
         return self.saved + _KEPT_WITHOUT_EXPIRY if self.expires is None else self.expires
 
     def remaining(self, wall_now: float) -> float | None:
-        """How many seconds it has yet; None if nobody knows.
+        """Seconds until it expires; None if unknown.
 
-        Never more than its lifetime, should the clock have been put back meanwhile.
+        Never more than its lifetime, in case the clock was set back.
         """
         if self.expires is None:
             return None
@@ -55,7 +55,7 @@ class StoredToken:
 
 
 def to_line(name: str, token: StoredToken) -> bytes:
-    """Write a key's token as one line, its end included."""
+    """Write a key's token as one line, with its newline."""
     record = {
         "key": name,
         "token": token.value,
@@ -69,7 +69,7 @@ def to_line(name: str, token: StoredToken) -> bytes:
 
 
 def from_line(line: bytes) -> tuple[str, StoredToken] | None:
-    """Read a line back; None if it is anything but a line that was written here."""
+    """Read a line of ``to_line``; None if it is any other line."""
     try:
         found: object = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The tokens of all tenants: fetched once however many wait, renewed in time, bounded."""
+"""The token store: one token for each key, fetched in single flight, renewed in time, bounded."""
 
 from __future__ import annotations
 
@@ -27,61 +27,62 @@ from ringme_async.errors import RingMeClosed, TokenError, TransportError, copy_e
 __all__ = ["TokenStore"]
 
 REFUSAL_REMEMBERED = 60.0
-"""Seconds for which refused credentials are not tried again."""
+"""Seconds for which a refusal is remembered, so that bad credentials make one login."""
 
 CREDIT = 20
-"""New tokens in a row that have to be refused for credentials that were good to count as bad."""
+"""New tokens in a row that the API must refuse before once good credentials count as bad."""
 
 LARGEST_MARGIN = 0.1
-"""The part of a token's lifetime that its margin never passes."""
+"""The largest margin, as a part of the token's lifetime."""
 
 _CLOSED = "the RingMe that these tokens were kept for was closed"
-_ROUNDS = 1_000
+_EVICTION_DIVISOR = 1_000
 
 
 class TokenStore:
-    """Keeps a token for every key and fetches it anew when it is due.
+    """Keeps a token for each key, and fetches a new one when it is due.
 
     A token is due ``margin`` seconds before it expires, or a tenth of its lifetime if that is
-    less, and somewhat later by chance, so that tokens of one age are not all due at once. The first
-    caller after that fetches a new one, and all callers wait for it; there is no fetching in the
+    less. Jitter delays this a little, so that tokens of one age are not due at once. The first
+    caller after that fetches a new token, and all callers wait for it. Nothing is fetched in the
     background.
 
-    However many callers wait for one key, one token request is made, in a task of its own, on
-    nobody's deadline. It is cancelled when the last of them leaves, with two exceptions: the
-    trade-in of a refresh token, and a request that waits as long as the host has asked for,
-    because a fresh one would not wait. A refusal (``TokenError``) is remembered for 60 seconds;
-    other failures are not remembered. One store may serve several loops in turn, but not at once.
+    All callers of one key share one token request. It runs in its own task, without a caller's
+    deadline. When the last caller leaves, the request is cancelled, with two exceptions. The
+    trade-in of a refresh token goes on. So does a pause that the host asked for: a new request
+    would not know of it. A refusal (``TokenError``) is remembered for 60 seconds, other
+    failures are not. One store may serve several loops in turn, but not at once.
 
-    A trade-in goes on to its end, because the server may have replaced the refresh token already
-    and never sends the new one again. A time-out of the caller, ``aclose``, Ctrl-C and the end of
-    ``asyncio.run`` wait for an answer that is on its way, until the request's own time-out
-    (``Timeouts.attempt``) and for a minute at most.
+    A trade-in runs to its end: the server may have replaced the refresh token already, and sends
+    the new one only once. A time-out of the caller, ``aclose``, Ctrl-C and the end of
+    ``asyncio.run`` wait for an answer that is on its way. They wait until the request's own
+    time-out (``Timeouts.attempt``), for a minute at most.
 
-    With a path, tokens outlive the process, and several processes may use the file at once. It
-    holds tokens, so it has mode 0600 and must not be open to others; of the credentials it holds
-    only hashes. A new refresh token is written before anybody uses it. Processes that share the
-    file trade in a refresh token one after the other, so that none sends a spent one; a process
-    that has waited 30 seconds for another fails with a ``TransportError`` that names the file. If
-    the file cannot be read, no refresh token is sent. Of two tokens the later arrival counts,
-    whatever the clocks say. It is read and written in the loop's thread, as a few hundred bytes at each login
-    are quicker done than handed over; once in many thousand logins it is written anew, within some
-    tenths of a second. If it cannot be written, or read for another login, that is logged and the
-    store goes on without. Tokens of your own kinds of ``Auth`` are never written.
+    With a path, tokens outlive the process, and several processes may share the file. It has mode
+    0600 and must not be open to others. It holds tokens, but only hashes of credentials. A new
+    refresh token is written before it is used. Processes that share the file trade in a refresh
+    token one after the other, so that none sends a spent one. A process that has waited 30 seconds
+    for another fails with a ``TransportError`` that names the file. If the file cannot be read, no
+    refresh token is sent. The order of arrival decides which token is newer, not a clock.
+
+    The file is read and written in the loop's thread: a few hundred bytes at each login take less
+    time than a change of threads. Once in many thousand logins the file is rewritten, within some
+    tenths of a second. If it cannot be written, or read for another grant, the store logs a warning
+    and works without it. Tokens of your own ``Auth`` classes are never written.
 
     Args:
-        path: Where to keep tokens; its directory must exist. Default: nowhere.
-        capacity: How many keys are kept; the least recently used are forgotten first, a
-            thousandth of them at once, but none that is being fetched, and no refresh token that
-            is kept nowhere else. Default 100,000.
-        margin: Seconds before its end from which a token is not used any more. Default 30.
-        wall_clock: Gives the time since the epoch in seconds; used for the file only, since the
-            loop's time means nothing to another process.
-        random: Gives a number from 0 to 1 for the jitter; for tests.
+        path: The file of tokens; its directory must exist. Default none.
+        capacity: The largest number of keys. The least recently used are evicted first, a
+            thousandth of them at once. A key that is being fetched stays, and so does a refresh
+            token that is saved nowhere else. Default 100,000.
+        margin: Seconds before its expiry from which a token is not used. Default 30.
+        wall_clock: Returns the time since the epoch in seconds. Only the file needs it, because
+            other processes do not share the loop's time.
+        random: Returns a number from 0 to 1 for the jitter; for tests.
 
     Raises:
-        InvalidRequest: An argument is out of its range, or the file could be read or placed
-            there by somebody else.
+        InvalidRequest: An argument is out of range, or another user could read or replace the
+            file.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class TokenStore:
             file = TokenFile(path, capacity=capacity, wall_clock=wall_clock)
         self._persistence = TokenPersistence(file)
         self._entries: OrderedDict[TokenKey, TokenEntry] = OrderedDict()
-        # The last of them, if it was ready: most programs have one, which is then found at once.
+        # The entry of the last ``ready``: most programs have one key, which needs no look-up then.
         self._latest: tuple[TokenKey | None, TokenEntry | None] = (None, None)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -110,10 +111,10 @@ class TokenStore:
         return len(self._entries)
 
     def ready(self, key: TokenKey, now: float | None = None) -> Token | None:
-        """Give the key's token if it can be used right now, without waiting for anything.
+        """Give the key's token if it is valid now, without waiting.
 
         Args:
-            key: Whose token, and where.
+            key: The origin and the credentials.
             now: The running loop's time, if the caller knows it already.
         """
         latest_key, entry = self._latest
@@ -129,20 +130,19 @@ class TokenStore:
     async def get(
         self, key: TokenKey, endpoint: TokenEndpoint, patience: Patience | None = None
     ) -> Token:
-        """Give the key's token, after fetching it if need be.
+        """Give the key's token, and fetch one if none is valid.
 
         Args:
-            key: Whose token, and where.
-            endpoint: The way to the host, if this call is the one that has to fetch.
-            patience: How long the caller can wait; it notes what went wrong meanwhile. Default
-                for ever.
+            key: The origin and the credentials.
+            endpoint: Sends the token request, if this call starts the login.
+            patience: How long the caller waits; it gets the login's last error. Default for ever.
 
         Raises:
-            TokenError: The credentials were refused, now or less than a minute ago.
-            ApiError: The token endpoint is out of order.
+            TokenError: The host refused the credentials, now or less than a minute ago.
+            ApiError: The token endpoint answered 408, 429 or 5xx at the last attempt.
             TransportError: The token endpoint gave no answer, or the token file cannot be used for
                 a trade-in.
-            DeadlineExceeded: The next attempt at it is later than the caller can wait.
+            DeadlineExceeded: The next attempt is later than the caller can wait.
             RingMeClosed: The store is closed.
         """
         if self._closed:
@@ -151,36 +151,36 @@ class TokenStore:
         if token is not None:
             return token
         entry = self._entry(key)
-        flight = entry.flight
-        if flight is None:
-            # Before a remembered refusal is told: another process may have a newer token by now.
-            saved = self._take_saved(key, entry)
+        login = entry.login
+        if login is None:
+            # Before the remembered refusal: another process may have saved a newer token.
+            saved = self._load_from_file(key, entry)
             if saved is not None:
-                self._trim()
+                self._evict()
                 return saved
             if self._now() < entry.refused_until and entry.refusal is not None:
                 remembered = copy_error(entry.refusal)
                 remembered.attempts = 0
                 raise remembered
-            flight = self._take_off(key, entry, endpoint)
+            login = self._start_login(key, entry, endpoint)
         try:
-            outcome = await flight.landed(Patience() if patience is None else patience)
+            outcome = await login.wait(Patience() if patience is None else patience)
         finally:
-            if flight.deserted:
-                self._desert(key, entry, flight)
+            if login.is_abandoned:
+                self._abandon(key, entry, login)
         if isinstance(outcome, Exception):
             raise copy_error(outcome)
         return outcome
 
     def drop(self, key: TokenKey, token: Token) -> bool:
-        """Forget a token that was refused; a newer one stays.
+        """Drop a token that the API refused; a newer one stays.
 
         Args:
-            key: Whose token it was.
-            token: The very token that was refused.
+            key: The token's key.
+            token: The refused token; compared by identity.
 
         Returns:
-            Whether it was still in use; if not, somebody else had found out before.
+            True if it was still in use; False if another call had dropped it before.
         """
         entry = self._entries.get(key)
         if entry is None or entry.token is not token:
@@ -189,26 +189,26 @@ class TokenStore:
         return True
 
     async def aclose(self) -> None:
-        """End what is under way and forget all tokens; further calls do nothing.
+        """End all logins and drop all tokens; further calls do nothing.
 
-        Callers that wait for a token get a ``RingMeClosed``. If a refresh token is being traded
-        in, this waits for the answer and saves it, even if this is itself cancelled: until the
-        request's own time-out (``Timeouts.attempt``), and for a minute at most.
+        Callers that wait for a token get a ``RingMeClosed``. A trade-in of a refresh token runs on:
+        this waits for its answer and saves it, even when cancelled. It waits until the request's
+        own time-out (``Timeouts.attempt``), for a minute at most.
         """
         self._closed = True
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
-        must_stay = self._persistence.owes or any(
-            entry.flight is not None and isinstance(key.auth, RefreshToken)
+        must_finish = self._persistence.has_unsaved or any(
+            entry.login is not None and isinstance(key.auth, RefreshToken)
             for key, entry in self._entries.items()
         )
-        if must_stay:
-            await run_uninterrupted(self._wind_up(tasks), name="ringme end of the tokens")
+        if must_finish:
+            await run_uninterrupted(self._shut_down(tasks), name="ringme end of the tokens")
         else:
-            await self._wind_up(tasks)
+            await self._shut_down(tasks)
 
-    async def _wind_up(self, tasks: tuple[asyncio.Task[None], ...]) -> None:
+    async def _shut_down(self, tasks: tuple[asyncio.Task[None], ...]) -> None:
         if tasks:
             await asyncio.wait(tasks)
         await self._persistence.aclose()
@@ -227,106 +227,111 @@ class TokenStore:
         self._latest = None, None
         return entry
 
-    def _take_off(self, key: TokenKey, entry: TokenEntry, endpoint: TokenEndpoint) -> SingleFlight:
-        flight = entry.flight = SingleFlight()
-        host = endpoint.at(key.origin, flight.delayed, flight.sent)
+    def _start_login(
+        self, key: TokenKey, entry: TokenEntry, endpoint: TokenEndpoint
+    ) -> SingleFlight:
+        login = entry.login = SingleFlight()
+        host = endpoint.at(key.origin, login.record_delay, login.record_send)
         is_trade_in = isinstance(key.auth, RefreshToken)
-        fetch = self._trade_in_whole if is_trade_in else self._log_in
-        # A context of its own: the first caller's would hold its trace and its request for all.
+        fetch = self._trade_in_uninterrupted if is_trade_in else self._log_in
+        # A new context: the first caller's would attach its trace to a login that all share.
         task = asyncio.get_running_loop().create_task(
-            fetch(key, entry, flight, host), name="ringme login", context=Context()
+            fetch(key, entry, login, host), name="ringme login", context=Context()
         )
-        flight.task = task
+        login.task = task
         self._tasks.add(task)
-        task.add_done_callback(lambda _: self._end(key, entry, flight))
-        self._trim()
-        return flight
+        task.add_done_callback(lambda _: self._on_task_done(key, entry, login))
+        self._evict()
+        return login
 
-    def _end(self, key: TokenKey, entry: TokenEntry, flight: SingleFlight) -> None:
-        self._tasks.discard(flight.task)
-        # A task that is cancelled before its first step never comes to its own landing.
-        self._land(key, entry, flight, None)
-        if not flight.task.cancelled():
-            # Only what ends the program ends up here; asyncio has passed it on already.
-            flight.task.exception()
+    def _on_task_done(self, key: TokenKey, entry: TokenEntry, login: SingleFlight) -> None:
+        self._tasks.discard(login.task)
+        # A task that is cancelled before its first step never runs its own ``finally``.
+        self._finish_login(key, entry, login, None)
+        if not login.task.cancelled():
+            # Mark it as retrieved: only KeyboardInterrupt and SystemExit get here, and asyncio
+            # has already raised them in the loop.
+            login.task.exception()
 
     async def _log_in(
-        self, key: TokenKey, entry: TokenEntry, flight: SingleFlight, host: TokenHost
+        self, key: TokenKey, entry: TokenEntry, login: SingleFlight, host: TokenHost
     ) -> None:
         outcome: Token | Exception | None = None
         try:
-            outcome = await _ask(key, host, entry.newest)
+            outcome = await _fetch_token(key, host, entry.newest)
         finally:
-            self._land(key, entry, flight, outcome)
+            self._finish_login(key, entry, login, outcome)
         await self._persistence.save()
 
-    async def _trade_in_whole(
-        self, key: TokenKey, entry: TokenEntry, flight: SingleFlight, host: TokenHost
+    async def _trade_in_uninterrupted(
+        self, key: TokenKey, entry: TokenEntry, login: SingleFlight, host: TokenHost
     ) -> None:
         await run_uninterrupted(
-            self._trade_in(key, entry, flight, host), name="ringme trade-in", leave=flight.leave
+            self._trade_in(key, entry, login, host),
+            name="ringme trade-in",
+            on_cancel=login.cancel_when_safe,
         )
 
     async def _trade_in(
-        self, key: TokenKey, entry: TokenEntry, flight: SingleFlight, host: TokenHost
+        self, key: TokenKey, entry: TokenEntry, login: SingleFlight, host: TokenHost
     ) -> None:
         outcome: Token | Exception | None = None
         try:
-            async with self._persistence.turn(key, flight.delayed):
-                outcome = await self._traded_in(key, entry, host)
+            async with self._persistence.trade_in_lock(key, login.record_delay):
+                outcome = await self._trade_in_locked(key, entry, host)
         except TransportError as error:
             outcome = error
         finally:
-            self._land(key, entry, flight, outcome)
-        await self._persistence.settle(key)
+            self._finish_login(key, entry, login, outcome)
+        await self._persistence.wait_until_saved(key)
 
-    async def _traded_in(
+    async def _trade_in_locked(
         self, key: TokenKey, entry: TokenEntry, host: TokenHost
     ) -> Token | Exception:
         while True:
-            saved = self._take_saved(key, entry)
+            saved = self._load_from_file(key, entry)
             if saved is not None:
                 return saved
             spent = entry.newest
-            outcome = await _ask(key, host, spent)
+            outcome = await _fetch_token(key, host, spent)
             if isinstance(outcome, Token):
                 entry.number = self._persistence.keep(key, outcome, entry.number)
                 try:
-                    # Before anybody uses it: what a crash takes away now, nobody has seen.
+                    # Save before use: a crash between the two would lose a token already in use.
                     await self._persistence.save()
                 finally:
-                    self._adopt(key, entry, outcome, lifetime=None)
+                    self._set_token(key, entry, outcome, lifetime=None)
                 return outcome
             if not isinstance(outcome, TokenError):
                 return outcome
-            saved = self._take_saved(key, entry)
+            saved = self._load_from_file(key, entry)
             if saved is not None or entry.newest is spent:
                 return outcome if saved is None else saved
 
-    def _land(
+    def _finish_login(
         self,
         key: TokenKey,
         entry: TokenEntry,
-        flight: SingleFlight,
+        login: SingleFlight,
         outcome: Token | Exception | None,
     ) -> None:
-        if flight.outcome is not None:
+        if login.outcome is not None:
             return
         if outcome is None:
-            outcome = self._cut_off()
-        if entry.flight is flight:
-            entry.flight = None
+            outcome = self._cancellation_error()
+        if entry.login is login:
+            entry.login = None
             if isinstance(outcome, Token):
                 if entry.newest is not outcome:
-                    self._adopt(key, entry, outcome, lifetime=None)
+                    self._set_token(key, entry, outcome, lifetime=None)
                     entry.number = self._persistence.keep(key, outcome, entry.number)
             elif isinstance(outcome, TokenError):
                 entry.refusal = outcome
                 entry.refused_until = self._now() + REFUSAL_REMEMBERED
-            self._trim()
-        flight.land(self._cut_off() if self._closed else outcome)
+            self._evict()
+        login.set_outcome(self._cancellation_error() if self._closed else outcome)
 
-    def _adopt(
+    def _set_token(
         self, key: TokenKey, entry: TokenEntry, token: Token, lifetime: float | None
     ) -> None:
         before = entry.newest
@@ -340,45 +345,45 @@ class TokenStore:
             margin = min(self._margin, lifetime * LARGEST_MARGIN)
             entry.good_until = token.expires_at - margin * (1.0 + self._random()) / 2.0
         entry.irreplaceable = (
-            not self._persistence.lasts
+            not self._persistence.has_file
             and isinstance(key.auth, RefreshToken)
             and token.refresh_token != key.auth.refresh_token
         )
 
-    def _desert(self, key: TokenKey, entry: TokenEntry, flight: SingleFlight) -> None:
+    def _abandon(self, key: TokenKey, entry: TokenEntry, login: SingleFlight) -> None:
         if isinstance(key.auth, RefreshToken):
             return
-        entry.flight = None
-        flight.task.cancel()
+        entry.login = None
+        login.task.cancel()
 
-    def _cut_off(self) -> Exception:
+    def _cancellation_error(self) -> Exception:
         return RingMeClosed(_CLOSED) if self._closed else TransportError("the login was cancelled")
 
-    def _trim(self) -> None:
+    def _evict(self) -> None:
         excess = len(self._entries) - self._capacity
         if excess <= 0:
             return
         idle = (key for key, entry in self._entries.items() if not entry.in_use)
-        # A few at once, as each look for them takes its time.
-        for key in list(islice(idle, excess + self._capacity // _ROUNDS)):
+        # In batches, because each search for idle entries walks past those in use.
+        for key in list(islice(idle, excess + self._capacity // _EVICTION_DIVISOR)):
             del self._entries[key]
             self._latest = None, None
 
-    def _take_saved(self, key: TokenKey, entry: TokenEntry) -> Token | None:
-        """Take the file's token if it is newer than ours; give it if it is good now."""
+    def _load_from_file(self, key: TokenKey, entry: TokenEntry) -> Token | None:
+        """Use the file's token if it is newer; return it if it is valid now."""
         saved = self._persistence.newer(key, entry.newest, entry.number)
         if saved is None:
             return None
         entry.number = saved.number
-        self._adopt(key, entry, saved.token, saved.lifetime)
+        self._set_token(key, entry, saved.token, saved.lifetime)
         return saved.token if self._now() < entry.good_until else None
 
 
-async def _ask(key: TokenKey, host: TokenHost, previous: Token | None) -> Token | Exception:
+async def _fetch_token(key: TokenKey, host: TokenHost, previous: Token | None) -> Token | Exception:
     try:
-        # A type checker may not have looked at a class of the user's own.
+        # The user's class may not have been type-checked, so check its result.
         token = cast("object", await key.auth.fetch(host, previous))
-    except Exception as error:  # noqa: BLE001 - handed as it is to those who wait
+    except Exception as error:  # noqa: BLE001 - the waiters raise it
         return copy_error(error)
     if isinstance(token, Token):
         return token

@@ -1,4 +1,4 @@
-"""Work that a cancellation does not cut off in the middle."""
+"""Run work to its end, even when the caller is cancelled."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Coroutine
 
 __all__ = ["run_uninterrupted"]
 
-LONGEST = 60.0
-"""Seconds for which work goes on at most after a cancellation."""
+LONGEST_AFTER_CANCEL = 60.0
+"""Seconds after a cancellation at which the work is cancelled, too."""
 
 
-def _stay(_task: asyncio.Task[None]) -> None:
+def _ignore(_task: asyncio.Task[None]) -> None:
     pass
 
 
@@ -19,26 +19,26 @@ async def run_uninterrupted(
     work: Coroutine[object, object, None],
     *,
     name: str,
-    leave: Callable[[asyncio.Task[None]], None] = _stay,
+    on_cancel: Callable[[asyncio.Task[None]], None] = _ignore,
 ) -> None:
-    """Run work in a task of its own; when this is cancelled, end only with that task.
+    """Run work in a task of its own, and wait for its end even when the caller is cancelled.
 
-    ``asyncio.shield`` would end at once and leave the work to itself. Nor would it help at the
-    end of the program, when ``asyncio.run`` cancels every task that it knows, the work's own
-    included. So the loop does not know this one; it knows who waits for it.
+    ``asyncio.shield`` would return at once and leave the work without an owner. At the end of the
+    program ``asyncio.run`` cancels every registered task, a shielded one included. So this task is
+    not registered; only its caller is.
 
     Args:
-        work: What to do.
+        work: The coroutine to run.
         name: The task's name.
-        leave: Called with the task at each cancellation; may cancel it, now or later. Default
+        on_cancel: Called with the task at each cancellation; may cancel it, now or later. Default
             nothing. After a minute the task is cancelled in any case.
 
     Raises:
-        CancelledError: This was cancelled, and the work is over now.
+        CancelledError: The caller was cancelled; the work has ended.
     """
     loop = asyncio.get_running_loop()
     task = loop.create_task(work, name=name)
-    # Documented for those who make tasks of their own ("Extending" in asyncio's documentation).
+    # asyncio's documentation names this function for custom tasks ("Extending").
     asyncio._unregister_task(task)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     cancellation: asyncio.CancelledError | None = None
     limit: asyncio.TimerHandle | None = None
@@ -47,16 +47,16 @@ async def run_uninterrupted(
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancellation = error
-            limit = limit or loop.call_later(LONGEST, task.cancel)
-            leave(task)
+            limit = limit or loop.call_later(LONGEST_AFTER_CANCEL, task.cancel)
+            on_cancel(task)
     if limit is not None:
         limit.cancel()
-    ending = None if task.cancelled() else task.exception()
+    failure = None if task.cancelled() else task.exception()
     if cancellation is None:
-        # What ends the program has been passed on by asyncio already.
-        return None if isinstance(ending, KeyboardInterrupt | SystemExit) else task.result()
+        # asyncio has already raised KeyboardInterrupt and SystemExit in the loop.
+        return None if isinstance(failure, KeyboardInterrupt | SystemExit) else task.result()
     try:
         raise cancellation
     finally:
-        # Else the exception and this frame would hold each other.
+        # Otherwise the exception and this frame form a reference cycle.
         del cancellation

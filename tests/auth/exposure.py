@@ -1,4 +1,4 @@
-"""Everything that an exception can tell to whoever logs, prints, pickles or debugs it."""
+"""All text that a log, a print, a pickle or a debugger can show of an exception."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token endpoints for tests: in memory, counting what reaches them."""
+"""Token endpoints for tests: in memory, with a record of their requests."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @define(eq=False)
 class Host:
-    """A transport that answers token requests, one numbered token each unless told otherwise."""
+    """A transport that answers each token request with a numbered token, or with ``handler``."""
 
     handler: Handler | None = None
     seconds: float = 0.0
@@ -87,7 +87,7 @@ class Host:
 
 
 def script(*steps: Response | Exception) -> Handler:
-    """Answer with one step after the other; the last one is repeated."""
+    """Answer with each step in turn; the last one repeats."""
     left = list(steps)
 
     async def handle(_request: Request) -> Response:
@@ -100,19 +100,19 @@ def script(*steps: Response | Exception) -> Handler:
 
 
 @define(eq=False)
-class Gatekeeper:
-    """A handler whose every answer the test gives by hand."""
+class PendingAnswers:
+    """A handler whose answers the test sets one by one."""
 
-    asked: list[asyncio.Future[Response]] = field(factory=list)
+    answers: list[asyncio.Future[Response]] = field(factory=list)
 
     async def __call__(self, _request: Request) -> Response:
-        turn: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self.asked.append(turn)
-        return await turn
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self.answers.append(future)
+        return await future
 
 
 async def settle(steps: int = 20) -> None:
-    """Let everything run that can run without time passing."""
+    """Run every step that needs no time to pass."""
     for _ in range(steps):
         await asyncio.sleep(0)
 
@@ -137,7 +137,7 @@ def endpoint_over(
 
 
 def most_in_a_second(starts: list[float]) -> int:
-    """How many starts the busiest sliding second holds."""
+    """The number of starts in the busiest sliding second."""
     most = first = 0
     for last, moment in enumerate(starts):
         while moment - starts[first] >= 1.0:

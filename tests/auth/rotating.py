@@ -1,4 +1,4 @@
-"""A token server that replaces every refresh token, and ends the family when one comes twice."""
+"""A token server that rotates refresh tokens, and revokes the family when one is reused."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.auth.hosts import answer, form_of, token_answer
 
 @define(eq=False)
 class RotatingServer:
-    """As RFC 9700, section 4.14.2, has it: reuse of a refresh token revokes all of its family.
+    """Rotates refresh tokens (RFC 9700, section 4.14.2): a reused one revokes its family.
 
     Attributes:
-        good: The only refresh token that it takes.
-        sent: All that clients have sent, in order.
-        reused: Has a spent one come?
+        good: The only valid refresh token.
+        sent: The refresh tokens that clients have sent, in order.
+        reused: True once a client has sent a spent one.
     """
 
     good: str = "r-0"
@@ -46,7 +46,7 @@ class RotatingServer:
 
     async def __call__(self, request: Request) -> Response:
         traded = self.trade(form_of(request)["refresh_token"])
-        # The old one is spent from here on, whether or not the answer arrives.
+        # From here on the old token is spent, even if the answer is lost.
         await asyncio.sleep(self.delay)
         if traded is None:
             return answer(400, {"error": "invalid_grant"})

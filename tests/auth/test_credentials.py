@@ -1,4 +1,4 @@
-"""Kinds of credentials: values that are checked when they are made and never show a secret."""
+"""Credentials: values that are checked at construction and never show a secret."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ every_kind = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 
 
 @every_kind
-def test_equal_credentials_are_one_and_the_same_key(make: Callable[[str], Auth]) -> None:
+def test_equal_credentials_make_equal_keys(make: Callable[[str], Auth]) -> None:
     one, other = TokenKey(ORIGIN, make(SECRET)), TokenKey(ORIGIN, make(SECRET))
     assert one == other
     assert hash(one) == hash(other)
@@ -60,7 +60,7 @@ def test_another_origin_is_another_key(make: Callable[[str], Auth]) -> None:
     assert TokenKey(ORIGIN, make(SECRET)) != elsewhere
 
 
-def test_two_kinds_with_the_same_texts_are_different() -> None:
+def test_credentials_of_different_classes_are_not_equal() -> None:
     assert len({PasswordCredentials("a", "b", "c", "d"), RefreshToken("a", "b", "c")}) == 2
     assert ClientCredentials("a", "b") != ClientCredentials("a", "b", scope="calls")
 
@@ -83,7 +83,7 @@ def test_credentials_and_keys_can_be_pickled(make: Callable[[str], Auth]) -> Non
     assert pickle.loads(pickle.dumps(key)) == key
 
 
-def test_keys_of_a_thousand_tenants_have_hashes_of_their_own() -> None:
+def test_keys_of_a_thousand_tenants_have_different_hashes() -> None:
     keys = [TokenKey(ORIGIN, ClientCredentials(f"app-{n}", "secret")) for n in range(1_000)]
     assert len(set(map(hash, keys))) > 990
 
@@ -96,9 +96,9 @@ print(key in {TokenKey(key.origin, ClientCredentials("app", "secret"))})
 """
 
 
-# One of the two is not this process's own.
+# Two seeds, so that one differs from this process's.
 @pytest.mark.parametrize("seed", ["1", "2"])
-def test_a_key_is_found_in_a_process_that_has_other_hashes(seed: str) -> None:
+def test_an_unpickled_key_is_found_in_a_process_with_other_hashes(seed: str) -> None:
     key = TokenKey(ORIGIN, ClientCredentials("app", "secret"))
     found = subprocess.run(
         [sys.executable, "-c", FIND_A_KEY],
@@ -133,12 +133,12 @@ BAD_TEXTS = {
 
 @every_kind
 @pytest.mark.parametrize("bad", BAD_TEXTS.values(), ids=BAD_TEXTS.keys())
-def test_a_secret_that_cannot_be_right_is_refused_without_showing_it(
+def test_a_malformed_secret_is_refused_without_showing_it(
     make: Callable[[str], Auth], bad: str
 ) -> None:
     with pytest.raises(InvalidRequest) as caught:
         make(bad)
-    # The lambda's own frame and this one are the user's; the ones below are ours.
+    # The frames of this test and of the lambda are the user's; the SDK's come below.
     assert_keeps(str(caught.value) + repr(vars(caught.value)), SECRET)
 
 
@@ -161,11 +161,11 @@ def test_a_bearer_token_is_printable_ascii_without_spaces_around_it(bad: str) ->
 
 
 @pytest.mark.parametrize("good", ["a", "a b", "mF_9.B5f-4.1JqM", "x" * 5_000, "YWJj+/=="])
-def test_a_bearer_token_may_be_whatever_the_rfc_lets_it_be(good: str) -> None:
+def test_a_bearer_token_may_hold_every_character_of_the_rfc(good: str) -> None:
     assert BearerToken(good).token == good
 
 
-def test_secrets_may_hold_any_letters_and_signs() -> None:
+def test_secrets_may_hold_any_printable_characters() -> None:
     assert PasswordCredentials("приложение", "a&b=c+d%20", "ann@x", "пароль €").password
 
 
@@ -183,7 +183,7 @@ def test_no_frame_of_a_refusal_holds_a_secret(make: Callable[[], object]) -> Non
     with pytest.raises(InvalidRequest) as caught:
         make()
     error = caught.value
-    # The frame of this test and of the lambda hold what the user wrote.
+    # The frames of this test and of the lambda hold the user's own secret.
     assert error.__traceback__ is not None
     assert error.__traceback__.tb_next is not None
     ours = error.with_traceback(error.__traceback__.tb_next.tb_next)
@@ -246,14 +246,14 @@ NO_REFRESH_TOKEN = "^a token needs a string as its refresh_token, or None$"
 
 
 @pytest.mark.parametrize("when", ["5", True, float("nan"), 10**400, -(10**400)], ids=str)
-def test_a_token_that_ends_at_no_time_is_refused(when: Any) -> None:
+def test_a_token_with_a_malformed_expiry_is_refused(when: Any) -> None:
     with pytest.raises(InvalidRequest, match=ENDS_AT_NO_TIME) as caught:
         Token(SECRET, expires_at=when)
 
     assert_keeps(told_by(caught.value.with_traceback(None)), SECRET)
 
 
-def test_a_token_whose_refresh_token_is_no_text_is_refused() -> None:
+def test_a_token_with_a_refresh_token_that_is_no_string_is_refused() -> None:
     refresh: Any = SECRET.encode()
     with pytest.raises(InvalidRequest, match=NO_REFRESH_TOKEN) as caught:
         Token("t", refresh_token=refresh)
@@ -262,7 +262,7 @@ def test_a_token_whose_refresh_token_is_no_text_is_refused() -> None:
 
 
 @pytest.mark.parametrize("when", [None, 0, 5.5, -1, float("inf")])
-def test_a_token_may_end_at_any_time(when: float | None) -> None:
+def test_a_token_may_expire_at_any_time(when: float | None) -> None:
     assert Token("t", when, "r").expires_at == when
 
 
@@ -270,14 +270,14 @@ def test_a_token_is_equal_to_itself_only() -> None:
     assert Token("t") != Token("t")
 
 
-def test_nothing_is_known_of_a_new_token() -> None:
+def test_a_new_token_is_neither_accepted_nor_trusted() -> None:
     token = Token("t")
     assert token.accepted is False
     assert token.credit == 1
     assert token.trusted is False
 
 
-def test_a_token_has_its_header_ready() -> None:
+def test_a_token_has_the_value_of_its_header() -> None:
     assert Token("t").authorization == "Bearer t"
 
 
@@ -285,7 +285,7 @@ def test_a_token_shows_when_it_expires_and_nothing_else() -> None:
     assert repr(Token("hush", 12.5, "hush")) == "Token(expires_at=12.5)"
 
 
-def test_a_token_keeps_its_values_but_for_the_note_whether_it_was_accepted() -> None:
+def test_a_token_is_read_only_except_for_accepted() -> None:
     token = Token("t")
     token.accepted = True
     for name in ("value", "expires_at", "refresh_token", "authorization"):
@@ -294,7 +294,7 @@ def test_a_token_keeps_its_values_but_for_the_note_whether_it_was_accepted() -> 
 
 
 class TestForms:
-    """What each kind sends (API page, section 2)."""
+    """The form that each class sends (API page, section 2)."""
 
     async def fetch(self, auth: Auth, *, previous: Token | None = None) -> dict[str, str]:
         host = Host()
@@ -327,7 +327,7 @@ class TestForms:
             "refresh_token": "r-1",
         }
 
-    async def test_the_newest_refresh_token_is_the_one_that_is_sent(self) -> None:
+    async def test_the_newest_refresh_token_is_sent(self) -> None:
         auth = RefreshToken("app", "secret", "r-1")
         form = await self.fetch(auth, previous=Token("t", refresh_token="r-2"))
         assert form["refresh_token"] == "r-2"
@@ -351,7 +351,7 @@ async def test_a_new_refresh_token_replaces_the_old_one() -> None:
     assert token.refresh_token == "r-3"
 
 
-async def test_without_a_new_refresh_token_the_old_one_stays() -> None:
+async def test_without_a_new_refresh_token_the_old_one_is_kept() -> None:
     host = Host(script(token_answer("t-1")))
     previous = Token("t-0", refresh_token="r-2")
     auth = RefreshToken("app", "secret", "r-1")
@@ -360,7 +360,7 @@ async def test_without_a_new_refresh_token_the_old_one_stays() -> None:
     assert token.expires_at is not None
 
 
-async def test_a_kind_of_ones_own_may_leave_the_host_alone() -> None:
+async def test_a_custom_auth_may_fetch_without_the_host() -> None:
     @frozen
     class FromVault:
         path: str
@@ -375,10 +375,10 @@ async def test_a_kind_of_ones_own_may_leave_the_host_alone() -> None:
     assert (await auth.fetch(endpoint_over(Host()).at(ORIGIN), None)).value == "v-1"
 
 
-class TestNamesInAFile:
-    """How keys are called in a file."""
+class TestNamesInTheFile:
+    """The names of keys in the token file."""
 
-    def test_they_depend_on_everything_that_makes_the_key(self) -> None:
+    def test_every_part_of_the_key_changes_its_name(self) -> None:
         auths: list[Auth] = [
             ClientCredentials("a", "b"),
             ClientCredentials("a", "c"),
@@ -411,20 +411,20 @@ class TestNamesInAFile:
         ],
         ids=lambda auth: type(auth).__name__,
     )
-    def test_they_are_the_same_in_every_process(self, auth: Auth, named: str) -> None:
+    def test_a_key_has_the_same_name_in_every_process(self, auth: Auth, named: str) -> None:
         assert file_key(TokenKey("https://pbx.example.com", auth)) == named
 
     @pytest.mark.parametrize(
         ("kind", "texts"), [(kind, ["a"] * len(names)) for kind, names in FIELDS]
     )
-    def test_a_kind_of_ones_own_has_none(self, kind: type[Any], texts: list[str]) -> None:
+    def test_a_custom_auth_has_no_name(self, kind: type[Any], texts: list[str]) -> None:
         own = type("Own", (kind,), {})
         assert file_key(TokenKey(ORIGIN, kind(*texts))) is not None
         assert file_key(TokenKey(ORIGIN, own(*texts))) is None
 
-    def test_fixed_tokens_have_none(self) -> None:
+    def test_a_bearer_token_has_no_name(self) -> None:
         assert file_key(TokenKey(ORIGIN, BearerToken("t"))) is None
 
 
-def test_the_limit_is_a_value() -> None:
+def test_login_limits_are_equal_by_value() -> None:
     assert len({LoginLimit(), LoginLimit(18.0, 6), LoginLimit(9)}) == 2

@@ -1,4 +1,4 @@
-"""Locks between processes: one holder, free when the holder dies, gone when it is done."""
+"""Locks between processes: one holder, freed when it dies, removed when it is released."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ringme_async.auth import private_file as file_lock
+from ringme_async.auth import private_file
 from ringme_async.auth.private_file import FileLock, disown_all
 from ringme_async.errors import InvalidRequest
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 HOLDER = """
 import os, sys, time
-from ringme_async.auth.file_lock import FileLock
+from ringme_async.auth.private_file import FileLock
 lock = FileLock(sys.argv[1])
 assert lock.acquire()
 if not os.fork():
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "lock")
 
 
-def test_one_holds_it_at_a_time(path: str) -> None:
+def test_a_lock_has_one_holder_at_a_time(path: str) -> None:
     first, second = FileLock(path), FileLock(path)
     assert first.acquire()
     assert first.acquire()
@@ -44,7 +44,7 @@ def test_one_holds_it_at_a_time(path: str) -> None:
     second.release()
 
 
-def test_its_file_is_private_and_gone_afterwards(path: str) -> None:
+def test_a_lock_file_is_private_and_removed_on_release(path: str) -> None:
     lock = FileLock(path)
     lock.acquire()
     assert os.stat(path).st_mode & 0o777 == 0o600
@@ -52,14 +52,14 @@ def test_its_file_is_private_and_gone_afterwards(path: str) -> None:
     assert not os.path.exists(path)
 
 
-def test_a_link_in_its_place_is_refused(path: str) -> None:
+def test_a_link_in_place_of_the_lock_file_is_refused(path: str) -> None:
     os.symlink("elsewhere", path)
     with pytest.raises(InvalidRequest, match="symbolic link"):
         FileLock(path).acquire()
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_a_file_that_its_last_holder_removed_meanwhile_is_no_lock(
+def test_a_lock_file_that_its_last_holder_removed_is_not_the_lock(
     path: str, replaced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = FileLock(path)
@@ -74,7 +74,7 @@ def test_a_file_that_its_last_holder_removed_meanwhile_is_no_lock(
         grabbed.append(fd)
         return True
 
-    monkeypatch.setattr(file_lock, "grab", late)
+    monkeypatch.setattr(private_file, "grab", late)
     lock = FileLock(path)
     assert lock.acquire()
     assert len(grabbed) == 2
@@ -82,7 +82,7 @@ def test_a_file_that_its_last_holder_removed_meanwhile_is_no_lock(
     lock.release()
 
 
-def test_a_lock_that_cannot_be_given_back_is_let_go_with_its_file(
+def test_a_lock_that_cannot_be_released_is_freed_by_closing_its_file(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_fd: int) -> None:
@@ -91,13 +91,13 @@ def test_a_lock_that_cannot_be_given_back_is_let_go_with_its_file(
     lock = FileLock(path)
     lock.acquire()
     with monkeypatch.context() as patch:
-        patch.setattr(file_lock, "let_go", broken)
+        patch.setattr(private_file, "let_go", broken)
         lock.release()
     assert FileLock(path).acquire()
     disown_all()
 
 
-def test_a_child_process_disowns_the_locks_of_its_parent(path: str) -> None:
+def test_a_child_process_closes_the_locks_of_its_parent(path: str) -> None:
     lock = FileLock(path)
     lock.acquire()
     disown_all()
@@ -109,7 +109,7 @@ def test_a_child_process_disowns_the_locks_of_its_parent(path: str) -> None:
     other.release()
 
 
-def test_it_is_free_once_its_holder_is_killed_though_a_child_lives_on(path: str) -> None:
+def test_a_lock_is_free_once_its_holder_is_killed_although_a_child_lives_on(path: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, path], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as holder:

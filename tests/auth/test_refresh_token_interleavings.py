@@ -1,4 +1,4 @@
-"""Stores on one file, in any order of events: what was received last is what is sent next."""
+"""Stores on one file, in any order of events: the last token received is the next one sent."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ STORES = 3
 
 @define(eq=False)
 class Watch:
-    """A host that replaces every refresh token, and a way to it that loses some answers.
+    """A host that rotates refresh tokens, and loses some of its answers.
 
     Attributes:
-        newest: The newest refresh token that was issued in an answer that is not lost. Nothing
-            here is slower than a token request may be, so no client may leave before it has come.
+        newest: The newest refresh token in an answer that is not lost. Every answer is faster than
+            the time-out of a token request, so no client may stop waiting before it arrives.
     """
 
     newest: str = "r-0"
@@ -65,7 +65,7 @@ class Watch:
 
 @define
 class Disk:
-    """Where the file is; it may be full."""
+    """The disk of the file, which may be full."""
 
     full: bool = False
     really_write: Callable[[int, memoryview], int] = os.write
@@ -78,7 +78,7 @@ class Disk:
 
 @define(eq=False)
 class Scene:
-    """Several processes, as far as the file can tell, and one wall clock that is set at will."""
+    """Several stores that share the file like processes, and one wall clock that the test sets."""
 
     path: Path
     disk: Disk
@@ -115,7 +115,7 @@ class Scene:
                 self.wall += (number - 4) * 1_000.0
             case "answer slowly":
                 self.watch.delay = float(number)
-            # A program that ends while the disk is full does lose its token.
+            # A program that ends while the disk is full loses its token.
             case "fill or empty the disk" if all(each.done() for each in self.closing):
                 self.disk.full = not self.disk.full
             case "lose answers":
@@ -157,7 +157,7 @@ events = st.tuples(
 @example([("answer slowly", 5, 0), ("call", 0, 2), ("restart in haste", 0, 0), ("call", 0, 0)])
 @example([("answer slowly", 5, 0), *(("call", number, 0) for number in range(STORES))])
 @example([("fill or empty the disk", 0, 0), ("call", 0, 2), ("call", 1, 0), ("renew", 0, 0)])
-def test_the_newest_token_that_was_received_is_the_next_one_sent(
+def test_the_next_refresh_token_sent_is_the_last_one_received(
     plan: list[tuple[str, int, int]],
 ) -> None:
     async def main(folder: str) -> None:
@@ -171,7 +171,7 @@ def test_the_newest_token_that_was_received_is_the_next_one_sent(
     disk = Disk()
     with (
         tempfile.TemporaryDirectory() as folder,
-        # Waiting for the disk takes most of the time, and no power is lost here.
+        # fsync takes most of the time, and this test loses no power.
         mock.patch.object(os, "fsync"),
         mock.patch.object(os, "write", disk.write),
         asyncio.Runner(loop_factory=JumpingLoop) as runner,

@@ -1,4 +1,4 @@
-"""A refresh token that was replaced: kept whatever the clock says and whoever leaves."""
+"""A rotated refresh token: kept when clocks change, callers leave and processes end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ KEY = TokenKey(ORIGIN, AUTH)
 
 @define
 class Clock:
-    """A wall clock that the test sets."""
+    """A wall clock set by the test."""
 
     now: float = 1_760_000_000.0
 
@@ -79,9 +79,7 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.mark.parametrize("step", [-2.0, -86_400.0 * 365, 0.0, 86_400.0])
-async def test_the_newest_token_wins_whatever_the_wall_clock_does(
-    world: World, step: float
-) -> None:
+async def test_the_newest_token_wins_when_the_wall_clock_changes(world: World, step: float) -> None:
     first = world.store()
     await world.get(first)
     world.clock.now += step
@@ -103,13 +101,13 @@ async def test_aclose_waits_for_a_trade_in_and_saves_it(world: World) -> None:
     assert not world.server.reused
 
 
-async def test_a_token_is_in_the_file_before_anybody_uses_it(world: World) -> None:
+async def test_a_token_is_in_the_file_before_it_is_used(world: World) -> None:
     await world.get(world.store())
     written = world.path.read_text()
     assert "r-1" in written
 
 
-async def test_a_token_is_not_handed_out_while_it_cannot_be_written_yet(world: World) -> None:
+async def test_a_token_is_not_handed_out_before_it_is_written(world: World) -> None:
     store = world.store()
     with try_lock(f"{world.path}.lock"):
         calls = [asyncio.create_task(world.get(store)) for _ in range(2)]
@@ -121,7 +119,7 @@ async def test_a_token_is_not_handed_out_while_it_cannot_be_written_yet(world: W
     assert [await call for call in calls] == ["t-1"] * 2
 
 
-def test_what_ends_the_program_in_a_trade_in_ends_it_once(world: World) -> None:
+def test_an_exit_raised_in_a_trade_in_is_raised_once(world: World) -> None:
     @frozen
     class Ending(RefreshToken):
         async def fetch(self, host: TokenHost, previous: Token | None) -> Token:
@@ -137,7 +135,7 @@ def test_what_ends_the_program_in_a_trade_in_ends_it_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("cancels", [1, 3])
-async def test_aclose_that_is_cancelled_waits_and_saves_and_then_is_cancelled(
+async def test_a_cancelled_aclose_saves_the_trade_in_before_it_ends(
     world: World, cancels: int
 ) -> None:
     world.server.delay = 5.0
@@ -157,7 +155,7 @@ async def test_aclose_that_is_cancelled_waits_and_saves_and_then_is_cancelled(
     assert not world.server.reused
 
 
-async def test_aclose_that_is_cancelled_does_not_stay_for_other_logins(world: World) -> None:
+async def test_a_cancelled_aclose_does_not_wait_for_other_logins(world: World) -> None:
     class Stubborn:
         renewable = True
 
@@ -179,7 +177,7 @@ async def test_aclose_that_is_cancelled_does_not_stay_for_other_logins(world: Wo
 
 
 @pytest.mark.parametrize("with_file", [True, False])
-def test_the_end_of_the_loop_lets_a_trade_in_end(world: World, with_file: bool) -> None:
+def test_the_end_of_the_program_waits_for_a_trade_in(world: World, with_file: bool) -> None:
     world.server.delay = 5.0
     store = world.store() if with_file else TokenStore()
 
@@ -194,7 +192,7 @@ def test_the_end_of_the_loop_lets_a_trade_in_end(world: World, with_file: bool) 
         if with_file:
             await world.renewed(world.store())
 
-    # asyncio.Runner, as asyncio.run, cancels every task that is left when the program ends.
+    # asyncio.Runner, like asyncio.run, cancels every task that is left when the program ends.
     for main in (hasty, later):
         with asyncio.Runner(loop_factory=JumpingLoop) as runner:
             runner.run(main())
@@ -202,7 +200,7 @@ def test_the_end_of_the_loop_lets_a_trade_in_end(world: World, with_file: bool) 
     assert not world.server.reused
 
 
-async def test_aclose_waits_no_longer_than_the_request_may_take(world: World) -> None:
+async def test_aclose_waits_no_longer_than_the_requests_time_out(world: World) -> None:
     world.server.delay = 1e6
     store = world.store()
     call = asyncio.create_task(world.get(store))
@@ -215,7 +213,7 @@ async def test_aclose_waits_no_longer_than_the_request_may_take(world: World) ->
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_trade_in_goes_on_for_a_minute_at_most_after_the_end(world: World) -> None:
+async def test_a_trade_in_runs_for_a_minute_at_most_after_aclose(world: World) -> None:
     @frozen
     class Slow(RefreshToken):
         async def fetch(self, host: TokenHost, previous: Token | None) -> Token:
@@ -233,7 +231,7 @@ async def test_a_trade_in_goes_on_for_a_minute_at_most_after_the_end(world: Worl
         await call
 
 
-async def test_aclose_does_not_wait_where_no_answer_is_on_its_way(world: World) -> None:
+async def test_aclose_does_not_wait_when_no_answer_is_on_its_way(world: World) -> None:
     world.host.handler = script(answer(503, **{"retry-after": "3600"}))
     store = world.store()
     call = asyncio.create_task(world.get(store))
@@ -256,7 +254,7 @@ async def test_aclose_does_not_wait_for_another_attempt(world: World) -> None:
         await call
 
 
-async def test_aclose_lets_a_refusal_come(world: World) -> None:
+async def test_aclose_waits_for_a_refusal(world: World) -> None:
     world.server.good, world.host.seconds = "r-other", 2.0
     store = world.store()
     call = asyncio.create_task(world.get(store))
@@ -266,7 +264,7 @@ async def test_aclose_lets_a_refusal_come(world: World) -> None:
         await call
 
 
-async def test_a_subclass_that_keeps_tokens_itself_is_not_cut_off(world: World) -> None:
+async def test_the_trade_in_of_a_subclass_runs_to_its_end(world: World) -> None:
     kept: list[str | None] = []
 
     @frozen
@@ -288,7 +286,7 @@ async def test_a_subclass_that_keeps_tokens_itself_is_not_cut_off(world: World) 
         await call
 
 
-async def test_a_short_timeout_and_the_end_of_the_program_lose_no_token(world: World) -> None:
+async def test_no_token_is_lost_by_a_short_timeout_and_the_end_of_the_program(world: World) -> None:
     world.server.delay = 5.0
     async with RingMe(ORIGIN, auth=AUTH, transport=world.host, tokens=world.store()) as ringme:
         with pytest.raises(DeadlineExceeded):
@@ -298,7 +296,7 @@ async def test_a_short_timeout_and_the_end_of_the_program_lose_no_token(world: W
     assert not world.server.reused
 
 
-async def test_stores_that_start_at_once_trade_in_one_after_the_other(world: World) -> None:
+async def test_stores_that_start_at_once_make_one_trade_in(world: World) -> None:
     world.server.delay = 1.0
     values = await asyncio.gather(*(world.get(world.store()) for _ in range(4)))
     assert values == ["t-1"] * 4
@@ -320,7 +318,7 @@ def test_a_store_in_another_thread_waits_for_its_turn(world: World) -> None:
     assert world.server.sent == ["r-0"]
 
 
-async def test_other_keys_do_not_wait_for_a_trade_in_that_stalls(world: World) -> None:
+async def test_a_stalled_trade_in_does_not_delay_other_keys(world: World) -> None:
     world.server.delay = 20.0
     stalled = asyncio.create_task(world.get(world.store()))
     await asyncio.sleep(1)
@@ -331,8 +329,8 @@ async def test_other_keys_do_not_wait_for_a_trade_in_that_stalls(world: World) -
     await stalled
 
 
-class TestHeldUp:
-    """Another process that holds the lock, and does not let go of it."""
+class TestLockHeldElsewhere:
+    """Another process holds the lock and does not release it."""
 
     @pytest.fixture
     def lock(self, world: World) -> Iterator[FileLock]:
@@ -343,7 +341,7 @@ class TestHeldUp:
         yield lock
         lock.release()
 
-    async def test_a_trade_in_is_not_made_and_the_file_is_named(
+    async def test_the_refresh_token_is_not_sent_and_the_error_names_the_file(
         self, world: World, lock: FileLock
     ) -> None:
         store = world.store()
@@ -356,7 +354,7 @@ class TestHeldUp:
         lock.release()
         assert await world.get(store) == "t-1"
 
-    async def test_a_call_with_a_short_deadline_hears_what_it_waited_for(
+    async def test_a_call_with_a_short_deadline_fails_with_the_lock_as_its_cause(
         self, world: World, lock: FileLock
     ) -> None:
         tokens = world.store()
@@ -365,7 +363,7 @@ class TestHeldUp:
                 await ringme.request("GET", "/x/", timeout=5)
         assert str(world.path) in str(caught.value.__cause__)
 
-    async def test_aclose_does_not_wait_for_it(self, world: World, lock: FileLock) -> None:
+    async def test_aclose_does_not_wait_for_the_lock(self, world: World, lock: FileLock) -> None:
         store = world.store()
         call = asyncio.create_task(world.get(store))
         await asyncio.sleep(1)
@@ -375,7 +373,7 @@ class TestHeldUp:
             await call
 
 
-async def test_a_file_that_cannot_be_read_is_named_and_nothing_is_sent(world: World) -> None:
+async def test_an_unreadable_file_is_named_and_no_refresh_token_is_sent(world: World) -> None:
     store = world.store()
     await world.get(store)
     world.path.chmod(0o644)
@@ -386,7 +384,7 @@ async def test_a_file_that_cannot_be_read_is_named_and_nothing_is_sent(world: Wo
 
 
 class TestFullDisk:
-    """A replacement that cannot be written."""
+    """The new refresh token cannot be written."""
 
     @pytest.fixture
     def full(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
@@ -397,7 +395,7 @@ class TestFullDisk:
         monkeypatch.setattr(os, "write", write)
         return lambda: monkeypatch.setattr(os, "write", real_write)
 
-    async def test_no_other_process_sends_the_spent_token_meanwhile(
+    async def test_no_other_process_sends_the_spent_token(
         self, world: World, full: Callable[[], None]
     ) -> None:
         first, second = world.store(), world.store()
@@ -413,7 +411,7 @@ class TestFullDisk:
         await second.aclose()
         assert {path.name for path in world.path.parent.iterdir()} == {"tokens", "tokens.lock"}
 
-    async def test_a_login_of_another_key_brings_it_into_the_file(
+    async def test_a_login_of_another_key_writes_the_unsaved_token(
         self, world: World, full: Callable[[], None]
     ) -> None:
         first = world.store()
@@ -424,14 +422,14 @@ class TestFullDisk:
         assert await world.renewed(world.store()) == "t-2"
         await first.aclose()
 
-    async def test_aclose_tries_once_more(self, world: World, full: Callable[[], None]) -> None:
+    async def test_aclose_retries_the_write(self, world: World, full: Callable[[], None]) -> None:
         first = world.store()
         await world.get(first)
         full()
         await first.aclose()
         assert await world.renewed(world.store()) == "t-2"
 
-    async def test_a_token_that_is_lost_in_the_end_is_told(
+    async def test_a_token_that_is_lost_is_logged(
         self, world: World, full: Callable[[], None], caplog: pytest.LogCaptureFixture
     ) -> None:
         first = world.store()
@@ -441,7 +439,7 @@ class TestFullDisk:
         assert str(world.path) in record.message
         assert {path.name for path in world.path.parent.iterdir()} == {"tokens.lock", "tokens.new"}
 
-    async def test_many_other_logins_do_not_push_it_out(
+    async def test_many_other_logins_do_not_evict_the_unsaved_token(
         self, world: World, full: Callable[[], None]
     ) -> None:
         first = TokenStore(path=world.path, capacity=3)
@@ -452,7 +450,7 @@ class TestFullDisk:
         await first.aclose()
         assert await world.renewed(world.store()) == "t-2"
 
-    async def test_nothing_but_refresh_tokens_that_wait_are_all_kept(
+    async def test_unsaved_refresh_tokens_are_all_kept_beyond_the_capacity(
         self, world: World, full: Callable[[], None]
     ) -> None:
         file = TokenFile(world.path, capacity=3, wall_clock=world.clock)
@@ -463,7 +461,9 @@ class TestFullDisk:
         assert all(file.newest(f"k-{number}") for number in range(9))
 
 
-async def test_an_older_copy_of_the_file_does_not_win_over_the_memory(world: World) -> None:
+async def test_an_older_copy_of_the_file_does_not_replace_a_newer_token_in_memory(
+    world: World,
+) -> None:
     store = world.store()
     await world.get(store)
     copy = world.path.read_bytes()
@@ -475,7 +475,7 @@ async def test_an_older_copy_of_the_file_does_not_win_over_the_memory(world: Wor
     assert not world.server.reused
 
 
-async def test_a_file_that_was_deleted_is_begun_anew_with_the_newest(world: World) -> None:
+async def test_a_deleted_file_is_recreated_with_the_newest_token(world: World) -> None:
     first, second = world.store(), world.store()
     await world.get(first)
     await world.get(second)
@@ -485,7 +485,7 @@ async def test_a_file_that_was_deleted_is_begun_anew_with_the_newest(world: Worl
     assert not world.server.reused
 
 
-async def test_a_remembered_refusal_is_not_told_once_the_file_has_a_newer_token(
+async def test_a_newer_token_in_the_file_ends_a_remembered_refusal(
     world: World,
 ) -> None:
     losing = world.store()

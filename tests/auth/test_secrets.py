@@ -1,4 +1,4 @@
-"""No way a login can fail shows a secret, in anything an exception or a log can tell."""
+"""No failure of a login shows a secret in an exception or a log."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ STATUSES = [200, 301, 307, 400, 401, 403, 404, 408, 418, 429, 500, 502, 503]
 
 
 def echo(status: int, shape: str) -> Host:
-    """A server that gives everything back that it was sent, as a debug page does."""
+    """A server that echoes the whole request, as a debug page does."""
 
     async def handle(request: Request) -> Response:
         form = request.body.decode()
@@ -62,7 +62,7 @@ def echo(status: int, shape: str) -> Host:
 @pytest.mark.parametrize("auth", AUTHS, ids=lambda auth: type(auth).__name__)
 @pytest.mark.parametrize("shape", ["raw", "html", "oauth", "api", "token", "type"])
 @pytest.mark.parametrize("status", STATUSES)
-async def test_a_server_that_gives_the_form_back(
+async def test_a_server_that_echoes_the_form_reveals_no_secret(
     auth: Auth, shape: str, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -73,7 +73,7 @@ async def test_a_server_that_gives_the_form_back(
 
 
 @pytest.mark.parametrize("auth", AUTHS, ids=lambda auth: type(auth).__name__)
-async def test_a_transport_that_fails_with_the_form_in_hand(
+async def test_a_transport_error_with_the_form_reveals_no_secret(
     auth: Auth, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -88,7 +88,7 @@ async def test_a_transport_that_fails_with_the_form_in_hand(
     assert_keeps(caplog.text, *SECRETS)
 
 
-async def test_a_file_of_tokens_that_is_broken(
+async def test_a_broken_token_file_reveals_no_secret(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "tokens"
@@ -100,19 +100,19 @@ async def test_a_file_of_tokens_that_is_broken(
     assert_keeps(caplog.text, "hush")
 
 
-async def test_a_store_shows_nothing(tmp_path: Path) -> None:
+async def test_a_store_reveals_no_secret(tmp_path: Path) -> None:
     store = TokenStore(path=tmp_path / "tokens")
     await store.get(TokenKey(ORIGIN, AUTHS[0]), endpoint_over(Host()))
     assert_keeps(repr(store) + repr(vars(store)), *SECRETS, "token-1")
 
 
 class Halted(BaseException):
-    """Stands for a KeyboardInterrupt at an awkward moment, which would end the test."""
+    """Stands for a KeyboardInterrupt, which would end the test run."""
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["a new file", "a line more"])
 @pytest.mark.parametrize("at", ["write", "fsync"])
-def test_a_program_that_is_halted_while_it_writes_tokens(
+def test_a_program_interrupted_in_a_write_reveals_no_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, begun: bool
 ) -> None:
     file = TokenFile(tmp_path / "tokens", capacity=9, wall_clock=time.time)
@@ -127,10 +127,10 @@ def test_a_program_that_is_halted_while_it_writes_tokens(
     file.keep("k-1", "hush-t-1", 60.0, "hush-r-1")
     with pytest.raises(Halted) as caught:
         file.write()
-    assert_keeps(ours_of(caught.value), "hush")
+    assert_keeps(own_frames(caught.value), "hush")
 
 
-async def test_a_trade_in_that_is_cancelled_with_the_new_token_in_hand(tmp_path: Path) -> None:
+async def test_a_trade_in_cancelled_after_its_answer_reveals_no_secret(tmp_path: Path) -> None:
     async def handle(request: Request) -> Response:
         await asyncio.sleep(5)
         return token_answer("hush-t", refresh_token="hush-r")
@@ -148,7 +148,7 @@ async def test_a_trade_in_that_is_cancelled_with_the_new_token_in_hand(tmp_path:
         assert_keeps(told_by(caught.value), *SECRETS)
 
 
-async def test_a_trade_in_that_waits_for_another_process(
+async def test_a_trade_in_that_waits_for_another_process_reveals_no_secret(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = TokenKey(ORIGIN, AUTHS[2])
@@ -162,7 +162,7 @@ async def test_a_trade_in_that_waits_for_another_process(
     assert_keeps(caplog.text, *SECRETS)
 
 
-def ours_of(error: BaseException) -> str:
-    """The traceback with its locals, without the frames of the test itself."""
+def own_frames(error: BaseException) -> str:
+    """Show the traceback with its locals, without the test's own frames."""
     shown = traceback.TracebackException.from_exception(error, capture_locals=True)
     return repr([(frame.name, frame.locals) for frame in shown.stack if "test" not in frame.name])

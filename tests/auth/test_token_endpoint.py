@@ -1,4 +1,4 @@
-"""The token endpoint: what is sent, what is tried again, and how long each part may take."""
+"""The token endpoint: its requests, its retries and its time-outs."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from ringme_async.version import __version__
 from tests.auth.exposure import assert_keeps, told_by
 from tests.auth.hosts import (
     ORIGIN,
-    Gatekeeper,
     Host,
+    PendingAnswers,
     answer,
     endpoint_over,
     most_in_a_second,
@@ -64,7 +64,7 @@ async def test_the_form_goes_to_the_root_of_the_host() -> None:
     }
 
 
-async def test_what_an_auth_sees_is_one_host() -> None:
+async def test_an_auth_sees_one_host() -> None:
     host = Host()
     at_host = endpoint_over(host).at(ORIGIN)
     assert at_host.origin == ORIGIN
@@ -73,7 +73,7 @@ async def test_what_an_auth_sees_is_one_host() -> None:
     assert repr(at_host) == f"TokenHost(origin={ORIGIN!r})"
 
 
-async def test_a_host_is_the_same_whoever_is_told_of_its_delays() -> None:
+async def test_hosts_with_different_callbacks_are_equal() -> None:
     endpoint = endpoint_over(Host())
     assert endpoint.at(ORIGIN) == endpoint.at(ORIGIN, lambda *_: None)
     assert endpoint.at(ORIGIN) != endpoint.at("https://other.example")
@@ -85,7 +85,7 @@ async def test_the_timeouts_go_with_the_request() -> None:
     assert host.requests[0].timeouts == Timeouts(connect=1, attempt=2)
 
 
-async def test_everything_has_a_default() -> None:
+async def test_every_argument_has_a_default() -> None:
     host = Host(script(answer(503), token_answer("t")))
     assert (await TokenEndpoint(host).post(ORIGIN, FORM)).value == "t"
     assert [request.timeouts for request in host.requests] == [Timeouts(), Timeouts()]
@@ -117,14 +117,14 @@ FLEETING = [
 
 
 @pytest.mark.parametrize("failure", FLEETING, ids=str)
-async def test_what_may_pass_is_tried_again(failure: Response | Exception) -> None:
+async def test_a_temporary_failure_is_retried(failure: Response | Exception) -> None:
     host = Host(script(failure, failure, failure, token_answer("t")))
     assert (await post(host)).value == "t"
     assert len(host.requests) == 4
 
 
 @pytest.mark.parametrize("failure", FLEETING, ids=str)
-async def test_what_does_not_pass_is_the_error_of_the_last_attempt(
+async def test_a_lasting_failure_is_the_error_of_the_last_attempt(
     failure: Response | Exception,
 ) -> None:
     host = Host(script(failure))
@@ -153,7 +153,7 @@ FINAL = [
 
 
 @pytest.mark.parametrize("failure", FINAL, ids=str)
-async def test_the_servers_own_word_is_not_asked_for_twice(failure: Response | Exception) -> None:
+async def test_a_refusal_by_the_server_is_not_retried(failure: Response | Exception) -> None:
     host = Host(script(failure))
     with pytest.raises(RingMeError) as caught:
         await post(host)
@@ -211,7 +211,7 @@ async def test_an_attempt_that_is_the_last_one_costs_nothing() -> None:
     assert budgets.of(ORIGIN).available == budgets.of(ORIGIN).capacity
 
 
-async def test_to_come_again_after_a_time_out_costs_more() -> None:
+async def test_a_retry_after_a_time_out_costs_more() -> None:
     host, budgets = Host(script(TransportTimeout("slow"), token_answer("t"))), RetryBudgets()
     budgets.of(ORIGIN).available = 9
     with pytest.raises(TransportTimeout):
@@ -220,7 +220,7 @@ async def test_to_come_again_after_a_time_out_costs_more() -> None:
     assert budgets.of(ORIGIN).available == 9
 
 
-async def test_to_come_again_after_too_many_logins_costs_nothing() -> None:
+async def test_a_retry_after_too_many_logins_costs_nothing() -> None:
     host, budgets = Host(script(answer(429), answer(429), token_answer("t"))), RetryBudgets()
     budgets.of(ORIGIN).available = 0
     assert (await endpoint_over(host, budgets=budgets).post(ORIGIN, FORM)).value == "t"
@@ -242,34 +242,34 @@ async def test_a_retry_that_is_not_made_costs_nothing(leave_after: float) -> Non
 
 
 async def test_a_retry_that_is_cancelled_in_the_queue_costs_nothing() -> None:
-    gatekeeper, budgets = Gatekeeper(), RetryBudgets()
+    pending, budgets = PendingAnswers(), RetryBudgets()
     budget = budgets.of(ORIGIN)
     limit = LoginLimit(per_second=0.1, concurrent=1)
-    endpoint = endpoint_over(Host(gatekeeper), budgets=budgets, login_limit=limit)
+    endpoint = endpoint_over(Host(pending), budgets=budgets, login_limit=limit)
     login = asyncio.create_task(endpoint.post(ORIGIN, FORM))
     await settle()
-    gatekeeper.asked[0].set_result(answer(503))
+    pending.answers[0].set_result(answer(503))
     await asyncio.sleep(5)
     login.cancel()
     await asyncio.wait([login])
-    assert len(gatekeeper.asked) == 1
+    assert len(pending.answers) == 1
     assert budget.available == budget.capacity
 
 
-async def test_the_waits_are_those_of_the_policy() -> None:
+async def test_the_pauses_come_from_the_retry_policy() -> None:
     host = Host(script(ConnectError("no"), ConnectError("no"), token_answer("t")))
     await post(host, retry=RetryPolicy(base=2.0, random=lambda: 1.0))
     assert host.starts == pytest.approx([0.0, 2.0, 6.0])
 
 
-async def test_the_wait_that_the_server_asks_for_is_kept() -> None:
+async def test_the_servers_retry_after_is_respected() -> None:
     host = Host(script(answer(429, **{"retry-after": "12"}), token_answer("t")))
     await post(host)
     assert host.starts == pytest.approx([0.0, 12.0])
 
 
 @pytest.mark.parametrize("seconds", [30, 100, 86_400])
-async def test_however_long_a_wait_the_server_asks_for_it_is_kept_and_told(seconds: int) -> None:
+async def test_a_long_retry_after_is_respected_and_reported(seconds: int) -> None:
     host = Host(script(answer(429, **{"retry-after": str(seconds)}), token_answer("t")))
     told: list[tuple[RingMeError, float]] = []
 
@@ -281,7 +281,7 @@ async def test_however_long_a_wait_the_server_asks_for_it_is_kept_and_told(secon
     assert (error.attempts, pause) == (1, pytest.approx(seconds))
 
 
-async def test_a_transport_that_never_answers_is_given_up_by_the_attempt() -> None:
+async def test_a_transport_that_never_answers_ends_at_the_attempts_time_out() -> None:
     host = Host(seconds=10_000.0)
     with pytest.raises(TransportTimeout, match="no answer to the login within 3 s") as caught:
         await post(host, timeouts=Timeouts(attempt=3.0))
@@ -290,7 +290,7 @@ async def test_a_transport_that_never_answers_is_given_up_by_the_attempt() -> No
     assert host.in_flight == 0
 
 
-async def test_time_in_the_queue_is_not_time_of_the_attempt() -> None:
+async def test_time_in_the_queue_does_not_count_for_the_attempt() -> None:
     host = Host(seconds=2.0)
     endpoint = endpoint_over(
         host, login_limit=LoginLimit(concurrent=1), timeouts=Timeouts(attempt=3.0)
@@ -299,7 +299,7 @@ async def test_time_in_the_queue_is_not_time_of_the_attempt() -> None:
     assert len(tokens) == len(host.requests) == 10
 
 
-async def test_every_attempt_passes_the_limit() -> None:
+async def test_every_attempt_waits_for_the_login_limit() -> None:
     host, budgets = Host(script(answer(503)), seconds=0.3), RetryBudgets()
     budgets.of(ORIGIN).available = 1_000
     endpoint = endpoint_over(host, budgets=budgets)
@@ -312,9 +312,9 @@ async def test_every_attempt_passes_the_limit() -> None:
     assert most_in_a_second(host.starts) <= 19
 
 
-async def test_a_place_is_not_held_while_waiting_for_the_next_attempt() -> None:
-    gatekeeper = Gatekeeper()
-    host = Host(gatekeeper)
+async def test_a_pause_between_attempts_holds_no_slot() -> None:
+    pending = PendingAnswers()
+    host = Host(pending)
     endpoint = endpoint_over(
         host,
         login_limit=LoginLimit(per_second=1000, concurrent=1),
@@ -322,19 +322,19 @@ async def test_a_place_is_not_held_while_waiting_for_the_next_attempt() -> None:
     )
     first = asyncio.create_task(endpoint.post(ORIGIN, FORM))
     await settle()
-    gatekeeper.asked[0].set_result(answer(503))
+    pending.answers[0].set_result(answer(503))
     await asyncio.sleep(1)
     second = asyncio.create_task(endpoint.post(ORIGIN, FORM))
     await settle()
-    gatekeeper.asked[1].set_result(token_answer("second"))
+    pending.answers[1].set_result(token_answer("second"))
     assert (await second).value == "second"
     assert now() == pytest.approx(1.0)
     await asyncio.sleep(5)
-    gatekeeper.asked[2].set_result(token_answer("first"))
+    pending.answers[2].set_result(token_answer("first"))
     assert (await first).value == "first"
 
 
-async def test_each_host_has_a_limit_of_its_own() -> None:
+async def test_each_host_has_its_own_login_limit() -> None:
     host = Host(seconds=1.0)
     endpoint = endpoint_over(host, login_limit=LoginLimit(per_second=1000, concurrent=2))
     origins = [f"https://pbx-{number}.example" for number in range(10)]
@@ -344,7 +344,7 @@ async def test_each_host_has_a_limit_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("after", [0.0, 0.5, 1.5, 4.0])
-async def test_a_cancelled_login_frees_its_place(after: float) -> None:
+async def test_a_cancelled_login_frees_its_slot(after: float) -> None:
     host = Host(script(answer(503)), seconds=1.0)
     endpoint = endpoint_over(
         host,
@@ -364,7 +364,7 @@ async def test_a_cancelled_login_frees_its_place(after: float) -> None:
     assert now() - before == pytest.approx(1.0, abs=0.01)
 
 
-async def test_observers_hear_of_a_token_and_nothing_secret() -> None:
+async def test_observers_get_an_event_for_a_token_without_a_secret() -> None:
     events: list[Event] = []
     host = Host(script(answer(503), token_answer("t0ken")), seconds=2.0)
     await post(host, observers=Observers([events.append]))
@@ -372,7 +372,7 @@ async def test_observers_hear_of_a_token_and_nothing_secret() -> None:
     assert_keeps(repr(events), "hush-hush", "t0ken")
 
 
-async def test_a_transports_error_comes_without_its_chain() -> None:
+async def test_a_transport_error_is_raised_without_its_chain() -> None:
     async def handle(request: Request) -> Response:
         body = request.body.decode()
         try:
@@ -385,14 +385,14 @@ async def test_a_transports_error_comes_without_its_chain() -> None:
     error = caught.value
     assert error.__cause__ is None
     assert error.__context__ is None
-    # The frames of the tests hold what the test has in hand.
+    # The test's own frames hold the secret.
     frames = error.__traceback__
     while frames is not None and "ringme_async" not in frames.tb_frame.f_code.co_filename:
         frames = frames.tb_next
     assert_keeps(told_by(error.with_traceback(frames)), "hush-hush")
 
 
-async def test_a_bug_in_a_transport_is_not_tried_again() -> None:
+async def test_a_bug_in_a_transport_is_not_retried() -> None:
     host = Host(script(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         await post(host)

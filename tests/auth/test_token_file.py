@@ -1,4 +1,4 @@
-"""Tokens in a file: private, whole after any accident, and shared without loss."""
+"""The token file: private, intact after a crash, and shared without loss."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from tests.auth.exposure import assert_keeps
 from tests.auth.hosts import (
     KEY,
     ORIGIN,
-    Gatekeeper,
     Host,
+    PendingAnswers,
     answer,
     endpoint_over,
     key_of,
@@ -60,7 +60,7 @@ class WallClock:
 
 @define
 class Machine:
-    """One path and one clock; every store made here is another process to the file."""
+    """One path and one clock; each store acts like another process on the file."""
 
     path: Path
     clock: WallClock
@@ -97,7 +97,7 @@ def mode_of(path: Path) -> int:
 
 
 class TestBetweenProcesses:
-    """What one store leaves, another one finds."""
+    """One store uses the tokens that another has saved."""
 
     async def test_a_token_outlives_its_store(self, machine: Machine) -> None:
         host = Host()
@@ -116,7 +116,9 @@ class TestBetweenProcesses:
         assert second.ready(KEY)
         assert len(host.requests) == 1
 
-    async def test_it_is_due_when_it_would_have_been_due(self, machine: Machine) -> None:
+    async def test_a_token_from_the_file_is_due_at_its_original_time(
+        self, machine: Machine
+    ) -> None:
         host = Host()
         await machine.store().get(KEY, endpoint_over(host))
         await machine.pass_time(3500)
@@ -127,21 +129,21 @@ class TestBetweenProcesses:
         await machine.pass_time(2)
         assert second.ready(KEY) is None
 
-    async def test_one_that_is_due_is_not_taken(self, machine: Machine) -> None:
+    async def test_a_due_token_in_the_file_is_not_used(self, machine: Machine) -> None:
         host = Host()
         await machine.store().get(KEY, endpoint_over(host))
         await machine.pass_time(3571)
         assert (await machine.store().get(KEY, endpoint_over(host))).value == "token-2"
 
-    async def test_the_loops_own_time_is_nothing_to_another_process(self, machine: Machine) -> None:
+    async def test_the_file_holds_calendar_time_and_not_the_loops_time(
+        self, machine: Machine
+    ) -> None:
         host = Host()
         await asyncio.sleep(1_000_000)
         await machine.store().get(KEY, endpoint_over(host))
         assert machine.lines[1]["expires"] == pytest.approx(machine.clock.now + 3600)
 
-    async def test_a_clock_that_was_put_back_gives_no_token_a_longer_life(
-        self, machine: Machine
-    ) -> None:
+    async def test_a_clock_that_was_set_back_extends_no_token(self, machine: Machine) -> None:
         host = Host()
         await machine.store().get(KEY, endpoint_over(host))
         machine.clock.now -= 86_400 * 365
@@ -158,15 +160,13 @@ class TestBetweenProcesses:
         machine.clock.now += 2
         assert (await machine.store().get(KEY, endpoint_over(host))).value == "t-2"
 
-    async def test_a_dropped_token_is_not_taken_up_again(self, machine: Machine) -> None:
+    async def test_a_dropped_token_is_not_read_again(self, machine: Machine) -> None:
         host = Host()
         store = machine.store()
         store.drop(KEY, await store.get(KEY, endpoint_over(host)))
         assert (await store.get(KEY, endpoint_over(host))).value == "token-2"
 
-    async def test_after_a_401_the_token_that_another_process_fetched_is_taken(
-        self, machine: Machine
-    ) -> None:
+    async def test_after_a_401_the_token_of_another_process_is_used(self, machine: Machine) -> None:
         host = Host()
         first, second = machine.store(), machine.store()
         old = await first.get(KEY, endpoint_over(host))
@@ -176,7 +176,7 @@ class TestBetweenProcesses:
         assert (await first.get(KEY, endpoint_over(host))).value == new.value
         assert len(host.requests) == 2
 
-    async def test_keys_and_origins_stay_apart(self, machine: Machine) -> None:
+    async def test_keys_and_origins_have_separate_tokens(self, machine: Machine) -> None:
         host = Host()
         store = machine.store()
         keys = [key_of(1), key_of(2), key_of(1, "https://other.example")]
@@ -184,9 +184,7 @@ class TestBetweenProcesses:
         again = machine.store()
         assert [(await again.get(key, endpoint_over(host))).value for key in keys] == values
 
-    async def test_what_was_forgotten_for_want_of_places_is_found_again(
-        self, machine: Machine
-    ) -> None:
+    async def test_an_evicted_token_is_read_from_the_file(self, machine: Machine) -> None:
         host = Host()
         store = machine.store(capacity=2)
         for number in (1, 2, 3, 1):
@@ -194,9 +192,7 @@ class TestBetweenProcesses:
         assert len(store) == 2
         assert host.logins["app-1"] == 1
 
-    async def test_a_token_found_in_the_file_takes_a_place_as_any_other(
-        self, machine: Machine
-    ) -> None:
+    async def test_a_token_from_the_file_counts_for_the_capacity(self, machine: Machine) -> None:
         host = Host()
         first = machine.store()
         for number in range(5):
@@ -207,9 +203,7 @@ class TestBetweenProcesses:
         assert len(second) == 2
         assert len(host.requests) == 5
 
-    async def test_fixed_tokens_and_kinds_of_ones_own_are_not_written(
-        self, machine: Machine
-    ) -> None:
+    async def test_bearer_tokens_and_custom_auths_are_not_written(self, machine: Machine) -> None:
         class Own:
             renewable = True
 
@@ -224,18 +218,20 @@ class TestBetweenProcesses:
 
 
 class TestRefreshTokens:
-    """The one thing that a new login cannot replace."""
+    """Refresh tokens, which a new login cannot replace."""
 
     KEY = TokenKey(ORIGIN, RefreshToken("app", "secret", "r-0"))
 
-    async def test_the_newest_one_is_used_by_the_next_process(self, machine: Machine) -> None:
+    async def test_the_next_process_uses_the_newest_refresh_token(self, machine: Machine) -> None:
         host = Host(script(token_answer("t-1", refresh_token="r-1"), token_answer("t-2")))
         await machine.store().get(self.KEY, endpoint_over(host))
         await machine.pass_time(86_400 * 30)
         await machine.store().get(self.KEY, endpoint_over(host))
         assert [form["refresh_token"] for form in host.forms] == ["r-0", "r-1"]
 
-    async def test_it_is_used_after_its_access_token_was_dropped(self, machine: Machine) -> None:
+    async def test_a_refresh_token_is_used_after_its_access_token_was_dropped(
+        self, machine: Machine
+    ) -> None:
         host = Host(script(token_answer("t", refresh_token="r-1"), token_answer("t")))
         first, second = machine.store(), machine.store()
         await first.get(self.KEY, endpoint_over(host))
@@ -244,39 +240,39 @@ class TestRefreshTokens:
         assert [form["refresh_token"] for form in host.forms] == ["r-0", "r-1"]
 
     def traded_in_by_a_process_without_locks(self, machine: Machine, lifetime: float) -> None:
-        """Some network file systems have no locks."""
+        """Act like a process on a network file system without locks."""
         file = machine.file()
         name = file_key(self.KEY)
         assert name is not None
         file.keep(name, "t-theirs", lifetime, "r-1")
         assert file.write()
 
-    async def test_one_that_another_process_traded_in_a_moment_ago_is_no_refusal(
+    async def test_a_refresh_token_just_traded_in_by_another_process_is_no_refusal(
         self, machine: Machine
     ) -> None:
-        gatekeeper = Gatekeeper()
-        ask = asyncio.create_task(machine.store().get(self.KEY, endpoint_over(Host(gatekeeper))))
+        pending = PendingAnswers()
+        ask = asyncio.create_task(machine.store().get(self.KEY, endpoint_over(Host(pending))))
         await asyncio.sleep(0.1)
         self.traded_in_by_a_process_without_locks(machine, 3600.0)
-        gatekeeper.asked[0].set_result(answer(400, {"error": "invalid_grant"}))
+        pending.answers[0].set_result(answer(400, {"error": "invalid_grant"}))
         assert (await ask).value == "t-theirs"
 
-    async def test_if_the_other_processs_token_is_spent_its_refresh_token_is_traded_in(
+    async def test_the_refresh_token_of_another_process_is_traded_in_if_its_token_has_expired(
         self, machine: Machine
     ) -> None:
-        gatekeeper = Gatekeeper()
-        host = Host(gatekeeper)
+        pending = PendingAnswers()
+        host = Host(pending)
         ask = asyncio.create_task(machine.store().get(self.KEY, endpoint_over(host)))
         await asyncio.sleep(0.1)
         self.traded_in_by_a_process_without_locks(machine, 10.0)
         machine.clock.now += 20
-        gatekeeper.asked[0].set_result(answer(400, {"error": "invalid_grant"}))
+        pending.answers[0].set_result(answer(400, {"error": "invalid_grant"}))
         await asyncio.sleep(0.1)
-        gatekeeper.asked[1].set_result(token_answer("t-ours"))
+        pending.answers[1].set_result(token_answer("t-ours"))
         assert (await ask).value == "t-ours"
         assert [form["refresh_token"] for form in host.forms] == ["r-0", "r-1"]
 
-    async def test_a_refusal_with_nothing_newer_in_the_file_is_a_refusal(
+    async def test_a_refusal_without_a_newer_token_in_the_file_is_raised(
         self, machine: Machine
     ) -> None:
         host = Host(script(answer(400, {"error": "invalid_grant"})))
@@ -286,12 +282,14 @@ class TestRefreshTokens:
                 await store.get(self.KEY, endpoint_over(host))
         assert len(host.requests) == 1
 
-    async def test_those_of_other_grants_are_not_written(self, machine: Machine) -> None:
+    async def test_refresh_tokens_of_other_grants_are_not_written(self, machine: Machine) -> None:
         host = Host(script(token_answer("t", refresh_token="r-other")))
         await machine.store().get(KEY, endpoint_over(host))
         assert machine.lines[1]["refresh"] is None
 
-    async def test_with_a_file_a_rotated_one_may_leave_the_memory(self, machine: Machine) -> None:
+    async def test_a_rotated_refresh_token_in_the_file_may_be_evicted(
+        self, machine: Machine
+    ) -> None:
         host = Host(script(token_answer("t", refresh_token="r-1")))
         store = machine.store(capacity=1)
         await store.get(self.KEY, endpoint_over(host))
@@ -301,7 +299,7 @@ class TestRefreshTokens:
 
 
 class TestPrivacy:
-    """Who may look into the file."""
+    """Only the owner may read or replace the file."""
 
     @pytest.mark.usefixtures("umask")
     async def test_all_files_have_mode_0600_whatever_the_umask(self, machine: Machine) -> None:
@@ -327,7 +325,7 @@ class TestPrivacy:
         assert modes
         assert set(modes) == {0o600}
 
-    async def test_it_holds_tokens_and_nothing_of_the_credentials(self, machine: Machine) -> None:
+    async def test_the_file_holds_tokens_and_no_credentials(self, machine: Machine) -> None:
         store = machine.store()
         auths = [
             ClientCredentials("the-app-id", "the-app-s3cret"),
@@ -356,13 +354,13 @@ class TestPrivacy:
         with pytest.raises(InvalidRequest, match="symbolic link"):
             machine.store()
 
-    def test_a_link_to_nowhere_is_refused(self, machine: Machine) -> None:
+    def test_a_dangling_link_is_refused(self, machine: Machine) -> None:
         machine.path.symlink_to("nowhere")
         with pytest.raises(InvalidRequest, match="symbolic link"):
             machine.store()
         assert not machine.path.with_name("nowhere").exists()
 
-    def test_a_link_put_there_in_the_last_moment_is_refused(
+    def test_a_link_created_just_before_the_open_is_refused(
         self, machine: Machine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         target = machine.path.with_name("elsewhere")
@@ -372,12 +370,12 @@ class TestPrivacy:
         with pytest.raises(InvalidRequest, match="no use as a token file"):
             machine.store()
 
-    def test_a_link_in_the_place_of_the_lock_is_refused(self, machine: Machine) -> None:
+    def test_a_link_in_place_of_the_lock_file_is_refused(self, machine: Machine) -> None:
         machine.path.with_name("tokens.lock").symlink_to("elsewhere")
         with pytest.raises(InvalidRequest, match=r"tokens\.lock is a symbolic link"):
             machine.store()
 
-    def test_a_link_in_the_place_of_the_draft_is_replaced_and_not_followed(
+    def test_a_link_in_place_of_the_new_file_is_replaced_and_not_followed(
         self, machine: Machine
     ) -> None:
         target = machine.path.with_name("elsewhere")
@@ -389,7 +387,7 @@ class TestPrivacy:
         assert target.read_text() == "precious"
         assert machine.lines[1]["token"] == "t"
 
-    def test_a_pipe_is_refused_and_not_waited_for(self, machine: Machine) -> None:
+    def test_a_pipe_is_refused_at_once(self, machine: Machine) -> None:
         os.mkfifo(machine.path, 0o600)
         with pytest.raises(InvalidRequest, match="no ordinary file"):
             machine.store()
@@ -399,7 +397,7 @@ class TestPrivacy:
         with pytest.raises(InvalidRequest, match="no ordinary file"):
             machine.store()
 
-    def test_a_file_of_somebody_else_is_refused(
+    def test_a_file_of_another_user_is_refused(
         self, machine: Machine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         machine.path.touch(0o600)
@@ -411,7 +409,7 @@ class TestPrivacy:
         with pytest.raises(InvalidRequest, match=r"no directory .*nowhere"):
             TokenStore(path=tmp_path / "nowhere" / "tokens")
 
-    async def test_a_file_that_is_opened_to_others_later_is_left_alone(
+    async def test_a_file_that_becomes_open_to_others_is_not_used(
         self, machine: Machine, caplog: pytest.LogCaptureFixture
     ) -> None:
         host = Host()
@@ -429,7 +427,7 @@ class TestPrivacy:
         await store.get(key_of(4), endpoint_over(host))
         assert len(machine.lines) == 5
 
-    async def test_a_path_may_be_a_string_and_stays_the_same_when_the_process_moves(
+    async def test_a_relative_path_is_kept_when_the_process_changes_directory(
         self, machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -441,7 +439,7 @@ class TestPrivacy:
 
 
 class TestAccidents:
-    """Killed processes, full disks, foreign hands."""
+    """Killed processes, full disks and foreign changes."""
 
     def written(self, machine: Machine, count: int = 3) -> bytes:
         file = machine.file()
@@ -480,7 +478,7 @@ class TestAccidents:
             b'{"key":"k-1","token":"t\\r\\nX-Evil: 1","saved":1}\n',
         ],
     )
-    def test_an_unreadable_line_is_ignored_with_a_warning_and_gone_after_the_next_login(
+    def test_an_unreadable_line_is_ignored_with_a_warning_and_removed_by_the_next_login(
         self, machine: Machine, broken: bytes, caplog: pytest.LogCaptureFixture
     ) -> None:
         lines = self.written(machine).splitlines(keepends=True)
@@ -508,7 +506,7 @@ class TestAccidents:
             b"[" * 199 + b"\nPRECIOUS",
         ],
     )
-    async def test_a_file_of_another_kind_is_ignored_with_a_warning_and_put_aside(
+    async def test_a_file_of_another_format_is_ignored_with_a_warning_and_renamed(
         self, machine: Machine, content: bytes, caplog: pytest.LogCaptureFixture
     ) -> None:
         machine.path.touch(0o600)
@@ -523,7 +521,7 @@ class TestAccidents:
         assert mode_of(aside) == 0o600
         assert (await machine.store().get(KEY, endpoint_over(host))).value == "token-1"
 
-    async def test_an_empty_file_is_a_new_one(
+    async def test_an_empty_file_counts_as_new(
         self, machine: Machine, caplog: pytest.LogCaptureFixture
     ) -> None:
         machine.path.touch(0o600)
@@ -531,12 +529,12 @@ class TestAccidents:
         assert len(machine.lines) == 2
         assert caplog.records == []
 
-    def test_a_draft_left_by_a_killed_process_is_overwritten(self, machine: Machine) -> None:
+    def test_a_new_file_left_by_a_killed_process_is_overwritten(self, machine: Machine) -> None:
         machine.path.with_name("tokens.new").write_text("half a dra")
         self.written(machine)
         assert {path.name for path in machine.path.parent.iterdir()} == {"tokens", "tokens.lock"}
 
-    def test_a_file_that_was_deleted_is_begun_anew(self, machine: Machine) -> None:
+    def test_a_deleted_file_is_recreated(self, machine: Machine) -> None:
         self.written(machine)
         file = machine.file()
         machine.path.unlink()
@@ -552,7 +550,7 @@ class TestAccidents:
         assert file.newest("k-0")
         assert file.newest("k-2") is None
 
-    async def test_a_full_disk_costs_no_call_and_the_token_is_written_later(
+    async def test_a_full_disk_fails_no_call_and_the_token_is_written_later(
         self, machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         host = Host()
@@ -575,7 +573,7 @@ class TestAccidents:
             await again.get(key_of(number), endpoint_over(host))
         assert len(host.requests) == 4
 
-    def test_a_write_may_take_several_turns(
+    def test_a_partial_write_is_continued(
         self, machine: Machine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real_write = os.write
@@ -583,7 +581,7 @@ class TestAccidents:
         self.written(machine)
         assert len(machine.lines) == 4
 
-    def test_what_cannot_be_written_is_bounded(self, machine: Machine) -> None:
+    def test_the_number_of_unsaved_tokens_is_bounded(self, machine: Machine) -> None:
         file = machine.file(capacity=5)
         with try_lock(f"{machine.path}.lock") as held:
             assert held
@@ -593,7 +591,7 @@ class TestAccidents:
         assert file.write()
         assert len(machine.lines) == 6
 
-    async def test_a_lock_held_by_another_process_is_waited_for(self, machine: Machine) -> None:
+    async def test_a_write_waits_for_the_lock_of_another_process(self, machine: Machine) -> None:
         store = machine.store()
         with try_lock(f"{machine.path}.lock"):
             assert await store.get(KEY, endpoint_over(Host()))
@@ -602,7 +600,7 @@ class TestAccidents:
         await asyncio.sleep(0.1)
         assert len(machine.lines) == 2
 
-    async def test_a_lock_that_is_never_freed_holds_up_neither_calls_nor_the_end(
+    async def test_a_lock_that_is_never_freed_delays_neither_calls_nor_aclose(
         self, machine: Machine, caplog: pytest.LogCaptureFixture
     ) -> None:
         store = machine.store()
@@ -616,14 +614,14 @@ class TestAccidents:
             "Another process holds the token file's lock"
         }
 
-    async def test_what_was_unsaved_is_written_at_the_end(self, machine: Machine) -> None:
+    async def test_aclose_writes_unsaved_tokens(self, machine: Machine) -> None:
         store = machine.store()
         with try_lock(f"{machine.path}.lock"):
             await store.get(KEY, endpoint_over(Host()))
         await store.aclose()
         assert len(machine.lines) == 2
 
-    def test_a_directory_that_cannot_be_written_to_is_refused_at_once(
+    def test_a_read_only_directory_is_refused_at_once(
         self, machine: Machine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real_open = os.open
@@ -638,7 +636,7 @@ class TestAccidents:
             machine.store()
 
 
-class TestJournal:
+class TestLog:
     """How the file grows and shrinks."""
 
     def test_a_login_adds_one_line(self, machine: Machine) -> None:
@@ -651,11 +649,11 @@ class TestJournal:
         assert machine.path.read_bytes().startswith(before)
         assert len(machine.lines) == 3
 
-    def test_nothing_new_is_nothing_written(self, machine: Machine) -> None:
+    def test_without_a_new_token_nothing_is_written(self, machine: Machine) -> None:
         assert machine.file().write()
         assert not machine.path.exists()
 
-    def test_it_is_written_anew_when_most_of_it_is_out_of_date(self, machine: Machine) -> None:
+    def test_the_file_is_rewritten_when_most_lines_are_out_of_date(self, machine: Machine) -> None:
         file, reader = machine.file(), machine.file()
         for number in range(2_500):
             file.keep(f"k-{number % 3}", f"t-{number}", 60.0, None)
@@ -667,7 +665,7 @@ class TestJournal:
         assert len(machine.lines) <= 1_010
         assert {line.get("token") for line in machine.lines[-3:]} == {"t-2497", "t-2498", "t-2499"}
 
-    def test_it_keeps_no_more_than_its_places_but_every_refresh_token(
+    def test_the_file_keeps_its_capacity_of_tokens_and_every_refresh_token(
         self, machine: Machine
     ) -> None:
         file = machine.file(capacity=10)
@@ -680,7 +678,7 @@ class TestJournal:
         assert all(again.newest(f"k-{number}") for number in (0, 1, 2, 1_199))
         assert again.newest("k-3") is None
 
-    def test_what_is_spent_goes_when_it_is_written_anew(self, machine: Machine) -> None:
+    def test_a_rewrite_removes_expired_tokens(self, machine: Machine) -> None:
         file = machine.file(capacity=100)
         file.keep("spent", "t", 60.0, None)
         file.keep("kept", "t", 60.0, "r")
@@ -693,7 +691,7 @@ class TestJournal:
         file.write()
         assert [line["key"] for line in machine.lines[1:]] == ["kept", "unknown", "new"]
 
-    def test_of_two_tokens_of_one_key_the_later_one_counts(self, machine: Machine) -> None:
+    def test_the_later_of_two_tokens_of_one_key_is_used(self, machine: Machine) -> None:
         ours, theirs = machine.file(), machine.file()
         ours.keep("k", "older", 60.0, None)
         machine.clock.now += 1
@@ -707,7 +705,7 @@ class TestJournal:
         assert again is not None
         assert again.value == "newer"
 
-    def test_another_process_notices_a_file_written_anew_of_the_same_length(
+    def test_another_process_notices_a_rewritten_file_of_the_same_length(
         self, machine: Machine
     ) -> None:
         ours, theirs = machine.file(), machine.file()
@@ -741,7 +739,7 @@ times = st.floats(0, 1e12)
         st.integers(0),
     ),
 )
-def test_a_saved_token_is_read_back_as_it_was(name: str, token: StoredToken) -> None:
+def test_a_saved_token_is_read_back_unchanged(name: str, token: StoredToken) -> None:
     line = to_line(name, token)
     assert line.count(b"\n") == 1
     assert line.isascii()
@@ -774,7 +772,7 @@ def test_a_saved_token_is_read_back_as_it_was(name: str, token: StoredToken) -> 
         {"number": -1},
     ],
 )
-def test_a_line_with_a_wrong_value_is_no_line(change: dict[str, object]) -> None:
+def test_a_line_with_a_wrong_value_is_ignored(change: dict[str, object]) -> None:
     record = json.loads(to_line("k", StoredToken("t", 1.0, 2.0, 1.0, "r")))
     assert from_line(json.dumps(record).encode())
     assert from_line(json.dumps(record | change).encode()) is None
@@ -790,7 +788,7 @@ def test_keys_in_the_file_are_hashes(machine: Machine) -> None:
     assert len(bytes.fromhex(name)) == 32
 
 
-def test_a_lock_is_held_by_one_at_a_time_and_freed_by_an_error(tmp_path: Path) -> None:
+def test_a_lock_has_one_holder_and_is_released_after_an_error(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     with try_lock(path) as first:
         assert first

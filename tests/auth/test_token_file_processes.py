@@ -1,4 +1,4 @@
-"""One token file, several real processes, and some of them are killed."""
+"""One token file and several real processes, some of which are killed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def start(path: Path, name: str, count: int, *, spare: int) -> subprocess.Popen[
         [sys.executable, "-m", "tests.auth.writer", str(path), name, str(count), str(spare)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
-        # What it complains of is no tenant, and so fails the test by itself.
+        # A warning in the output is no tenant, so it fails the test.
         stderr=subprocess.STDOUT,
         text=True,
     )
@@ -43,9 +43,7 @@ def found(file: TokenFile, tenant: str) -> str | None:
 
 
 @pytest.mark.parametrize("spare", [0, 1_000])
-def test_processes_that_write_at_once_lose_none_of_each_others_tokens(
-    tmp_path: Path, spare: int
-) -> None:
+def test_processes_that_write_at_the_same_time_lose_no_token(tmp_path: Path, spare: int) -> None:
     path = tmp_path / "tokens"
     writers = {name: start(path, name, 100, spare=spare) for name in ("a", "b", "c", "d")}
     for writer in writers.values():
@@ -65,16 +63,14 @@ def test_processes_that_write_at_once_lose_none_of_each_others_tokens(
 
 
 @pytest.mark.parametrize("spare", [0, 1_000])
-def test_processes_killed_in_mid_write_lose_nothing_that_was_written(
-    tmp_path: Path, spare: int
-) -> None:
+def test_processes_killed_in_a_write_lose_no_written_token(tmp_path: Path, spare: int) -> None:
     path = tmp_path / "tokens"
     said: list[str] = []
     for round_ in range(6):
         writers = [start(path, f"{round_}-{name}", 0, spare=spare) for name in ("a", "b")]
         for number, writer in enumerate(writers):
             assert writer.stdout is not None
-            # A different moment for each, within their writing, as they never stop.
+            # They never stop writing, so each is killed at a different point of a write.
             said += [writer.stdout.readline() for _ in range(1 + 7 * round_ + number)]
             writer.kill()
         for writer in writers:

@@ -1,7 +1,7 @@
-"""What token endpoints answer: a table of what there is, and what becomes of it.
+"""Answers of token endpoints: tables of answers and their expected results.
 
-The sources are named with each row: RFC 6749, what the test-suites of oauthlib and Authlib hold
-their readers to (facts, not code), and what servers and proxies are known to send.
+Each row names its source: RFC 6749, the test suites of oauthlib and Authlib (facts, not code), and
+answers that servers and proxies are known to send.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize("row", GOOD, ids=lambda row: row.name)
-def test_a_token_is_found_in(row: Good) -> None:
+def test_a_token_is_read_from(row: Good) -> None:
     token = read(answer(200, row.body))
     assert isinstance(token, Token)
     assert (token.value, token.refresh_token) == (row.value, row.refresh_token)
@@ -181,11 +181,11 @@ def test_a_token_is_found_in(row: Good) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 201, 203, 299])
-def test_a_token_is_taken_with_any_code_of_success(status: int) -> None:
+def test_a_token_is_read_with_any_2xx(status: int) -> None:
     assert isinstance(read(answer(status, {"access_token": "t"})), Token)
 
 
-def test_the_type_of_the_content_does_not_matter_if_it_is_json() -> None:
+def test_the_content_type_of_json_does_not_matter() -> None:
     assert isinstance(read(answer(200, {"access_token": "t"}, "text/html")), Token)
 
 
@@ -263,7 +263,7 @@ def test_a_success_without_a_usable_token_says_what_is_wrong(row: Useless) -> No
 
 
 @pytest.mark.parametrize("status", [200, 401])
-def test_a_refusal_is_told_in_the_servers_words(status: int) -> None:
+def test_a_refusal_quotes_the_servers_description(status: int) -> None:
     # RFC 6749, 5.2, with a description.
     body = {"error": "invalid_client", "error_description": "Unknown\r\n  client"}
     error = refused_by_oauth(answer(status, body))
@@ -310,13 +310,13 @@ def test_an_oauth_error_is_a_refusal_with_any_code_below_500(status: int, word: 
     ],
 )
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_a_4xx_without_oauths_words_is_a_refusal_all_the_same(status: int, body: object) -> None:
+def test_a_4xx_without_an_oauth_error_is_a_refusal(status: int, body: object) -> None:
     error = refused_by_oauth(answer(status, body))
     assert (error.error, error.error_description) == ("", None)
     assert f"refused App ID 'app' with {status};" in str(error)
 
 
-def test_the_apis_own_form_of_an_error_is_told_too() -> None:
+def test_an_error_in_the_apis_own_format_is_quoted() -> None:
     error = refused_by_oauth(answer(403, {"status": "user_blocked", "message": "User is blocked"}))
     assert error.error_description == "User is blocked"
 
@@ -327,7 +327,7 @@ def test_a_refusal_of_a_form_without_an_app_id_names_none() -> None:
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
-def test_a_redirect_is_a_refusal_that_names_the_other_place_and_no_more(status: int) -> None:
+def test_a_redirect_is_a_refusal_that_names_only_the_other_origin(status: int) -> None:
     location = f"https://user:pw@elsewhere.example/path?client_secret={quote(SECRET)}"
     error = refused_by_oauth(answer(status, location=location))
     assert error.status_code == status
@@ -339,13 +339,13 @@ def test_a_redirect_is_a_refusal_that_names_the_other_place_and_no_more(status: 
 
 
 @pytest.mark.parametrize("location", [None, "", "/other/path", "https://[bad", "\ud800"])
-def test_a_redirect_to_nowhere_is_a_refusal_too(location: str | None) -> None:
+def test_a_redirect_without_a_valid_location_is_a_refusal(location: str | None) -> None:
     headers = {} if location is None else {"location": location}
     assert "a redirect; it is not followed" in str(refused_by_oauth(answer(302, **headers)))
 
 
 @pytest.mark.parametrize("status", [101, 199])
-def test_an_answer_that_is_none_is_a_refusal(status: int) -> None:
+def test_an_answer_of_1xx_is_a_refusal(status: int) -> None:
     assert refused_by_oauth(answer(status)).status_code == status
 
 
@@ -353,7 +353,7 @@ def test_an_answer_that_is_none_is_a_refusal(status: int) -> None:
     ("status", "kind"),
     [(408, ApiError), (429, Busy), (500, ServerError), (503, ServerError), (599, ServerError)],
 )
-def test_an_endpoint_that_is_out_of_order_refuses_nobody(status: int, kind: type[ApiError]) -> None:
+def test_a_temporary_failure_is_no_refusal(status: int, kind: type[ApiError]) -> None:
     body = {"error": "temporarily_unavailable", "error_description": "Back at 12:00"}
     headers = {"retry-after": "7", "date": "today", "x-other": "y"}
     outcome = read(answer(status, body, **headers))
@@ -366,20 +366,20 @@ def test_an_endpoint_that_is_out_of_order_refuses_nobody(status: int, kind: type
     assert not outcome.garbled
 
 
-def test_of_an_endpoint_out_of_order_the_message_counts_before_the_description() -> None:
+def test_a_temporary_failure_quotes_the_message_before_the_description() -> None:
     body = {"message": "Back at 12:00", "error_description": "no"}
     error = refused(answer(503, body))
     assert isinstance(error, ApiError)
     assert error.message == "Back at 12:00"
 
 
-def test_a_page_of_an_endpoint_out_of_order_is_not_kept() -> None:
+def test_the_page_of_a_temporary_failure_is_not_kept() -> None:
     error = refused(answer(503, b"<html>the whole form"))
     assert isinstance(error, ApiError)
     assert error.body == b""
 
 
-def test_a_429_is_never_the_hourly_quota_here() -> None:
+def test_a_429_of_the_token_endpoint_is_never_the_hourly_quota() -> None:
     body = {"status": "rate_limit_exceeded", "message": "slow down"}
     headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "3000"}
     assert type(refused(answer(429, body, **headers))) is Busy
@@ -400,7 +400,7 @@ ECHOES = {
 
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 404, 408, 429, 500, 503])
 @pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES.keys())
-def test_a_secret_that_the_server_repeats_goes_no_further(status: int, echo: str) -> None:
+def test_a_secret_that_the_server_repeats_is_masked(status: int, echo: str) -> None:
     body = {
         "error": f"bad {echo}",
         "error_description": f"the secret {echo} is wrong",
@@ -420,13 +420,13 @@ def test_a_repeated_secret_is_masked_and_the_rest_of_the_sentence_stays() -> Non
 
 
 @pytest.mark.parametrize("longer", ["hush-1", "a-hush-b", "zz-hush"])
-def test_of_two_secrets_the_one_that_holds_the_other_is_masked_whole(longer: str) -> None:
+def test_a_secret_that_contains_another_is_masked_whole(longer: str) -> None:
     form = LoginForm({"client_secret": "hush", "password": longer})
     assert form.redact(f"'{longer}' and 'hush'") == "'***' and '***'"
 
 
 @pytest.mark.parametrize("secret", ["a", "ab", "abc"])
-def test_a_secret_of_a_few_letters_is_masked_where_it_stands_alone(secret: str) -> None:
+def test_a_short_secret_is_masked_where_it_is_a_whole_word(secret: str) -> None:
     form = LoginForm({"client_secret": secret})
     text = "an abstract abc_, about: {}"
     assert form.redact(text.format(f"secret={secret}&x")).endswith("about: secret=***&x")
@@ -434,11 +434,11 @@ def test_a_secret_of_a_few_letters_is_masked_where_it_stands_alone(secret: str) 
     assert form.redact(text.format(f"%{ord(secret[0]):02x}{secret[1:]}")) == "***"
 
 
-def test_a_secret_of_four_characters_is_masked_wherever_it_stands() -> None:
+def test_a_secret_of_four_characters_is_masked_everywhere() -> None:
     assert LoginForm({"password": "hu5h"}).redact("bahu5hka") == "ba***ka"
 
 
-def test_a_secret_that_is_a_word_leaves_the_words_of_a_refusal() -> None:
+def test_a_secret_that_is_a_common_word_is_not_masked_in_the_description() -> None:
     form = LoginForm({"client_id": "app", "client_secret": "wrong"})
     body = {"error": "invalid_client", "error_description": "The App Secret is wrong."}
     error = read_answer(answer(401, body), form, host="pbx.example.com", sent_at=SENT_AT)
@@ -446,7 +446,7 @@ def test_a_secret_that_is_a_word_leaves_the_words_of_a_refusal() -> None:
     assert error.error.reason.endswith("invalid_client: The App Secret is wrong.")
 
 
-def test_what_everybody_may_know_is_not_masked() -> None:
+def test_public_parameters_are_not_masked() -> None:
     fields = dict.fromkeys(["grant_type", "client_id", "scope", "username", "redirect_uri"], "word")
     assert LoginForm(fields | {"password": ""}).redact("a word") == "a word"
 
@@ -457,7 +457,7 @@ def test_a_text_too_long_to_search_is_masked_whole() -> None:
     assert form.redact("x" * 10_001) == "***"
 
 
-def test_a_server_that_never_ends_its_sentence_is_cut_short() -> None:
+def test_a_long_description_is_truncated() -> None:
     body = {"error": "e" * 500, "error_description": "d" * 500}
     error = refused_by_oauth(answer(400, body))
     assert len(error.error) <= 60
@@ -465,17 +465,17 @@ def test_a_server_that_never_ends_its_sentence_is_cut_short() -> None:
     assert "\n" not in str(error)
 
 
-def test_a_form_shows_none_of_its_values() -> None:
+def test_the_repr_of_a_form_shows_no_value() -> None:
     assert repr(FORM) == "LoginForm()"
 
 
-def test_a_form_is_encoded_as_html_forms_are() -> None:
+def test_a_form_is_encoded_like_an_html_form() -> None:
     assert FORM.encode() == (
         b"grant_type=client_credentials&client_id=app&client_secret=p%26ss%2Fw%C3%B6rd+%2B1"
     )
 
 
-def test_a_form_with_half_a_surrogate_pair_raises_nothing_that_holds_it() -> None:
+def test_a_lone_surrogate_in_a_form_is_replaced() -> None:
     assert LoginForm({"password": "a\ud800b"}).encode() == b"password=a%3Fb"
 
 

@@ -1,4 +1,4 @@
-"""One store for the tokens of all tenants: one login a key, renewed in time, bounded."""
+"""The token store: one login for each key, renewed in time, bounded."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from tests.auth.exposure import assert_keeps, told_by
 from tests.auth.hosts import (
     KEY,
     ORIGIN,
-    Gatekeeper,
     Host,
+    PendingAnswers,
     answer,
     endpoint_over,
     key_of,
@@ -57,7 +57,7 @@ def store_without_jitter(**parts: object) -> TokenStore:
 
 
 @pytest.mark.parametrize("capacity", [0, -1, 1.5, True, "x", None])
-def test_a_capacity_that_is_no_whole_number_from_1_up_is_refused(capacity: Any) -> None:
+def test_a_capacity_that_is_no_whole_number_above_0_is_refused(capacity: Any) -> None:
     with pytest.raises(InvalidRequest, match=r"^capacity must be a whole number from 1 up"):
         TokenStore(capacity=capacity)
 
@@ -65,12 +65,12 @@ def test_a_capacity_that_is_no_whole_number_from_1_up_is_refused(capacity: Any) 
 @pytest.mark.parametrize(
     "margin", [-1.0, float("nan"), float("inf"), "30", True, None, 10**400], ids=repr
 )
-def test_a_margin_that_is_no_time_is_refused(margin: Any) -> None:
+def test_a_malformed_margin_is_refused(margin: Any) -> None:
     with pytest.raises(InvalidRequest, match=r"^margin must be a number of seconds from 0 up"):
         TokenStore(margin=margin)
 
 
-def test_no_margin_and_one_place_are_enough() -> None:
+def test_a_margin_of_0_and_a_capacity_of_1_are_valid() -> None:
     assert len(TokenStore(margin=0, capacity=1)) == 0
 
 
@@ -111,7 +111,7 @@ async def test_a_bad_secret_in_a_hundred_and_fifty_calls_makes_one_token_request
     assert len(set(map(id, errors))) == 150
 
 
-async def test_a_remembered_refusal_has_cost_no_attempt() -> None:
+async def test_a_remembered_refusal_counts_no_attempt() -> None:
     host = Host(script(answer(401, {"error": "invalid_client"})))
     endpoint, store = endpoint_over(host), TokenStore()
     counts: list[int] = []
@@ -135,7 +135,7 @@ async def test_a_refusal_is_forgotten_after_a_minute() -> None:
     assert len(host.requests) == 2
 
 
-async def test_a_refusal_is_remembered_of_credentials_that_were_good_before() -> None:
+async def test_the_refusal_of_once_good_credentials_is_remembered() -> None:
     host = Host(script(token_answer("t"), answer(401, {"error": "invalid_client"})))
     endpoint, store = endpoint_over(host), TokenStore()
     store.drop(KEY, await store.get(KEY, endpoint))
@@ -145,7 +145,7 @@ async def test_a_refusal_is_remembered_of_credentials_that_were_good_before() ->
     assert len(host.requests) == 2
 
 
-async def test_a_refusal_of_one_key_is_nothing_to_another() -> None:
+async def test_a_refusal_of_one_key_does_not_affect_another() -> None:
     host = Host(script(answer(401, {"error": "invalid_client"}), token_answer("t")))
     endpoint, store = endpoint_over(host), TokenStore()
     with pytest.raises(TokenError):
@@ -156,7 +156,7 @@ async def test_a_refusal_of_one_key_is_nothing_to_another() -> None:
 @pytest.mark.parametrize(
     ("failure", "kind"), [(ConnectError("refused"), ConnectError), (answer(503), ServerError)]
 )
-async def test_a_failure_of_the_way_is_not_remembered(
+async def test_a_temporary_failure_is_not_remembered(
     failure: object, kind: type[Exception]
 ) -> None:
     host = Host(script(*[failure] * 4, token_answer("t")))  # type: ignore[list-item]
@@ -189,7 +189,7 @@ async def test_equal_credentials_share_a_token() -> None:
     assert await store.get(TokenKey(ORIGIN, ClientCredentials("a", "b")), endpoint) is first
 
 
-async def test_a_fixed_token_costs_no_request() -> None:
+async def test_a_bearer_token_costs_no_request() -> None:
     host = Host()
     store = TokenStore()
     token = await store.get(TokenKey(ORIGIN, BearerToken("fixed")), endpoint_over(host))
@@ -211,7 +211,7 @@ async def test_a_fixed_token_costs_no_request() -> None:
         (1, 30.0, 1.0, 0.9),
     ],
 )
-async def test_a_token_is_used_until_a_margin_before_its_end(
+async def test_a_token_is_used_until_the_margin_before_its_expiry(
     lifetime: int, margin: float, jitter: float, good_for: float
 ) -> None:
     host = Host(script(token_answer("t", expires_in=lifetime)))
@@ -227,7 +227,7 @@ async def test_a_token_is_used_until_a_margin_before_its_end(
     assert len(host.requests) == 2
 
 
-async def test_the_margin_is_a_part_of_the_tokens_life_and_not_of_the_loops_time() -> None:
+async def test_the_margin_depends_on_the_tokens_lifetime_and_not_on_the_loops_time() -> None:
     endpoint, store = endpoint_over(Host(script(token_answer("t", expires_in=60)))), TokenStore()
     await asyncio.sleep(10_000)
     await store.get(KEY, endpoint)
@@ -235,7 +235,7 @@ async def test_the_margin_is_a_part_of_the_tokens_life_and_not_of_the_loops_time
     assert store.ready(KEY)
 
 
-async def test_a_token_is_of_no_use_any_more_in_the_moment_in_which_it_ends() -> None:
+async def test_a_token_is_not_used_at_the_moment_of_its_expiry() -> None:
     endpoint, store = endpoint_over(Host()), TokenStore(margin=0.0)
     await store.get(KEY, endpoint)
     await asyncio.sleep(3600.0 - now())
@@ -243,7 +243,7 @@ async def test_a_token_is_of_no_use_any_more_in_the_moment_in_which_it_ends() ->
     assert store.ready(KEY) is None
 
 
-async def test_a_login_that_is_over_is_not_held_any_longer() -> None:
+async def test_a_finished_login_is_released() -> None:
     endpoint, store = endpoint_over(Host()), TokenStore()
     getting = asyncio.create_task(store.get(KEY, endpoint))
     await asyncio.sleep(0)
@@ -264,14 +264,14 @@ async def test_a_token_of_unknown_lifetime_is_used_until_it_is_refused() -> None
     assert await store.get(KEY, endpoint) is not token
 
 
-async def test_a_token_that_ended_on_its_way_is_handed_out_once_and_not_kept() -> None:
+async def test_a_token_that_arrives_expired_is_handed_out_once_and_not_kept() -> None:
     host = Host(script(token_answer("t", expires_in=1)), seconds=2.0)
     endpoint, store = endpoint_over(host), TokenStore()
     assert (await store.get(KEY, endpoint)).value == "t"
     assert store.ready(KEY) is None
 
 
-async def test_a_renewal_is_shared_as_a_first_login_is() -> None:
+async def test_a_renewal_is_shared_like_a_first_login() -> None:
     host = Host(seconds=1.0)
     endpoint, store = endpoint_over(host), TokenStore()
     await store.get(KEY, endpoint)
@@ -289,7 +289,7 @@ async def test_a_dropped_token_is_fetched_anew() -> None:
     assert (await store.get(KEY, endpoint)).value == "token-2"
 
 
-async def test_a_token_that_was_given_again_and_again_is_not_once_it_was_dropped() -> None:
+async def test_a_repeatedly_used_token_is_not_ready_once_it_was_dropped() -> None:
     endpoint, store = endpoint_over(Host()), TokenStore()
     token = await store.get(KEY, endpoint)
     assert [store.ready(KEY) for _ in range(3)] == [token] * 3
@@ -299,7 +299,7 @@ async def test_a_token_that_was_given_again_and_again_is_not_once_it_was_dropped
     assert [store.ready(KEY) for _ in range(3)] == [new] * 3
 
 
-async def test_each_of_two_keys_in_turn_is_given_its_own_token() -> None:
+async def test_two_alternating_keys_get_their_own_tokens() -> None:
     endpoint, store = endpoint_over(Host()), TokenStore()
     keys = key_of(1), key_of(2)
     tokens = [await store.get(key, endpoint) for key in keys]
@@ -318,7 +318,7 @@ async def test_a_late_401_drops_the_token_it_was_sent_with_and_no_newer_one() ->
     assert len(host.requests) == 2
 
 
-async def test_a_newer_token_stays_even_if_the_server_gave_the_same_value_again() -> None:
+async def test_a_newer_token_of_the_same_value_is_not_dropped() -> None:
     host = Host(script(token_answer("same")))
     endpoint, store = endpoint_over(host), TokenStore()
     old = await store.get(KEY, endpoint)
@@ -349,25 +349,25 @@ async def tokens_of(accepted: list[bool]) -> list[Token]:
     ],
     ids=["of none", "of the first", "of the second", "of two"],
 )
-async def test_new_tokens_have_credit_after_one_that_was_good(
+async def test_new_tokens_have_credit_after_an_accepted_one(
     accepted: list[bool], left: list[int]
 ) -> None:
     tokens = await tokens_of(accepted)
     assert [token.credit for token in tokens] == left
 
 
-async def test_the_twentieth_new_token_in_a_row_that_is_not_good_is_not_trusted() -> None:
+async def test_the_twentieth_refused_token_in_a_row_is_not_trusted() -> None:
     _, *new = await tokens_of([True] + [False] * 22)
     assert [token.trusted for token in new] == [True] * 19 + [False] * 3
 
 
-async def test_to_drop_the_token_of_an_unknown_key_is_nothing() -> None:
+async def test_dropping_the_token_of_an_unknown_key_does_nothing() -> None:
     store = TokenStore()
     assert not store.drop(KEY, Token("t"))
     assert len(store) == 0
 
 
-async def test_a_rotated_refresh_token_is_the_one_that_is_used_from_then_on() -> None:
+async def test_a_rotated_refresh_token_replaces_the_first() -> None:
     host = Host(
         script(
             token_answer("t-1", refresh_token="r-1"),
@@ -392,9 +392,9 @@ async def test_the_refresh_token_of_another_grant_is_ignored() -> None:
 
 
 class TestCapacity:
-    """What is kept when there are more keys than places."""
+    """Evictions when there are more keys than the capacity."""
 
-    async def test_the_least_recently_used_goes_first(self) -> None:
+    async def test_the_least_recently_used_key_is_evicted_first(self) -> None:
         host = Host()
         endpoint, store = endpoint_over(host), TokenStore(capacity=3)
         for number in (1, 2, 3):
@@ -403,7 +403,7 @@ class TestCapacity:
         await store.get(key_of(4), endpoint)
         assert [bool(store.ready(key_of(number))) for number in (1, 2, 3, 4)] == [1, 0, 1, 1]
 
-    async def test_what_is_used_again_after_another_came_is_not_the_one_that_goes(self) -> None:
+    async def test_a_key_used_again_after_a_newer_key_is_not_evicted(self) -> None:
         endpoint, store = endpoint_over(Host()), TokenStore(capacity=2)
         used, other, third = key_of(1), key_of(2), key_of(3)
         await store.get(used, endpoint)
@@ -413,7 +413,7 @@ class TestCapacity:
         await store.get(third, endpoint)
         assert [bool(store.ready(key)) for key in (used, other, third)] == [True, False, True]
 
-    async def test_what_was_used_before_another_was_goes_first(self) -> None:
+    async def test_the_key_used_before_another_is_evicted_first(self) -> None:
         endpoint, store = endpoint_over(Host()), TokenStore(capacity=2)
         used, other, third = key_of(1), key_of(2), key_of(3)
         for key in (used, other):
@@ -423,7 +423,7 @@ class TestCapacity:
         await store.get(third, endpoint)
         assert [bool(store.ready(key)) for key in (used, other, third)] == [True, False, True]
 
-    async def test_a_token_that_was_given_a_moment_before_its_key_went_is_not_given_again(
+    async def test_an_evicted_token_is_not_ready_even_if_it_was_used_last(
         self,
     ) -> None:
         endpoint, store = endpoint_over(Host()), TokenStore(capacity=1)
@@ -432,27 +432,27 @@ class TestCapacity:
         await store.get(key_of(2), endpoint)
         assert store.ready(KEY) is None
 
-    async def test_a_token_for_which_there_is_no_place_when_it_comes_is_not_given_again(
+    async def test_a_token_evicted_on_arrival_is_not_ready(
         self,
     ) -> None:
-        gatekeeper = Gatekeeper()
-        endpoint, store = endpoint_over(Host(gatekeeper)), TokenStore(capacity=1)
+        pending = PendingAnswers()
+        endpoint, store = endpoint_over(Host(pending)), TokenStore(capacity=1)
         waiting = [asyncio.create_task(store.get(key, endpoint)) for key in (KEY, key_of(2))]
         await asyncio.sleep(1)
         assert store.ready(KEY) is None
-        gatekeeper.asked[0].set_result(token_answer("t-0"))
+        pending.answers[0].set_result(token_answer("t-0"))
         assert (await waiting[0]).value == "t-0"
         assert store.ready(KEY) is None
-        gatekeeper.asked[1].set_result(token_answer("t-1"))
+        pending.answers[1].set_result(token_answer("t-1"))
         await waiting[1]
 
-    async def test_any_number_of_keys_leaves_no_more_than_its_places(self) -> None:
+    async def test_any_number_of_keys_stays_within_the_capacity(self) -> None:
         endpoint, store = endpoint_over(Host()), TokenStore(capacity=10)
         for number in range(300):
             await store.get(TokenKey(ORIGIN, BearerToken(f"t-{number}")), endpoint)
         assert len(store) == 10
 
-    async def test_a_large_one_forgets_a_thousandth_at_once(self) -> None:
+    async def test_a_large_store_evicts_a_thousandth_at_once(self) -> None:
         endpoint, store = endpoint_over(Host()), TokenStore(capacity=2_999)
         for number in range(3_000):
             await store.get(TokenKey(ORIGIN, BearerToken(f"t-{number}")), endpoint)
@@ -466,23 +466,23 @@ class TestCapacity:
                 await store.get(key_of(number), endpoint)
         assert len(store) == 10
 
-    async def test_what_is_being_fetched_is_not_forgotten(self) -> None:
-        gatekeeper = Gatekeeper()
-        host = Host(gatekeeper)
+    async def test_a_key_that_is_being_fetched_is_not_evicted(self) -> None:
+        pending = PendingAnswers()
+        host = Host(pending)
         endpoint, store = endpoint_over(host), TokenStore(capacity=2)
         waiting = [asyncio.create_task(store.get(key_of(number), endpoint)) for number in range(5)]
         await asyncio.sleep(1)
         joined = [asyncio.create_task(store.get(key_of(number), endpoint)) for number in range(5)]
         await asyncio.sleep(1)
         assert len(store) == 5
-        for number, turn in enumerate(gatekeeper.asked):
-            turn.set_result(token_answer(f"t-{number}"))
+        for number, future in enumerate(pending.answers):
+            future.set_result(token_answer(f"t-{number}"))
         tokens = await asyncio.gather(*waiting, *joined)
         assert tokens[:5] == tokens[5:]
         assert len(host.requests) == 5
         assert len(store) == 2
 
-    async def test_a_rotated_refresh_token_is_not_forgotten(self) -> None:
+    async def test_a_rotated_refresh_token_is_not_evicted(self) -> None:
         host = Host(script(token_answer("t", refresh_token="r-1")))
         endpoint, store = endpoint_over(host), TokenStore(capacity=1)
         key = TokenKey(ORIGIN, RefreshToken("app", "secret", "r-0"))
@@ -491,7 +491,7 @@ class TestCapacity:
             await store.get(key_of(number), endpoint)
         assert store.ready(key)
 
-    async def test_a_refresh_token_that_was_not_rotated_may_be_forgotten(self) -> None:
+    async def test_a_refresh_token_that_was_not_rotated_may_be_evicted(self) -> None:
         endpoint, store = endpoint_over(Host()), TokenStore(capacity=1)
         key = TokenKey(ORIGIN, RefreshToken("app", "secret", "r-0"))
         await store.get(key, endpoint)
@@ -500,9 +500,9 @@ class TestCapacity:
 
 
 class TestErrors:
-    """What those who waited are told."""
+    """The errors that waiters get."""
 
-    async def test_each_waiter_gets_an_exception_of_its_own(self) -> None:
+    async def test_each_waiter_gets_its_own_exception(self) -> None:
         body = {"error": "invalid_client", "error_description": "no"}
         host = Host(script(answer(400, body)), seconds=1.0)
         endpoint, store = endpoint_over(host), TokenStore()
@@ -530,7 +530,7 @@ class TestErrors:
             assert_keeps(told_by(caught.value), "s3cret-of-app-1")
         assert max(lengths) <= 3
 
-    async def test_notes_of_one_are_not_notes_of_all(self) -> None:
+    async def test_a_note_on_one_error_is_not_on_the_others(self) -> None:
         failure = ConnectError("refused")
         failure.add_note("of the transport")
         host = Host(script(failure), seconds=1.0)
@@ -546,7 +546,7 @@ class TestErrors:
 
 @frozen
 class Own:
-    """An auth of the user's own that does as the test says."""
+    """A custom auth whose ``fetch`` the test gives."""
 
     do: Callable[[TokenHost, Token | None], object] = field(eq=False, hash=False)
     renewable: ClassVar[bool] = True
@@ -559,16 +559,16 @@ class Own:
 
 
 class TestOwnAuths:
-    """Auths that users write, with the mistakes that users make."""
+    """Custom auths, with typical mistakes."""
 
-    async def test_one_may_never_touch_the_host(self) -> None:
+    async def test_a_custom_auth_may_ignore_the_host(self) -> None:
         host = Host()
         store = TokenStore()
         key = TokenKey(ORIGIN, Own(lambda _host, _previous: Token("from-a-vault")))
         assert (await store.get(key, endpoint_over(host))).value == "from-a-vault"
         assert host.requests == []
 
-    async def test_one_is_shown_its_host_and_the_newest_token_even_if_it_was_dropped(self) -> None:
+    async def test_fetch_gets_the_host_and_the_newest_token_even_if_it_was_dropped(self) -> None:
         seen: list[tuple[str, Token | None]] = []
 
         def fetch(host: TokenHost, previous: Token | None) -> Token:
@@ -581,7 +581,7 @@ class TestOwnAuths:
         await store.get(key, endpoint)
         assert seen == [(ORIGIN, None), (ORIGIN, first)]
 
-    async def test_a_bug_reaches_every_waiter_as_it_is_and_can_be_found(self) -> None:
+    async def test_a_bug_reaches_every_waiter_with_its_traceback(self) -> None:
         async def fetch() -> Token:
             await asyncio.sleep(1)
             raise KeyError("lease")
@@ -601,7 +601,7 @@ class TestOwnAuths:
                 frame = frame.tb_next
             assert names[-1] == "fetch"
 
-    async def test_a_bug_keeps_what_led_to_it(self) -> None:
+    async def test_a_bug_keeps_its_cause_and_context(self) -> None:
         def fetch(_host: TokenHost, _previous: Token | None) -> object:
             try:
                 raise LookupError
@@ -646,7 +646,7 @@ class TestOwnAuths:
                 await store.get(TokenKey(ORIGIN, Own(fetch)), endpoint_over(Host()))
             assert caught.value is odd
 
-    async def test_a_refusal_of_ones_own_is_remembered(self) -> None:
+    async def test_a_token_error_of_a_custom_auth_is_remembered(self) -> None:
         calls: list[int] = []
 
         def fetch(_host: TokenHost, _previous: Token | None) -> Token:
@@ -659,13 +659,13 @@ class TestOwnAuths:
                 await store.get(key, endpoint)
         assert len(calls) == 1
 
-    async def test_what_is_no_token_is_named(self) -> None:
+    async def test_a_result_that_is_no_token_is_named(self) -> None:
         key = TokenKey(ORIGIN, Own(lambda _host, _previous: "t0ken"))
         with pytest.raises(TypeError, match=r"Own\.fetch must return a Token, not str"):
             await TokenStore().get(key, endpoint_over(Host()))
 
 
-async def test_the_login_runs_in_a_context_of_its_own() -> None:
+async def test_a_login_runs_in_its_own_context() -> None:
     trace: contextvars.ContextVar[str] = contextvars.ContextVar("trace", default="none")
     seen: list[str] = []
 
@@ -678,7 +678,7 @@ async def test_the_login_runs_in_a_context_of_its_own() -> None:
     assert seen == ["none"]
 
 
-async def test_the_login_is_on_no_callers_deadline() -> None:
+async def test_a_login_has_no_callers_deadline() -> None:
     host = Host(seconds=5.0)
     endpoint, store = endpoint_over(host), TokenStore()
 
@@ -695,9 +695,9 @@ async def test_the_login_is_on_no_callers_deadline() -> None:
 
 
 class TestClosing:
-    """The end of a store."""
+    """Closing a store."""
 
-    async def test_a_closed_store_says_so(self) -> None:
+    async def test_a_closed_store_raises_an_error_that_says_so(self) -> None:
         store = TokenStore()
         await store.aclose()
         await store.aclose()
@@ -727,13 +727,13 @@ class TestClosing:
         assert all("the RingMe that these tokens" in str(error) for error in errors)
         assert len(asyncio.all_tasks()) == 1
 
-    async def test_a_login_cancelled_before_its_first_step_leaves_nobody_waiting(self) -> None:
+    async def test_a_login_cancelled_before_its_first_step_ends_its_waiters(self) -> None:
         endpoint, store = endpoint_over(Host()), TokenStore()
         get = store.get(KEY, endpoint)
         waiting = asyncio.ensure_future(get)
         await asyncio.sleep(0)
         (login,) = asyncio.all_tasks() - {waiting, asyncio.current_task()}
-        # The login has not taken a step yet.
+        # The login's task has not run yet.
         login.cancel()
         with pytest.raises(TransportError, match=r"^the login was cancelled$"):
             await waiting

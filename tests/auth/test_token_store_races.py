@@ -1,4 +1,4 @@
-"""Waiters that come, leave and are cancelled in every order with the login they wait for."""
+"""Waiters that arrive, leave and are cancelled at every step of their login."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ringme_async.errors import ConnectError, RingMeError, TransportError
 from tests.auth.hosts import (
     KEY,
     ORIGIN,
-    Gatekeeper,
     Host,
+    PendingAnswers,
     answer,
     endpoint_over,
     script,
@@ -31,11 +31,11 @@ pytestmark = pytest.mark.jumping
 
 
 class Scene:
-    """A store over a host whose answers the test gives, and the callers of one key."""
+    """A store, a host whose answers the test sets, and the callers of one key."""
 
     def __init__(self, key: TokenKey = KEY) -> None:
-        self.gatekeeper = Gatekeeper()
-        self.host = Host(self.gatekeeper)
+        self.pending = PendingAnswers()
+        self.host = Host(self.pending)
         self.store = TokenStore()
         self.endpoint = endpoint_over(self.host)
         self.key = key
@@ -50,10 +50,10 @@ class Scene:
         return calls
 
     def answer(self, number: int, value: str = "t") -> None:
-        self.gatekeeper.asked[number].set_result(token_answer(value))
+        self.pending.answers[number].set_result(token_answer(value))
 
     def refuse(self, number: int) -> None:
-        self.gatekeeper.asked[number].set_result(answer(400, {"error": "invalid_grant"}))
+        self.pending.answers[number].set_result(answer(400, {"error": "invalid_grant"}))
 
 
 async def is_cancelled(call: asyncio.Task[Token]) -> bool:
@@ -61,7 +61,7 @@ async def is_cancelled(call: asyncio.Task[Token]) -> bool:
     return call.cancelled()
 
 
-async def test_a_cancelled_waiter_does_not_take_the_login_along() -> None:
+async def test_a_cancelled_waiter_does_not_cancel_the_login() -> None:
     scene = Scene()
     first, second, third = await scene.calls(3)
     first.cancel()
@@ -80,12 +80,12 @@ async def test_when_the_last_waiter_leaves_the_login_is_cancelled() -> None:
     for call in calls:
         call.cancel()
     await settle()
-    assert scene.gatekeeper.asked[0].cancelled()
+    assert scene.pending.answers[0].cancelled()
     assert scene.host.in_flight == 0
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_who_comes_after_the_last_one_left_starts_a_fresh_login() -> None:
+async def test_a_caller_after_the_last_waiter_has_left_starts_a_new_login() -> None:
     scene = Scene()
     (first,) = await scene.calls(1)
     first.cancel()
@@ -95,12 +95,12 @@ async def test_who_comes_after_the_last_one_left_starts_a_fresh_login() -> None:
     assert (await second).value == "fresh"
 
 
-async def test_who_comes_while_the_old_login_winds_down_starts_a_fresh_one() -> None:
+async def test_a_caller_during_the_cancellation_of_a_login_starts_a_new_one() -> None:
     wound_down = asyncio.Event()
     tokens = iter(["fresh"])
 
     class Slow:
-        """Takes its time to be cancelled, as a transport that closes a connection may."""
+        """Ends some time after its cancellation, like a transport that closes a connection."""
 
         renewable = True
 
@@ -130,7 +130,7 @@ async def test_who_comes_while_the_old_login_winds_down_starts_a_fresh_one() -> 
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_login_that_will_not_be_cancelled_does_not_replace_the_fresh_token() -> None:
+async def test_a_login_that_ignores_its_cancellation_does_not_replace_the_newer_token() -> None:
     class Stubborn:
         renewable = True
 
@@ -155,12 +155,12 @@ async def test_a_login_that_will_not_be_cancelled_does_not_replace_the_fresh_tok
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_who_comes_in_the_step_in_which_the_last_one_is_cancelled_keeps_the_login() -> None:
+async def test_a_caller_in_the_step_of_the_last_waiters_cancellation_keeps_the_login() -> None:
     scene = Scene()
     (first,) = await scene.calls(1)
     second = scene.call()
     first.cancel()
-    # The second one is looked after before the first one has noticed.
+    # The second caller joins before the first has run its cancellation.
     await settle()
     scene.answer(0)
     assert (await second).value == "t"
@@ -168,23 +168,23 @@ async def test_who_comes_in_the_step_in_which_the_last_one_is_cancelled_keeps_th
     assert len(scene.host.requests) == 1
 
 
-async def test_who_comes_one_step_after_the_last_one_is_cancelled_gets_a_token() -> None:
+async def test_a_caller_one_step_after_the_last_waiters_cancellation_gets_a_token() -> None:
     for steps in range(6):
         scene = Scene()
         (first,) = await scene.calls(1)
         first.cancel()
         await settle(steps)
         (second,) = await scene.calls(1)
-        for asked in scene.gatekeeper.asked:
-            if not asked.done():
-                asked.set_result(token_answer("t"))
+        for future in scene.pending.answers:
+            if not future.done():
+                future.set_result(token_answer("t"))
         assert (await second).value == "t"
         assert await is_cancelled(first)
 
 
 @pytest.mark.parametrize("answer_first", [True, False])
 @pytest.mark.parametrize("steps", range(8))
-async def test_a_waiter_cancelled_around_the_step_of_the_result_is_cancelled_and_nothing_is_lost(
+async def test_a_waiter_cancelled_near_the_result_does_not_affect_the_others(
     answer_first: bool, steps: int
 ) -> None:
     scene = Scene()
@@ -207,7 +207,7 @@ async def test_a_waiter_cancelled_around_the_step_of_the_result_is_cancelled_and
 @pytest.mark.parametrize("refused", [True, False])
 @pytest.mark.parametrize("answer_first", [True, False])
 @pytest.mark.parametrize("steps", range(8))
-async def test_the_only_waiter_cancelled_around_the_step_of_the_result_leaves_a_sound_store(
+async def test_the_only_waiter_cancelled_near_the_result_leaves_a_usable_store(
     answer_first: bool, steps: int, refused: bool
 ) -> None:
     scene = Scene()
@@ -220,7 +220,7 @@ async def test_the_only_waiter_cancelled_around_the_step_of_the_result_leaves_a_
     else:
         first.cancel()
         await settle(steps)
-        if not scene.gatekeeper.asked[0].done():
+        if not scene.pending.answers[0].done():
             finish(0)
     await asyncio.wait([first])
     await settle()
@@ -230,7 +230,7 @@ async def test_the_only_waiter_cancelled_around_the_step_of_the_result_leaves_a_
     assert (await scene.call()).value in {"t", "next"}
 
 
-async def test_a_result_nobody_fetched_is_not_reported_at_exit(
+async def test_an_unretrieved_error_is_not_reported_at_exit(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     for steps in range(8):
@@ -250,7 +250,7 @@ async def test_a_result_nobody_fetched_is_not_reported_at_exit(
     assert caplog.records == []
 
 
-async def test_a_refusal_reaches_those_who_stayed() -> None:
+async def test_a_refusal_reaches_the_remaining_waiters() -> None:
     scene = Scene()
     first, second = await scene.calls(2)
     first.cancel()
@@ -260,7 +260,7 @@ async def test_a_refusal_reaches_those_who_stayed() -> None:
         await second
 
 
-async def test_a_login_cancelled_by_somebody_else_is_an_error_and_no_cancellation() -> None:
+async def test_a_login_task_cancelled_from_outside_is_an_error_for_its_waiters() -> None:
     scene = Scene()
     calls = await scene.calls(2)
     (login,) = asyncio.all_tasks() - {*calls, asyncio.current_task()}
@@ -273,7 +273,7 @@ async def test_a_login_cancelled_by_somebody_else_is_an_error_and_no_cancellatio
     assert (await third).value == "t"
 
 
-async def test_an_auth_that_raises_a_cancellation_of_its_own_cancels_no_caller() -> None:
+async def test_an_auth_that_raises_cancelled_error_cancels_no_caller() -> None:
     class Confused:
         renewable = True
 
@@ -288,19 +288,19 @@ async def test_an_auth_that_raises_a_cancellation_of_its_own_cancels_no_caller()
         await scene.call()
 
 
-async def test_a_refresh_token_is_traded_in_to_the_end_even_if_nobody_waits() -> None:
+async def test_a_trade_in_runs_to_its_end_without_waiters() -> None:
     scene = Scene(TokenKey(ORIGIN, RefreshToken("app", "secret", "r-0")))
     (first,) = await scene.calls(1)
     first.cancel()
     await settle()
-    scene.gatekeeper.asked[0].set_result(token_answer("t", refresh_token="r-1"))
+    scene.pending.answers[0].set_result(token_answer("t", refresh_token="r-1"))
     await settle()
     token = scene.store.ready(scene.key)
     assert token is not None
     assert token.refresh_token == "r-1"
 
 
-async def test_who_comes_meanwhile_joins_the_trading_in_of_a_refresh_token() -> None:
+async def test_a_new_caller_joins_a_trade_in_without_waiters() -> None:
     scene = Scene(TokenKey(ORIGIN, RefreshToken("app", "secret", "r-0")))
     (first,) = await scene.calls(1)
     first.cancel()
@@ -310,7 +310,7 @@ async def test_who_comes_meanwhile_joins_the_trading_in_of_a_refresh_token() -> 
     assert (await second).value == "t"
 
 
-async def test_a_late_401_during_a_login_does_not_disturb_it() -> None:
+async def test_a_late_401_does_not_affect_a_login_in_flight() -> None:
     scene = Scene()
     (first,) = await scene.calls(1)
     scene.answer(0, "old")
@@ -324,22 +324,22 @@ async def test_a_late_401_during_a_login_does_not_disturb_it() -> None:
     assert scene.store.ready(KEY) is second.result()
 
 
-async def test_a_flight_that_has_landed_keeps_nobody_waiting() -> None:
-    flight = SingleFlight()
-    waiter = asyncio.create_task(flight.landed(Patience()))
+async def test_waiting_for_a_finished_login_returns_at_once() -> None:
+    login = SingleFlight()
+    waiter = asyncio.create_task(login.wait(Patience()))
     await settle()
     token = Token("t")
-    flight.land(token)
+    login.set_outcome(token)
     assert await waiter is token
-    assert await flight.landed(Patience()) is token
-    assert not flight.deserted
+    assert await login.wait(Patience()) is token
+    assert not login.is_abandoned
 
 
-async def test_what_ends_the_program_leaves_nobody_waiting(
+async def test_an_exit_raised_in_a_login_ends_its_waiters(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class TheEnd(BaseException):
-        """Stands for SystemExit, which would end the test."""
+        """Stands for SystemExit, which would end the test run."""
 
     class Ending:
         renewable = True
@@ -351,13 +351,13 @@ async def test_what_ends_the_program_leaves_nobody_waiting(
     with pytest.raises(TransportError, match="the login was cancelled"):
         await scene.call()
     del scene
-    # Until then the step that woke this test holds what it waited for.
+    # Until then the step that woke this test keeps the login alive.
     await settle()
     gc.collect()
     assert caplog.records == []
 
 
-async def test_a_login_that_nobody_waits_for_is_given_up_without_a_word(
+async def test_a_login_without_waiters_is_cancelled_without_a_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     scene = Scene()
@@ -369,7 +369,7 @@ async def test_a_login_that_nobody_waits_for_is_given_up_without_a_word(
     assert caplog.records == []
 
 
-async def test_a_login_under_way_is_known_by_its_name() -> None:
+async def test_the_task_of_a_login_has_a_name() -> None:
     scene = Scene()
     (call,) = await scene.calls(1)
     assert "ringme login" in {task.get_name() for task in asyncio.all_tasks()}
@@ -393,10 +393,12 @@ steps = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(steps)
-def test_in_any_order_every_caller_ends_with_what_is_its_own(plan: list[tuple[str, int]]) -> None:
+def test_every_caller_ends_with_its_own_outcome_in_any_order_of_events(
+    plan: list[tuple[str, int]],
+) -> None:
     async def main() -> None:
         scene = Scene()
-        asked = scene.gatekeeper.asked
+        answers = scene.pending.answers
         calls: list[asyncio.Task[Token]] = []
         cancelled: set[int] = set()
         for what, number in plan:
@@ -407,7 +409,7 @@ def test_in_any_order_every_caller_ends_with_what_is_its_own(plan: list[tuple[st
                     calls[number].cancel()
                     cancelled.add(number)
                 case "answer" | "refuse" | "break":
-                    still = [turn for turn in asked if not turn.done()]
+                    still = [future for future in answers if not future.done()]
                     if number < len(still):
                         end(still[number], what)
                 case "drop":
@@ -418,11 +420,11 @@ def test_in_any_order_every_caller_ends_with_what_is_its_own(plan: list[tuple[st
                     await settle(number)
                 case "pass":
                     await asyncio.sleep(number)
-            assert sum(not turn.done() for turn in asked) <= 1 + len(cancelled)
+            assert sum(not future.done() for future in answers) <= 1 + len(cancelled)
         while not all(call.done() for call in calls):
-            for turn in asked:
-                if not turn.done():
-                    turn.set_result(token_answer("t"))
+            for future in answers:
+                if not future.done():
+                    future.set_result(token_answer("t"))
             await asyncio.sleep(0.1)
         for number, call in enumerate(calls):
             assert call.cancelled() <= (number in cancelled)
@@ -431,13 +433,13 @@ def test_in_any_order_every_caller_ends_with_what_is_its_own(plan: list[tuple[st
         assert scene.host.in_flight == 0
         assert len(asyncio.all_tasks()) == 1
 
-    def end(turn: asyncio.Future[object], how: str) -> None:
+    def end(future: asyncio.Future[object], how: str) -> None:
         if how == "break":
-            turn.set_exception(ConnectError("refused"))
+            future.set_exception(ConnectError("refused"))
         elif how == "refuse":
-            turn.set_result(answer(400, {"error": "invalid_grant"}))
+            future.set_result(answer(400, {"error": "invalid_grant"}))
         else:
-            turn.set_result(token_answer("t"))
+            future.set_result(token_answer("t"))
 
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         runner.run(main())
@@ -445,7 +447,7 @@ def test_in_any_order_every_caller_ends_with_what_is_its_own(plan: list[tuple[st
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with 3.12")
 @pytest.mark.parametrize("outcome", ["token", "error", "late token"])
-async def test_tasks_that_start_at_once_change_nothing(outcome: str) -> None:
+async def test_eager_tasks_change_nothing(outcome: str) -> None:
     class Own:
         renewable = True
 

@@ -1,4 +1,4 @@
-"""One refresh token, real processes that are stopped at every step, and a server that rotates."""
+"""One refresh token, a server that rotates it, and real processes stopped at every step."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ STEPS = [BEFORE_ROTATION, AFTER_ROTATION, IN_THE_ANSWER, AFTER_THE_ANSWER]
 
 @define(eq=False)
 class Stage:
-    """A loopback server that stops at one step of the first trade-in until the test lets it go."""
+    """A loopback server that pauses at one step of the first trade-in until the test resumes it."""
 
     path: Path
     stop_at: str = ""
-    desk: RotatingServer = field(factory=RotatingServer)
+    server: RotatingServer = field(factory=RotatingServer)
     reached: asyncio.Event = field(factory=asyncio.Event)
     go_on: asyncio.Event = field(factory=asyncio.Event)
     oldest_good: int = 0
@@ -41,11 +41,11 @@ class Stage:
     async def token(self, request: web.Request) -> web.StreamResponse:
         form = await request.post()
         await self.step(BEFORE_ROTATION)
-        traded = self.desk.trade(str(form["refresh_token"]))
+        traded = self.server.trade(str(form["refresh_token"]))
         if traded is None:
             return web.json_response({"error": "invalid_grant"}, status=400)
         await self.step(AFTER_ROTATION)
-        await asyncio.sleep(self.desk.delay)
+        await asyncio.sleep(self.server.delay)
         body = web.json_response(traded).body
         assert isinstance(body, bytes)
         response = web.StreamResponse(headers={"content-type": "application/json"})
@@ -74,9 +74,9 @@ class Stage:
         )
 
     async def run_to_its_end(self) -> str:
-        """Run a fresh program that has to trade in, since no earlier access token is good."""
-        self.oldest_good = self.desk.trades + 1
-        return await said_by(await self.start())
+        """Run a new program, which must trade in because no earlier access token is valid."""
+        self.oldest_good = self.server.trades + 1
+        return await output_of(await self.start())
 
 
 @pytest.fixture
@@ -95,13 +95,13 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     await runner.cleanup()
 
 
-async def said_by(process: asyncio.subprocess.Process) -> str:
+async def output_of(process: asyncio.subprocess.Process) -> str:
     async with asyncio.timeout(60):
-        said, _ = await process.communicate()
-    return said.decode().strip()
+        output, _ = await process.communicate()
+    return output.decode().strip()
 
 
-async def stopped(stage: Stage, how: str, number: signal.Signals) -> None:
+async def stop_program(stage: Stage, how: str, number: signal.Signals) -> None:
     process = await stage.start(how)
     assert process.stdout is not None
     async with asyncio.timeout(60):
@@ -109,7 +109,7 @@ async def stopped(stage: Stage, how: str, number: signal.Signals) -> None:
         process.send_signal(number)
         assert await process.stdout.readline() == b"leaving\n"
     stage.go_on.set()
-    await said_by(process)
+    await output_of(process)
     assert process.returncode != 0
 
 
@@ -122,13 +122,13 @@ async def stopped(stage: Stage, how: str, number: signal.Signals) -> None:
         (AFTER_ROTATION, "with", signal.SIGTERM),
     ],
 )
-async def test_a_program_that_is_stopped_leaves_the_newest_token_in_the_file(
+async def test_a_stopped_program_leaves_the_newest_token_in_the_file(
     stage: Stage, step: str, how: str, number: signal.Signals
 ) -> None:
     stage.stop_at = step
-    await stopped(stage, how, number)
+    await stop_program(stage, how, number)
     assert await stage.run_to_its_end() == "done"
-    assert stage.desk.sent == ["r-0", "r-1"]
+    assert stage.server.sent == ["r-0", "r-1"]
 
 
 async def test_a_program_whose_call_times_out_leaves_the_newest_token_in_the_file(
@@ -139,9 +139,9 @@ async def test_a_program_whose_call_times_out_leaves_the_newest_token_in_the_fil
     assert process.stdout is not None
     assert await process.stdout.readline() == b"leaving\n"
     stage.go_on.set()
-    await said_by(process)
+    await output_of(process)
     assert await stage.run_to_its_end() == "done"
-    assert stage.desk.sent == ["r-0", "r-1"]
+    assert stage.server.sent == ["r-0", "r-1"]
 
 
 async def test_a_program_killed_after_the_answer_has_saved_the_token(stage: Stage) -> None:
@@ -152,30 +152,30 @@ async def test_a_program_killed_after_the_answer_has_saved_the_token(stage: Stag
     assert await process.wait() == -signal.SIGKILL
     stage.go_on.set()
     assert await stage.run_to_its_end() == "done"
-    assert stage.desk.sent == ["r-0", "r-1"]
+    assert stage.server.sent == ["r-0", "r-1"]
 
 
-async def test_a_program_killed_before_the_answer_blocks_no_other(stage: Stage) -> None:
+async def test_a_program_killed_before_the_answer_blocks_no_other_program(stage: Stage) -> None:
     stage.stop_at = AFTER_ROTATION
     process = await stage.start()
     await stage.reached.wait()
     process.kill()
     await process.wait()
-    # The replacement never left the server: no client can know it.
+    # The server has never sent the new token: no client can know it.
     assert await stage.run_to_its_end() == "refused"
-    assert stage.desk.sent == ["r-0", "r-0"]
+    assert stage.server.sent == ["r-0", "r-0"]
 
 
 async def test_four_programs_that_start_at_once_make_one_trade_in(stage: Stage) -> None:
-    stage.desk.delay = 0.5
+    stage.server.delay = 0.5
     processes = [await stage.start() for _ in range(4)]
-    assert [await said_by(process) for process in processes] == ["done"] * 4
-    assert stage.desk.sent == ["r-0"]
+    assert [await output_of(process) for process in processes] == ["done"] * 4
+    assert stage.server.sent == ["r-0"]
 
 
 async def test_programs_that_share_a_file_never_send_a_spent_token(stage: Stage) -> None:
     stage.each_token_once = True
     processes = [await stage.start(count=5) for _ in range(4)]
-    assert [await said_by(process) for process in processes] == ["done"] * 4
-    assert not stage.desk.reused
+    assert [await output_of(process) for process in processes] == ["done"] * 4
+    assert not stage.server.reused
     assert {path.name for path in stage.path.parent.iterdir()} == {"tokens", "tokens.lock"}

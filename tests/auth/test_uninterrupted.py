@@ -1,4 +1,4 @@
-"""Work that goes on when whoever waits for it is cancelled."""
+"""Work that runs to its end when its caller is cancelled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def started(work: Coroutine[object, object, None]) -> asyncio.Task[None]:
     return asyncio.create_task(run_uninterrupted(work, name="work"))
 
 
-async def test_a_cancellation_comes_out_after_the_work() -> None:
+async def test_a_cancellation_is_raised_after_the_work_has_ended() -> None:
     waiting = started(asyncio.sleep(5))
     await asyncio.sleep(1)
     waiting.cancel("enough")
@@ -31,7 +31,7 @@ async def test_a_cancellation_comes_out_after_the_work() -> None:
     assert waiting.cancelled()
 
 
-async def test_work_goes_on_for_a_minute_at_most() -> None:
+async def test_work_runs_for_a_minute_at_most_after_a_cancellation() -> None:
     waiting = started(asyncio.sleep(1e6))
     await asyncio.sleep(1)
     for _ in range(10):
@@ -41,7 +41,7 @@ async def test_work_goes_on_for_a_minute_at_most() -> None:
     assert now() == 61.0
 
 
-async def test_an_error_of_the_work_comes_out() -> None:
+async def test_an_error_of_the_work_is_raised() -> None:
     async def work() -> None:
         raise ZeroDivisionError
 
@@ -49,7 +49,7 @@ async def test_an_error_of_the_work_comes_out() -> None:
         await started(work())
 
 
-async def test_an_error_after_a_cancellation_is_a_cancellation() -> None:
+async def test_an_error_of_the_work_after_a_cancellation_raises_the_cancellation() -> None:
     async def work() -> None:
         await asyncio.sleep(1)
         raise ZeroDivisionError
@@ -61,7 +61,7 @@ async def test_an_error_after_a_cancellation_is_a_cancellation() -> None:
         await waiting
 
 
-async def test_a_cancellation_of_the_works_own_comes_out() -> None:
+async def test_a_cancellation_raised_by_the_work_is_raised() -> None:
     async def work() -> None:
         raise asyncio.CancelledError
 
@@ -69,7 +69,7 @@ async def test_a_cancellation_of_the_works_own_comes_out() -> None:
         await started(work())
 
 
-async def test_time_outs_within_the_work_are_kept() -> None:
+async def test_time_outs_in_the_work_still_work() -> None:
     ended: list[float] = []
 
     async def work() -> None:

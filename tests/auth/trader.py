@@ -1,4 +1,4 @@
-"""A program that makes calls with a refresh token, and is stopped by the tests.
+"""A program that makes calls with a refresh token until a test stops it.
 
 Run as ``python -m tests.auth.trader URL PATH HOW COUNT``. HOW is ``with`` for a RingMe that is
 closed, ``bare`` for one that is not, or ``hasty`` for one whose call has a short timeout. It prints
@@ -23,13 +23,13 @@ from ringme_async import (
 
 
 def say(word: str) -> None:
-    print(word, flush=True)  # noqa: T201 - how the test hears of it
+    print(word, flush=True)  # noqa: T201 - the test reads it
 
 
 async def calls(ringme: RingMe, count: int, seconds: float) -> None:
     try:
         for _ in range(count):
-            # Of a token that another program has used up.
+            # Another program's trade-in may have ended the access token.
             with suppress(Unauthorized):
                 await ringme.request("GET", "/x/", timeout=seconds)
         say("done")

@@ -1,7 +1,7 @@
-"""A process that logs in for one tenant after the other and keeps the tokens in a file.
+"""A process that logs in one tenant after another and saves the tokens in a file.
 
-Run by the tests: ``python -m tests.auth.writer PATH NAME COUNT SPARE``. It says which tenant's token
-is in the file, a line each; without end if COUNT is 0.
+Run by the tests: ``python -m tests.auth.writer PATH NAME COUNT SPARE``. It prints a line for each
+tenant whose token is in the file; with COUNT 0 it never ends.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ async def main(path: str, name: str, count: int) -> None:
     store = TokenStore(path=path)
     for number in range(count) if count else itertools.count():
         tenant = f"{name}-{number}"
-        # Every other login is for a tenant of all processes.
+        # Every second login is for a tenant that all processes share.
         await store.get(key_of(tenant), endpoint)
         await store.get(key_of(f"shared-{number % 10}"), endpoint)
-        # Saving goes on behind the callers' backs; this one wants to know.
+        # The store saves in tasks of its own, so wait for them.
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})  # type: ignore[arg-type]
-        print(tenant, flush=True)  # noqa: T201 - how the test hears of it
+        print(tenant, flush=True)  # noqa: T201 - the test reads it
     await store.aclose()
 
 
 if __name__ == "__main__":
     _, path, name, count, spare = sys.argv
-    # So that the file is written anew often.
+    # A low number makes rewrites frequent.
     token_file._SPARE_LINES = int(spare)
-    # Whoever holds the lock may be held up for long on a busy machine.
+    # On a busy machine another process may hold the lock for long.
     persistence._LOCK_TRIES = 10_000
     asyncio.run(main(path, name, int(count)))
