@@ -47,7 +47,7 @@ def shown(value: object) -> str:
     return one_line(_SHORT.repr(value), _LONGEST)
 
 
-def words_of(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     """Say what the operating system says, without its number, and what to do."""
     # A library's own OSError may have no number, or one of its own.
     number = error.errno if error.errno in errno.errorcode else None
@@ -56,6 +56,6 @@ def words_of(error: OSError) -> str:
     return f"{words}; {advice}" if advice else words
 
 
-def told_of_file(path: str | os.PathLike[str], error: OSError) -> str:
+def describe_file_error(path: str | os.PathLike[str], error: OSError) -> str:
     """Say which file, what the operating system says of it, and what to do."""
-    return f"{os.fspath(path)}: {words_of(error)}"
+    return f"{os.fspath(path)}: {describe_os_error(error)}"

@@ -244,7 +244,7 @@ def test_another_error_of_the_system_is_told_in_one_line(
         raise error
 
     monkeypatch.setattr(app, "run", fail)
-    monkeypatch.setattr(cli, "_write_nothing_more", lambda: None)
+    monkeypatch.setattr(cli, "_discard_stdout", lambda: None)
     assert run(monkeypatch, "get", "12") == ExitCode.SOME_FAILED
     assert capsys.readouterr().err == f"ringme: {told}\n"
 

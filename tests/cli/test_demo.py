@@ -16,9 +16,9 @@ from attrs import evolve, fields
 from ringme_async import Client, Done, Progress
 from ringme_async.cli import app
 from ringme_async.cli.codes import ExitCode
-from ringme_async.cli.demo import CallState, DemoReport, disagreements
+from ringme_async.cli.demo import DemoSteps, DemoReport, disagreements
 from ringme_async.cli.demo_world import make_world
-from ringme_async.cli.show import Bars
+from ringme_async.cli.show import ProgressBars
 
 ROOT = Path(__file__).parent.parent.parent
 # What the installed script does.
@@ -130,7 +130,7 @@ REPORT = DemoReport(
 def run_with(
     outcome: DemoReport | BaseException, monkeypatch: pytest.MonkeyPatch, *arguments: str
 ) -> int:
-    async def run_demo(follow: object) -> DemoReport:
+    async def run_demo(track: object) -> DemoReport:
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -171,8 +171,8 @@ def test_a_server_that_does_not_start_is_told_in_one_line(
 
 def test_a_record_too_many_or_too_few_is_a_disagreement() -> None:
     world = make_world()
-    first = Done(who=world.whos[0], index=0, attempts=2, value=Client(id=world.ids[0]))
-    found = list(disagreements(world, CallState({0: first}, {}, {}), logins=1))
+    first = Done(who=world.targets[0], index=0, attempts=2, value=Client(id=world.ids[0]))
+    found = list(disagreements(world, DemoSteps({0: first}, {}, {}), logins=1))
     assert "1 tenants have an outcome by the SDK's account, 1000 by the server's" in found
     assert "2 requests were sent by the SDK's account, 0 by the server's" in found
     assert "1 tokens were fetched by the SDK's account, 0 by the server's" in found
@@ -182,8 +182,8 @@ def test_progress_is_noted_beside_the_bar() -> None:
     nothing = dict.fromkeys((attribute.name for attribute in fields(Progress)), 0)
     counts = {"done": 2, "failed": 3, "not_attempted": 0, "waiting_for_login": 4, "retried": 1_000}
     progress = Progress(**(nothing | counts))
-    with Bars() as bars, bars.follow("reading", 10) as tell:
-        tell(progress)
+    with ProgressBars() as bars, bars.track("reading", 10) as update:
+        update(progress)
         (task,) = bars.tasks
     assert task.completed == 5
     assert task.fields["note"] == "3 failed, 1,000 retried, 4 waiting for a login"

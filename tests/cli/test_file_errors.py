@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from ringme_async._internal.text import told_of_file, words_of
+from ringme_async._internal.text import describe_file_error, describe_os_error
 from ringme_async.cli.codes import ExitCode
 from tests.cli.conftest import Here
 from tests.cli.shell import Shell
@@ -106,7 +106,9 @@ async def test_a_database_that_may_not_be_written_is_named(
 def test_every_error_has_words_without_its_number() -> None:
     for number in errno.errorcode:
         error = OSError(number, f"[Errno {number}] odd", "some/path")
-        told = told_of_file("path", error)
+        told = describe_file_error("path", error)
         assert told.startswith(f"path: {os.strerror(number)}")
-    assert words_of(OSError(-2, "Name or service not known")) == "Name or service not known"
-    assert words_of(OSError("odd")) == "odd"
+    assert (
+        describe_os_error(OSError(-2, "Name or service not known")) == "Name or service not known"
+    )
+    assert describe_os_error(OSError("odd")) == "odd"

@@ -15,7 +15,7 @@ import pytest
 
 from ringme_async.cli.codes import ExitCode
 from ringme_async.mirror import OutputError
-from ringme_async.mirror.jsonl_file import LineFile
+from ringme_async.mirror.jsonl_file import JSONLFile
 from ringme_async.testing import faults
 from tests.cli.conftest import Here
 from tests.cli.shell import COMMAND, Shell, clean_environment
@@ -350,10 +350,10 @@ async def test_a_run_whose_output_breaks_is_no_run_that_did_not_start(
 ) -> None:
     shell.write_tenants(range(1, 21))
 
-    def full(_file: LineFile, _entry: object) -> None:
+    def full(_file: JSONLFile, _entry: object) -> None:
         raise OutputError("clients.jsonl: No space left on device")
 
-    monkeypatch.setattr(LineFile, "append", full)
+    monkeypatch.setattr(JSONLFile, "append", full)
     ended = await here(*INTO_FILE)
     assert ended.code == ExitCode.SOME_FAILED
     assert ended.err == "ringme: clients.jsonl: No space left on device\n"

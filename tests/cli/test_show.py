@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import TextColumn
 
 from ringme_async import CallEnded, Observer, Progress, TokenFetched
-from ringme_async.cli.show import Bars, Display, columns_for, show_counts
+from ringme_async.cli.show import Display, ProgressBars, columns_for, show_counts
 
 
 def progress(**differing: object) -> Progress:
@@ -36,8 +36,8 @@ def progress(**differing: object) -> Progress:
 
 
 def fields_of(told: Progress) -> dict[str, str]:
-    with Bars() as bars, bars.follow("reading", 100) as tell:
-        tell(told)
+    with ProgressBars() as bars, bars.track("reading", 100) as update:
+        update(told)
         (task,) = bars.tasks
     return task.fields
 
@@ -73,8 +73,8 @@ async def test_it_says_when_the_first_of_those_that_wait_for_their_hour_goes_on(
 
 
 def test_a_total_that_is_known_later_is_taken_over() -> None:
-    with Bars() as bars, bars.follow("reading", 100) as tell:
-        tell(progress(total=40))
+    with ProgressBars() as bars, bars.track("reading", 100) as update:
+        update(progress(total=40))
         assert bars.tasks[0].total == 40
 
 
@@ -130,7 +130,7 @@ def test_a_long_word_is_whole_on_a_narrow_terminal(
 
 
 def test_calls_that_come_to_an_end_are_counted() -> None:
-    with Bars() as bars, bars.count("planning", 3) as count:
+    with ProgressBars() as bars, bars.count("planning", 3) as count:
         for error_type in (None, "NotFound", "RateLimited", "CancelledError"):
             end(count, error_type)
         count(TokenFetched("host", "client_credentials", 0.1))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringme_async.cli.codes import ExitCode
-from ringme_async.cli.zones import warnings_of
+from ringme_async.cli.zones import zone_warnings
 from tests.cli.conftest import Here
 from tests.cli.shell import Shell
 
@@ -22,7 +22,7 @@ needs_zones = pytest.mark.skipif(not available_timezones(), reason="there is no 
 
 
 def warning(zone: str) -> str:
-    (said,) = warnings_of(Counter([zone]), ZONES)
+    (said,) = zone_warnings(Counter([zone]), ZONES)
     return said
 
 
@@ -44,24 +44,24 @@ def test_a_misspelt_zone_is_told_with_the_one_that_may_be_meant(zone: str, meant
 
 
 def test_a_zone_like_no_other_is_told_alone() -> None:
-    said = warnings_of(Counter({"Mars/Olympus_Mons": 2_000}), ZONES)
+    said = zone_warnings(Counter({"Mars/Olympus_Mons": 2_000}), ZONES)
     assert said == ["this machine knows no time zone 'Mars/Olympus_Mons'; 2,000 changes name it"]
 
 
 def test_a_few_of_many_zones_are_told() -> None:
-    said = warnings_of(Counter(f"Nowhere/Z{number}" for number in range(12)), ZONES)
+    said = zone_warnings(Counter(f"Nowhere/Z{number}" for number in range(12)), ZONES)
     assert len(said) == 11
     assert said[-1] == "this machine does not know 2 more time zones"
 
 
 @given(st.sampled_from(sorted(ZONES)))
 def test_a_known_zone_is_not_warned_of(zone: str) -> None:
-    assert warnings_of(Counter([zone]), ZONES) == []
+    assert zone_warnings(Counter([zone]), ZONES) == []
 
 
 @pytest.mark.parametrize("known", [frozenset[str](), frozenset({"UTC"})])
 def test_without_a_database_there_is_nothing_to_say(known: frozenset[str]) -> None:
-    assert warnings_of(Counter(["Asia/Omks"]), known) == []
+    assert zone_warnings(Counter(["Asia/Omks"]), known) == []
 
 
 @needs_zones

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ringme_async.mirror import OutputError
-from ringme_async.mirror.jsonl_file import Entry, LineFile
+from ringme_async.mirror.jsonl_file import Entry, JSONLFile
 
 ENTRIES: list[Entry] = [
     {"n": 1},
@@ -21,7 +21,7 @@ ENTRIES: list[Entry] = [
 
 
 def written(path: Path, entries: list[Entry] = ENTRIES) -> bytes:
-    file = LineFile(str(path))
+    file = JSONLFile(str(path))
     for entry in entries:
         file.append(entry)
     file.sync()
@@ -31,7 +31,7 @@ def written(path: Path, entries: list[Entry] = ENTRIES) -> bytes:
 
 async def read(path: Path) -> list[Entry]:
     found: list[Entry] = []
-    await LineFile(str(path)).read(lambda _number, entry, _line: found.append(entry))
+    await JSONLFile(str(path)).read(lambda _number, entry, _line: found.append(entry))
     return found
 
 
@@ -56,7 +56,7 @@ async def test_a_line_after_a_cut_stands_where_the_half_one_was(tmp_path: Path) 
     path = tmp_path / "lines"
     whole = written(path)
     path.write_bytes(whole[:-3])
-    file = LineFile(str(path))
+    file = JSONLFile(str(path))
     file.open()
     await file.read(lambda *_: None)
     file.append(ENTRIES[-1])
@@ -87,7 +87,7 @@ async def test_half_of_a_surrogate_pair_comes_through(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_is_not_there_is_empty_and_is_not_made_by_reading(tmp_path: Path) -> None:
-    file = LineFile(str(tmp_path / "lines"))
+    file = JSONLFile(str(tmp_path / "lines"))
     assert file.is_empty
     assert await read(tmp_path / "lines") == []
     file.sync()
@@ -125,7 +125,7 @@ def test_a_line_that_finds_no_room_leaves_no_half_of_it(
 ) -> None:
     path = tmp_path / "lines"
     whole = written(path)
-    file = LineFile(str(path))
+    file = JSONLFile(str(path))
     monkeypatch.setattr(os, "write", full_after(3))
     with pytest.raises(OutputError, match="lines: No space left on device"):
         file.append({"n": 4})
@@ -148,7 +148,7 @@ def full_after(count: int) -> Callable[[int, memoryview], int]:
 def test_other_lines_take_the_place_of_all_at_one_blow(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     whole = written(path)
-    file = LineFile(str(path))
+    file = JSONLFile(str(path))
     file.open()
     file.replace(whole.splitlines(keepends=True)[1:])
     file.append({"n": 4})
@@ -158,15 +158,15 @@ def test_other_lines_take_the_place_of_all_at_one_blow(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("action", [LineFile.open, lambda file: file.append({})])
+@pytest.mark.parametrize("action", [JSONLFile.open, lambda file: file.append({})])
 def test_a_file_that_cannot_be_written_is_told_by_its_path(
-    tmp_path: Path, action: Callable[[LineFile], object]
+    tmp_path: Path, action: Callable[[JSONLFile], object]
 ) -> None:
     with pytest.raises(OutputError, match=r"gone.lines: No such file or directory"):
-        action(LineFile(str(tmp_path / "gone" / "lines")))
+        action(JSONLFile(str(tmp_path / "gone" / "lines")))
 
 
 def test_what_is_no_ordinary_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OutputError, match="pipe is no ordinary file"):
-        _ = LineFile(str(tmp_path / "pipe")).is_empty
+        _ = JSONLFile(str(tmp_path / "pipe")).is_empty

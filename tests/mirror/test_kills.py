@@ -318,7 +318,7 @@ async def test_a_killed_run_lets_go_of_its_database(
     while not await clients_in(url):
         await asyncio.sleep(0.001)
     with monkeypatch.context() as patch, pytest.raises(OutputInUse):
-        patch.setattr(connection, "_LOOKS", 1)
+        patch.setattr(connection, "_LOCK_ATTEMPTS", 1)
         async with Mirror(url).open(resume=True):
             pass
     os.kill(pid, signal.SIGKILL)

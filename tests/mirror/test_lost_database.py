@@ -18,7 +18,7 @@ from ringme_async import Client, Done, InvalidRequest, RingMe
 from ringme_async.mirror import Mirror, OutputError, OutputInUse, Session, refresh
 from ringme_async.mirror import sql_connection as connection
 from ringme_async.mirror.errors import TransientOutputError
-from ringme_async.mirror.sql_connection import told_of_database
+from ringme_async.mirror.sql_connection import translate_database_errors
 from ringme_async.resources.clients.codec import client_from_json
 from tests.mirror.databases import ask, clients_in, history_in, runs_in
 from tests.mirror.world import World, record_of
@@ -74,13 +74,13 @@ async def until_tried(attempts: list[str], count: int) -> None:
 def attempts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every failure of a database, in order."""
     told: list[str] = []
-    original = connection._may_pass
+    original = connection._is_transient
 
     def noted(error: Exception) -> bool:
         told.append(str(error))
         return original(error)
 
-    monkeypatch.setattr(connection, "_may_pass", noted)
+    monkeypatch.setattr(connection, "_is_transient", noted)
     return told
 
 
@@ -186,7 +186,7 @@ async def test_the_wait_is_bounded(
 async def test_a_cancelled_run_does_not_wait_out_the_bound(
     sqlite_url: str, tmp_path: Path, attempts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ringme_async.mirror.sql_session._LAST_PATIENCE", 0.0)
+    monkeypatch.setattr("ringme_async.mirror.sql_session._CLOSING_RETRY_FOR", 0.0)
 
     async def write() -> None:
         async with Mirror(sqlite_url, batch=1, retry_for=1e9).open(resume=False) as session:
@@ -219,7 +219,7 @@ async def test_a_run_that_another_has_overtaken_meanwhile_ends(postgres_url: str
 async def test_a_run_that_meets_another_after_the_loss_waits_for_it_no_longer_than_the_bound(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_LOOKS", 1)
+    monkeypatch.setattr(connection, "_LOCK_ATTEMPTS", 1)
     with pytest.raises(OutputInUse, match="is being written by another run"):
         async with Mirror(postgres_url, batch=1, retry_for=0.01).open(resume=False) as session:
             await end_backends(postgres_url)
@@ -246,7 +246,7 @@ async def test_only_what_time_may_mend_is_tried_again(error: Exception, transien
 
     url = connection.database_url("sqlite:///a.db")
     with pytest.raises(OutputError) as caught:
-        await told_of_database(fail(), url)
+        await translate_database_errors(fail(), url)
     assert isinstance(caught.value, TransientOutputError) == transient
 
 

@@ -25,7 +25,7 @@ from ringme_async import (
 from ringme_async.mirror import Journal, Mirror, OutputError, OutputInUse, Sink, refresh, sink_for
 from ringme_async.mirror import sql_connection as connection
 from ringme_async.mirror import sql_tables as schema
-from ringme_async.mirror.sql_connection import undisturbed
+from ringme_async.mirror.sql_connection import run_shielded
 from ringme_async.mirror.sql_session import DatabaseSession
 from ringme_async.resources.clients.codec import client_from_json
 from tests.auth.exposure import assert_keeps, told_by
@@ -311,7 +311,7 @@ async def test_an_id_that_no_database_has_room_for_is_in_the_record_alone(url: s
 async def test_two_runs_on_one_database_exclude_each_other(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_LOOKS", 2)
+    monkeypatch.setattr(connection, "_LOCK_ATTEMPTS", 2)
     async with Mirror(url).open(resume=True):
         with pytest.raises(OutputInUse, match="is being written by another run"):
             async with Mirror(url).open(resume=True):
@@ -407,9 +407,9 @@ async def test_work_that_is_left_undisturbed_keeps_its_own_end() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(KeyError):
-        await undisturbed(break_down())
+        await run_shielded(break_down())
     for work in (break_down, be_cancelled):
-        task = asyncio.create_task(undisturbed(work()))
+        task = asyncio.create_task(run_shielded(work()))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
