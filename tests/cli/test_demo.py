@@ -16,7 +16,7 @@ from attrs import evolve, fields
 from ringme_async import Client, Done, Progress
 from ringme_async.cli import app
 from ringme_async.cli.codes import ExitCode
-from ringme_async.cli.demo import DemoSteps, DemoReport, disagreements
+from ringme_async.cli.demo import DemoReport, DemoSteps, disagreements
 from ringme_async.cli.demo_world import make_world
 from ringme_async.cli.show import ProgressBars
 
