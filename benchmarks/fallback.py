@@ -1,6 +1,6 @@
-"""A server for where nginx is not, and for answers that take their time.
+"""A server for machines without nginx, and for slow answers.
 
-Prints its port and serves until it is ended.
+It prints its port and serves until it is killed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _QUOTA = (
 
 
 def answer(*, packed: bool) -> bytes:
-    """Spell the one answer."""
+    """Build the only answer."""
     body = gzip.compress(RECORD, mtime=0) if packed else RECORD
     coding = "Content-Encoding: gzip\r\n" if packed else ""
     head = (
@@ -29,7 +29,7 @@ def answer(*, packed: bool) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """Answers every request with the same bytes, after the same time."""
+    """Answers every request with the same bytes after the same delay."""
 
     def __init__(self, reply: bytes, delay: float) -> None:
         self.reply = reply
@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(reply: bytes, delay: float) -> None:
-    """Serve for good."""
+    """Serve until killed."""
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(reply, delay), "127.0.0.1", 0, backlog=4096
     )

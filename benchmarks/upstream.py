@@ -1,4 +1,4 @@
-"""The server on loopback that every contender talks to: nginx, or where it is not, our own."""
+"""The server on loopback for every contender: nginx, or without it our own."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ http {{
   }}
 }}
 """
-# A PUT is answered with the record too: nginx refuses it with 405, and is told to answer otherwise.
+# nginx refuses a PUT with 405; this turns the refusal into an answer with the record.
 _LOCATION = "error_page 405 =200 /record.json; location / { try_files /record.json =404; }"
 
 
 @frozen
 class Upstream:
-    """A running server: where it answers as it is, and where it answers in gzip."""
+    """A running server: its plain origin and its gzip origin."""
 
     name: str
     plain: str
@@ -65,7 +65,7 @@ class Upstream:
 
 @contextmanager
 def upstream(*, without_nginx: bool = False) -> Iterator[Upstream]:
-    """Start a server that answers every request with the record, and end it."""
+    """Run a server that answers every request with the record."""
     nginx = None if without_nginx else find_nginx()
     if nginx is not None:
         with _nginx(nginx) as server:
@@ -76,7 +76,7 @@ def upstream(*, without_nginx: bool = False) -> Iterator[Upstream]:
 
 
 def find_nginx() -> str | None:
-    """Find nginx, which Debian keeps where only root looks."""
+    """Find nginx, which Debian installs outside a user's PATH."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 
@@ -104,7 +104,7 @@ def _nginx(nginx: str) -> Iterator[Upstream]:
 
 @contextmanager
 def fallback(*options: str) -> Iterator[str]:
-    """Start the server of ``benchmarks.fallback`` in a process of its own; gives its origin."""
+    """Run the server of ``benchmarks.fallback`` in its own process; yield its origin."""
     command = [sys.executable, "-m", "benchmarks.fallback", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
