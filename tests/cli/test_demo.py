@@ -43,7 +43,7 @@ def told(demo: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return told
 
 
-def test_it_ends_well_and_says_nothing_where_no_terminal_is(
+def test_without_a_terminal_the_demo_succeeds_and_shows_no_progress(
     demo: subprocess.CompletedProcess[str],
 ) -> None:
     assert (demo.returncode, demo.stderr) == (ExitCode.ALL_WELL, "")
@@ -54,11 +54,11 @@ def test_every_tenant_is_read_or_failed(told: dict[str, Any]) -> None:
     assert told["read"] + told["failed"] == 1_000
 
 
-def test_those_that_fail_are_the_blocked_ones(told: dict[str, Any]) -> None:
+def test_only_blocked_tenants_fail(told: dict[str, Any]) -> None:
     assert told["failed"] == len(make_world().blocked) > 0
 
 
-def test_what_was_changed_shows_when_it_is_read_again(told: dict[str, Any]) -> None:
+def test_changed_tenants_show_the_change_when_read_again(told: dict[str, Any]) -> None:
     assert told["changed"] == told["read_back"] == len(make_world().to_change)
 
 
@@ -67,11 +67,11 @@ def test_each_application_logs_in_and_dead_tokens_are_replaced(told: dict[str, A
     assert told["logins"] > 101
 
 
-def test_faults_are_got_over_by_trying_again(told: dict[str, Any]) -> None:
+def test_retries_overcome_the_faults(told: dict[str, Any]) -> None:
     assert told["retried"] >= told["faults"] > 0
 
 
-def test_the_pace_is_that_of_all_records_that_came_back(told: dict[str, Any]) -> None:
+def test_the_rate_counts_all_records(told: dict[str, Any]) -> None:
     records = told["read"] + told["changed"] + told["read_back"]
     assert told["records_per_second"] == pytest.approx(records / told["seconds"], rel=0.01)
 
@@ -82,7 +82,7 @@ def test_the_servers_books_agree(told: dict[str, Any]) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is a thing of Unix")
-def test_interrupted_under_way_it_says_so_and_ends() -> None:
+def test_an_interrupted_demo_says_so_and_ends() -> None:
     import pty
 
     terminal, stderr = pty.openpty()
@@ -139,7 +139,7 @@ def run_with(
     return app.run(["demo", *arguments])
 
 
-def test_its_table_names_what_happened(
+def test_the_table_shows_every_count(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_with(REPORT, monkeypatch) == ExitCode.ALL_WELL
@@ -149,7 +149,7 @@ def test_its_table_names_what_happened(
     assert "The server's own books say the same." in shown
 
 
-def test_it_ends_in_failure_when_the_books_disagree(
+def test_the_demo_fails_if_the_servers_records_disagree(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = evolve(REPORT, disagreements=("1 and 2",))
@@ -159,7 +159,7 @@ def test_it_ends_in_failure_when_the_books_disagree(
     assert json.loads(capsys.readouterr().out)["books_agree"] is False
 
 
-def test_a_server_that_does_not_start_is_told_in_one_line(
+def test_a_server_that_does_not_start_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = OSError("address already in use")
@@ -178,7 +178,7 @@ def test_a_record_too_many_or_too_few_is_a_disagreement() -> None:
     assert "1 tokens were fetched by the SDK's account, 0 by the server's" in found
 
 
-def test_progress_is_noted_beside_the_bar() -> None:
+def test_progress_is_noted_below_the_bar() -> None:
     nothing = dict.fromkeys((attribute.name for attribute in fields(Progress)), 0)
     counts = {"done": 2, "failed": 3, "not_attempted": 0, "waiting_for_login": 4, "retried": 1_000}
     progress = Progress(**(nothing | counts))

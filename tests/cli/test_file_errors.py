@@ -103,7 +103,7 @@ async def test_a_database_that_may_not_be_written_is_named(
     )
 
 
-def test_every_error_has_words_without_its_number() -> None:
+def test_every_system_error_has_a_message_without_its_number() -> None:
     for number in errno.errorcode:
         error = OSError(number, f"[Errno {number}] odd", "some/path")
         told = describe_file_error("path", error)

@@ -94,7 +94,7 @@ def test_one_object_over_several_lines_is_a_list_of_one(read: Read) -> None:
         ('{"client_id": 1, "extra.": 5}', "changes, line 1: field 'extra.': it does not name a"),
     ],
 )
-def test_what_is_wrong_with_json_is_told_with_its_line(content: str, said: str, read: Read) -> None:
+def test_an_error_in_json_is_reported_with_its_line(content: str, said: str, read: Read) -> None:
     assert refusal(read, content)[0].startswith(said)
 
 
@@ -135,7 +135,7 @@ def test_the_name_of_another_field_keeps_its_case(read: Read) -> None:
         (("name=5",), "name cannot be changed"),
     ],
 )
-async def test_an_option_for_another_field_is_held_to_the_same(
+async def test_the_option_extra_checks_field_names_too(
     extra: tuple[str, ...], said: str, here: Here
 ) -> None:
     options = [part for one in extra for part in ("--extra", one)]
@@ -185,7 +185,7 @@ async def test_standard_input_is_named_in_messages(shell: Shell) -> None:
         (["get", "acme", "--tenants", ""], "the name of a list is empty: name a file, or -"),
     ],
 )
-async def test_a_stream_where_a_file_has_to_be_is_refused(
+async def test_a_stream_in_place_of_a_file_is_refused(
     arguments: list[str], said: str, here: Here, shell: Shell
 ) -> None:
     shell.write("t.csv", "client_id\n12\n")
@@ -196,7 +196,7 @@ async def test_a_stream_where_a_file_has_to_be_is_refused(
     assert not (shell.folder / "-").exists()
 
 
-def test_a_standard_input_that_is_closed_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_standard_input_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(CouldNotStart, match="standard input is closed: name a file"):
         read_input("-")

@@ -70,7 +70,7 @@ async def test_as_json_the_counts_are_one_object(shell: Shell) -> None:
     }
 
 
-async def test_a_summary_tells_what_many_failures_have_in_common(here: Here, shell: Shell) -> None:
+async def test_a_summary_groups_failures_by_kind(here: Here, shell: Shell) -> None:
     shell.write_tenants(range(1, 21))
     shell.variables |= {"RINGME_APP_SECRET": "wrong-s3cret", "COLUMNS": "200"}
     ended = await here(*INTO_FILE)
@@ -79,9 +79,7 @@ async def test_a_summary_tells_what_many_failures_have_in_common(here: Here, she
     assert re.search(r"TokenError +\S +20 \S .*invalid_client.*; check the App ID, ", row)
 
 
-async def test_what_to_do_next_is_told_in_the_words_of_the_command_line(
-    here: Here, shell: Shell
-) -> None:
+async def test_the_next_step_is_in_the_terms_of_the_command_line(here: Here, shell: Shell) -> None:
     small = shell.fake.add_dealer("small", "small-s3cret", ceiling=5)
     shell.variables |= {"RINGME_APP_ID": small.app_id, "RINGME_APP_SECRET": "small-s3cret"}
     shell.variables |= {"COLUMNS": "200"}
@@ -125,7 +123,7 @@ async def test_tenants_with_applications_of_their_own_need_no_settings(shell: Sh
     assert b"s3cret" not in written
 
 
-async def test_nothing_is_sent_until_the_whole_list_reads_well(here: Here, shell: Shell) -> None:
+async def test_nothing_is_sent_for_a_list_with_an_error(here: Here, shell: Shell) -> None:
     shell.write("tenants.csv", "name,client_id\nt1,1\nt2,two\nt1,3\n")
     ended = await here(*INTO_FILE)
     assert (ended.code, ended.out) == (ExitCode.COULD_NOT_START, "")
@@ -155,7 +153,7 @@ async def test_nothing_is_sent_until_the_whole_list_reads_well(here: Here, shell
         ([*INTO_FILE[1:-1], "mysql://host/name"], "SQLite or PostgreSQL"),
     ],
 )
-async def test_wrong_usage_is_told_before_anything_is_sent(
+async def test_wrong_usage_is_reported_before_anything_is_sent(
     arguments: list[str], said: str, here: Here, shell: Shell
 ) -> None:
     shell.write_tenants(range(1, 4))
@@ -165,7 +163,9 @@ async def test_wrong_usage_is_told_before_anything_is_sent(
     assert shell.fake.requests.total == 0
 
 
-async def test_a_full_file_is_not_written_to_unless_asked_for(here: Here, shell: Shell) -> None:
+async def test_a_non_empty_file_is_written_only_if_resumed_or_overwritten(
+    here: Here, shell: Shell
+) -> None:
     shell.write_tenants(range(1, 4))
     await here(*INTO_FILE)
     before = shell.fake.requests.total
@@ -216,7 +216,7 @@ async def test_a_database_keeps_records_errors_and_history(shell: Shell) -> None
     assert count == 20
 
 
-async def test_the_password_of_a_database_is_warned_of_and_not_shown(
+async def test_a_password_in_a_database_url_causes_a_warning_and_is_not_shown(
     here: Here, shell: Shell
 ) -> None:
     shell.write_tenants(range(1, 4))
@@ -231,7 +231,7 @@ async def test_the_password_of_a_database_is_warned_of_and_not_shown(
     assert shell.fake.requests.total == 0
 
 
-async def test_whoever_the_deadline_comes_before_is_not_attempted(here: Here, shell: Shell) -> None:
+async def test_tenants_after_the_deadline_are_not_attempted(here: Here, shell: Shell) -> None:
     shell.write_tenants(range(1, 21))
     shell.fake.latency = 30.0
     arguments = (*INTO_FILE, "--deadline", "0.5", "--concurrency", "2")
@@ -244,9 +244,7 @@ async def test_whoever_the_deadline_comes_before_is_not_attempted(here: Here, sh
     assert read_into_file(shell) == each_once(range(1, 21))
 
 
-async def test_a_used_up_quota_fails_if_it_is_not_to_be_waited_for(
-    here: Here, shell: Shell
-) -> None:
+async def test_on_quota_fail_does_not_wait_for_a_used_up_quota(here: Here, shell: Shell) -> None:
     small = shell.fake.add_dealer("small", "small-s3cret", ceiling=5)
     shell.variables |= {"RINGME_APP_ID": small.app_id, "RINGME_APP_SECRET": "small-s3cret"}
     shell.write_tenants(range(1, 21))
@@ -255,7 +253,9 @@ async def test_a_used_up_quota_fails_if_it_is_not_to_be_waited_for(
     assert {line["error"] for line in shell.lines("clients.failures.jsonl")} == {"RateLimited"}
 
 
-async def test_a_host_that_is_down_is_not_waited_for_if_so_told(here: Here, shell: Shell) -> None:
+async def test_on_outage_fail_does_not_wait_for_a_host_that_is_down(
+    here: Here, shell: Shell
+) -> None:
     shell.write_tenants(range(1, 61))
     shell.fake.faults.next(faults.ServerError(), times=10_000)
     ended = await here(*INTO_FILE, "--on-outage", "fail", "--concurrency", "auto", "--json")
@@ -272,7 +272,7 @@ async def test_a_host_that_is_down_is_not_waited_for_if_so_told(here: Here, shel
         (signal.SIGKILL, -signal.SIGKILL),
     ],
 )
-async def test_a_run_that_was_stopped_is_gone_on_with(
+async def test_a_stopped_run_is_resumed(
     into: str, how: signal.Signals, code: int, shell: Shell
 ) -> None:
     shell.fake.add_tenants(180)
@@ -299,7 +299,7 @@ async def test_a_run_that_was_stopped_is_gone_on_with(
         assert read_into_file(shell) == each_once(range(1, 201))
 
 
-async def test_where_stderr_is_no_terminal_there_is_no_progress(shell: Shell) -> None:
+async def test_without_a_terminal_there_is_no_progress(shell: Shell) -> None:
     shell.write_tenants(range(1, 21))
     shell.variables |= {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}
     ended = await shell.run(*INTO_FILE)
@@ -345,7 +345,7 @@ def read_all(terminal: int) -> bytes:
     return shown
 
 
-async def test_a_run_whose_output_breaks_is_no_run_that_did_not_start(
+async def test_an_output_that_breaks_during_a_run_is_a_failure_and_not_a_failed_start(
     here: Here, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shell.write_tenants(range(1, 21))
@@ -359,7 +359,7 @@ async def test_a_run_whose_output_breaks_is_no_run_that_did_not_start(
     assert ended.err == "ringme: clients.jsonl: No space left on device\n"
 
 
-async def test_what_goes_wrong_after_an_interruption_is_told(
+async def test_an_error_after_an_interruption_is_reported(
     here: Here, shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shell.write_tenants(range(1, 3))
@@ -381,7 +381,7 @@ async def test_what_goes_wrong_after_an_interruption_is_told(
     )
 
 
-async def test_faults_on_the_way_are_got_over(here: Here, shell: Shell, tmp_path: Path) -> None:
+async def test_retries_overcome_faults(here: Here, shell: Shell, tmp_path: Path) -> None:
     shell.write_tenants(range(1, 21))
     shell.fake.faults.next(faults.TokenDeath(), on="GET")
     shell.fake.faults.next(faults.ResetBefore(), times=2, on="GET")

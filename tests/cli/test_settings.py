@@ -52,7 +52,7 @@ def refusal(profile: str | None, **environ: str) -> str:
     return sentence
 
 
-def test_the_environment_says_where_and_with_which_credentials() -> None:
+def test_the_environment_holds_the_host_and_credentials() -> None:
     settings = read_settings(None, None, ENVIRONMENT)
     assert settings == Settings(URL, ClientCredentials("app", "s3cret"))
     assert "s3cret" not in repr(settings)
@@ -77,7 +77,7 @@ def test_an_argument_overrules_the_base_url(config: str) -> None:
     assert found == Settings(there)
 
 
-def test_a_profile_that_is_asked_for_wins_over_the_environment_whole(config: str) -> None:
+def test_the_option_profile_wins_over_the_whole_environment(config: str) -> None:
     environ = ENVIRONMENT | {"RINGME_CONFIG": config, "OTHER": "other-s3cret"}
     assert read_settings(None, "other", environ) == Settings(
         "https://other.example.com", ClientCredentials("other-app", "other-s3cret")
@@ -85,7 +85,7 @@ def test_a_profile_that_is_asked_for_wins_over_the_environment_whole(config: str
     assert read_settings(None, "host", environ).auth is None
 
 
-def test_the_profile_default_is_for_those_without_an_environment(config: str) -> None:
+def test_the_profile_default_applies_without_an_environment(config: str) -> None:
     assert read_settings(None, None, {"RINGME_CONFIG": config}) == Settings(
         "https://default.example.com", ClientCredentials("default-app", "default-s3cret")
     )
@@ -96,7 +96,7 @@ def test_no_secret_of_the_default_profile_goes_to_a_host_of_the_environment(conf
     assert read_settings(None, None, environ) == Settings(URL)
 
 
-def test_nothing_anywhere_is_fine_for_now(tmp_path: Path) -> None:
+def test_missing_settings_are_no_error_until_needed(tmp_path: Path) -> None:
     assert read_settings(None, None, {"HOME": str(tmp_path)}) == Settings()
 
 
@@ -121,7 +121,7 @@ def test_the_home_folder_need_not_be_in_the_environment() -> None:
     assert config_path({}, "linux") == Path.home() / ".config/ringme/config.toml"
 
 
-def test_a_secret_that_others_can_read_is_warned_of(config: str) -> None:
+def test_a_secret_readable_by_others_causes_a_warning(config: str) -> None:
     environ = {"RINGME_CONFIG": config, "OTHER": "s3cret"}
     assert read_settings(None, "default", environ).warning == ""
     Path(config).chmod(0o644)
@@ -143,7 +143,7 @@ def test_a_malformed_argument_is_wrong_usage() -> None:
         ({"RINGME_TOKEN": "s3cret\n"}, "BearerToken: token "),
     ],
 )
-def test_a_malformed_environment_is_told_of(environ: dict[str, str], said: str) -> None:
+def test_a_malformed_environment_is_reported(environ: dict[str, str], said: str) -> None:
     assert refusal(None, **environ).startswith(said)
 
 
@@ -169,7 +169,7 @@ def test_a_malformed_environment_is_told_of(environ: dict[str, str], said: str) 
         ('[one]\napp_id = "app"\nsecret = "s3cret\\u0001s3cret"', "ClientCredentials: app_secret"),
     ],
 )
-def test_a_malformed_profile_is_told_of(content: str, said: str, tmp_path: Path) -> None:
+def test_a_malformed_profile_is_reported(content: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(content, encoding="utf-8")
     sentence = refusal("one", RINGME_CONFIG=str(path))
@@ -177,13 +177,13 @@ def test_a_malformed_profile_is_told_of(content: str, said: str, tmp_path: Path)
     assert said in sentence
 
 
-def test_bytes_that_are_no_text_are_told_of(tmp_path: Path) -> None:
+def test_undecodable_bytes_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(b"[one]\n# \xff\n")
     assert str(path) in refusal("one", RINGME_CONFIG=str(path))
 
 
-def test_a_file_of_profiles_that_is_not_there_is_told_of(tmp_path: Path) -> None:
+def test_a_missing_file_of_profiles_is_reported(tmp_path: Path) -> None:
     missing = str(tmp_path / "config.toml")
     for profile in (None, "one"):
         said = refusal(profile, RINGME_CONFIG=missing)
@@ -207,9 +207,7 @@ def secrets_of(settings: Settings) -> set[str]:
 
 
 @pytest.mark.parametrize("profile", [None, "default"])
-def test_a_secret_goes_only_to_the_host_of_the_place_that_holds_it(
-    profile: str | None, tmp_path: Path
-) -> None:
+def test_a_secret_goes_only_to_the_host_of_its_source(profile: str | None, tmp_path: Path) -> None:
     pairs = ((), ("app_id",), ("secret",), ("app_id", "secret"))
     used = 0
     for url, profile_url, mine, theirs in product(HOSTS, HOSTS, pairs, pairs):
@@ -291,7 +289,7 @@ def withheld(profile: str | None, environ: dict[str, str]) -> str:
     return sentence
 
 
-def test_credentials_that_are_for_another_host_are_told_of(config: str) -> None:
+def test_credentials_for_another_host_are_reported(config: str) -> None:
     said = withheld(None, {"RINGME_CONFIG": config, "RINGME_BASE_URL": URL})
     assert said == (
         f"the credentials of profile 'default' in {config} are for https://default.example.com, and"
@@ -305,7 +303,7 @@ def test_credentials_that_are_for_another_host_are_told_of(config: str) -> None:
     )
 
 
-def test_credentials_without_a_host_go_to_that_of_the_profile(config: str) -> None:
+def test_credentials_without_a_host_use_the_profiles_host(config: str) -> None:
     environ = {"RINGME_CONFIG": config, "RINGME_TOKEN": "token"}
     for profile, host in ((None, "default"), ("host", "host")):
         found = read_settings(None, profile, environ)

@@ -38,7 +38,7 @@ def options_of(command: str) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", list(kinds()))
-def test_no_error_advises_a_word_of_python_on_the_command_line(kind: type[RingMeError]) -> None:
+def test_no_advice_on_the_command_line_is_for_python(kind: type[RingMeError]) -> None:
     for advice in advice_of(kind):
         told = for_shell(advice)
         assert PYTHON.search(told) is None, told
@@ -48,7 +48,7 @@ def test_no_error_advises_a_word_of_python_on_the_command_line(kind: type[RingMe
 
 
 @pytest.mark.parametrize("command", ["refresh", "plan", "apply"])
-def test_what_a_run_is_advised_its_command_has(command: str) -> None:
+def test_advice_names_only_options_of_the_command(command: str) -> None:
     refused = RateLimited("no", reset_after=725)
     refused.remedy = 'on_quota="park"'
     for advice in (DeadlineExceeded.advice_on_run, refused.next_step):
@@ -67,11 +67,11 @@ def test_what_a_run_is_advised_its_command_has(command: str) -> None:
         ("trust it with ssl= or --ca", "trust it with --ca"),
     ],
 )
-def test_programs_and_people_are_told_the_same_in_their_own_words(told: str, shown: str) -> None:
+def test_advice_for_python_becomes_advice_for_the_command_line(told: str, shown: str) -> None:
     assert for_shell(told) == shown
 
 
-def test_a_known_field_is_not_looked_for_among_the_others() -> None:
+def test_a_known_field_in_extra_is_named_as_an_option() -> None:
     with pytest.raises(InvalidRequest) as caught:
         ClientUpdate(extra={"timezone": "Asia/Omsk"})
     assert for_shell(caught.value.reason) == "timezone is named by itself, not in extra"
@@ -90,7 +90,7 @@ async def test_a_used_up_hour_says_when_to_try_again(
         assert re.search(r"; try again in [0-9]+ (h|min)( [0-9]+ (min|s))*$", told.strip())
 
 
-async def test_kinds_of_failures_in_json_speak_of_options(here: Here, shell: Shell) -> None:
+async def test_failure_kinds_in_json_name_options(here: Here, shell: Shell) -> None:
     small = shell.fake.add_dealer("small", "small-s3cret", ceiling=5)
     shell.variables |= {"RINGME_APP_ID": small.app_id, "RINGME_APP_SECRET": "small-s3cret"}
     tenants = shell.write_tenants(range(1, 21))

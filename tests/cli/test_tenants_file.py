@@ -69,7 +69,7 @@ def test_csv_is_read_however_excel_writes_it(
     assert tenants[0] == ACME
 
 
-def test_a_list_in_cp1251_needs_to_be_told(read: Read) -> None:
+def test_a_list_in_cp1251_needs_the_option_encoding(read: Read) -> None:
     content = "name;client_id\n\u041b\u044e\u0442\u0438\u043a;1\n".encode("cp1251")
     (tenant,) = read(content, SETTINGS, "cp1251").tenants
     assert tenant.name == "\u041b\u044e\u0442\u0438\u043a"
@@ -79,19 +79,19 @@ def test_a_list_in_cp1251_needs_to_be_told(read: Read) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
-def test_a_byte_order_mark_overrules_what_was_told(encoding: str, read: Read) -> None:
+def test_a_byte_order_mark_overrules_the_option_encoding(encoding: str, read: Read) -> None:
     content = "\ufeffname;client_id\n\u041b\u044e\u0442\u0438\u043a;1\n".encode(encoding)
     (tenant,) = read(content, SETTINGS, "cp1251").tenants
     assert tenant.name == "\u041b\u044e\u0442\u0438\u043a"
 
 
 @pytest.mark.parametrize("encoding", ["klingon", "base64"])
-def test_what_is_no_encoding_of_text_is_wrong_usage(encoding: str, read: Read) -> None:
+def test_an_unknown_encoding_is_wrong_usage(encoding: str, read: Read) -> None:
     with pytest.raises(WrongUsage, match="there is no encoding"):
         read("client_id\n1\n", SETTINGS, encoding)
 
 
-def test_a_byte_that_cp1251_does_not_know_is_told_without_a_hint(read: Read) -> None:
+def test_an_undecodable_byte_in_cp1251_is_reported_without_a_hint(read: Read) -> None:
     assert refusal(read, b"client_id\n1\x98\n", SETTINGS, "cp1251") == [
         "tenants, line 2: this is no cp1251"
     ]
@@ -111,7 +111,7 @@ def test_json_lines_are_read_too(read: Read) -> None:
     ]
 
 
-def test_whoever_has_no_name_goes_by_the_client_id(read: Read) -> None:
+def test_a_tenant_without_a_name_is_named_by_its_client_id(read: Read) -> None:
     found = read("client_id\n12\n13\n")
     assert list(found.tenants) == [Tenant("12", name="12"), Tenant("13", name="13")]
     assert found.named("13") == Tenant("13", name="13")
@@ -181,7 +181,7 @@ def test_a_wrong_object_is_named_with_its_number(row: str, flaw: str, read: Read
     assert said.startswith(f"tenants, line 3: {flaw}")
 
 
-def test_all_wrong_lines_are_told_at_once_with_those_of_all_kinds_in_order(read: Read) -> None:
+def test_all_wrong_lines_are_reported_at_once_in_order(read: Read) -> None:
     content = "name,client_id\na,one\nb,2\nb,3,4\nc,\n"
     assert refusal(read, content) == [
         "tenants, line 2: client_id is neither a number nor @me",
@@ -194,13 +194,15 @@ def test_all_wrong_lines_are_told_at_once_with_those_of_all_kinds_in_order(read:
     ("wrong", "told"),
     [(100, "tenants: 80 more lines are wrong"), (21, "tenants: one more line is wrong")],
 )
-def test_of_very_many_wrong_lines_the_first_are_named(wrong: int, told: str, read: Read) -> None:
+def test_only_the_first_of_very_many_wrong_lines_are_named(
+    wrong: int, told: str, read: Read
+) -> None:
     said = refusal(read, "name,client_id\n" + "a,x\n" * wrong)
     assert len(said) == 21
     assert said[-1] == told
 
 
-def test_the_number_of_a_line_is_that_of_the_file_even_after_a_cell_of_two_lines(
+def test_line_numbers_are_the_files_even_after_a_cell_of_two_lines(
     read: Read,
 ) -> None:
     assert refusal(read, 'name,client_id\n"two\nlines",1\nb,x\n') == [
@@ -229,19 +231,19 @@ def test_a_repeated_name_is_refused_and_both_lines_are_named(read: Read) -> None
         ("", "there is no tenant in it"),
     ],
 )
-def test_what_is_no_list_of_tenants_is_refused_as_a_whole(
+def test_a_file_that_is_no_list_of_tenants_is_refused_as_a_whole(
     content: str, said: str, read: Read
 ) -> None:
     assert refusal(read, content) == [f"tenants: {said}"]
 
 
-def test_a_list_that_is_not_there_is_told_of(tmp_path: Path) -> None:
+def test_a_missing_list_is_reported(tmp_path: Path) -> None:
     path = str(tmp_path / "tenants.csv")
     with pytest.raises(CouldNotStart, match=r"tenants\.csv: No such file or directory"):
         read_tenants(path, "utf-8", SETTINGS, {})
 
 
-def test_what_no_line_has_and_the_settings_lack_is_told_once(read: Read) -> None:
+def test_a_setting_missing_in_every_line_is_reported_once(read: Read) -> None:
     content = "name,client_id\na,1\nb,2\n"
     (said,) = refusal(read, content, NOTHING)
     assert said.startswith("there is no base URL")
@@ -249,7 +251,7 @@ def test_what_no_line_has_and_the_settings_lack_is_told_once(read: Read) -> None
     assert said.startswith("there are no credentials")
 
 
-def test_what_some_lines_lack_is_told_of_them(read: Read) -> None:
+def test_a_setting_missing_in_some_lines_is_reported_for_each(read: Read) -> None:
     content = (
         "name,client_id,app_id,secret,base_url\n"
         f"a,1,app,s3cret,{URL}\n"
@@ -262,7 +264,7 @@ def test_what_some_lines_lack_is_told_of_them(read: Read) -> None:
     ]
 
 
-def test_secrets_that_others_can_read_are_warned_of(read: Read, tmp_path: Path) -> None:
+def test_secrets_readable_by_others_cause_a_warning(read: Read, tmp_path: Path) -> None:
     with_secret = read("name,app_id,secret\nacme,app,s3cret\n")
     assert with_secret.warning == ""
     assert "s3cret" not in repr(with_secret)

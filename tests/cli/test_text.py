@@ -5,11 +5,11 @@ from __future__ import annotations
 from ringme_async.cli.text import did_you_mean
 
 
-def test_the_name_that_comes_closest_is_asked_for() -> None:
+def test_the_closest_name_is_suggested() -> None:
     assert did_you_mean("timezon", ["geo_list", "timezone"]) == " (did you mean 'timezone'?)"
 
 
-def test_a_name_that_nothing_comes_close_to_is_not_asked_for() -> None:
+def test_no_name_is_suggested_if_none_is_close() -> None:
     assert did_you_mean("colour", ["geo_list", "timezone"]) == ""
 
 

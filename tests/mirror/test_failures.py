@@ -7,7 +7,7 @@ from ringme_async.mirror import FailureKind
 from ringme_async.mirror.failures import FailureCounter
 
 
-def test_failures_of_one_class_and_status_are_alike_and_the_first_stands_for_them() -> None:
+def test_failures_of_one_class_and_status_are_one_kind_with_the_first_as_example() -> None:
     kinds = FailureCounter(
         [
             ServerError("503 Service Unavailable: Come back. Later.", status_code=503),
@@ -37,7 +37,7 @@ def test_a_kind_says_what_to_do_next() -> None:
     assert kind.next_step == TokenError.advice
 
 
-def test_three_kinds_are_told_the_commonest_first() -> None:
+def test_the_three_commonest_kinds_are_reported_most_frequent_first() -> None:
     failures = [ServerError("no", status_code=500 + number) for number in range(5)] * 2
     kinds = FailureCounter([*failures, *[ConnectError("no way")] * 3]).most_common()
     assert [(kind.error, kind.status_code, kind.count) for kind in kinds] == [

@@ -90,7 +90,7 @@ async def test_every_row_can_be_queried_and_nothing_is_lost(
             assert last[str(number)] == after
 
 
-async def test_a_row_that_an_earlier_version_has_written_is_mended_when_it_is_read_again(
+async def test_reading_a_tenant_again_repairs_a_row_of_an_earlier_version(
     postgres_url: str,
 ) -> None:
     async with Mirror(postgres_url).open(resume=False) as session:

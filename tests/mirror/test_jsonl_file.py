@@ -35,7 +35,7 @@ async def read(path: Path) -> list[Entry]:
     return found
 
 
-async def test_what_was_written_is_read(tmp_path: Path) -> None:
+async def test_written_entries_are_read_back(tmp_path: Path) -> None:
     whole = written(tmp_path / "lines")
     assert whole.count(b"\n") == 3
     assert await read(tmp_path / "lines") == ENTRIES
@@ -52,7 +52,7 @@ async def test_a_half_written_last_line_is_cut_off_wherever_it_ends(tmp_path: Pa
         assert path.read_bytes() == b"".join(whole.splitlines(keepends=True)[:lines])
 
 
-async def test_a_line_after_a_cut_stands_where_the_half_one_was(tmp_path: Path) -> None:
+async def test_the_next_line_replaces_a_half_written_one(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     whole = written(path)
     path.write_bytes(whole[:-3])
@@ -69,7 +69,7 @@ async def test_a_line_after_a_cut_stands_where_the_half_one_was(tmp_path: Path) 
     [b"{", b"", b'{"n": "\xd0"}', b"[1]", b"\0\0\0", b'{"n": 1}{"n": 2}', b"[" * 100_000],
     ids=["half", "empty", "half a letter", "no object", "zeros", "two", "deep"],
 )
-async def test_a_garbled_line_in_the_middle_is_named_by_its_number(
+async def test_a_malformed_line_in_the_middle_is_reported_with_its_number(
     tmp_path: Path, garbled: bytes
 ) -> None:
     path = tmp_path / "lines"
@@ -80,13 +80,13 @@ async def test_a_garbled_line_in_the_middle_is_named_by_its_number(
     assert path.read_bytes() == content
 
 
-async def test_half_of_a_surrogate_pair_comes_through(tmp_path: Path) -> None:
+async def test_half_of_a_surrogate_pair_is_read_back(tmp_path: Path) -> None:
     entry: Entry = {"n": "\ud83d \u044f"}
     written(tmp_path / "lines", [entry])
     assert await read(tmp_path / "lines") == [entry]
 
 
-async def test_a_file_that_is_not_there_is_empty_and_is_not_made_by_reading(tmp_path: Path) -> None:
+async def test_a_missing_file_is_empty_and_reading_does_not_create_it(tmp_path: Path) -> None:
     file = JSONLFile(str(tmp_path / "lines"))
     assert file.is_empty
     assert await read(tmp_path / "lines") == []
@@ -96,7 +96,7 @@ async def test_a_file_that_is_not_there_is_empty_and_is_not_made_by_reading(tmp_
     assert os.listdir(tmp_path) == []
 
 
-async def test_reading_a_long_file_lets_others_have_their_turn(tmp_path: Path) -> None:
+async def test_reading_a_long_file_yields_to_the_event_loop(tmp_path: Path) -> None:
     written(tmp_path / "lines", [{"n": number} for number in range(1_200)])
     turns = 0
 
@@ -112,7 +112,7 @@ async def test_reading_a_long_file_lets_others_have_their_turn(tmp_path: Path) -
     assert turns == 2
 
 
-def test_a_line_that_the_system_takes_in_parts_is_written_whole(
+def test_a_line_is_written_whole_over_short_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = os.write
@@ -120,9 +120,7 @@ def test_a_line_that_the_system_takes_in_parts_is_written_whole(
     assert written(tmp_path / "lines", [{"n": 1}, {"n": 2}]) == b'{"n": 1}\n{"n": 2}\n'
 
 
-def test_a_line_that_finds_no_room_leaves_no_half_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "lines"
     whole = written(path)
     file = JSONLFile(str(path))
@@ -145,7 +143,7 @@ def full_after(count: int) -> Callable[[int, memoryview], int]:
     return write_some
 
 
-def test_other_lines_take_the_place_of_all_at_one_blow(tmp_path: Path) -> None:
+def test_replacing_lines_is_atomic(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     whole = written(path)
     file = JSONLFile(str(path))
@@ -159,14 +157,14 @@ def test_other_lines_take_the_place_of_all_at_one_blow(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("action", [JSONLFile.open, lambda file: file.append({})])
-def test_a_file_that_cannot_be_written_is_told_by_its_path(
+def test_an_unwritable_file_is_reported_with_its_path(
     tmp_path: Path, action: Callable[[JSONLFile], object]
 ) -> None:
     with pytest.raises(OutputError, match=r"gone.lines: No such file or directory"):
         action(JSONLFile(str(tmp_path / "gone" / "lines")))
 
 
-def test_what_is_no_ordinary_file_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OutputError, match="pipe is no ordinary file"):
         _ = JSONLFile(str(tmp_path / "pipe")).is_empty

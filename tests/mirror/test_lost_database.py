@@ -84,7 +84,7 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return told
 
 
-async def test_a_run_goes_on_when_its_backend_was_ended_again_and_again(
+async def test_a_run_continues_after_repeated_loss_of_its_backend(
     ringme: RingMe, world: World, postgres_url: str
 ) -> None:
     await refresh(ringme, range(1, 21), Mirror(postgres_url))
@@ -152,7 +152,7 @@ async def as_coroutine(work: Awaitable[None]) -> None:
     await work
 
 
-async def test_a_run_starts_as_soon_as_the_file_is_let_go(
+async def test_a_run_starts_once_the_file_is_unlocked(
     sqlite_url: str, tmp_path: Path, attempts: list[str]
 ) -> None:
     async with Mirror(sqlite_url).open(resume=False):
@@ -206,7 +206,7 @@ async def test_a_cancelled_run_does_not_wait_out_the_bound(
     assert caught.value.__notes__[0].endswith("database is locked")
 
 
-async def test_a_run_that_another_has_overtaken_meanwhile_ends(postgres_url: str) -> None:
+async def test_a_run_ends_if_another_began_while_its_connection_was_lost(postgres_url: str) -> None:
     with pytest.raises(OutputError, match="another run began while the connection was lost"):
         async with Mirror(postgres_url, batch=1).open(resume=False) as session:
             await end_backends(postgres_url)
@@ -216,7 +216,7 @@ async def test_a_run_that_another_has_overtaken_meanwhile_ends(postgres_url: str
     assert await clients_in(postgres_url) == {}
 
 
-async def test_a_run_that_meets_another_after_the_loss_waits_for_it_no_longer_than_the_bound(
+async def test_after_a_lost_connection_a_run_waits_for_another_no_longer_than_the_bound(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "_LOCK_ATTEMPTS", 1)
@@ -240,7 +240,7 @@ async def test_a_run_that_meets_another_after_the_loss_waits_for_it_no_longer_th
         (OperationalError("SELECT", {}, sqlite3.OperationalError("not of a database")), False),
     ],
 )
-async def test_only_what_time_may_mend_is_tried_again(error: Exception, transient: bool) -> None:
+async def test_only_transient_failures_are_retried(error: Exception, transient: bool) -> None:
     async def fail() -> None:
         raise error
 
@@ -250,7 +250,7 @@ async def test_only_what_time_may_mend_is_tried_again(error: Exception, transien
     assert isinstance(caught.value, TransientOutputError) == transient
 
 
-def test_the_bound_is_no_negative_number() -> None:
+def test_a_negative_bound_is_refused() -> None:
     for seconds in (-1, float("nan")):
         with pytest.raises(InvalidRequest, match="retry_for is a number of seconds from 0 up"):
             Mirror("sqlite:///clients.db", retry_for=seconds)

@@ -56,7 +56,7 @@ async def test_every_tenant_is_written_once_and_counted(
     assert {line["run"] for line in by_tenant(path).values()} == {report.run}
 
 
-async def test_a_resumed_run_reads_only_who_is_left_and_who_failed(
+async def test_a_resumed_run_reads_only_unread_and_failed_tenants(
     ringme: RingMe, world: World, path: Path, failures: Path
 ) -> None:
     world.broken = {3: 403}
@@ -71,7 +71,7 @@ async def test_a_resumed_run_reads_only_who_is_left_and_who_failed(
     assert not failures.exists()
 
 
-async def test_a_tenant_is_known_by_its_name_else_by_its_client_id(
+async def test_the_key_of_a_tenant_is_its_name_else_its_client_id(
     ringme: RingMe, path: Path
 ) -> None:
     tenants: list[Who] = [Tenant(1, name="acme"), Tenant(2), 3, "4"]
@@ -98,7 +98,7 @@ async def test_a_repeated_key_in_a_list_is_refused_before_anything_is_sent_or_wr
 
 
 @pytest.mark.parametrize("who", [True, None, 1.0, "", Tenant(1, name="a\0b"), "\ud800"])
-async def test_what_cannot_be_a_key_is_refused_before_anything_is_sent(
+async def test_an_unusable_key_is_refused_before_anything_is_sent(
     ringme: RingMe, world: World, path: Path, who: Who
 ) -> None:
     with pytest.raises(InvalidRequest, match=r"a tenant (is a client id|cannot be called)"):
@@ -144,7 +144,7 @@ async def test_a_key_that_an_iterator_repeats_ends_the_run_with_what_came_before
     assert list(by_tenant(path)) == ["1", "2", "3"]
 
 
-async def test_an_iterator_is_looked_through_when_it_is_resumed_too(
+async def test_a_resumed_run_checks_an_iterator_for_repeated_keys_too(
     ringme: RingMe, path: Path
 ) -> None:
     await refresh(ringme, [1, 2], Journal(path))
@@ -162,7 +162,7 @@ async def test_a_malformed_id_is_a_failure_like_any_other(
     assert by_tenant(failures)["../2"]["error"] == "InvalidRequest"
 
 
-async def test_progress_knows_how_many_are_left_of_a_list_and_comes_to_the_end(
+async def test_progress_counts_the_rest_of_a_list_and_reaches_its_end(
     ringme: RingMe, path: Path
 ) -> None:
     await refresh(ringme, range(1, 6), Journal(path))
@@ -173,7 +173,7 @@ async def test_progress_knows_how_many_are_left_of_a_list_and_comes_to_the_end(
 
 
 @pytest.mark.jumping
-async def test_progress_is_told_while_nothing_comes(
+async def test_progress_is_reported_while_no_outcome_comes(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     world.held = {2}
@@ -185,7 +185,7 @@ async def test_progress_is_told_while_nothing_comes(
     assert [progress.in_flight for progress in told] == [1] * 5 + [0]
 
 
-async def test_an_error_in_the_callback_gets_out_bare_with_what_came_written(
+async def test_an_error_of_the_callback_is_raised_bare_after_outcomes_are_written(
     ringme: RingMe, path: Path
 ) -> None:
     def tell(progress: Progress) -> None:
@@ -196,7 +196,7 @@ async def test_an_error_in_the_callback_gets_out_bare_with_what_came_written(
     assert len(by_tenant(path)) == 20
 
 
-async def test_a_timeout_of_the_input_is_no_timeout_of_ours(ringme: RingMe, path: Path) -> None:
+async def test_a_timeout_error_of_the_input_is_raised(ringme: RingMe, path: Path) -> None:
     def ids() -> Iterator[int]:
         yield 1
         raise TimeoutError("the user's own")
@@ -207,7 +207,7 @@ async def test_a_timeout_of_the_input_is_no_timeout_of_ours(ringme: RingMe, path
 
 
 @pytest.mark.jumping
-async def test_what_the_deadline_came_before_is_counted_and_left_for_the_next_time(
+async def test_tenants_after_the_deadline_are_counted_and_left_for_the_next_part(
     ringme: RingMe, world: World, path: Path, failures: Path
 ) -> None:
     world.held = {1, 2}
@@ -220,7 +220,7 @@ async def test_what_the_deadline_came_before_is_counted_and_left_for_the_next_ti
     assert not failures.exists()
 
 
-async def test_one_whose_ringme_is_closed_has_written_what_came_and_says_so(
+async def test_closing_the_ringme_ends_a_run_with_its_outcomes_written(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     world.held = {5}
@@ -234,7 +234,7 @@ async def test_one_whose_ringme_is_closed_has_written_what_came_and_says_so(
     assert set(by_tenant(path)) >= {"1", "2", "3", "4"}
 
 
-async def test_the_number_of_calls_at_once_is_found_if_so_asked(ringme: RingMe, path: Path) -> None:
+async def test_concurrency_auto_finds_the_number_of_calls(ringme: RingMe, path: Path) -> None:
     told: list[Progress] = []
     report = await refresh(
         ringme, range(1, 21), Journal(path), concurrency="auto", on_progress=told.append
@@ -243,7 +243,7 @@ async def test_the_number_of_calls_at_once_is_found_if_so_asked(ringme: RingMe, 
 
 
 @pytest.mark.jumping
-async def test_a_host_that_is_down_is_not_waited_for_if_so_told(
+async def test_on_outage_fail_does_not_wait_for_a_host_that_is_down(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     world.broken = dict.fromkeys(range(1, 41), 503)
@@ -252,7 +252,7 @@ async def test_a_host_that_is_down_is_not_waited_for_if_so_told(
     assert asyncio.get_running_loop().time() < 60
 
 
-async def test_a_cancelled_run_has_written_what_came_and_lets_go_of_its_output(
+async def test_a_cancelled_run_has_written_its_outcomes_and_releases_its_output(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     world.held = {5}

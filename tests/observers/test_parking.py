@@ -15,7 +15,7 @@ def names(told: list[Event]) -> list[str]:
     return [type(event).__name__ for event in told if isinstance(event, kinds)]
 
 
-async def test_a_call_that_waits_is_told_of_under_its_number() -> None:
+async def test_a_parked_call_is_reported_with_its_number() -> None:
     told: list[Event] = []
     async with observed(make_fake(ceiling=1), told.append) as ringme:
         await ringme.clients.get(1)
@@ -29,7 +29,7 @@ async def test_a_call_that_waits_is_told_of_under_its_number() -> None:
     assert 3000 < parked.delay < 3700
 
 
-async def test_a_bulk_item_that_waits_before_it_was_sent_is_told_of_once() -> None:
+async def test_a_bulk_item_parked_before_it_was_sent_is_reported_once() -> None:
     told: list[Event] = []
     async with observed(make_fake(ceiling=2), told.append) as ringme:
         report = await ringme.clients.get_many([1, 2, 3], concurrency=1)
@@ -41,7 +41,7 @@ async def test_a_bulk_item_that_waits_before_it_was_sent_is_told_of_once() -> No
     assert 3000 < parked.delay < 3700
 
 
-async def test_a_bulk_item_that_was_refused_is_told_of() -> None:
+async def test_a_refused_bulk_item_is_reported() -> None:
     fake = make_fake(ceiling=5)
     home = fake.add_tenant()
     ours = fake.add_application("ours", "secret", tenant=home, ceiling=2)
@@ -59,7 +59,7 @@ async def test_a_bulk_item_that_was_refused_is_told_of() -> None:
     assert names(told) == ["AttemptSent", "Parked", "Woken", "AttemptSent"]
 
 
-async def test_a_bulk_item_that_may_not_wait_is_not_told_of() -> None:
+async def test_a_bulk_item_that_may_not_park_is_not_reported() -> None:
     told: list[Event] = []
     async with observed(make_fake(ceiling=2), told.append) as ringme:
         report = await ringme.clients.get_many([1, 2, 3], concurrency=1, on_quota="fail")
