@@ -97,8 +97,8 @@ def test_a_wrong_line_of_csv_is_named(row: str, flaw: str | None, read: Read) ->
     if flaw is None:
         assert len(read(content)) == 2
         return
-    (said,) = refusal(read, content)
-    assert said.startswith(f"changes, line 3: {flaw}")
+    (message,) = refusal(read, content)
+    assert message.startswith(f"changes, line 3: {flaw}")
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_a_wrong_line_of_csv_is_named(row: str, flaw: str | None, read: Read) ->
     ],
 )
 def test_a_wrong_object_is_named(row: str, flaw: str, read: Read) -> None:
-    (said,) = refusal(read, f'{{"client_id": 2, "hold_music": 5}}\n{row}\n')
-    assert said.startswith(f"changes, line 2: {flaw}")
+    (message,) = refusal(read, f'{{"client_id": 2, "hold_music": 5}}\n{row}\n')
+    assert message.startswith(f"changes, line 2: {flaw}")
 
 
 def test_a_repeated_tenant_is_refused(read: Read) -> None:
@@ -140,17 +140,17 @@ def test_a_name_without_a_list_of_tenants_is_refused(read: Read) -> None:
 
 
 def test_an_unknown_column_is_reported_with_the_known_ones(read: Read) -> None:
-    (said,) = refusal(read, "client_id,timezon\n1,Asia/Omsk\n")
-    assert said.startswith(
+    (message,) = refusal(read, "client_id,timezon\n1,Asia/Omsk\n")
+    assert message.startswith(
         "changes: unknown columns: 'timezon' (did you mean 'timezone'?);"
         " there are tenant, client_id, "
     )
-    assert said.endswith(", timezone, extra, extra.NAME")
+    assert message.endswith(", timezone, extra, extra.NAME")
 
 
 def test_a_refused_value_is_reported_in_the_terms_of_a_list(read: Read) -> None:
-    (said,) = refusal(read, "client_id,hold_music\n1,five\n")
-    assert said.endswith(", or null to clear it; not 'five'")
+    (message,) = refusal(read, "client_id,hold_music\n1,five\n")
+    assert message.endswith(", or null to clear it; not 'five'")
 
 
 def test_an_empty_list_is_refused(read: Read) -> None:

@@ -224,7 +224,7 @@ def test_a_full_disk_is_reported_in_one_line(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (
             PermissionError(errno.EACCES, "denied", "a.csv"),
@@ -238,7 +238,10 @@ def test_a_full_disk_is_reported_in_one_line(arguments: list[str]) -> None:
     ],
 )
 def test_another_system_error_is_reported_in_one_line(
-    error: OSError, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: OSError,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail(_arguments: list[str]) -> int:
         raise error
@@ -246,15 +249,15 @@ def test_another_system_error_is_reported_in_one_line(
     monkeypatch.setattr(app, "run", fail)
     monkeypatch.setattr(cli, "_discard_stdout", lambda: None)
     assert run(monkeypatch, "get", "12") == ExitCode.SOME_FAILED
-    assert capsys.readouterr().err == f"ringme: {told}\n"
+    assert capsys.readouterr().err == f"ringme: {message}\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no shell to close a stream with")
 @pytest.mark.parametrize(
-    ("closed", "told"),
+    ("closed", "message"),
     [(">&-", ("", "ringme: Unknown")), ("2>&-", ("", "")), (">&- 2>&-", ("", ""))],
 )
-def test_output_to_a_closed_stream_is_discarded(closed: str, told: tuple[str, str]) -> None:
+def test_output_to_a_closed_stream_is_discarded(closed: str, message: tuple[str, str]) -> None:
     program = f"exec {sys.executable} -X dev -W error -m ringme_async"
     wrong = subprocess.run(
         ["sh", "-c", f"{program} frob {closed}"],
@@ -263,8 +266,8 @@ def test_output_to_a_closed_stream_is_discarded(closed: str, told: tuple[str, st
         cwd=ROOT,
         text=True,
     )
-    assert (wrong.returncode, wrong.stdout) == (ExitCode.WRONG_USAGE, told[0])
-    assert wrong.stderr[:15] == told[1]
+    assert (wrong.returncode, wrong.stdout) == (ExitCode.WRONG_USAGE, message[0])
+    assert wrong.stderr[:15] == message[1]
     right = subprocess.run(
         ["sh", "-c", f"{program} --version {closed}"], check=False, cwd=ROOT, capture_output=True
     )

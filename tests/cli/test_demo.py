@@ -38,9 +38,9 @@ def demo() -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def told(demo: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(demo.stdout)
-    return told
+def result(demo: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(demo.stdout)
+    return result
 
 
 def test_without_a_terminal_the_demo_succeeds_and_shows_no_progress(
@@ -49,36 +49,36 @@ def test_without_a_terminal_the_demo_succeeds_and_shows_no_progress(
     assert (demo.returncode, demo.stderr) == (ExitCode.ALL_WELL, "")
 
 
-def test_every_tenant_is_read_or_failed(told: dict[str, Any]) -> None:
-    assert told["tenants"] == 1_000
-    assert told["read"] + told["failed"] == 1_000
+def test_every_tenant_is_read_or_failed(result: dict[str, Any]) -> None:
+    assert result["tenants"] == 1_000
+    assert result["read"] + result["failed"] == 1_000
 
 
-def test_only_blocked_tenants_fail(told: dict[str, Any]) -> None:
-    assert told["failed"] == len(make_world().blocked) > 0
+def test_only_blocked_tenants_fail(result: dict[str, Any]) -> None:
+    assert result["failed"] == len(make_world().blocked) > 0
 
 
-def test_changed_tenants_show_the_change_when_read_again(told: dict[str, Any]) -> None:
-    assert told["changed"] == told["read_back"] == len(make_world().to_change)
+def test_changed_tenants_show_the_change_when_read_again(result: dict[str, Any]) -> None:
+    assert result["changed"] == result["read_back"] == len(make_world().to_change)
 
 
-def test_each_application_logs_in_and_dead_tokens_are_replaced(told: dict[str, Any]) -> None:
-    assert told["own_applications"] == 100
-    assert told["logins"] > 101
+def test_each_application_logs_in_and_dead_tokens_are_replaced(result: dict[str, Any]) -> None:
+    assert result["own_applications"] == 100
+    assert result["logins"] > 101
 
 
-def test_retries_overcome_the_faults(told: dict[str, Any]) -> None:
-    assert told["retried"] >= told["faults"] > 0
+def test_retries_overcome_the_faults(result: dict[str, Any]) -> None:
+    assert result["retried"] >= result["faults"] > 0
 
 
-def test_the_rate_counts_all_records(told: dict[str, Any]) -> None:
-    records = told["read"] + told["changed"] + told["read_back"]
-    assert told["records_per_second"] == pytest.approx(records / told["seconds"], rel=0.01)
+def test_the_rate_counts_all_records(result: dict[str, Any]) -> None:
+    records = result["read"] + result["changed"] + result["read_back"]
+    assert result["records_per_second"] == pytest.approx(records / result["seconds"], rel=0.01)
 
 
-def test_the_servers_books_agree(told: dict[str, Any]) -> None:
-    assert told["books_agree"] is True
-    assert told["disagreements"] == []
+def test_the_servers_books_agree(result: dict[str, Any]) -> None:
+    assert result["books_agree"] is True
+    assert result["disagreements"] == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is a thing of Unix")

@@ -1,4 +1,4 @@
-"""What the operating system says of files, as a person is told: which file, what, and what to do."""
+"""What the operating system says of files, as a person is message: which file, what, and what to do."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ async def test_a_folder_without_permission_is_named_beside_the_output(
 
     monkeypatch.setattr(os, "open", refuse)
     ended = await here("refresh", "--tenants", "t.csv", "--into", "clients.jsonl")
-    told = f"clients.jsonl: a run needs a lock file beside it; {shell.folder}: Permission denied"
+    message = f"clients.jsonl: a run needs a lock file beside it; {shell.folder}: Permission denied"
     assert (ended.code, ended.err) == (
         ExitCode.COULD_NOT_START,
-        f"ringme: {told}; check who may use it\n",
+        f"ringme: {message}; check who may use it\n",
     )
 
 
@@ -106,8 +106,8 @@ async def test_a_database_that_may_not_be_written_is_named(
 def test_every_system_error_has_a_message_without_its_number() -> None:
     for number in errno.errorcode:
         error = OSError(number, f"[Errno {number}] odd", "some/path")
-        told = describe_file_error("path", error)
-        assert told.startswith(f"path: {os.strerror(number)}")
+        message = describe_file_error("path", error)
+        assert message.startswith(f"path: {os.strerror(number)}")
     assert (
         describe_os_error(OSError(-2, "Name or service not known")) == "Name or service not known"
     )

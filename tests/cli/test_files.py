@@ -246,7 +246,7 @@ async def test_a_database_is_no_journal_and_no_plan(shell: Shell, here: Here) ->
 
 
 @pytest.mark.parametrize(
-    ("into", "told"),
+    ("into", "message"),
     [
         ("sqlite:c.db", "sqlite:///c.db\n"),
         ("sqlite:/c.db", "sqlite:///c.db, or sqlite:////c.db from the root\n"),
@@ -260,7 +260,7 @@ async def test_a_database_is_no_journal_and_no_plan(shell: Shell, here: Here) ->
     ],
 )
 async def test_a_misspelt_url_of_a_database_makes_no_file(
-    into: str, told: str, shell: Shell, here: Here
+    into: str, message: str, shell: Shell, here: Here
 ) -> None:
     before = await prepared(shell, here)
     for arguments in (
@@ -270,7 +270,7 @@ async def test_a_misspelt_url_of_a_database_makes_no_file(
     ):
         ended = await here(*arguments)
         assert ended.code == ExitCode.WRONG_USAGE, arguments
-        assert ended.err.endswith(told)
+        assert ended.err.endswith(message)
         assert ended.err.count("\n") == 1
     assert contents(shell) == before
 

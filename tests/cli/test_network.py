@@ -116,7 +116,7 @@ async def test_a_command_goes_through_a_proxy_whose_password_it_does_not_show(
         }
         ended = await here("get", "1")
     assert ended.code == ExitCode.SOME_FAILED
-    told = f"the proxy 127.0.0.1:{proxy.port} gives no way to pbx.example.com:443: status 407"
-    assert told in ended.err
+    message = f"the proxy 127.0.0.1:{proxy.port} gives no way to pbx.example.com:443: status 407"
+    assert message in ended.err
     assert asked[0].startswith(b"CONNECT pbx.example.com:443 HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic dXNlcjpzM2NyZXQ=\r\n" in asked[0]

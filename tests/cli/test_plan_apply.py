@@ -53,11 +53,11 @@ async def test_as_json_a_plan_includes_its_failures(here: Here, shell: Shell) ->
     )
     ended = await here("plan", "changes.jsonl", "--out", "plan.json", "--json")
     assert (ended.code, ended.err) == (ExitCode.SOME_FAILED, "")
-    told = ended.json
-    (failure,) = told.pop("failures")
+    result = ended.json
+    (failure,) = result.pop("failures")
     assert (failure["tenant"], failure["error"]) == ("99", "ClientNotFound")
-    assert told == json.loads((shell.folder / "plan.json").read_text("utf-8"))
-    (change,) = told["changes"]
+    assert result == json.loads((shell.folder / "plan.json").read_text("utf-8"))
+    (change,) = result["changes"]
     assert change["fields"] == {"timezone": {"from": "Europe/Moscow", "to": None}}
 
 
@@ -82,8 +82,8 @@ async def test_tenants_after_the_deadline_are_not_planned(here: Here, shell: She
     ended = await here(*arguments, "--json")
     assert ended.code == ExitCode.SOME_FAILED
     assert {one["error"] for one in ended.json["failures"]} == {"DeadlineExceeded", "NotAttempted"}
-    told = await here(*arguments)
-    assert "the run's deadline passed" in told.err
+    result = await here(*arguments)
+    assert "the run's deadline passed" in result.err
 
 
 @pytest.mark.parametrize("out", [".", "nowhere/plan.json"])
@@ -139,11 +139,11 @@ async def test_as_json_an_apply_prints_its_counts(here: Here, shell: Shell) -> N
     shell.fake.tenant(2).set(geo_list="US")
     ended = await here("apply", "plan.json", "--journal", "done.jsonl", "--json")
     assert (ended.code, ended.err) == (ExitCode.SOME_FAILED, "")
-    told = ended.json
-    assert told.pop("run") == shell.lines("done.jsonl")[0]["run"]
-    (kind,) = told.pop("kinds")
+    result = ended.json
+    assert result.pop("run") == shell.lines("done.jsonl")[0]["run"]
+    (kind,) = result.pop("kinds")
     assert (kind["error"], kind["count"]) == ("Conflict", 1)
-    assert told == {
+    assert result == {
         "applied": 0,
         "as_wished": 1,
         "failed": 1,
@@ -171,22 +171,22 @@ async def test_a_change_made_behind_the_plans_back_is_a_conflict(here: Here, she
 
 
 @pytest.mark.parametrize(
-    ("how", "code"),
+    ("stop", "code"),
     [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)],
 )
 async def test_a_stopped_apply_is_resumed_without_a_false_conflict(
-    how: signal.Signals, code: int, here: Here, shell: Shell
+    stop: signal.Signals, code: int, here: Here, shell: Shell
 ) -> None:
     shell.fake.add_tenants(100)
     await make_plan(here, shell, 120)
     shell.fake.latency = 0.02
-    stopped = await shell.stop_after(100, how, "apply", "plan.json", "--concurrency", "8")
+    stopped = await shell.stop_after(100, stop, "apply", "plan.json", "--concurrency", "8")
     assert (stopped.code, stopped.out) == (code, "")
     ended = await shell.run("apply", "plan.json", "--resume", "--json")
     assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
-    told = ended.json
-    assert told["applied"] + told["as_wished"] + told["skipped"] == 120
-    assert told["skipped"] > 0
+    result = ended.json
+    assert result["applied"] + result["as_wished"] + result["skipped"] == 120
+    assert result["skipped"] > 0
     journal = Counter(line["tenant"] for line in shell.lines("plan.journal.jsonl"))
     assert journal == Counter(str(number) for number in range(1, 121))
     for number in range(1, 121):

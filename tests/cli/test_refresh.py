@@ -47,9 +47,9 @@ async def test_as_json_the_counts_are_one_object(shell: Shell) -> None:
     shell.fake.block(7)
     ended = await shell.run(*INTO_FILE, "--json")
     assert (ended.code, ended.err) == (ExitCode.SOME_FAILED, "")
-    told = ended.json
-    assert told.pop("run") == shell.lines("clients.jsonl")[0]["run"]
-    assert told == {
+    result = ended.json
+    assert result.pop("run") == shell.lines("clients.jsonl")[0]["run"]
+    assert result == {
         "read": 19,
         "failed": 1,
         "skipped": 0,
@@ -63,7 +63,7 @@ async def test_as_json_the_counts_are_one_object(shell: Shell) -> None:
                 "error": "UserBlocked",
                 "status_code": 403,
                 "count": 1,
-                "example": told["kinds"][0]["example"],
+                "example": result["kinds"][0]["example"],
                 "next_step": "the provider has to unblock the user or the client",
             }
         ],
@@ -136,7 +136,7 @@ async def test_nothing_is_sent_for_a_list_with_an_error(here: Here, shell: Shell
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--into", "clients.jsonl"], "refresh needs a list of tenants: --tenants FILE"),
         (["--tenants", "tenants.csv"], "requires an argument"),
@@ -154,12 +154,12 @@ async def test_nothing_is_sent_for_a_list_with_an_error(here: Here, shell: Shell
     ],
 )
 async def test_wrong_usage_is_reported_before_anything_is_sent(
-    arguments: list[str], said: str, here: Here, shell: Shell
+    arguments: list[str], message: str, here: Here, shell: Shell
 ) -> None:
     shell.write_tenants(range(1, 4))
     ended = await here("refresh", *arguments)
     assert (ended.code, ended.out) == (ExitCode.WRONG_USAGE, "")
-    assert said in ended.err
+    assert message in ended.err
     assert shell.fake.requests.total == 0
 
 
@@ -265,7 +265,7 @@ async def test_on_outage_fail_does_not_wait_for_a_host_that_is_down(
 
 @pytest.mark.parametrize("into", ["clients.jsonl", "sqlite:///clients.db"])
 @pytest.mark.parametrize(
-    ("how", "code"),
+    ("stop", "code"),
     [
         (signal.SIGINT, ExitCode.INTERRUPTED),
         (signal.SIGTERM, ExitCode.INTERRUPTED),
@@ -273,27 +273,27 @@ async def test_on_outage_fail_does_not_wait_for_a_host_that_is_down(
     ],
 )
 async def test_a_stopped_run_is_resumed(
-    into: str, how: signal.Signals, code: int, shell: Shell
+    into: str, stop: signal.Signals, code: int, shell: Shell
 ) -> None:
     shell.fake.add_tenants(180)
     shell.write_tenants(range(1, 201))
     shell.fake.latency = 0.02
     arguments = ("refresh", "--tenants", "tenants.csv", "--into", into)
-    stopped = await shell.stop_after(80, how, *arguments, "--concurrency", "8")
+    stopped = await shell.stop_after(80, stop, *arguments, "--concurrency", "8")
     assert (stopped.code, stopped.out) == (code, "")
-    if how == signal.SIGINT:
+    if stop == signal.SIGINT:
         assert stopped.err == (
             f"ringme: what has come is in {into}; go on with --resume\nringme: interrupted\n"
         )
         shell.fake.assert_quiet()
     ended = await shell.run(*arguments, "--resume", "--json")
     assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
-    told = ended.json
-    assert told["read"] + told["skipped"] == 200
-    assert told["read"] < 200 or "sqlite" in into
+    result = ended.json
+    assert result["read"] + result["skipped"] == 200
+    assert result["read"] < 200 or "sqlite" in into
     if "sqlite" in into:
         with closing(sqlite3.connect(shell.folder / "clients.db")) as database:
-            rows = database.execute("SELECT tenant FROM clients WHERE run = ?", [told["run"]])
+            rows = database.execute("SELECT tenant FROM clients WHERE run = ?", [result["run"]])
             assert Counter(tenant for (tenant,) in rows) == each_once(range(1, 201))
     else:
         assert read_into_file(shell) == each_once(range(1, 201))

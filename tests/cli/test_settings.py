@@ -135,7 +135,7 @@ def test_a_malformed_argument_is_wrong_usage() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "message"),
     [
         ({"RINGME_BASE_URL": "pbx"}, "RINGME_BASE_URL: base_url needs a scheme and a host"),
         ({"RINGME_APP_ID": "app"}, "the environment variable RINGME_APP_SECRET is not set"),
@@ -143,12 +143,12 @@ def test_a_malformed_argument_is_wrong_usage() -> None:
         ({"RINGME_TOKEN": "s3cret\n"}, "BearerToken: token "),
     ],
 )
-def test_a_malformed_environment_is_reported(environ: dict[str, str], said: str) -> None:
-    assert refusal(None, **environ).startswith(said)
+def test_a_malformed_environment_is_reported(environ: dict[str, str], message: str) -> None:
+    assert refusal(None, **environ).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "there is no profile 'one'"),
         ("one = 5", "there is no profile 'one'"),
@@ -169,12 +169,12 @@ def test_a_malformed_environment_is_reported(environ: dict[str, str], said: str)
         ('[one]\napp_id = "app"\nsecret = "s3cret\\u0001s3cret"', "ClientCredentials: app_secret"),
     ],
 )
-def test_a_malformed_profile_is_reported(content: str, said: str, tmp_path: Path) -> None:
+def test_a_malformed_profile_is_reported(content: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(content, encoding="utf-8")
     sentence = refusal("one", RINGME_CONFIG=str(path))
     assert str(path) in sentence
-    assert said in sentence
+    assert message in sentence
 
 
 def test_undecodable_bytes_are_reported(tmp_path: Path) -> None:
@@ -186,8 +186,8 @@ def test_undecodable_bytes_are_reported(tmp_path: Path) -> None:
 def test_a_missing_file_of_profiles_is_reported(tmp_path: Path) -> None:
     missing = str(tmp_path / "config.toml")
     for profile in (None, "one"):
-        said = refusal(profile, RINGME_CONFIG=missing)
-        assert said == f"{missing}: No such file or directory"
+        message = refusal(profile, RINGME_CONFIG=missing)
+        assert message == f"{missing}: No such file or directory"
 
 
 HOSTS = ("https://a.example.com", "https://b.example.com", None)
@@ -290,14 +290,14 @@ def withheld(profile: str | None, environ: dict[str, str]) -> str:
 
 
 def test_credentials_for_another_host_are_reported(config: str) -> None:
-    said = withheld(None, {"RINGME_CONFIG": config, "RINGME_BASE_URL": URL})
-    assert said == (
+    message = withheld(None, {"RINGME_CONFIG": config, "RINGME_BASE_URL": URL})
+    assert message == (
         f"the credentials of profile 'default' in {config} are for https://default.example.com, and"
         f" are not sent to {URL}; set RINGME_APP_ID and RINGME_APP_SECRET, or choose the profile"
         " with --profile"
     )
-    said = withheld("host", ENVIRONMENT | {"RINGME_CONFIG": config})
-    assert said.startswith(
+    message = withheld("host", ENVIRONMENT | {"RINGME_CONFIG": config})
+    assert message.startswith(
         f"the credentials of the environment are for {URL}, and are not sent to"
         " https://host.example.com; put app_id and secret_env into profile 'host'"
     )
@@ -311,7 +311,7 @@ def test_credentials_without_a_host_use_the_profiles_host(config: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("profile", "table", "environ", "said"),
+    ("profile", "table", "environ", "message"),
     [
         (
             None,
@@ -343,11 +343,11 @@ def test_halves_that_do_not_belong_together_are_refused(
     profile: str | None,
     table: dict[str, str],
     environ: dict[str, str],
-    said: str,
+    message: str,
     tmp_path: Path,
 ) -> None:
     environ = environ | {"RINGME_CONFIG": profile_file(tmp_path, table)}
-    assert said in refusal(profile, **environ)
+    assert message in refusal(profile, **environ)
 
 
 async def test_the_command_reads_with_one_variable_and_the_profile(shell: Shell) -> None:

@@ -35,9 +35,9 @@ def progress(**differing: object) -> Progress:
     return Progress(**(usual | differing))  # type: ignore[arg-type]
 
 
-def fields_of(told: Progress) -> dict[str, str]:
+def fields_of(reported: Progress) -> dict[str, str]:
     with ProgressBars() as bars, bars.track("reading", 100) as update:
-        update(told)
+        update(reported)
         (task,) = bars.tasks
     return task.fields
 
@@ -68,8 +68,10 @@ def test_the_rate_is_shown_with_the_remaining_time() -> None:
 
 async def test_the_notes_show_when_the_first_parked_tenant_resumes() -> None:
     until = asyncio.get_running_loop().time() + 1800.2
-    told = progress(in_flight=0, parked=30, parked_until=until, input_blocked=True)
-    assert fields_of(told)["note"] == ("30 parked, first goes on in 30:00, the input is held back")
+    reported = progress(in_flight=0, parked=30, parked_until=until, input_blocked=True)
+    assert fields_of(reported)["note"] == (
+        "30 parked, first goes on in 30:00, the input is held back"
+    )
 
 
 def test_a_total_that_is_known_later_is_taken_over() -> None:

@@ -51,9 +51,9 @@ async def test_a_missing_client_is_a_failure(shell: Shell) -> None:
 async def test_as_json_a_failure_is_an_object_too(here: Here, shell: Shell) -> None:
     ended = await here("get", "404", "--json")
     assert ended.code == ExitCode.SOME_FAILED
-    told = ended.json
-    assert told.pop("message").startswith("client 404: ")
-    assert told == {
+    result = ended.json
+    assert result.pop("message").startswith("client 404: ")
+    assert result == {
         "tenant": "404",
         "error": "ClientNotFound",
         "status_code": 404,
@@ -91,7 +91,7 @@ async def test_a_write_whose_answer_is_lost_for_good_says_so(here: Here, shell: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["set", "12"], "name at least one field"),
         (["set", "12", "--timezone", "not a zone"], "timezone must be an IANA zone"),
@@ -106,11 +106,11 @@ async def test_a_write_whose_answer_is_lost_for_good_says_so(here: Here, shell: 
     ],
 )
 async def test_a_wrong_argument_is_wrong_usage_and_nothing_is_sent(
-    arguments: list[str], said: str, here: Here, shell: Shell
+    arguments: list[str], message: str, here: Here, shell: Shell
 ) -> None:
     ended = await here(*arguments)
     assert (ended.code, ended.out) == (ExitCode.WRONG_USAGE, "")
-    assert said in ended.err
+    assert message in ended.err
     assert shell.fake.requests.total == 0
 
 
@@ -183,7 +183,7 @@ async def test_a_profile_holds_the_host_and_credentials(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"),
+    ("missing", "message"),
     [
         ("RINGME_BASE_URL", "there is no base URL: "),
         ("RINGME_APP_SECRET", "the environment variable RINGME_APP_SECRET is not set"),
@@ -191,7 +191,7 @@ async def test_a_profile_holds_the_host_and_credentials(shell: Shell) -> None:
     ],
 )
 async def test_without_settings_it_does_not_start(
-    missing: str, said: str, here: Here, shell: Shell
+    missing: str, message: str, here: Here, shell: Shell
 ) -> None:
     if missing == "all":
         shell.variables = {"RINGME_BASE_URL": shell.url}
@@ -199,7 +199,7 @@ async def test_without_settings_it_does_not_start(
         del shell.variables[missing]
     ended = await here("get", "12")
     assert (ended.code, ended.out) == (ExitCode.COULD_NOT_START, "")
-    assert ended.err.startswith(f"ringme: {said}")
+    assert ended.err.startswith(f"ringme: {message}")
     assert shell.fake.requests.total == 0
 
 

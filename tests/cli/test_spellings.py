@@ -28,8 +28,8 @@ def kinds() -> Iterator[type[RingMeError]]:
 
 
 def advice_of(kind: type[RingMeError]) -> set[str]:
-    said = {kind("it broke").next_step}
-    return said | {getattr(kind, name) for name in dir(kind) if name.startswith("advice")}
+    advice = {kind("it broke").next_step}
+    return advice | {getattr(kind, name) for name in dir(kind) if name.startswith("advice")}
 
 
 def options_of(command: str) -> set[str]:
@@ -40,11 +40,11 @@ def options_of(command: str) -> set[str]:
 @pytest.mark.parametrize("kind", list(kinds()))
 def test_no_advice_on_the_command_line_is_for_python(kind: type[RingMeError]) -> None:
     for advice in advice_of(kind):
-        told = for_shell(advice)
-        assert PYTHON.search(told) is None, told
+        message = for_shell(advice)
+        assert PYTHON.search(message) is None, message
         # Advice that is the same for all commands names no option that some of them lack.
         if advice != DeadlineExceeded.advice_on_run:
-            assert set(OPTION.findall(told)) <= options_of("get")
+            assert set(OPTION.findall(message)) <= options_of("get")
 
 
 @pytest.mark.parametrize("command", ["refresh", "plan", "apply"])
@@ -58,7 +58,7 @@ def test_advice_names_only_options_of_the_command(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "shown"),
+    ("message", "shown"),
     [
         (str(RateLimited("no", reset_after=725)), "no; try again in 12 min 5 s"),
         (str(DeadlineExceeded("no")), "no; try again later if the server is merely slow"),
@@ -67,11 +67,11 @@ def test_advice_names_only_options_of_the_command(command: str) -> None:
         ("trust it with ssl= or --ca", "trust it with --ca"),
     ],
 )
-def test_advice_for_python_becomes_advice_for_the_command_line(told: str, shown: str) -> None:
-    assert for_shell(told) == shown
+def test_advice_for_python_becomes_advice_for_the_command_line(message: str, shown: str) -> None:
+    assert for_shell(message) == shown
 
 
-def test_a_known_field_in_extra_is_named_as_an_option() -> None:
+def test_advice_on_a_known_field_in_extra_is_for_the_command_line() -> None:
     with pytest.raises(InvalidRequest) as caught:
         ClientUpdate(extra={"timezone": "Asia/Omsk"})
     assert for_shell(caught.value.reason) == "timezone is named by itself, not in extra"
@@ -86,8 +86,8 @@ async def test_a_used_up_hour_says_when_to_try_again(
     ended = await here("get", "12", *form)
     while ended.code == ExitCode.ALL_WELL:
         ended = await here("get", "12", *form)
-    for told in (ended.err, ended.json["message"] if form else ended.err):
-        assert re.search(r"; try again in [0-9]+ (h|min)( [0-9]+ (min|s))*$", told.strip())
+    for message in (ended.err, ended.json["message"] if form else ended.err):
+        assert re.search(r"; try again in [0-9]+ (h|min)( [0-9]+ (min|s))*$", message.strip())
 
 
 async def test_failure_kinds_in_json_name_options(here: Here, shell: Shell) -> None:

@@ -121,10 +121,10 @@ def test_a_tenant_without_a_name_is_named_by_its_client_id(read: Read) -> None:
 def test_the_secret_can_be_in_the_environment(read: Read) -> None:
     content = "name,app_id,secret_env\nacme,app,ACME\n"
     assert list(read(content, ACME="s3cret").tenants) == [ACME]
-    said = ["tenants, line 2: the environment variable that secret_env names is not set"]
-    assert refusal(read, content) == said
+    message = ["tenants, line 2: the environment variable that secret_env names is not set"]
+    assert refusal(read, content) == message
     # It may be the secret itself that somebody put there.
-    assert refusal(read, "name,app_id,secret_env\nacme,app,s3cret\n") == said
+    assert refusal(read, "name,app_id,secret_env\nacme,app,s3cret\n") == message
 
 
 def test_headers_may_be_in_capitals_and_end_in_empty_cells(read: Read) -> None:
@@ -157,8 +157,8 @@ def test_a_wrong_line_is_named_with_its_number(row: str, flaw: str | None, read:
     if flaw is None:
         assert len(read(content).tenants) == 1
         return
-    (said,) = refusal(read, content)
-    assert said.startswith(f"tenants, line 3: {flaw}")
+    (message,) = refusal(read, content)
+    assert message.startswith(f"tenants, line 3: {flaw}")
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ def test_a_wrong_line_is_named_with_its_number(row: str, flaw: str | None, read:
     ],
 )
 def test_a_wrong_object_is_named_with_its_number(row: str, flaw: str, read: Read) -> None:
-    (said,) = refusal(read, f'{{"client_id": 1}}\n\n{row}\n')
-    assert said.startswith(f"tenants, line 3: {flaw}")
+    (message,) = refusal(read, f'{{"client_id": 1}}\n\n{row}\n')
+    assert message.startswith(f"tenants, line 3: {flaw}")
 
 
 def test_all_wrong_lines_are_reported_at_once_in_order(read: Read) -> None:
@@ -191,15 +191,15 @@ def test_all_wrong_lines_are_reported_at_once_in_order(read: Read) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [(100, "tenants: 80 more lines are wrong"), (21, "tenants: one more line is wrong")],
 )
 def test_only_the_first_of_very_many_wrong_lines_are_named(
-    wrong: int, told: str, read: Read
+    wrong: int, message: str, read: Read
 ) -> None:
-    said = refusal(read, "name,client_id\n" + "a,x\n" * wrong)
-    assert len(said) == 21
-    assert said[-1] == told
+    sentences = refusal(read, "name,client_id\n" + "a,x\n" * wrong)
+    assert len(sentences) == 21
+    assert sentences[-1] == message
 
 
 def test_line_numbers_are_the_files_even_after_a_cell_of_two_lines(
@@ -218,7 +218,7 @@ def test_a_repeated_name_is_refused_and_both_lines_are_named(read: Read) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (
             "name;client_id;colour;depth\na;1;;\n",
@@ -232,9 +232,9 @@ def test_a_repeated_name_is_refused_and_both_lines_are_named(read: Read) -> None
     ],
 )
 def test_a_file_that_is_no_list_of_tenants_is_refused_as_a_whole(
-    content: str, said: str, read: Read
+    content: str, message: str, read: Read
 ) -> None:
-    assert refusal(read, content) == [f"tenants: {said}"]
+    assert refusal(read, content) == [f"tenants: {message}"]
 
 
 def test_a_missing_list_is_reported(tmp_path: Path) -> None:
@@ -245,10 +245,10 @@ def test_a_missing_list_is_reported(tmp_path: Path) -> None:
 
 def test_a_setting_missing_in_every_line_is_reported_once(read: Read) -> None:
     content = "name,client_id\na,1\nb,2\n"
-    (said,) = refusal(read, content, NOTHING)
-    assert said.startswith("there is no base URL")
-    (said,) = refusal(read, content, HOST_ALONE)
-    assert said.startswith("there are no credentials")
+    (message,) = refusal(read, content, NOTHING)
+    assert message.startswith("there is no base URL")
+    (message,) = refusal(read, content, HOST_ALONE)
+    assert message.startswith("there are no credentials")
 
 
 def test_a_setting_missing_in_some_lines_is_reported_for_each(read: Read) -> None:

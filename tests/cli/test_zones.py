@@ -67,14 +67,14 @@ def test_without_a_database_there_is_nothing_to_say(known: frozenset[str]) -> No
 @needs_zones
 async def test_plan_and_set_warn_and_go_on(here: Here, shell: Shell) -> None:
     shell.write("changes.csv", "client_id,timezone\n12,Asia/Omks\n13,Asia/Omsk\n14,null\n")
-    told = (
+    message = (
         "ringme: warning: this machine knows no time zone 'Asia/Omks' (did you mean 'Asia/Omsk'?)"
     )
     ended = await here("plan", "changes.csv", "--json")
     assert (ended.code, len(ended.json["changes"])) == (ExitCode.ALL_WELL, 3)
-    assert ended.err == f"{told}; one change names it\n"
+    assert ended.err == f"{message}; one change names it\n"
     ended = await here("set", "12", "--timezone", "Asia/Omks")
-    assert ended.err.startswith(told)
+    assert ended.err.startswith(message)
     ended = await here("set", "12", "--timezone", "Asia/Omsk")
     assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
 

@@ -36,11 +36,11 @@ async def test_a_line_holds_the_sent_fields_or_none(
     plan = await plan_for(ringme, 1, Tenant(2, name="acme"), 3)
     world.records[2]["hold_music"] = 5
     world.records[3].update(timezone="Asia/Omsk", hold_music=5)
-    told: list[Progress] = []
+    reported: list[Progress] = []
     report = await apply_plan(
         plan,
         path,
-        on_progress=told.append,
+        on_progress=reported.append,
         clock=lambda: datetime(2026, 11, 23, 10, 42, 5, 123_456, UTC),
     )
     assert report == ApplyReport(
@@ -53,7 +53,7 @@ async def test_a_line_holds_the_sent_fields_or_none(
         not_attempted=0,
     )
     assert report.ok
-    assert told[-1].done == 3
+    assert reported[-1].done == 3
     lines = by_tenant(path)
     plans = {line.pop("plan") for line in lines.values()}
     assert len(plans) == 1

@@ -46,8 +46,8 @@ def test_json_comes_back_from_a_column_as_it_was(value: Any) -> None:
 
 @given(st.lists(TEXTS, min_size=2, max_size=2, unique=True))
 def test_different_texts_are_different_in_a_column(texts: list[str]) -> None:
-    one, other = (json.loads(escaped(json_text(text))) for text in texts)
-    assert one != other
+    first, second = (json.loads(escaped(json_text(text))) for text in texts)
+    assert first != second
 
 
 def queries(url: str) -> list[str]:

@@ -65,15 +65,15 @@ async def test_the_next_line_replaces_a_half_written_one(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "garbled",
+    "malformed",
     [b"{", b"", b'{"n": "\xd0"}', b"[1]", b"\0\0\0", b'{"n": 1}{"n": 2}', b"[" * 100_000],
     ids=["half", "empty", "half a letter", "no object", "zeros", "two", "deep"],
 )
 async def test_a_malformed_line_in_the_middle_is_reported_with_its_number(
-    tmp_path: Path, garbled: bytes
+    tmp_path: Path, malformed: bytes
 ) -> None:
     path = tmp_path / "lines"
-    content = b'{"n": 1}\n' + garbled + b'\n{"n": 2}\n{"n": '
+    content = b'{"n": 1}\n' + malformed + b'\n{"n": 2}\n{"n": '
     path.write_bytes(content)
     with pytest.raises(OutputError, match=r"lines, line 2: this is no line of such a run"):
         await read(path)

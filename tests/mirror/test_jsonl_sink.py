@@ -152,11 +152,11 @@ async def test_a_run_without_failures_leaves_one_file(path: Path) -> None:
 
 
 async def test_each_run_has_its_own_id_and_a_resumed_run_keeps_it(tmp_path: Path) -> None:
-    one = await run(journal_at(tmp_path / "one"), done(1))
-    two = await run(journal_at(tmp_path / "two"), failed(1))
-    assert one != two
-    assert await run(journal_at(tmp_path / "one"), resume=True) == one
-    assert await run(journal_at(tmp_path / "two"), resume=True) == two
+    first = await run(journal_at(tmp_path / "one"), done(1))
+    second = await run(journal_at(tmp_path / "two"), failed(1))
+    assert first != second
+    assert await run(journal_at(tmp_path / "one"), resume=True) == first
+    assert await run(journal_at(tmp_path / "two"), resume=True) == second
 
 
 @pytest.mark.parametrize("outcome", [done(1), failed(1)])

@@ -73,15 +73,15 @@ async def until_tried(attempts: list[str], count: int) -> None:
 @pytest.fixture
 def attempts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every failure of a database, in order."""
-    told: list[str] = []
+    messages: list[str] = []
     original = connection._is_transient
 
     def noted(error: Exception) -> bool:
-        told.append(str(error))
+        messages.append(str(error))
         return original(error)
 
     monkeypatch.setattr(connection, "_is_transient", noted)
-    return told
+    return messages
 
 
 async def test_a_run_continues_after_repeated_loss_of_its_backend(
@@ -101,8 +101,8 @@ async def test_a_run_continues_after_repeated_loss_of_its_backend(
     assert {row["run"] for row in rows.values()} == {session.run}
     changes = [(row["tenant"], row["field"]) for row in await history_in(postgres_url)]
     assert sorted(changes) == sorted((str(number), "timezone") for number in range(1, 21))
-    books = [(row["read"], row["changed"]) for row in await runs_in(postgres_url)]
-    assert books == [(20, 0), (20, 20)]
+    totals = [(row["read"], row["changed"]) for row in await runs_in(postgres_url)]
+    assert totals == [(20, 0), (20, 20)]
 
 
 @pytest.mark.parametrize("lost", range(1, 8))
@@ -145,7 +145,9 @@ async def test_a_run_waits_for_a_file_that_another_process_has_locked(
             let_go()
             await writing
     assert list(await clients_in(sqlite_url)) == ["1"]
-    assert {"database is locked"} <= {told.split(") ")[-1].splitlines()[0] for told in attempts}
+    assert {"database is locked"} <= {
+        messages.split(") ")[-1].splitlines()[0] for messages in attempts
+    }
 
 
 async def as_coroutine(work: Awaitable[None]) -> None:
@@ -171,14 +173,15 @@ async def test_a_run_starts_once_the_file_is_unlocked(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0, r"is locked$"), (0.5, r"is locked; it was tried for 0\.5 seconds$")]
+    ("seconds", "message"),
+    [(0, r"is locked$"), (0.5, r"is locked; it was tried for 0\.5 seconds$")],
 )
 async def test_the_wait_is_bounded(
-    seconds: float, told: str, sqlite_url: str, tmp_path: Path
+    seconds: float, message: str, sqlite_url: str, tmp_path: Path
 ) -> None:
     async with Mirror(sqlite_url).open(resume=False):
         pass
-    with locked_by_a_process(tmp_path / "clients.db"), pytest.raises(OutputError, match=told):
+    with locked_by_a_process(tmp_path / "clients.db"), pytest.raises(OutputError, match=message):
         async with Mirror(sqlite_url, retry_for=seconds).open(resume=True):
             pytest.fail("it did not wait for the lock")
 
@@ -190,13 +193,13 @@ async def test_a_cancelled_run_does_not_wait_out_the_bound(
 
     async def write() -> None:
         async with Mirror(sqlite_url, batch=1, retry_for=1e9).open(resume=False) as session:
-            begun.set()
+            started.set()
             await held.wait()
             await session.write("1", done(1))
 
-    begun, held = asyncio.Event(), asyncio.Event()
+    started, held = asyncio.Event(), asyncio.Event()
     writing = asyncio.create_task(write())
-    await begun.wait()
+    await started.wait()
     with locked_by_a_process(tmp_path / "clients.db"):
         held.set()
         await until_tried(attempts, 1)

@@ -1,4 +1,4 @@
-"""Refreshing into an output: who is read, who is skipped, and what is told of it."""
+"""Refreshing into an output: who is read, who is skipped, and what is reported of it."""
 
 from __future__ import annotations
 
@@ -166,10 +166,10 @@ async def test_progress_counts_the_rest_of_a_list_and_reaches_its_end(
     ringme: RingMe, path: Path
 ) -> None:
     await refresh(ringme, range(1, 6), Journal(path))
-    told: list[Progress] = []
-    await refresh(ringme, range(1, 21), Journal(path), resume=True, on_progress=told.append)
-    assert told[-1].total == 15
-    assert told[-1].done == 15
+    reported: list[Progress] = []
+    await refresh(ringme, range(1, 21), Journal(path), resume=True, on_progress=reported.append)
+    assert reported[-1].total == 15
+    assert reported[-1].done == 15
 
 
 @pytest.mark.jumping
@@ -177,22 +177,24 @@ async def test_progress_is_reported_while_no_outcome_comes(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     world.held = {2}
-    told: list[Progress] = []
+    reported: list[Progress] = []
     tenants = [1, Tenant(2, auth=BearerToken("of its own")), 3]
-    report = await refresh(ringme, tenants, Journal(path), deadline=1.05, on_progress=told.append)
+    report = await refresh(
+        ringme, tenants, Journal(path), deadline=1.05, on_progress=reported.append
+    )
     assert (report.read, report.failed) == (2, 1)
-    assert [progress.done for progress in told] == [2] * 6
-    assert [progress.in_flight for progress in told] == [1] * 5 + [0]
+    assert [progress.done for progress in reported] == [2] * 6
+    assert [progress.in_flight for progress in reported] == [1] * 5 + [0]
 
 
 async def test_an_error_of_the_callback_is_raised_bare_after_outcomes_are_written(
     ringme: RingMe, path: Path
 ) -> None:
-    def tell(progress: Progress) -> None:
+    def on_progress(progress: Progress) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await refresh(ringme, range(1, 21), Journal(path), on_progress=tell)
+        await refresh(ringme, range(1, 21), Journal(path), on_progress=on_progress)
     assert len(by_tenant(path)) == 20
 
 
@@ -235,11 +237,11 @@ async def test_closing_the_ringme_ends_a_run_with_its_outcomes_written(
 
 
 async def test_concurrency_auto_finds_the_number_of_calls(ringme: RingMe, path: Path) -> None:
-    told: list[Progress] = []
+    reported: list[Progress] = []
     report = await refresh(
-        ringme, range(1, 21), Journal(path), concurrency="auto", on_progress=told.append
+        ringme, range(1, 21), Journal(path), concurrency="auto", on_progress=reported.append
     )
-    assert (report.read, told[-1].concurrency) == (20, 8)
+    assert (report.read, reported[-1].concurrency) == (20, 8)
 
 
 @pytest.mark.jumping
@@ -278,9 +280,9 @@ async def test_no_secret_is_in_an_output(path: Path, failures: Path, world: Worl
         await refresh(ringme, tenants, Journal(path))
         with pytest.raises(InvalidRequest) as caught:
             await refresh(ringme, [*tenants, *tenants], Journal(path), resume=True)
-    told = path.read_text() + failures.read_text()
-    told += "".join(
+    reported = path.read_text() + failures.read_text()
+    reported += "".join(
         traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()
     )
-    assert "hush-hush" not in told
-    assert "s3cret" not in told
+    assert "hush-hush" not in reported
+    assert "s3cret" not in reported

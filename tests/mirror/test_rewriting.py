@@ -226,7 +226,7 @@ async def test_to_overwrite_forgets_the_writes(ringme: RingMe, world: World, pat
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"plan": "another"}, "line 1: this line is of another plan"),
         ({"sent": 5}, "line 1: this is no line of such a run"),
@@ -234,14 +234,14 @@ async def test_to_overwrite_forgets_the_writes(ringme: RingMe, world: World, pat
     ],
 )
 async def test_a_foreign_log_of_writes_is_refused(
-    ringme: RingMe, world: World, path: Path, change: Mapping[str, Any], said: str
+    ringme: RingMe, world: World, path: Path, change: Mapping[str, Any], message: str
 ) -> None:
     world.form = renamed
     plan = await plan_for(ringme, 1)
     await apply_plan(plan, path)
     (line,) = writes_of(path)
     path.with_name("apply.writes.jsonl").write_text(json.dumps({**line, **change}) + "\n")
-    with pytest.raises(OutputError, match=said):
+    with pytest.raises(OutputError, match=message):
         await apply_plan(plan, path, resume=True)
 
 

@@ -34,9 +34,9 @@ from tests.mirror.databases import ask, clients_in, history_in, runs_in
 from tests.mirror.world import World, record_of
 
 
-def same_moment(one: Any, other: datetime) -> bool:
+def same_moment(stored: Any, other: datetime) -> bool:
     # SQLite has no zones, and gives text to who asks past SQLAlchemy.
-    moment = datetime.fromisoformat(one) if isinstance(one, str) else one
+    moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) == other
 
 
@@ -131,11 +131,11 @@ async def test_the_table_of_runs_holds_totals(ringme: RingMe, world: World, url:
     assert second.not_attempted == 0
     third = await refresh(ringme, range(1, 41), Mirror(url), deadline=1e-9, concurrency=1)
     assert third.not_attempted
-    books = [
+    totals = [
         (row["number"], row["id"], row["read"], row["failed"], row["changed"])
         for row in await runs_in(url)
     ]
-    assert books == [
+    assert totals == [
         (1, first.run, 19, 1, 0),
         (2, second.run, 18, 2, 1),
         (3, third.run, third.read, third.failed, 0),
@@ -154,8 +154,8 @@ async def test_resuming_continues_an_unfinished_run(ringme: RingMe, world: World
     assert (report.read, report.skipped) == (19, 1)
     assert sorted(world.asked) == list(range(2, 21))
     assert (await clients_in(url))["2"]["last_error"] is None
-    [books] = await runs_in(url)
-    assert (books["read"], books["failed"]) == (20, 0)
+    [totals] = await runs_in(url)
+    assert (totals["read"], totals["failed"]) == (20, 0)
 
 
 @pytest.fixture(params=["sqlite", "postgres", "journal"])
@@ -197,13 +197,13 @@ async def test_a_resumed_run_is_finished_again_at_its_end(
     world.broken = {3: 403}
     await refresh(ringme, range(1, 6), Mirror(url))
     async with Mirror(url).open(resume=True):
-        [books] = await runs_in(url)
-        assert books["finished"] is None
+        [totals] = await runs_in(url)
+        assert totals["finished"] is None
     world.broken.clear()
     await refresh(ringme, range(1, 6), Mirror(url), resume=True)
-    [books] = await runs_in(url)
-    assert books["finished"] is not None
-    assert (books["read"], books["failed"]) == (5, 0)
+    [totals] = await runs_in(url)
+    assert totals["finished"] is not None
+    assert (totals["read"], totals["failed"]) == (5, 0)
     row = (await clients_in(url))["3"]
     assert (row["last_error"], row["error_run"]) == (None, None)
 
@@ -225,11 +225,11 @@ async def test_a_cancelled_run_has_committed_its_outcomes(
     world.held = {5}
     come = asyncio.Event()
 
-    def tell(progress: Progress) -> None:
+    def on_progress(progress: Progress) -> None:
         if progress.done == 9:
             come.set()
 
-    task = asyncio.create_task(refresh(ringme, range(1, 11), Mirror(url), on_progress=tell))
+    task = asyncio.create_task(refresh(ringme, range(1, 11), Mirror(url), on_progress=on_progress))
     await come.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -373,10 +373,10 @@ async def test_a_cancellation_during_a_commit_waits_for_its_end(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = DatabaseSession._commit
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     async def slow_commit(self: DatabaseSession) -> None:
-        begun.set()
+        started.set()
         await asyncio.sleep(0.01)
         await commit(self)
 
@@ -388,7 +388,7 @@ async def test_a_cancellation_during_a_commit_waits_for_its_end(
             pytest.fail("the cancellation got lost")
 
     task = asyncio.create_task(write())
-    await begun.wait()
+    await started.wait()
     task.cancel()
     await asyncio.sleep(0)
     task.cancel()

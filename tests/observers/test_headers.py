@@ -124,10 +124,10 @@ async def test_an_observer_that_cannot_give_headers_breaks_no_call(
 
 
 async def test_a_plain_function_sends_no_headers() -> None:
-    told: list[Event] = []
+    events: list[Event] = []
 
-    assert not isinstance(told.append, HeaderObserver)
-    assert await sent_with(told.append) == await sent_with()
+    assert not isinstance(events.append, HeaderObserver)
+    assert await sent_with(events.append) == await sent_with()
 
 
 async def test_the_last_of_two_observers_wins() -> None:

@@ -289,11 +289,11 @@ class TestNesting:
     ) -> None:
         current: list[int] = []
 
-        async def look(request: Request) -> Response:
+        async def respond(request: Request) -> Response:
             current.append(get_current_span().get_span_context().span_id)
             return record()
 
-        async with scripted(telemetry, look) as ringme:
+        async with scripted(telemetry, respond) as ringme:
             await ringme.clients.get(12)
 
         (attempt,) = telemetry.spans(SpanKind.CLIENT)
@@ -360,8 +360,8 @@ class TestMetrics:
 
         points = telemetry.points("http.client.request.duration")
         server = {"server.address": "pbx.example.com", "server.port": 443}
-        told = [dict(point.attributes) for point in points]
-        assert sorted(told, key=len) == [
+        attribute_sets = [dict(point.attributes) for point in points]
+        assert sorted(attribute_sets, key=len) == [
             {"http.request.method": "GET", "http.response.status_code": 200, **server},
             {
                 "error.type": "503",
@@ -394,11 +394,11 @@ class TestMetrics:
         async with observed(fake, telemetry.observer()) as ringme:
             await ringme.clients.get_many([*range(91000, 91008), 91999])
 
-        told = [point.attributes for point in telemetry.all_points()]
-        values = {str(value) for attributes in told for value in attributes.values()}
-        assert len(told) > 4
+        attribute_sets = [point.attributes for point in telemetry.all_points()]
+        values = {str(value) for attributes in attribute_sets for value in attributes.values()}
+        assert len(attribute_sets) > 4
         assert not [value for value in values if "910" in value]
-        assert {key for attributes in told for key in attributes} <= {
+        assert {key for attributes in attribute_sets for key in attributes} <= {
             "error.type",
             "http.request.method",
             "http.response.status_code",
