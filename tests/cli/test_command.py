@@ -51,7 +51,7 @@ def test_the_version_is_printed_into_a_replaced_stdout(monkeypatch: pytest.Monke
 
 
 def entry() -> tuple[str, str]:
-    """Give the module and the function that the installed script calls."""
+    """Return the module and the function that the installed script calls."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
     module, _, function = scripts["ringme"].partition(":")
     return module, function

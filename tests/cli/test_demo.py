@@ -1,4 +1,4 @@
-"""The demo, as a person runs it, and what it says when the books do not agree."""
+"""The demo as a user runs it, and its message if the server's records disagree."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ def test_an_interrupted_demo_says_so_and_ends() -> None:
 
 
 def read_until(mark: bytes | None, terminal: int) -> bytes:
-    """Read what a terminal shows, until a mark or until nobody writes to it any more."""
+    """Read a terminal's output up to a mark, or to its end."""
     shown = b""
     while mark is None or mark not in shown:
         try:
             part = os.read(terminal, 1024)
         except OSError:
-            # How Linux says that the other end is closed.
+            # Linux reports a closed other end as an error.
             part = b""
         if not part:
             break

@@ -1,4 +1,4 @@
-"""The fake as a server, as a person starts it and ends it."""
+"""The fake as a server, started and ended by a user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operating system says of files, as a person is message: which file, what, and what to do."""
+"""Messages for file errors: which file, what went wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_an_output_that_cannot_be_written_is_named(
     lay_out(shell)
     ended = await here(*(part.format(place) for part in command))
     assert ended.code != ExitCode.ALL_WELL
-    # Of a folder that is not there, the folder is named.
+    # A missing folder is named instead of the file.
     assert place in ended.err or (os.path.dirname(place) or place) in ended.err
     assert RAW.search(ended.err) is None
     assert len(ended.err.splitlines()) == 1

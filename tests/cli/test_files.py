@@ -1,4 +1,4 @@
-"""No command writes into a file that it reads, or into a file that ringme has not written."""
+"""No command writes into a file that it reads, or into a foreign file."""
 
 from __future__ import annotations
 

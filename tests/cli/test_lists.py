@@ -1,4 +1,4 @@
-"""What all lists have in common: their form, their columns, and where they come from."""
+"""Common to all lists: their form, columns and source."""
 
 from __future__ import annotations
 

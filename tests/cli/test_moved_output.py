@@ -1,4 +1,4 @@
-"""An output that somebody moves, removes or empties in mid-run is never reported as written."""
+"""A run never reports an output as written that was moved, removed or emptied meanwhile."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_a_refresh_reports_a_moved_or_changed_file(
     assert (ended.code, ended.out) == (ExitCode.SOME_FAILED, "")
     assert ended.err.startswith("ringme: c.jsonl was ")
     assert ended.err.count("\n") == 1
-    # It is told at once, and not after all tenants were read for nothing.
+    # The run stops at once, and does not read all tenants for nothing.
     assert shell.fake.requests.total < 190
 
 

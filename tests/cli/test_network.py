@@ -1,4 +1,4 @@
-"""The way to the hosts: what is asked for, what the environment says, and what of it is shown."""
+"""Network settings: from options, from the environment, and without secrets in messages."""
 
 from __future__ import annotations
 

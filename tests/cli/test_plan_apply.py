@@ -1,4 +1,4 @@
-"""``ringme plan`` and ``ringme apply``: look first, change then, and go on where it stopped."""
+"""``ringme plan`` and ``ringme apply``: plan first, apply then, and resume a stopped run."""
 
 from __future__ import annotations
 

@@ -317,7 +317,7 @@ async def test_on_a_terminal_the_progress_says_which_limit_the_run_is_at(shell: 
 
 
 async def seen_on_terminal(shell: Shell, *arguments: str) -> str:
-    """Run a command whose stderr is a terminal, and give what that shows."""
+    """Run a command with a terminal as stderr, and return its output."""
     ours, theirs = os.openpty()
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
@@ -340,7 +340,7 @@ def read_all(terminal: int) -> bytes:
             while part := file.read(65536):
                 shown += part
         except OSError:
-            # How Linux says that the other end is closed.
+            # Linux reports a closed other end as an error.
             pass
     return shown
 

@@ -1,4 +1,4 @@
-"""What a run came to, in the rows of its table."""
+"""The rows of a run's table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where settings come from, which of them wins, and what is said if they are wrong."""
+"""The sources of settings, their precedence, and the messages for wrong ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a terminal shows of a run under way."""
+"""The progress of a run on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever signals end a run, and however many, its outputs are whole and the code is one."""
+"""A run ended by any signals, however many, has whole outputs and one exit code."""
 
 from __future__ import annotations
 

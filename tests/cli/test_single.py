@@ -1,4 +1,4 @@
-"""``ringme get`` and ``ringme set``, as a person or a script runs them."""
+"""``ringme get`` and ``ringme set``, run by a user or a script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Advice of errors, in the words of the command line and of the command that shows it."""
+"""Advice of errors, in the terms of the command line and of the command that shows it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_no_advice_on_the_command_line_is_for_python(kind: type[RingMeError]) ->
     for advice in advice_of(kind):
         message = for_shell(advice)
         assert PYTHON.search(message) is None, message
-        # Advice that is the same for all commands names no option that some of them lack.
+        # Advice for all commands must not name an option that some of them lack.
         if advice != DeadlineExceeded.advice_on_run:
             assert set(OPTION.findall(message)) <= options_of("get")
 

@@ -38,7 +38,7 @@ def read(tmp_path: Path) -> Read:
 
 
 def refusal(read: Read, content: str | bytes, *arguments: object, **environ: str) -> list[str]:
-    """Give what is said of a list that is refused, without the names of its folders."""
+    """Return the messages for a refused list, without the names of its folders."""
     with pytest.raises(CouldNotStart) as caught:
         read(content, *arguments, **environ)
     assert "s3cret" not in str(caught.value)
@@ -123,7 +123,7 @@ def test_the_secret_can_be_in_the_environment(read: Read) -> None:
     assert list(read(content, ACME="s3cret").tenants) == [ACME]
     message = ["tenants, line 2: the environment variable that secret_env names is not set"]
     assert refusal(read, content) == message
-    # It may be the secret itself that somebody put there.
+    # A user may have put the secret itself there.
     assert refusal(read, "name,app_id,secret_env\nacme,app,s3cret\n") == message
 
 

@@ -1,4 +1,4 @@
-"""Texts for people: names that they have misspelt."""
+"""Hints for misspelt names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time zones that are misspelt, as the command line warns of them."""
+"""Warnings of the command line for misspelt time zones."""
 
 from __future__ import annotations
 

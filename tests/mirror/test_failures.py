@@ -1,4 +1,4 @@
-"""Which failures are alike, and what is kept of them."""
+"""Failures are grouped by kind, with an example of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every row of a mirror can be queried as JSON, whatever its texts, and nothing of them is lost."""
+"""Every row of a mirror can be queried as JSON, and every character comes back."""
 
 from __future__ import annotations
 

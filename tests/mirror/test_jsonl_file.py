@@ -1,4 +1,4 @@
-"""Lines that are written whole or not at all, and read however the writer ended."""
+"""Lines are written whole or not at all, and can be read however the writer ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal of a run: what it holds, and how a run that stopped goes on with it."""
+"""The journal of a run: its content, and how a stopped run resumes it."""
 
 from __future__ import annotations
 

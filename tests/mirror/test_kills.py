@@ -1,4 +1,4 @@
-"""Real processes, killed at random moments in mid-run, and gone on with to the end."""
+"""Runs in real processes, killed at random moments and resumed to the end."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ async def whole_lines(path: Path) -> list[str]:
 
 @pytest.fixture
 async def expected(server: RunningStandIn, records: dict[str, Any]) -> dict[str, Any]:
-    """The records that an undisturbed run reads."""
+    """The records of an uninterrupted run."""
     if not records:
         for tenant in TENANTS:
             if tenant not in BLOCKED:

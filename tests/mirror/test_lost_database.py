@@ -1,4 +1,4 @@
-"""A lost connection or a locked database holds a run up for a while, and changes nothing in it."""
+"""A lost connection or a locked database delays a run, and changes nothing in its result."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def end_backends(url: str) -> None:
 
 @contextmanager
 def locked_by_a_process(path: Path) -> Iterator[Callable[[], None]]:
-    """Have another process hold the database until the block ends, or until it is let go."""
+    """Let another process lock the database until the block ends or it is told to unlock."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""Refreshing into an output: who is read, who is skipped, and what is reported of it."""
+"""Refreshing into an output: tenants read, tenants skipped, and the report."""
 
 from __future__ import annotations
 

@@ -376,7 +376,7 @@ def _is_honest(
         for name, line in failures.items()
         if line["error"] == "Conflict" and not line["maybe_applied"]
     }
-    # Nobody is blamed who has changed nothing, and no change of others is overwritten.
+    # No false conflict is reported, and no foreign change is overwritten.
     assert sure <= interfered
     assert report.conflicts == len(sure)
     for tenant in interfered:

@@ -35,7 +35,7 @@ from tests.mirror.world import World, record_of
 
 
 def same_moment(stored: Any, other: datetime) -> bool:
-    # SQLite has no zones, and gives text to who asks past SQLAlchemy.
+    # SQLite has no zones, and returns text without SQLAlchemy.
     moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) == other
 

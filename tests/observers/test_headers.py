@@ -1,4 +1,4 @@
-"""Headers that observers give to attempts: sent along, and never in the place of ours."""
+"""Headers from observers are sent with attempts, and never replace the SDK's own."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Giver:
     asked: list[AttemptSent] = field(factory=list)
 
     def __call__(self, event: Event) -> None:
-        """Hear of everything."""
+        """Ignore the event."""
 
     def headers_for(self, event: AttemptSent) -> Mapping[str, str]:
-        """Give them."""
+        """Return the headers."""
         self.asked.append(event)
         return self.given
 

@@ -1,4 +1,4 @@
-"""What the logging observer writes, where, and what it never writes."""
+"""The logging observer's lines, loggers and levels; no line holds a secret."""
 
 from __future__ import annotations
 

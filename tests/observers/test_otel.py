@@ -1,4 +1,4 @@
-"""Spans and metrics as OpenTelemetry's own SDK takes them down."""
+"""Spans and metrics as OpenTelemetry's own SDK records them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def points(metric: Any) -> list[Any]:
 
 @define
 class Telemetry:
-    """An SDK of OpenTelemetry that keeps what it is told."""
+    """An OpenTelemetry SDK that keeps spans and metrics in memory."""
 
     exporter: InMemorySpanExporter = field(factory=InMemorySpanExporter)
     reader: InMemoryMetricReader = field(factory=InMemoryMetricReader)

@@ -1,4 +1,4 @@
-"""Observers hear of what is parked, in a single call and in bulk."""
+"""Observers get events of parked calls, single and in bulk."""
 
 from __future__ import annotations
 
