@@ -591,6 +591,6 @@ async def test_a_tenant_keeps_its_row_by_its_name(ringme: RingMe, url: str) -> N
 
 def test_a_drivers_error_is_one_bounded_line() -> None:
     url = connection.database_url("sqlite:///a.db")
-    assert connection._in_words(ValueError("a\nb  c"), url) == "a b c"
-    assert connection._in_words(TimeoutError(), url) == "TimeoutError"
-    assert len(connection._in_words(SQLAlchemyError("x" * 1_000), url)) == 300
+    assert connection._message_of(ValueError("a\nb  c"), url) == "a b c"
+    assert connection._message_of(TimeoutError(), url) == "TimeoutError"
+    assert len(connection._message_of(SQLAlchemyError("x" * 1_000), url)) == 300
