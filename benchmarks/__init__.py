@@ -1,1 +1,1 @@
-"""What the SDK costs, beside what else there is: ``python -m benchmarks``, or ``nox -s bench``."""
+"""The SDK's cost beside that of other clients: ``python -m benchmarks``, or ``nox -s bench``."""

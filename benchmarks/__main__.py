@@ -20,14 +20,14 @@ from benchmarks.upstream import upstream
 
 
 def say(text: str) -> None:
-    """Tell whoever waits how far it is."""
+    """Print progress on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:
     """Read the command line, measure, print, and write JSON and the chart."""
     options = read_command_line()
-    # What starts other processes of the benchmark does so from wherever it stands.
+    # Subprocesses import ``benchmarks`` from the current directory.
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
     options.output.mkdir(parents=True, exist_ok=True)
     told: dict[str, object] = {
@@ -65,7 +65,7 @@ def race(options: argparse.Namespace) -> dict[str, object]:
 
 
 def look(options: argparse.Namespace, sections: list[str]) -> list[Finding]:
-    """Look at everything else, and print what is found as it is found."""
+    """Measure everything else, and print each finding at once."""
     looks = Looks(options.rounds, options.largest, options.concurrency, say)
     findings: list[Finding] = []
     for section in sections:

@@ -1,4 +1,4 @@
-"""The chart: a bar for each contender, as long as its CPU time beside plain aiohttp's."""
+"""The chart: a bar for each contender's CPU time, relative to plain aiohttp."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from html import escape
 
 from benchmarks.race import Line, Spread
 
-# Narrow, so that its letters can be read on a phone: a label stands above its bar.
+# Narrow, with labels above the bars, so that a phone can show readable letters.
 _LEFT, _BAR, _HEIGHT, _WIDTH, _TOP = 24, 330, 36, 440, 54
 _LONGEST = 2.0
 _STYLE = (

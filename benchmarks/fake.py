@@ -1,4 +1,4 @@
-"""How long does the fake alone take to answer one GET, in json.dumps of the record?
+"""The fake's time for one GET, in units of json.dumps of the record.
 
 ``python -m benchmarks.fake`` prints the ratio, the best of many rounds, and fails above 12.
 """
@@ -20,7 +20,7 @@ ROUNDS = 30
 
 
 def best(what: Callable[[], object], calls: int) -> float:
-    """Give the seconds of one call in the quickest round."""
+    """Return the seconds of one call in the fastest round."""
     return min(Timer(what).repeat(ROUNDS, calls)) / calls
 
 

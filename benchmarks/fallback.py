@@ -1,6 +1,6 @@
-"""A server for where nginx is not, and for answers that take their time.
+"""A server for machines without nginx, and for slow answers.
 
-Prints its port and serves until it is ended.
+It prints its port and serves until it is killed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the SDK costs by itself, over a transport in memory: each look in a process of its own.
+"""The cost of the SDK itself, over a transport in memory, each measurement in its own process.
 
 Prints what it found, as JSON.
 """
@@ -38,8 +38,8 @@ QUOTA = {
 }
 READY = Response(200, QUOTA, RECORD)
 WARM_UP = 2_000
-# How long something short is repeated, in seconds of CPU: a core is some hundredths quicker in its first
-# second, and what takes long has no more of that than what is short.
+# Repeat a short run for this many seconds of CPU. A core is a few percent faster in its first second,
+# which would favour short runs over long ones.
 LONG_ENOUGH = 2.0
 
 
@@ -49,7 +49,7 @@ async def ready(request: Request) -> Response:
 
 
 async def different(request: Request) -> Response:
-    """Answer with a record that is nobody else's, and give whoever logs in a token of its own."""
+    """Answer each client with its own record, and each login with its own token."""
     if request.url.endswith("/oauth/token"):
         app_id = request.body.partition(b"client_id=")[2].partition(b"&")[0].decode()
         token = {"access_token": f"token-of-{app_id}", "token_type": "Bearer", "expires_in": 3600}
@@ -59,7 +59,7 @@ async def different(request: Request) -> Response:
 
 
 def opened(answer: Callable[[Request], Awaitable[Response]] = ready) -> RingMe:
-    """Open the SDK over memory, everything on; as many may log in as like to."""
+    """Open the SDK over memory, with everything on and no login limit."""
     return RingMe(
         HOST,
         auth=BearerToken(TOKEN),
@@ -69,7 +69,7 @@ def opened(answer: Callable[[Request], Awaitable[Response]] = ready) -> RingMe:
 
 
 def rss() -> float:
-    """Read how much memory the process holds, in bytes; where Linux does not say, the most."""
+    """Return the process's memory in bytes; without ``/proc``, its peak."""
     try:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     except OSError:
@@ -78,7 +78,7 @@ def rss() -> float:
 
 
 async def spent_on(count: int, run: Callable[[int], Awaitable[None]]) -> float:
-    """Measure the CPU time of each of ``count``, in microseconds; a few are run over and over."""
+    """Measure the CPU time per item of ``count``, in microseconds; repeat a short run."""
     await run(WARM_UP)
     gc.collect()
     runs, began = 0, time.process_time()
@@ -118,7 +118,7 @@ async def share(count: int) -> Found:
 
 
 async def keeping(count: int) -> Found:
-    """Measure what each record that is kept takes, in bytes."""
+    """Measure the bytes of each kept record."""
     async with opened(different) as ringme:
         few = await ringme.clients.get_many(range(WARM_UP))
         gc.collect()
@@ -129,7 +129,7 @@ async def keeping(count: int) -> Found:
 
 
 async def flat(count: int) -> Found:
-    """Stream records that nobody keeps, and look at the memory on the way."""
+    """Stream records without keeping them, and measure memory on the way."""
     seen: list[float] = []
     async with opened(different) as ringme:
 
@@ -148,23 +148,23 @@ async def flat(count: int) -> Found:
 
 
 async def one_credential(count: int) -> Found:
-    """Measure what a record costs when there are so many of them."""
+    """Measure the cost of a record in a run of this size."""
     async with opened() as ringme:
-        # Ids of one length, since a longer one takes longer to write.
+        # Ids of one length, as a longer id takes longer to encode.
         whos = range(10**6, 10**6 + count)
         return {"us": await spent_on(count, lambda count: read_all(ringme, whos[:count]))}
 
 
 async def own_credentials(count: int) -> Found:
-    """Measure what a record costs when every one has credentials of its own, and so a login."""
+    """Measure the cost of a record when each tenant has its own credentials and so its own login."""
 
     async def run(count: int) -> None:
-        # Of one length, as above.
+        # Ids of one length, as above.
         tenants = (
             Tenant("@me", auth=ClientCredentials(f"app-{number}", "secret"))
             for number in range(10**7, 10**7 + count)
         )
-        # One that knows none of them yet, or their tokens would be there already.
+        # A new RingMe for each run, as a used one would have the tokens already.
         async with opened(different) as ringme:
             await read_all(ringme, tenants)
 
@@ -181,7 +181,7 @@ LOOKS: dict[str, Callable[[int], Awaitable[Found]]] = {
 
 
 def main() -> None:
-    """Read the command line, look and print."""
+    """Read the command line, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("look", choices=LOOKS)
     parser.add_argument("--count", type=int, default=10_000)

@@ -1,4 +1,4 @@
-"""Everything that is no race: memory, size, a slow server, imports, single steps."""
+"""All measurements beside the race: memory, size, a slow server, imports, single steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OURS = (
 
 @frozen
 class Finding:
-    """A number, and what it is to be."""
+    """A measured number and its target."""
 
     what: str
     value: float
@@ -42,7 +42,7 @@ class Finding:
 
 @frozen
 class Looks:
-    """How much to look at."""
+    """The settings and the measurements."""
 
     rounds: int
     largest: int
@@ -59,7 +59,7 @@ class Looks:
             yield Finding(f"the SDK's own share of {way}", value, "µs", target, value <= 25)
 
     def memory(self) -> Iterator[Finding]:
-        """Memory of records that are kept, and of those that are not."""
+        """Memory of kept and of streamed records."""
         count = min(100_000, self.largest)
         each = median(self.inside("keeping", count)["bytes"] for _ in range(self.rounds)) / 1000
         yield Finding("memory for each record kept", each, "kB", "at most 1.15", each <= 1.15)
@@ -68,7 +68,7 @@ class Looks:
         yield Finding(what, grown, "MB", "at most 2", grown <= 2)
 
     def size(self) -> Iterator[Finding]:
-        """What a record costs, by how many there are."""
+        """The cost of a record, by the size of the run."""
         for look, whose in (
             ("one_credential", "one credential"),
             ("own_credentials", "a credential for each"),
@@ -86,10 +86,10 @@ class Looks:
                     yield Finding(what, ratio, "x", "within 5 %", ratio <= 1.05)
 
     def waiting(self) -> Iterator[Finding]:
-        """How close to what is possible it comes with a server that takes its time.
+        """The share of the possible rate that a contender reaches with a slow server.
 
-        What is possible is what the limit reaches, which does next to nothing of its own: the
-        server, too, takes a little longer than it waits.
+        The possible rate is that of ``limit``, which does almost no work of its own. The nominal
+        rate is out of reach, as the server needs a little longer than its delay.
         """
         possible = self.concurrency / DELAY
         limit = 0.0
@@ -109,9 +109,9 @@ class Looks:
                 yield Finding(what, beside, "%", "at least 97", beside >= 97)
 
     def imports(self) -> Iterator[Finding]:
-        """What importing costs."""
+        """The cost of importing."""
         for statement in OURS:
-            # Compiled before, as it is where pip has installed it.
+            # Compiled first, as pip compiles what it installs.
             self.importing(statement)
             pairs = [
                 (self.importing(statement), self.importing(THEIRS))
@@ -122,7 +122,7 @@ class Looks:
             yield Finding(what, ratio, "x", "at most 1.15", ratio <= 1.15)
 
     def steps(self) -> Iterator[Finding]:
-        """What single steps cost, beside ``json.loads`` of the record."""
+        """The cost of single steps, beside ``json.loads`` of the record."""
         from benchmarks.micro import STEPS  # noqa: PLC0415 - the SDK, which the others do not need
 
         found = self.run("benchmarks.micro")
@@ -132,12 +132,12 @@ class Looks:
             yield Finding(step.name, ratio, "x json.loads", target, ratio < step.at_most)
 
     def inside(self, look: str, count: int) -> dict[str, float]:
-        """Look inside, in a process of its own."""
+        """Run ``benchmarks.inside`` in its own process."""
         return self.run("benchmarks.inside", look, "--count", str(count))
 
     @staticmethod
     def run(module: str, *arguments: str) -> dict[str, float]:
-        """Run a module of the benchmark, and read what it prints."""
+        """Run a module of the benchmark, and parse its output."""
         command = [sys.executable, "-m", module, *arguments]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         found: dict[str, float] = json.loads(done.stdout)
@@ -168,7 +168,7 @@ SECTIONS: dict[str, Callable[[Looks], Iterator[Finding]]] = {
 
 
 def sizes(largest: int) -> list[int]:
-    """Give 1,000 and its powers of ten up to the largest."""
+    """Return 1,000, 10,000 and so on up to the largest."""
     found = [1_000]
     while found[-1] * 10 <= largest:
         found.append(found[-1] * 10)

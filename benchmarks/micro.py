@@ -1,4 +1,4 @@
-"""What single steps cost, as a ratio to reading the record with ``json.loads`` on this machine.
+"""The cost of single steps, as a ratio to reading the record with ``json.loads`` on this machine.
 
 A ratio says the same on a slow machine and on a busy one, so that ``--check`` can hold the steps
 to ceilings.
@@ -29,7 +29,7 @@ ASKED = Request("GET", f"{HOST}/api/ver1.0/client/12/client/", {"accept-encoding
 
 @frozen
 class Step:
-    """A step, how often to run it, and the ratio that it must stay below."""
+    """A step, its repetitions and its highest allowed ratio."""
 
     name: str
     times: int
@@ -38,7 +38,7 @@ class Step:
 
 
 def often(act: Callable[[], object]) -> Callable[[int], Awaitable[None]]:
-    """Repeat what waits for nothing."""
+    """Repeat a step that never waits."""
 
     async def run(times: int) -> None:
         for _ in range(times):
@@ -48,7 +48,7 @@ def often(act: Callable[[], object]) -> Callable[[int], Awaitable[None]]:
 
 
 async def quota_cycle(times: int) -> None:
-    """Reserve, and learn from the answer."""
+    """Reserve quota, and learn from the answer."""
     quota = QuotaBook().of("a credential")
     for _ in range(times):
         reservation = quota.try_reserve() or await quota.reserve()
@@ -78,7 +78,7 @@ async def bulk(times: int) -> None:
 
 CLIENT = decode_client(RECORD)
 CALIBRATION = Step("json.loads of the record", 4_000, 1.0, often(lambda: json.loads(RECORD)))
-# The ceilings are half as much again as what was measured.
+# Each ceiling is 1.5 times the measured ratio.
 STEPS = (
     Step("decode_client", 4_000, 0.75, often(lambda: decode_client(READY.body))),
     Step("client_to_json", 4_000, 1.4, often(lambda: client_to_json(CLIENT))),

@@ -1,4 +1,4 @@
-"""One contender, in a process of its own: does its work and prints what it cost, as JSON."""
+"""Runs one contender in its own process, and prints its cost as JSON."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import time
 from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.work import Work
 
-# What a contender needs and is not installed.
+# The exit code for a contender whose package is not installed.
 MISSING = 3
 
 
 async def measure(contender: Contender, work: Work, count: int) -> dict[str, float]:
-    """Let a contender do its work, warm."""
+    """Run a contender's work after a warm-up."""
     async with contender.load()(work) as go:
         await go(max(2 * work.concurrency, count // 10))
-        # Of the process: the threads of a library count too.
+        # CPU time of the process, so that a library's threads count too.
         began, spent = time.perf_counter(), time.process_time()
         got = await go(count)
         spent, took = time.process_time() - spent, time.perf_counter() - began
@@ -34,7 +34,7 @@ async def measure(contender: Contender, work: Work, count: int) -> dict[str, flo
 
 
 def main() -> None:
-    """Read the command line, do the work and print what it cost."""
+    """Read the command line, do the work and print its cost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("place", type=int, help="the contender's place in the table")
     parser.add_argument("--origin", required=True)

@@ -19,7 +19,7 @@ FEWEST = 200
 
 @frozen
 class Spread:
-    """A median, and between what it lies."""
+    """A median, with the lowest and highest value."""
 
     median: float
     least: float
@@ -27,14 +27,14 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Look at the values of all rounds."""
+        """Summarise the values of all rounds."""
         every = list(values)
         return cls(median(every), min(every), max(every))
 
 
 @define
 class Line:
-    """What the rounds have shown of one contender at one verb; ratios are to plain, by round."""
+    """One contender's results at one verb; ratios are to plain, by round."""
 
     contender: Contender
     verb: str
@@ -46,13 +46,13 @@ class Line:
 
     @property
     def label(self) -> str:
-        """The contender's."""
+        """The contender's name."""
         return self.contender.label
 
 
 @frozen
 class Race:
-    """How to run it."""
+    """The settings and the rounds of the race."""
 
     server: Upstream
     rounds: int
@@ -61,7 +61,7 @@ class Race:
     only: tuple[str, ...] = ()
 
     def entries(self) -> Iterator[tuple[str, int, Contender]]:
-        """Name who runs at which verb; plain always does."""
+        """List the contenders of each verb; plain is always among them."""
         for verb in PLAIN.verbs:
             for place, contender in enumerate(CONTENDERS):
                 chosen = not self.only or any(word in contender.label for word in self.only)
@@ -74,7 +74,7 @@ class Race:
         lines = [Line(contender, verb) for verb, _, contender in entries]
         for number in range(1, self.rounds + 1):
             say(f"round {number} of {self.rounds}")
-            # Every other round runs backwards, so that nobody always comes after the same one.
+            # Every other round runs backwards, so that no contender always follows the same one.
             order = list(zip(entries, lines, strict=True))[:: 1 if number % 2 else -1]
             plain: dict[str, tuple[float, float]] = {}
             for (verb, place, contender), line in order:

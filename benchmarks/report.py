@@ -30,7 +30,7 @@ def row(line: Line) -> str:
 
 
 def span(ratios: list[float]) -> str:
-    """Write a median, and between what it lies."""
+    """Write a median, with the lowest and highest value."""
     spread = Spread.of(ratios)
     if len(ratios) == 1:
         return f"{spread.median:.2f}"
@@ -38,7 +38,7 @@ def span(ratios: list[float]) -> str:
 
 
 def as_json(lines: list[Line]) -> list[dict[str, object]]:
-    """Give everything that was measured."""
+    """Return all measurements."""
     return [
         {
             "contender": line.label,

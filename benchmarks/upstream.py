@@ -1,4 +1,4 @@
-"""The server on loopback that every contender talks to: nginx, or where it is not, our own."""
+"""The server on loopback for every contender: nginx, or without it our own."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _LOCATION = "location ~ ^/api/ver1.0/client/([0-9]+)/client/$ {{ return 200 '{re
 
 @frozen
 class Upstream:
-    """A running server: where it answers as it is, and where it answers in gzip."""
+    """A running server: its plain origin and its gzip origin."""
 
     name: str
     plain: str
@@ -75,7 +75,7 @@ def upstream(*, without_nginx: bool = False) -> Iterator[Upstream]:
 
 
 def find_nginx() -> str | None:
-    """Find nginx, which Debian keeps where only root looks."""
+    """Find nginx, which Debian installs outside a user's PATH."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 
@@ -102,7 +102,7 @@ def _nginx(nginx: str) -> Iterator[Upstream]:
 
 @contextmanager
 def fallback(*options: str) -> Iterator[str]:
-    """Start the server of ``benchmarks.fallback`` in a process of its own; gives its origin."""
+    """Run the server of ``benchmarks.fallback`` in its own process; yield its origin."""
     command = [sys.executable, "-m", "benchmarks.fallback", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -1,4 +1,4 @@
-"""What every contender is given to do, and how it is to be written."""
+"""The work of every contender, and a contender's interface."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def record_at(path: bytes) -> bytes:
 
 @frozen
 class Work:
-    """Read, or change, clients of one host, so many at a time."""
+    """The work: read or change clients of one host with bounded concurrency."""
 
     origin: str
     method: Literal["GET", "PUT"] = "GET"
     concurrency: int = 64
 
     def url(self, number: int) -> str:
-        """Spell the address of a client."""
+        """Return the URL of a client."""
         return f"{self.origin}{API}/client/{number}/client/"
 
 
 Go = Callable[[int], Awaitable[int]]
-"""Does the work for so many clients; returns how many records came back."""
+"""Does the work for a number of clients; returns the number of records."""
 
 Opened = Callable[[Work], AbstractAsyncContextManager[Go]]
-"""A contender: entered for a run, and left after it."""
+"""Opens a contender for a run."""
 
 
 def by_workers(work: Work, one: Callable[[int], Awaitable[T]]) -> Go:
-    """Let workers, as many as may be under way at once, share the clients; keep every record."""
+    """Share the clients among ``concurrency`` workers; keep every record."""
 
     async def go(count: int) -> int:
         numbers = iter(range(1, count + 1))

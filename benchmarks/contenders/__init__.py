@@ -1,4 +1,4 @@
-"""The contenders: one file for each way to write it, and here the table of all of them."""
+"""The contenders, one file each, and the table of all of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVERY_VERB = ("GET", "GET gzip", "PUT")
 class Contender:
     """One line of the table.
 
-    ``share`` says how much of the requests it makes, so that the slow ones do not hold up the rest.
+    ``share`` is its part of the requests, so that a slow contender does not delay the race.
     """
 
     name: str
@@ -27,11 +27,11 @@ class Contender:
 
     @property
     def label(self) -> str:
-        """Its name, and the loop if that is another."""
+        """Its name, with the event loop unless that is asyncio's."""
         return f"{self.name}, uvloop" if self.uvloop else self.name
 
     def load(self) -> Opened:
-        """Import it, and nothing of the others."""
+        """Import this contender alone, so that no other one costs memory or time."""
         module, _, function = self.where.partition(":")
         return cast("Opened", getattr(import_module(f"{__name__}.{module}"), function))
 

@@ -13,7 +13,7 @@ from benchmarks.work import TOKEN, Go, Work, by_workers
 
 @asynccontextmanager
 async def opened(work: Work) -> AsyncIterator[Go]:
-    """Open it with a token."""
+    """Open the client with a token."""
     async with aiohttp.ClientSession() as session:
         api = GitHubAPI(session, "bench", oauth_token=TOKEN, base_url=work.origin)
 

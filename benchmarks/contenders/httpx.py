@@ -12,10 +12,10 @@ from benchmarks.work import TOKEN, Go, Work, by_workers
 
 @asynccontextmanager
 async def opened(work: Work) -> AsyncIterator[Go]:
-    """Open a client whose settings are the defaults, with which it is quickest here.
+    """Open a client with default settings, which are the fastest here.
 
-    They keep 20 connections. When as many are kept as are used at once, a request costs about
-    twice as much, since the pool looks at each of them time and again.
+    The defaults keep 20 connections alive. With one for each concurrent request, a request costs
+    about twice as much, as the pool scans all of them again and again.
     """
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
 

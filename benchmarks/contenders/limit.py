@@ -13,7 +13,7 @@ from benchmarks.work import API, CHANGE, TOKEN, Go, Work
 
 
 class Connection(asyncio.Protocol):
-    """Sends the next request when the last is answered, until there are no more numbers."""
+    """Sends one request after another until no numbers are left."""
 
     def __init__(self, head: str, tail: str) -> None:
         self.head = head
@@ -24,7 +24,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def start(self, numbers: Iterator[int]) -> asyncio.Future[None]:
-        """Send until the numbers are used up."""
+        """Send until no numbers are left."""
         self.numbers = numbers
         self.done = asyncio.get_running_loop().create_future()
         self.read = b""
@@ -32,7 +32,7 @@ class Connection(asyncio.Protocol):
         return self.done
 
     def next(self) -> None:
-        """Send one."""
+        """Send one request."""
         number = next(self.numbers, None)
         if number is None:
             self.done.set_result(None)
@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
 
 @asynccontextmanager
 async def opened(work: Work) -> AsyncIterator[Go]:
-    """Open as many connections as may be used at once."""
+    """Open one connection for each concurrent request."""
     parts = urlsplit(work.origin)
     host, port = parts.hostname or "", parts.port or 80
     before, after = f"{work.method} {API}/client/", "/client/"

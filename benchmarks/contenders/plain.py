@@ -1,4 +1,4 @@
-"""Plain aiohttp: ``session.get``, ``json.loads``, a dict. Everything else is measured by this."""
+"""Plain aiohttp: ``session.get``, ``json.loads``, a dict. The baseline of all ratios."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.work import CHANGE, TOKEN, Go, Work, by_workers
 
 @asynccontextmanager
 async def opened(work: Work) -> AsyncIterator[Go]:
-    """Open a session whose settings are the defaults."""
+    """Open a session with default settings."""
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session:
 
         async def get(number: int) -> dict[str, object]:

@@ -15,7 +15,7 @@ UPDATE = ClientUpdate(timezone="Asia/Omsk", hold_music=None)
 def opened_ringme(
     work: Work, transport: Transport, *observers: Observer
 ) -> AbstractAsyncContextManager[RingMe]:
-    """Open the SDK as its users do."""
+    """Open the SDK with a user's settings."""
     return RingMe(work.origin, auth=BearerToken(TOKEN), transport=transport, observers=observers)
 
 
@@ -48,7 +48,7 @@ def over(
     way: Callable[[Work, RingMe], Go],
     observers: Callable[[], tuple[Observer, ...]] = tuple,
 ) -> Opened:
-    """Make a contender of a transport and of a way to use the SDK."""
+    """Create a contender from a transport and a way to use the SDK."""
 
     @asynccontextmanager
     async def opened(work: Work) -> AsyncIterator[Go]:
@@ -59,7 +59,7 @@ def over(
 
 
 def fast_transport() -> Transport:
-    """Make the transport of the extra ``[fast]``."""
+    """Create the transport of the extra ``[fast]``."""
     from ringme_async.transports.httptools import (  # noqa: PLC0415 - its extra may be missing
         HttptoolsTransport,
     )
@@ -68,7 +68,7 @@ def fast_transport() -> Transport:
 
 
 def logging_observer() -> tuple[Observer, ...]:
-    """Make the observer that logs."""
+    """Create the logging observer."""
     from ringme_async.observers import LoggingObserver  # noqa: PLC0415 - others need none of it
 
     return (LoggingObserver(),)

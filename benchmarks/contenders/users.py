@@ -1,4 +1,4 @@
-"""What users write: ``resp.json()``, cattrs, a semaphore and ``gather``."""
+"""A user's own client: ``resp.json()``, cattrs, a semaphore and ``gather``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.work import CHANGE, TOKEN, Go, Work
 
 @define
 class Client:
-    """The record, by hand."""
+    """The record, written by hand."""
 
     id: int
     name: str | None = None
@@ -50,7 +50,7 @@ class Client:
 
 @asynccontextmanager
 async def opened(work: Work) -> AsyncIterator[Go]:
-    """Open a session whose settings are the defaults."""
+    """Open a session with default settings."""
     converter = cattrs.Converter()
     gate = asyncio.Semaphore(work.concurrency)
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session:

@@ -47,15 +47,15 @@ def shown(value: object) -> str:
     return one_line(_SHORT.repr(value), _LONGEST)
 
 
-def words_of(error: OSError) -> str:
-    """Return the system's message without its number, with advice."""
-    # An OSError of a library may have no number, or one that errno does not know.
+def describe_os_error(error: OSError) -> str:
+    """Say what the operating system says, without its number, and what to do."""
+    # A library's own OSError may have no number, or one of its own.
     number = error.errno if error.errno in errno.errorcode else None
     words = one_line(os.strerror(number) if number else error.strerror or str(error))
     advice = _AGAINST.get(number or 0)
     return f"{words}; {advice}" if advice else words
 
 
-def told_of_file(path: str | os.PathLike[str], error: OSError) -> str:
-    """Return the file name, the system's message and advice."""
-    return f"{os.fspath(path)}: {words_of(error)}"
+def describe_file_error(path: str | os.PathLike[str], error: OSError) -> str:
+    """Say which file, what the operating system says of it, and what to do."""
+    return f"{os.fspath(path)}: {describe_os_error(error)}"

@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from attrs import field, frozen
 
-from ringme_async._internal.text import told_of_file
+from ringme_async._internal.text import describe_file_error
 from ringme_async._internal.validation import kind_of
 from ringme_async.auth.private_file import FileLock, open_private, sync_directory, try_lock
 from ringme_async.auth.token_record import StoredToken, from_line, to_line
@@ -81,7 +81,7 @@ class TokenFile:
                 pass
         except OSError as error:
             raise InvalidRequest(
-                f"no use as a token file: {told_of_file(self._path, error)}"
+                f"no use as a token file: {describe_file_error(self._path, error)}"
             ) from None
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What the command line offers, each command a thin shell over the SDK."""
+"""The commands of the command line, each a thin shell over the SDK."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCl
 from ringme_async import InvalidRequest, RingMeError
 from ringme_async.cli import interruption, many, single
 from ringme_async.cli.codes import ExitCode
-from ringme_async.cli.connect import Connection, complain, prepare
+from ringme_async.cli.connect import Connection, prepare, print_to_stderr
 from ringme_async.cli.demo import run_demo
 from ringme_async.cli.errors import CouldNotStart, WrongUsage
-from ringme_async.cli.fake import Place, serve_fake
+from ringme_async.cli.fake import ListenOptions, serve_fake
 from ringme_async.cli.inputs import refuse_shared_stdin
-from ringme_async.cli.many import Pace
-from ringme_async.cli.show import Bars, show_demo
+from ringme_async.cli.many import RunOptions
+from ringme_async.cli.show import ProgressBars, show_demo
 from ringme_async.cli.update_options import LOCKED
-from ringme_async.cli.zones import warn_of_zones
-from ringme_async.mirror.errors import words_of
+from ringme_async.cli.zones import warn_unknown_zones
+from ringme_async.mirror.errors import describe_os_error
 from ringme_async.version import __version__
 
 AsJSON: TypeAlias = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
 Flag: TypeAlias = Annotated[bool, Parameter(negative=(), show_default=False)]
-Where: TypeAlias = Annotated[Connection, Parameter(name="*")]
-How: TypeAlias = Annotated[Pace, Parameter(name="*")]
+ConnectionArgs: TypeAlias = Annotated[Connection, Parameter(name="*")]
+RunArgs: TypeAlias = Annotated[RunOptions, Parameter(name="*")]
 Extra: TypeAlias = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
 
-_SOMEWHERE: Final = Connection()
-_SOMEHOW: Final = Pace()
-_HERE: Final = Place()
+_DEFAULT_CONNECTION: Final = Connection()
+_DEFAULT_OPTIONS: Final = RunOptions()
+_DEFAULT_LISTEN: Final = ListenOptions()
 
 app: App = App(
     name="ringme",
@@ -47,7 +47,9 @@ Exit codes: 0 all well, 1 some tenants failed, 2 wrong usage, 3 could not start,
 
 
 @app.command(name="get", sort_key=1)
-def get_(who: str, /, *, where: Where = _SOMEWHERE, as_json: AsJSON = False) -> int:
+def get_(
+    who: str, /, *, connection: ConnectionArgs = _DEFAULT_CONNECTION, as_json: AsJSON = False
+) -> int:
     """Read one client.
 
     Parameters
@@ -57,7 +59,7 @@ def get_(who: str, /, *, where: Where = _SOMEWHERE, as_json: AsJSON = False) -> 
     as_json
         Print the record as one JSON object, as the server sent it, or the error.
     """
-    return single.get_or_set(prepare(where), who, None, as_json=as_json)
+    return single.get_or_set(prepare(connection), who, None, as_json=as_json)
 
 
 @app.command(name="set", sort_key=2)
@@ -73,7 +75,7 @@ def set_(
     disk_space_notify_threshold: str | None = None,
     disk_space_notify_email: str | None = None,
     extra: Extra = (),
-    where: Where = _SOMEWHERE,
+    connection: ConnectionArgs = _DEFAULT_CONNECTION,
     as_json: AsJSON = False,
 ) -> int:
     """Change settings of one client: what is not named stays, "null" clears.
@@ -111,9 +113,9 @@ def set_(
         "disk_space_notify_email": disk_space_notify_email,
     }
     update = single.update_from(options, extra)
-    ready = prepare(where)
-    warn_of_zones([update])
-    return single.get_or_set(ready, who, update, as_json=as_json)
+    context = prepare(connection)
+    warn_unknown_zones([update])
+    return single.get_or_set(context, who, update, as_json=as_json)
 
 
 @app.command(sort_key=3)
@@ -122,8 +124,8 @@ def refresh(
     into: str,
     resume: Flag = False,
     overwrite: Flag = False,
-    where: Where = _SOMEWHERE,
-    how: How = _SOMEHOW,
+    connection: ConnectionArgs = _DEFAULT_CONNECTION,
+    options: RunArgs = _DEFAULT_OPTIONS,
     as_json: AsJSON = False,
 ) -> int:
     """Read every tenant of a list (--tenants) into a file or a database, each as it comes.
@@ -141,7 +143,7 @@ def refresh(
         Print the counts as one JSON object.
     """
     return many.refresh_all(
-        prepare(where), into, how, resume=resume, overwrite=overwrite, as_json=as_json
+        prepare(connection), into, options, resume=resume, overwrite=overwrite, as_json=as_json
     )
 
 
@@ -151,8 +153,8 @@ def plan(
     /,
     *,
     out: str | None = None,
-    where: Where = _SOMEWHERE,
-    how: How = _SOMEHOW,
+    connection: ConnectionArgs = _DEFAULT_CONNECTION,
+    options: RunArgs = _DEFAULT_OPTIONS,
     as_json: AsJSON = False,
 ) -> int:
     """Read clients as they are, and say what would change; nothing is changed.
@@ -169,11 +171,11 @@ def plan(
     as_json
         Print the plan, and what could not be planned, as one JSON object.
     """
-    refuse_shared_stdin((changes, where.tenants))
-    ready = prepare(where)
-    wishes = many.changes_of(ready, changes, where.encoding)
-    warn_of_zones(update for _, update in wishes)
-    return many.plan(ready, wishes, changes, out, how, as_json=as_json)
+    refuse_shared_stdin((changes, connection.tenants))
+    context = prepare(connection)
+    updates = many.changes_of(context, changes, connection.encoding)
+    warn_unknown_zones(update for _, update in updates)
+    return many.plan(context, updates, changes, out, options, as_json=as_json)
 
 
 @app.command(name="apply", sort_key=5)
@@ -185,8 +187,8 @@ def apply_(
     resume: Flag = False,
     overwrite: Flag = False,
     any_host: Flag = False,
-    where: Where = _SOMEWHERE,
-    how: How = _SOMEHOW,
+    connection: ConnectionArgs = _DEFAULT_CONNECTION,
+    options: RunArgs = _DEFAULT_OPTIONS,
     as_json: AsJSON = False,
 ) -> int:
     """Make the changes of a plan, each after one more look at the client.
@@ -208,10 +210,10 @@ def apply_(
         Print the counts as one JSON object.
     """
     return many.apply(
-        prepare(where),
+        prepare(connection),
         plan,
         journal,
-        how,
+        options,
         resume=resume,
         overwrite=overwrite,
         any_host=any_host,
@@ -232,11 +234,13 @@ def demo(*, as_json: AsJSON = False) -> int:
     as_json
         Print the result as JSON, for scripts.
     """
-    with Bars() as bars:
+    with ProgressBars() as bars:
         try:
-            report = interruption.run(run_demo(bars.follow))
+            report = interruption.run(run_demo(bars.track))
         except OSError as error:
-            raise CouldNotStart(f"the demo's server did not start: {words_of(error)}") from None
+            raise CouldNotStart(
+                f"the demo's server did not start: {describe_os_error(error)}"
+            ) from None
     show_demo(report, as_json=as_json)
     return ExitCode.ALL_WELL if report.books_agree else ExitCode.SOME_FAILED
 
@@ -244,7 +248,7 @@ def demo(*, as_json: AsJSON = False) -> int:
 @app.command(name="fake", sort_key=7)
 def fake_(
     *,
-    at: Annotated[Place, Parameter(name="*")] = _HERE,
+    at: Annotated[ListenOptions, Parameter(name="*")] = _DEFAULT_LISTEN,
     as_json: AsJSON = False,
 ) -> int:
     """Serve a RingMe on this machine, for curl and for programs in other languages.
@@ -262,44 +266,46 @@ def fake_(
 
 
 class _Dash(str):
-    """A ``-`` that stands for a standard stream; else cyclopts takes it for an option."""
+    """A ``-`` for a standard stream, which cyclopts would take for an option."""
 
     __slots__ = ()
 
     def startswith(self, *_prefix: object) -> bool:
-        """Deny the hyphen, by which options are known."""
+        """Return False, as cyclopts recognises an option by its hyphen."""
         return False
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and give its exit code."""
-    tokens = [_Dash(one) if one == "-" else one for one in arguments]
+    """Run one command and return its exit code."""
+    tokens = [_Dash(word) if word == "-" else word for word in arguments]
     try:
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except UnusedCliTokensError as error:
-        complain(f"too many arguments: {' '.join(error.unused_tokens or ())}")
+        print_to_stderr(f"too many arguments: {' '.join(error.unused_tokens or ())}")
         return ExitCode.WRONG_USAGE
     except UnknownOptionError as error:
-        complain(_told(error))
+        print_to_stderr(_unknown_option_message(error))
         if "secret" in str(error).lower():
-            complain("a secret is never an argument; RINGME_APP_SECRET holds it, or a profile")
+            print_to_stderr(
+                "a secret is never an argument; RINGME_APP_SECRET holds it, or a profile"
+            )
         return ExitCode.WRONG_USAGE
     except CycloptsError as error:
-        complain(str(error))
+        print_to_stderr(str(error))
         return ExitCode.WRONG_USAGE
     except (WrongUsage, InvalidRequest) as error:
-        complain(str(error))
+        print_to_stderr(str(error))
         return ExitCode.WRONG_USAGE
     except CouldNotStart as error:
-        complain(*error.sentences)
+        print_to_stderr(*error.sentences)
         return ExitCode.COULD_NOT_START
     except RingMeError as error:
-        complain(str(error))
+        print_to_stderr(str(error))
         return ExitCode.SOME_FAILED
     return code if isinstance(code, int) else ExitCode.ALL_WELL
 
 
-def _told(error: UnknownOptionError) -> str:
+def _unknown_option_message(error: UnknownOptionError) -> str:
     option = (error.token.keyword or "").partition("=")[0]
     if option.removeprefix("--").replace("-", "_") in LOCKED:
         return f"{option}: this field of a client can be read, and not changed"

@@ -1,4 +1,4 @@
-"""Reads the list of changes that a plan is made of, whole, before anything is sent."""
+"""Reads a plan's list of changes completely, before anything is sent."""
 
 from __future__ import annotations
 
@@ -30,25 +30,24 @@ def read_changes(
 ) -> Changes:
     """Read a list of changes: CSV, JSON lines or a JSON array.
 
-    ``tenant`` is a name in the list of tenants; ``client_id`` is whom the credentials of the
-    settings reach; a line has one of them. The other columns are called like the fields that can be
-    written: an empty cell, or a name that an object does not have, leaves the field alone, and
-    ``null`` clears it. Fields that the SDK does not know are columns such as ``extra.colour``, or an
-    object ``extra``.
+    A line names either a ``tenant`` from the list of tenants, or a ``client_id`` for the credentials
+    of the settings. The other columns have the names of the writable fields. An empty cell, or a
+    missing name in an object, leaves the field alone; ``null`` clears it. Columns such as
+    ``extra.colour``, or an object ``extra``, hold fields that the SDK does not know.
 
     Args:
         path: The file; ``-`` for standard input.
-        encoding: Of its text.
+        encoding: The encoding of its text.
         tenants: The list of tenants, if there is one.
-        has_auth: Whether there are credentials in the settings.
+        has_auth: Whether the settings have credentials.
 
     Raises:
-        CouldNotStart: The file cannot be read, or lines are wrong, all of which are named.
+        CouldNotStart: The file cannot be read, or lines are wrong; the error names all of them.
         WrongUsage: There is no such encoding.
     """
     found = read_rows(path, encoding, _COLUMNS)
     by_name: Mapping[str | None, Who] = (
-        {one.name: one for one in tenants.tenants} if tenants else {}
+        {tenant.name: tenant for tenant in tenants.tenants} if tenants else {}
     )
     changes: list[tuple[Who, ClientUpdate]] = []
     lines: dict[tuple[str, str], int] = {}
@@ -58,14 +57,14 @@ def read_changes(
             who = _who(key, by_name, has_auth=has_auth)
             update = _update(row, is_csv=found.is_csv)
         except InvalidRequest as error:
-            found.flaws.add(row.line, error.reason)
+            found.errors.add(row.line, error.reason)
             continue
         known = lines.setdefault(key, row.line)
         if known == row.line:
             changes.append((who, update))
         else:
-            found.flaws.add(row.line, f"{key[0]} {key[1]!r:.100} is on line {known} already")
-    found.flaws.refuse()
+            found.errors.add(row.line, f"{key[0]} {key[1]!r:.100} is on line {known} already")
+    found.errors.raise_if_any()
     if not changes:
         raise CouldNotStart(f"{input_name(path)}: there is no change in it")
     return changes
@@ -81,7 +80,7 @@ def _key(row: Row) -> tuple[str, str]:
         text = str(value) if type(value) is int else value
         if not isinstance(text, str) or not _CLIENT_ID.fullmatch(text):
             raise InvalidRequest(f"client_id is a number or @me, not {value!r:.60}")
-        # 012 is the same client.
+        # 012 and 12 are the same client: without this, a repeated one would pass unseen.
         return column, text if text == "@me" else str(int(text))
     if not isinstance(value, str):
         raise InvalidRequest("tenant is no text")
@@ -102,7 +101,7 @@ def _who(key: tuple[str, str], by_name: Mapping[str | None, Who], *, has_auth: b
 
 
 def _update(row: Row, *, is_csv: bool) -> ClientUpdate:
-    wishes = {name: value for name, value in row.cells.items() if name in WRITABLE}
+    updates = {name: value for name, value in row.cells.items() if name in WRITABLE}
     extra = {
         name.removeprefix(_EXTRA_DOT): value
         for name, value in row.cells.items()
@@ -111,11 +110,11 @@ def _update(row: Row, *, is_csv: bool) -> ClientUpdate:
     if is_csv:
         if _EXTRA in row.cells:
             raise InvalidRequest("a column of another field is called extra.NAME")
-        wishes = {name: value_of(name, str(value)) for name, value in wishes.items()}
+        updates = {name: value_of(name, str(value)) for name, value in updates.items()}
         extra = {name: any_value(str(value)) for name, value in extra.items()}
     elif _EXTRA in row.cells:
         extra |= _object(row.cells[_EXTRA])
-    update = update_of(wishes, extra)
+    update = update_of(updates, extra)
     if not update:
         raise InvalidRequest("it names nothing to change")
     return update

@@ -1,4 +1,4 @@
-"""Which columns a list may have, and what is wrong with the others."""
+"""The columns that a list may have, and error messages for all others."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 
 from attrs import frozen
 
-from ringme_async.cli.text import meant
+from ringme_async.cli.text import did_you_mean
 
-__all__ = ["Columns", "flaw_in_field_name"]
+__all__ = ["Columns", "field_name_error"]
 
-# API fields are called so; the object "extra" of a JSON list takes any other name.
+# The names of API fields; the object "extra" of a JSON list takes any other name.
 _FIELD_NAME: Final = re.compile(r"\w[\w-]{0,99}")
-_MOST_TOLD: Final = 10
+_MOST_SHOWN: Final = 10
 
 
 @frozen
@@ -22,55 +22,55 @@ class Columns:
     """The columns that a list may have.
 
     Attributes:
-        names: Those with a meaning.
-        prefix: Beginning of the columns for fields that the SDK does not know; empty for none.
-        locked: Names of fields that can be read only.
+        names: The known columns.
+        prefix: The prefix of columns for fields that the SDK does not know; empty for none.
+        read_only: The names of fields that can only be read.
     """
 
     names: Sequence[str]
     prefix: str = ""
-    locked: Collection[str] = ()
+    read_only: Collection[str] = ()
 
     def folded(self, name: str) -> str:
-        """Write a name of a CSV header as the column is called: in lower case, up to the prefix."""
+        """Return the column of a CSV header's name: lower case, except after the prefix."""
         beginning, rest = name[: len(self.prefix)], name[len(self.prefix) :]
         is_extra = bool(self.prefix) and beginning.lower() == self.prefix
         return self.prefix + rest if is_extra else name.lower()
 
     def unknown(self, given: Sequence[str]) -> list[str]:
-        """Give the names that no column has."""
+        """Return the names that are not columns."""
         return [name for name in given if name not in self.names and not self._is_extra(name)]
 
-    def flaw_in(self, given: Sequence[str], what: str = "column") -> str | None:
-        """Say what is wrong with the names of columns; None if nothing is."""
-        return next(self._flaws(given, what), None)
+    def error_in(self, given: Sequence[str], what: str = "column") -> str | None:
+        """Return what is wrong with the names of columns; None if nothing is."""
+        return next(self._errors(given, what), None)
 
-    def _flaws(self, given: Sequence[str], what: str) -> Iterator[str]:
+    def _errors(self, given: Sequence[str], what: str) -> Iterator[str]:
         if "" in given:
             yield f"{what} {given.index('') + 1} has no name"
         unknown = self.unknown(given)
         if unknown:
-            told = ", ".join(map(self._remarked, unknown[:_MOST_TOLD]))
-            there_are = [*self.names, *([f"{self.prefix}NAME"] if self.prefix else ())]
-            yield f"unknown {what}s: {told}; there are {', '.join(there_are)}"
-        twice = next((name for name in given if given.count(name) > 1), None)
-        if twice is not None:
-            yield f"a {what} is named twice: {twice!r:.60}"
+            shown = ", ".join(map(self._with_hint, unknown[:_MOST_SHOWN]))
+            known = [*self.names, *([f"{self.prefix}NAME"] if self.prefix else ())]
+            yield f"unknown {what}s: {shown}; there are {', '.join(known)}"
+        repeated = next((name for name in given if given.count(name) > 1), None)
+        if repeated is not None:
+            yield f"a {what} is named twice: {repeated!r:.60}"
         for name in filter(self._is_extra, given):
-            flaw = flaw_in_field_name(name.removeprefix(self.prefix))
-            if flaw:
-                yield f"{what} {name!r:.60}: {flaw}"
+            message = field_name_error(name.removeprefix(self.prefix))
+            if message:
+                yield f"{what} {name!r:.60}: {message}"
 
     def _is_extra(self, name: str) -> bool:
         return bool(self.prefix) and name.startswith(self.prefix)
 
-    def _remarked(self, name: str) -> str:
-        locked = " (this field can be read, and not changed)" if name in self.locked else ""
-        return f"{name!r:.40}{locked}{meant(name, self.names)}"
+    def _with_hint(self, name: str) -> str:
+        hint = " (this field can be read, and not changed)" if name in self.read_only else ""
+        return f"{name!r:.40}{hint}{did_you_mean(name, self.names)}"
 
 
-def flaw_in_field_name(name: str) -> str | None:
-    """Say why no field can be called so; None if one can."""
+def field_name_error(name: str) -> str | None:
+    """Return why this cannot be the name of a field; None if it can."""
     if not name:
         return "it does not name a field"
     if _FIELD_NAME.fullmatch(name) is None:

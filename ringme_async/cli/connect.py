@@ -1,4 +1,4 @@
-"""Puts together what a command works with: settings, the list of tenants, and a ``RingMe``."""
+"""Builds a command's context: settings, the list of tenants, and a ``RingMe``."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from attrs import field, frozen
 
 from ringme_async import InvalidRequest, Observer, RingMe, Tenant, TokenStore, Who
 from ringme_async.cli.errors import CouldNotStart, WrongUsage
-from ringme_async.cli.files import Named, keep_apart
+from ringme_async.cli.files import NamedPaths, refuse_shared_files
 from ringme_async.cli.inputs import refuse_stream
 from ringme_async.cli.network import read_network
 from ringme_async.cli.settings import Settings, read_settings
 from ringme_async.cli.spellings import for_shell
 from ringme_async.cli.tenants_file import TenantsFile, read_tenants
-from ringme_async.cli.text import meant
+from ringme_async.cli.text import did_you_mean
 
-__all__ = ["Connection", "Ready", "complain", "prepare"]
+__all__ = ["CommandContext", "Connection", "prepare", "print_to_stderr"]
 
 
 @frozen
@@ -61,47 +61,47 @@ class Connection:
 
 
 @frozen
-class Ready:
-    """What a command works with.
+class CommandContext:
+    """The settings, tenants and files of a command.
 
     Attributes:
-        settings: What holds for whoever has nothing of his own.
-        tenants: The list of tenants; None if none was asked for.
-        inputs: The files that were read.
-        outputs: The files that will be written.
+        settings: The settings for tenants without their own.
+        tenants: The list of tenants; None without one.
+        inputs: The files that every command reads.
+        outputs: The files that every command writes.
     """
 
     settings: Settings
     tenants: TenantsFile | None
     _make: Callable[[Sequence[Observer]], RingMe] = field(repr=False)
-    inputs: Named = field(factory=dict[str, str], kw_only=True)
-    outputs: Named = field(factory=dict[str, str], kw_only=True)
+    inputs: NamedPaths = field(factory=dict[str, str], kw_only=True)
+    outputs: NamedPaths = field(factory=dict[str, str], kw_only=True)
 
-    def keep_apart(self, inputs: Named, outputs: Named) -> None:
-        """See to it that no file of the command is written that is used for something else.
+    def refuse_shared_files(self, inputs: NamedPaths, outputs: NamedPaths) -> None:
+        """Check that the command writes no file that it uses for something else.
 
         Args:
-            inputs: The files that are read beside those that every command has.
-            outputs: The files that are written beside those.
+            inputs: Further files that this command reads.
+            outputs: Further files that this command writes.
 
         Raises:
-            WrongUsage: There is such a file.
+            WrongUsage: One file has two uses.
         """
-        keep_apart({**self.inputs, **inputs}, {**self.outputs, **outputs})
+        refuse_shared_files({**self.inputs, **inputs}, {**self.outputs, **outputs})
 
     def ringme(self, *observers: Observer) -> RingMe:
-        """Make what sends the requests.
+        """Create the ``RingMe`` that sends the requests.
 
         Raises:
-            CouldNotStart: There is no host, or the file of tokens is not to be used.
+            CouldNotStart: There is no host, or the file of tokens is unusable.
         """
         return self._make(observers)
 
     def who(self, name: str) -> Who:
-        """Find whom a name is for: in the list of tenants, else by the client id that it is.
+        """Find a tenant by its name in the list, or without a list by its client id.
 
         Raises:
-            WrongUsage: Nobody.
+            WrongUsage: There is no such tenant.
             CouldNotStart: There are no credentials for a client id.
         """
         if self.tenants is not None:
@@ -109,7 +109,7 @@ class Ready:
             if found is None:
                 names = [str(tenant.name) for tenant in self.tenants.tenants]
                 raise WrongUsage(
-                    f"there is no tenant {name!r:.100} in {self.tenants.path}{meant(name, names)}"
+                    f"there is no tenant {name!r:.100} in {self.tenants.path}{did_you_mean(name, names)}"
                 )
             return found
         try:
@@ -120,33 +120,33 @@ class Ready:
         return name
 
     def require_settings(self) -> None:
-        """See to it that a client id alone is enough to reach a client.
+        """Check that a client id alone is enough to reach a client.
 
         Raises:
-            CouldNotStart: There are no credentials for it, or there is no host.
+            CouldNotStart: There are no credentials, or there is no host.
         """
         self.settings.require_auth()
         self.settings.require_base_url()
 
 
-def prepare(connection: Connection) -> Ready:
+def prepare(connection: Connection) -> CommandContext:
     """Read settings and tenants, and warn of files that others can read.
 
     Raises:
-        CouldNotStart: They are malformed.
-        WrongUsage: An argument is.
+        CouldNotStart: A file or variable is malformed.
+        WrongUsage: An argument is malformed.
     """
     refuse_stream("--tokens", connection.tokens, "tokens are kept in a file: name one")
     refuse_stream("--ca", connection.ca, "name a file of certificates")
     settings = read_settings(connection.base_url, connection.profile, os.environ)
     network = read_network(connection.proxy, connection.ca, os.environ)
     if settings.warning:
-        complain(f"warning: {settings.warning}")
+        print_to_stderr(f"warning: {settings.warning}")
     tenants: TenantsFile | None = None
     if connection.tenants is not None:
         tenants = read_tenants(connection.tenants, connection.encoding, settings, os.environ)
         if tenants.warning:
-            complain(f"warning: {tenants.warning}")
+            print_to_stderr(f"warning: {tenants.warning}")
 
     def make(observers: Sequence[Observer]) -> RingMe:
         return RingMe(
@@ -159,24 +159,24 @@ def prepare(connection: Connection) -> Ready:
         )
 
     inputs = {"--tenants": connection.tenants, "--ca": network.ca}
-    ready = Ready(
+    context = CommandContext(
         settings,
         tenants,
         make,
         inputs={option: path for option, path in inputs.items() if path is not None},
         outputs=_token_files(connection.tokens),
     )
-    ready.keep_apart({}, {})
-    return ready
+    context.refuse_shared_files({}, {})
+    return context
 
 
-def complain(*sentences: str) -> None:
-    """Tell the person something beside the result."""
+def print_to_stderr(*sentences: str) -> None:
+    """Print sentences on stderr, as stdout holds the result."""
     for sentence in sentences:
         print(f"ringme: {for_shell(sentence)}", file=sys.stderr)
 
 
-def _token_files(path: str | None) -> Named:
+def _token_files(path: str | None) -> NamedPaths:
     return {} if path is None else {"--tokens": path, "the lock of --tokens": f"{path}.lock"}
 
 

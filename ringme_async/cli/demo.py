@@ -1,4 +1,4 @@
-"""The demo: tenants of a server on loopback are read and changed, and the books compared."""
+"""The demo: reads and changes tenants of a server on loopback, and compares its records."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from ringme_async import (
 )
 from ringme_async.cli.demo_world import TENANTS, World, make_world
 
-Tell: TypeAlias = Callable[[Progress], None]
-Follow: TypeAlias = Callable[[str, int], AbstractContextManager[Tell]]
+ProgressCallback: TypeAlias = Callable[[Progress], None]
+TrackProgress: TypeAlias = Callable[[str, int], AbstractContextManager[ProgressCallback]]
 Outcomes: TypeAlias = Mapping[int, Outcome[Client]]
 
 NEW_ZONE: Final = "Asia/Omsk"
@@ -37,20 +37,20 @@ _IMPATIENT: Final = Timeouts(attempt=5.0)
 
 @frozen
 class DemoReport:
-    """What happened.
+    """The result of the demo.
 
     Attributes:
-        tenants: How many there were.
-        own_applications: How many of them had an App ID and Secret of their own.
-        read: How many were read.
-        changed: How many were changed.
-        read_back: How many of these showed the change when they were read again.
-        failed: How many could not be read.
-        faults: How often something went wrong on purpose.
-        retried: How many requests were sent beyond the first for a record.
-        logins: How many tokens were fetched.
-        seconds: How long it took.
-        disagreements: What in this the server's own books do not bear out.
+        tenants: All tenants.
+        own_applications: Tenants with an App ID and Secret of their own.
+        read: Tenants read.
+        changed: Tenants changed.
+        read_back: Changed tenants that showed the change when read again.
+        failed: Tenants that could not be read.
+        faults: Scripted faults that struck.
+        retried: Requests beyond the first for a record.
+        logins: Tokens fetched.
+        seconds: The duration.
+        disagreements: Differences from the server's own records.
     """
 
     tenants: int
@@ -67,18 +67,18 @@ class DemoReport:
 
     @property
     def records_per_second(self) -> float:
-        """How many records came in a second: read, changed and read again."""
+        """Records a second: read, changed and read again."""
         return (self.read + self.changed + self.read_back) / self.seconds
 
     @property
     def books_agree(self) -> bool:
-        """Do the server's own books bear all of it out?"""
+        """True if the server's own records confirm the result."""
         return not self.disagreements
 
 
 @define
 class _Logins:
-    """Counts the tokens that the SDK says it has fetched."""
+    """Counts the SDK's events of fetched tokens."""
 
     count: int = 0
 
@@ -88,8 +88,8 @@ class _Logins:
 
 
 @frozen
-class CallState:
-    """What the SDK says of the three steps: an outcome for each place."""
+class DemoSteps:
+    """The SDK's outcomes of the three steps, by the tenant's index."""
 
     read: Outcomes
     changed: Outcomes
@@ -97,12 +97,12 @@ class CallState:
 
     @property
     def attempts(self) -> int:
-        """How many requests it took."""
+        """The number of requests."""
         return sum(outcome.attempts for outcome in self._all())
 
     @property
     def retried(self) -> int:
-        """How many of them were not the first for a record."""
+        """The number of requests beyond the first for a record."""
         return sum(max(outcome.attempts - 1, 0) for outcome in self._all())
 
     def _all(self) -> Iterator[Outcome[Client]]:
@@ -110,14 +110,14 @@ class CallState:
             yield from step.values()
 
 
-async def run_demo(follow: Follow) -> DemoReport:
-    """Read all tenants, change some, read those back, and look into the server's books.
+async def run_demo(track: TrackProgress) -> DemoReport:
+    """Read all tenants, change some, read them back, and compare with the server's records.
 
     Args:
-        follow: Called with the name and the size of each step; what it gives is told the progress.
+        track: Called with the name and size of each step; returns a callback for its progress.
 
     Raises:
-        OSError: The server could not be put on loopback.
+        OSError: The server could not listen on loopback.
     """
     world = make_world()
     logins = _Logins()
@@ -127,80 +127,82 @@ async def run_demo(follow: Follow) -> DemoReport:
         RingMe(url, auth=world.dealer, timeouts=_IMPATIENT, observers=[logins]) as ringme,
     ):
         began = clock()
-        account = await _read_and_change(ringme, world, follow)
+        steps = await _read_and_change(ringme, world, track)
         seconds = clock() - began
     return DemoReport(
         tenants=TENANTS,
         own_applications=world.own_applications,
-        read=len(_done(account.read)),
-        changed=len(_done(account.changed)),
-        read_back=len(_in_new_zone(account.read_back)),
-        failed=sum(isinstance(outcome, Failed) for outcome in account.read.values()),
+        read=len(_done(steps.read)),
+        changed=len(_done(steps.changed)),
+        read_back=len(_in_new_zone(steps.read_back)),
+        failed=sum(isinstance(outcome, Failed) for outcome in steps.read.values()),
         faults=world.fake.faults.struck.total(),
-        retried=account.retried,
+        retried=steps.retried,
         logins=logins.count,
         seconds=seconds,
-        disagreements=tuple(disagreements(world, account, logins.count)),
+        disagreements=tuple(disagreements(world, steps, logins.count)),
     )
 
 
-async def _read_and_change(ringme: RingMe, world: World, follow: Follow) -> CallState:
-    clients, whos = ringme.clients, world.whos
+async def _read_and_change(ringme: RingMe, world: World, track: TrackProgress) -> DemoSteps:
+    clients, targets = ringme.clients, world.targets
     everybody = range(TENANTS)
-    read = await _step(follow, "reading", clients.get_many(whos), everybody)
-    some = [place for place in world.to_change if place in _done(read)]
-    changes = [(whos[place], ClientUpdate(timezone=NEW_ZONE)) for place in some]
-    changed = await _step(follow, "changing", clients.update_many(changes), some)
-    again = clients.get_many([whos[place] for place in some])
-    return CallState(read, changed, await _step(follow, "reading back", again, some))
+    read = await _step(track, "reading", clients.get_many(targets), everybody)
+    some = [index for index in world.to_change if index in _done(read)]
+    changes = [(targets[index], ClientUpdate(timezone=NEW_ZONE)) for index in some]
+    changed = await _step(track, "changing", clients.update_many(changes), some)
+    again = clients.get_many([targets[index] for index in some])
+    return DemoSteps(read, changed, await _step(track, "reading back", again, some))
 
 
-async def _step(follow: Follow, what: str, run: BulkRun[Client], places: Sequence[int]) -> Outcomes:
+async def _step(
+    track: TrackProgress, what: str, run: BulkRun[Client], indexes: Sequence[int]
+) -> Outcomes:
     outcomes: dict[int, Outcome[Client]] = {}
-    with follow(what, len(places)) as tell:
+    with track(what, len(indexes)) as update:
         async with run:
             async for outcome in run:
-                outcomes[places[outcome.index]] = outcome
-                tell(run.progress)
+                outcomes[indexes[outcome.index]] = outcome
+                update(run.progress)
     return outcomes
 
 
 def _done(outcomes: Outcomes) -> dict[int, Client]:
-    return {place: one.value for place, one in outcomes.items() if isinstance(one, Done)}
+    return {index: one.value for index, one in outcomes.items() if isinstance(one, Done)}
 
 
 def _in_new_zone(outcomes: Outcomes) -> set[int]:
-    return {place for place, client in _done(outcomes).items() if client.timezone == NEW_ZONE}
+    return {index for index, client in _done(outcomes).items() if client.timezone == NEW_ZONE}
 
 
-def disagreements(world: World, account: CallState, logins: int) -> Iterator[str]:
-    """Compare what the SDK says with what the server has written down."""
+def disagreements(world: World, steps: DemoSteps, logins: int) -> Iterator[str]:
+    """Compare the SDK's outcomes with the server's own records."""
     fake = world.fake
     blocked = {
-        place
-        for place, outcome in account.read.items()
+        index
+        for index, outcome in steps.read.items()
         if isinstance(outcome, Failed) and isinstance(outcome.error, UserBlocked)
     }
     written = {
-        place for place, id in enumerate(world.ids) if fake.records[id]["timezone"] == NEW_ZONE
+        index for index, id in enumerate(world.ids) if fake.records[id]["timezone"] == NEW_ZONE
     }
     claims: dict[str, tuple[int | set[int], int | set[int]]] = {
-        "tenants have an outcome": (len(account.read), TENANTS),
+        "tenants have an outcome": (len(steps.read), TENANTS),
         "tenants were read": (
-            {client.id for client in _done(account.read).values()},
-            {id for place, id in enumerate(world.ids) if place not in world.blocked},
+            {client.id for client in _done(steps.read).values()},
+            {id for index, id in enumerate(world.ids) if index not in world.blocked},
         ),
         "tenants are blocked": (blocked, world.blocked),
-        "tenants were changed": (set(_done(account.changed)), written),
-        "changed tenants show it": (_in_new_zone(account.read_back), written),
-        "requests were sent": (account.attempts, fake.requests.total - fake.logins),
+        "tenants were changed": (set(_done(steps.changed)), written),
+        "changed tenants show it": (_in_new_zone(steps.read_back), written),
+        "requests were sent": (steps.attempts, fake.requests.total - fake.logins),
         "tokens were fetched": (logins, fake.logins),
         "faults are still to come": (0, fake.faults.left),
         "rules were broken": (0, len(fake.violations)),
     }
-    for what, (told, booked) in claims.items():
-        if told != booked:
-            yield f"{_number(told)} {what} by the SDK's account, {_number(booked)} by the server's"
+    for what, (by_sdk, by_server) in claims.items():
+        if by_sdk != by_server:
+            yield f"{_number(by_sdk)} {what} by the SDK's account, {_number(by_server)} by the server's"
 
 
 def _number(value: int | set[int]) -> int:

@@ -1,4 +1,4 @@
-"""Where the demo plays: a server with 1,000 tenants, some of them blocked, and some trouble."""
+"""The demo's server: 1,000 tenants, some of them blocked, and scripted faults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLOCKED_EVERY: Final = 125
 _FIRST_BLOCKED: Final = 120
 _CHANGED_EVERY: Final = 9
 
-# Each of these strikes a tenant of its own, once, so that nothing fails for good but the blocked.
+# Each fault strikes one tenant once, so that only blocked tenants fail for good.
 _ON_READING: Final[Sequence[Fault]] = (
     faults.Stall(60.0),
     *[faults.ResetBefore()] * 8,
@@ -39,47 +39,47 @@ _ON_CHANGING: Final[Sequence[Fault]] = (
 
 @frozen
 class World:
-    """The server and its tenants; a place is one in the order in which they are read.
+    """The server and its tenants, indexed in reading order.
 
     Attributes:
         fake: The server.
-        dealer: The credentials by which most tenants are reached.
-        ids: The tenants' ids, by place.
-        whos: How they are named in a call, by place: by id, or with credentials of their own.
-        blocked: The places of those that the provider has blocked.
+        dealer: The credentials for most tenants.
+        ids: The tenants' ids, by index.
+        targets: The calls' arguments, by index: an id, or a ``Tenant`` with its own credentials.
+        blocked: The indexes of tenants that the provider has blocked.
     """
 
     fake: FakeRingMe
     dealer: ClientCredentials
     ids: list[int] = field(factory=list[int])
-    whos: list[Who] = field(factory=list[Who])
+    targets: list[Who] = field(factory=list[Who])
     blocked: set[int] = field(factory=set[int])
 
     @property
     def own_applications(self) -> int:
-        """How many tenants have an App ID and Secret of their own."""
-        return sum(isinstance(who, Tenant) for who in self.whos)
+        """The number of tenants with an App ID and Secret of their own."""
+        return sum(isinstance(who, Tenant) for who in self.targets)
 
     @property
     def to_change(self) -> list[int]:
-        """The places of the tenants whose time zone is changed."""
-        return [place for place in range(0, TENANTS, _CHANGED_EVERY) if place not in self.blocked]
+        """The indexes of the tenants whose time zone is changed."""
+        return [index for index in range(0, TENANTS, _CHANGED_EVERY) if index not in self.blocked]
 
 
 def make_world() -> World:
-    """Make a server with its tenants, and script what will go wrong."""
+    """Create a server with its tenants, and script the faults."""
     fake = FakeRingMe()
     world = World(fake, _credentials(fake.add_dealer()))
-    for place, tenant in enumerate(fake.add_tenants(TENANTS)):
+    for index, tenant in enumerate(fake.add_tenants(TENANTS)):
         world.ids.append(tenant.id)
-        if place % _OWN_EVERY:
-            world.whos.append(tenant.id)
+        if index % _OWN_EVERY:
+            world.targets.append(tenant.id)
         else:
             auth = _credentials(fake.add_application(tenant=tenant))
-            world.whos.append(Tenant("@me", auth=auth, name=f"tenant {tenant.id}"))
-        if place % _BLOCKED_EVERY == _FIRST_BLOCKED:
+            world.targets.append(Tenant("@me", auth=auth, name=f"tenant {tenant.id}"))
+        if index % _BLOCKED_EVERY == _FIRST_BLOCKED:
             fake.block(tenant)
-            world.blocked.add(place)
+            world.blocked.add(index)
     _make_trouble(world)
     return world
 
@@ -89,11 +89,11 @@ def _credentials(application: FakeApplication) -> ClientCredentials:
 
 
 def _make_trouble(world: World) -> None:
-    readable = [place for place in range(TENANTS) if place not in world.blocked]
-    for on, troubles, places in (
+    readable = [index for index in range(TENANTS) if index not in world.blocked]
+    for on, troubles, indexes in (
         ("GET", _ON_READING, readable),
         ("PUT", _ON_CHANGING, world.to_change),
     ):
         for number, fault in enumerate(troubles):
-            place = places[number * len(places) // len(troubles)]
-            world.fake.faults.next(fault, on=on, tenant=world.ids[place])
+            index = indexes[number * len(indexes) // len(troubles)]
+            world.fake.faults.next(fault, on=on, tenant=world.ids[index])

@@ -1,4 +1,4 @@
-"""What keeps a command from starting, in sentences for the person who called it."""
+"""Errors that keep a command from starting, in sentences for its user."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Final
 
 from attrs import define, field
 
-__all__ = ["CouldNotStart", "Flaws", "WrongUsage"]
+__all__ = ["CouldNotStart", "LineErrors", "WrongUsage"]
 
-_MOST_TOLD: Final = 20
+_MOST_SHOWN: Final = 20
 
 
 class WrongUsage(Exception):
@@ -16,10 +16,10 @@ class WrongUsage(Exception):
 
 
 class CouldNotStart(Exception):
-    """Something that the command needs is missing or wrong; nothing was sent.
+    """The command lacks something or has a wrong input; nothing was sent.
 
     Args:
-        sentences: What is wrong, one a line.
+        sentences: The errors, one a line.
     """
 
     def __init__(self, *sentences: str) -> None:
@@ -28,8 +28,8 @@ class CouldNotStart(Exception):
 
 
 @define
-class Flaws:
-    """What is wrong with the lines of a file, gathered so that all of it is told at once.
+class LineErrors:
+    """Collects the errors of a file's lines, so that the user sees all of them at once.
 
     Args:
         path: The file.
@@ -38,21 +38,23 @@ class Flaws:
     path: str
     _lines: dict[int, str] = field(factory=dict[int, str], init=False)
 
-    def add(self, line: int, flaw: str) -> None:
-        """Take in what is wrong with a line; of two flaws in one, the first is told."""
-        self._lines.setdefault(line, flaw)
+    def add(self, line: int, message: str) -> None:
+        """Add an error of a line; a line keeps only its first error."""
+        self._lines.setdefault(line, message)
 
-    def refuse(self) -> None:
-        """Tell all that was found, if anything was.
+    def raise_if_any(self) -> None:
+        """Report all errors, if there are any.
 
         Raises:
-            CouldNotStart: Something was; the first 20 lines are named, and how many more there are.
+            CouldNotStart: There are errors; it names the first 20 lines, and counts the rest.
         """
         if not self._lines:
             return
-        told = [f"{self.path}, line {line}: {flaw}" for line, flaw in sorted(self._lines.items())]
-        more = len(told) - _MOST_TOLD
+        lines = [
+            f"{self.path}, line {line}: {message}" for line, message in sorted(self._lines.items())
+        ]
+        more = len(lines) - _MOST_SHOWN
         if more > 0:
             others = "one more line is" if more == 1 else f"{more} more lines are"
-            told[_MOST_TOLD:] = [f"{self.path}: {others} wrong"]
-        raise CouldNotStart(*told)
+            lines[_MOST_SHOWN:] = [f"{self.path}: {others} wrong"]
+        raise CouldNotStart(*lines)

@@ -1,4 +1,4 @@
-"""The fake as a server, for curl and for people who write in other languages."""
+"""The fake as a server, for curl and for programs in other languages."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ringme_async.cli.errors import CouldNotStart
 from ringme_async.cli.text import print_json
 from ringme_async.testing import FakeApplication, FakeRingMe
 
-__all__ = ["Place", "serve_fake"]
+__all__ = ["ListenOptions", "serve_fake"]
 
-# What is listened on at every address is reached at this machine's own.
+# A server on all addresses is reached at loopback; the wildcard itself is no address to call.
 _EVERYWHERE: Final = {"//0.0.0.0:": "//127.0.0.1:", "//[::]:": "//[::1]:"}
 _TOKEN: Final = r"""sed 's/.*"access_token": "\([^"]*\)".*/\1/'"""
 
 
 @frozen
-class Place:
+class ListenOptions:
     """Where the fake is, and how large.
 
     Parameters
@@ -45,63 +45,63 @@ class Place:
     tenants: Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))] = 100
 
 
-def serve_fake(place: Place, *, as_json: bool) -> None:
-    """Serve a fake until somebody ends the program.
+def serve_fake(options: ListenOptions, *, as_json: bool) -> None:
+    """Serve a fake until a signal ends the program.
 
     Raises:
-        CouldNotStart: The port is taken, or is not ours to have.
-        KeyboardInterrupt: Somebody has pressed Ctrl-C.
+        CouldNotStart: The port is in use or not permitted.
+        KeyboardInterrupt: The user pressed Ctrl-C.
     """
     try:
-        interruption.run(_serve(place, as_json=as_json))
+        interruption.run(_serve(options, as_json=as_json))
     except interruption.Interrupted as ended:
         if ended.by == signal.SIGINT:
             raise
 
 
-async def _serve(place: Place, *, as_json: bool) -> None:
+async def _serve(options: ListenOptions, *, as_json: bool) -> None:
     fake = FakeRingMe()
-    fake.add_tenants(place.tenants)
+    fake.add_tenants(options.tenants)
     dealer = fake.add_dealer()
     async with AsyncExitStack() as stack:
         try:
-            server = fake.serve(host=place.host, port=place.port)
+            server = fake.serve(host=options.host, port=options.port)
             url = await stack.enter_async_context(server)
         except OSError as error:
-            raise CouldNotStart(_reason(place, error)) from None
+            raise CouldNotStart(_reason(options, error)) from None
         for everywhere, here in _EVERYWHERE.items():
             url = url.replace(everywhere, here)
-        _show(url, dealer, place, as_json=as_json)
+        _show(url, dealer, options, as_json=as_json)
         await asyncio.Event().wait()
 
 
-def _reason(place: Place, error: OSError) -> str:
+def _reason(options: ListenOptions, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {place.port} of {place.host} is in use; --port 0 takes a free one"
-    # What is not the system's own error, such as a name that nobody knows, has a negative number.
-    told = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-    return f"the fake cannot listen on port {place.port} of {place.host}: {told}"
+        return f"port {options.port} of {options.host} is in use; --port 0 takes a free one"
+    # Resolver errors, such as an unknown host name, have negative numbers.
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+    return f"the fake cannot listen on port {options.port} of {options.host}: {reason}"
 
 
-def _show(url: str, dealer: FakeApplication, place: Place, *, as_json: bool) -> None:
+def _show(url: str, dealer: FakeApplication, options: ListenOptions, *, as_json: bool) -> None:
     if as_json:
         print_json(
             {
                 "base_url": url,
                 "app_id": dealer.app_id,
                 "app_secret": dealer.app_secret,
-                "tenants": place.tenants,
+                "tenants": options.tenants,
                 "openapi": f"{url}/openapi.json",
                 "docs": f"{url}/docs",
             }
         )
     else:
-        print(_told(url, dealer, place))
+        print(_welcome_text(url, dealer, options))
     sys.stdout.flush()
 
 
-def _told(url: str, dealer: FakeApplication, place: Place) -> str:
-    clients = "one client" if place.tenants == 1 else f"{place.tenants:,} clients"
+def _welcome_text(url: str, dealer: FakeApplication, options: ListenOptions) -> str:
+    clients = "one client" if options.tenants == 1 else f"{options.tenants:,} clients"
     client = f"{url}/api/ver1.0/client/1/client/"
     return f"""\
 A fake RingMe with {clients} listens on {url}

@@ -1,4 +1,4 @@
-"""Reads what a person gives a command to read: a file, or standard input as ``-``."""
+"""Reads a command's input: a file, or standard input as ``-``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ringme_async.cli.errors import CouldNotStart, WrongUsage
-from ringme_async.mirror.errors import told_of_file
+from ringme_async.mirror.errors import describe_file_error
 
 __all__ = ["input_name", "is_stdin", "read_input", "refuse_shared_stdin", "refuse_stream"]
 
@@ -16,7 +16,7 @@ _STDIN: Final = (_DASH, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 
 def is_stdin(path: str | None) -> bool:
-    """Whether a name stands for standard input."""
+    """Return True if a name means standard input."""
     return path in _STDIN
 
 
@@ -26,10 +26,10 @@ def input_name(path: str) -> str:
 
 
 def read_input(path: str) -> bytes:
-    """Read an input whole.
+    """Read an input completely.
 
     Raises:
-        CouldNotStart: It cannot be read.
+        CouldNotStart: The input cannot be read.
         WrongUsage: Its name is empty.
     """
     if not path:
@@ -40,27 +40,27 @@ def read_input(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise CouldNotStart(told_of_file(input_name(path), error)) from None
+        raise CouldNotStart(describe_file_error(input_name(path), error)) from None
     except AttributeError:
         # Python has no sys.stdin if the caller has closed it.
         raise CouldNotStart("standard input is closed: name a file") from None
 
 
 def refuse_shared_stdin(paths: Sequence[str | None]) -> None:
-    """See to it that standard input, which can be read once, is one input at most.
+    """Check that at most one input is standard input, which can be read only once.
 
     Raises:
-        WrongUsage: It is two.
+        WrongUsage: Two inputs are.
     """
     if sum(map(is_stdin, paths)) > 1:
         raise WrongUsage("standard input can be only one of the inputs: name a file for the other")
 
 
 def refuse_stream(option: str, path: str | None, why: str) -> None:
-    """Refuse ``-``, and what else names a standard stream, for a file that has to be a file.
+    """Refuse ``-`` and other names of standard streams where only a file will do.
 
     Raises:
-        WrongUsage: It names a stream.
+        WrongUsage: The path names a stream.
     """
     streams = (*_STDIN, "/dev/stdout", "/dev/stderr", "/dev/fd/1", "/dev/fd/2")
     if path in streams:

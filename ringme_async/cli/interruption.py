@@ -1,4 +1,4 @@
-"""Signals end what runs in an event loop in order: the first one does, later ones do nothing."""
+"""Ends work in an event loop on the first signal, and ignores later ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal has ended a run, whose outputs are closed.
+    """A signal has ended a run, after its outputs were closed.
 
     Args:
         by: The number of the signal.
@@ -31,11 +31,11 @@ class Interrupted(KeyboardInterrupt):
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run work to its end, as ``asyncio.run`` does.
 
-    Service managers send SIGHUP right after SIGTERM, and wrappers send Ctrl-C a second time: a
-    second signal that broke into the closing of the outputs would lose what is being written.
+    Only the first signal counts. Service managers send SIGHUP right after SIGTERM, and wrappers
+    repeat Ctrl-C. A second signal that interrupted the closing of outputs would lose written lines.
 
     Raises:
-        Interrupted: A signal came, and the work has ended because of it.
+        Interrupted: A signal has ended the work.
     """
     if threading.current_thread() is not threading.main_thread():
         # Signals go to the main thread.
@@ -53,13 +53,13 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
 
-        def come(number: int, _frame: FrameType | None) -> None:
+        def on_signal(number: int, _frame: FrameType | None) -> None:
             by.append(number)
             handle_signals(ignore)
             if task is not None:
                 loop.call_soon_threadsafe(task.cancel)
 
-        before = handle_signals(come)
+        before = handle_signals(on_signal)
         try:
             return runner.run(cancellable())
         except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""The way to the hosts: through a company's proxy, with trust in its CA."""
+"""Network settings: a company's proxy and its CA."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from ringme_async import AiohttpTransport, InvalidRequest
 from ringme_async.cli.errors import CouldNotStart, WrongUsage
-from ringme_async.mirror.errors import words_of
+from ringme_async.mirror.errors import describe_os_error
 
 __all__ = ["CA", "PROXY", "Network", "read_network"]
 
@@ -21,12 +21,12 @@ CA: Final = "RINGME_CA"
 
 @frozen
 class Network:
-    """The way to the hosts, whatever their credentials.
+    """The network settings for all hosts.
 
     Attributes:
         proxy: The URL of an HTTP proxy, which may hold a password; None for none.
-        trust: What servers are verified with; None for the system's CAs.
-        ca: The file that this trust is from.
+        trust: The context that verifies servers; None for the system's CAs.
+        ca: The file of the trusted certificates.
     """
 
     proxy: str | None = field(default=None, repr=False)
@@ -34,7 +34,7 @@ class Network:
     ca: str | None = None
 
     def transport(self) -> AiohttpTransport:
-        """Make what sends requests that way.
+        """Create a transport with these settings.
 
         Raises:
             InvalidRequest: The proxy is malformed.
@@ -43,48 +43,47 @@ class Network:
 
 
 def read_network(proxy: str | None, ca: str | None, environ: Mapping[str, str]) -> Network:
-    """Find the way to the hosts: what was asked for, else the environment says.
+    """Read the network settings: from the options, else from the environment.
 
     Args:
-        proxy: The proxy that was asked for.
-        ca: The file of certificates that was asked for.
+        proxy: The option ``--proxy``.
+        ca: The option ``--ca``.
         environ: The environment variables.
 
     Raises:
-        WrongUsage: The proxy that was asked for is malformed, or there is a password in it.
-        CouldNotStart: That of the environment is malformed, or there are no certificates in the
-            file.
+        WrongUsage: The option's proxy is malformed or holds a password.
+        CouldNotStart: The environment's proxy is malformed, or the file holds no certificates.
     """
     path = environ.get(CA) or None if ca is None else ca
-    return Network(_proxy(proxy, environ), _trust(path, asked=ca is not None), path)
+    return Network(_proxy(proxy, environ), _ssl_context(path, from_option=ca is not None), path)
 
 
-def _proxy(asked: str | None, environ: Mapping[str, str]) -> str | None:
-    proxy = environ.get(PROXY) or None if asked is None else asked
+def _proxy(option: str | None, environ: Mapping[str, str]) -> str | None:
+    proxy = environ.get(PROXY) or None if option is None else option
     try:
         Network(proxy).transport()
     except InvalidRequest as error:
-        flaw = error.reason
+        message = error.reason
     else:
-        if asked is not None and urlsplit(asked).password is not None:
+        if option is not None and urlsplit(option).password is not None:
             raise WrongUsage(f"--proxy: a secret is never an argument; {PROXY} may hold one")
         return proxy
-    if asked is None:
-        raise CouldNotStart(f"{PROXY}: {flaw}")
-    raise WrongUsage(f"--proxy: {flaw}")
+    if option is None:
+        raise CouldNotStart(f"{PROXY}: {message}")
+    raise WrongUsage(f"--proxy: {message}")
 
 
-def _trust(path: str | None, *, asked: bool) -> ssl.SSLContext | None:
+def _ssl_context(path: str | None, *, from_option: bool) -> ssl.SSLContext | None:
     if path is None:
         return None
-    where = "--ca" if asked else CA
+    where = "--ca" if from_option else CA
     context = ssl.create_default_context()
     try:
         context.load_verify_locations(path)
     except ssl.SSLError:
-        flaw = "there is no certificate in it that can be read; it has to be in the form PEM"
+        message = "there is no certificate in it that can be read; it has to be in the form PEM"
     except OSError as error:
-        flaw = words_of(error)
+        message = describe_os_error(error)
     else:
         return context
-    raise CouldNotStart(f"{where}: {path}: {flaw}")
+    raise CouldNotStart(f"{where}: {path}: {message}")

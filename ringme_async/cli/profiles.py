@@ -1,4 +1,4 @@
-"""Profiles: named settings in a file that the person keeps."""
+"""Profiles: named settings in a file of the user."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from attrs import field, frozen
 
 from ringme_async import InvalidRequest, Tenant
 from ringme_async.cli.errors import CouldNotStart
-from ringme_async.cli.text import meant
-from ringme_async.mirror.errors import told_of_file
+from ringme_async.cli.text import did_you_mean
+from ringme_async.mirror.errors import describe_file_error
 
 __all__ = [
     "CONFIG",
@@ -35,13 +35,13 @@ _KEYS: Final = ("base_url", "app_id", "secret", "secret_env")
 
 @frozen
 class Profile:
-    """What a profile says.
+    """The settings of a profile.
 
     Attributes:
         where: Its name and file, for messages.
         base_url: The provider's URL; None if there is none.
         app_id: The App ID; None if there is none.
-        warning: What the person should know of the file; empty if there is nothing.
+        warning: A warning about the file; empty for none.
     """
 
     where: str
@@ -53,7 +53,7 @@ class Profile:
 
     @property
     def has_secret(self) -> bool:
-        """Whether the profile holds the App Secret, or names its variable."""
+        """True if the profile holds the App Secret, or names its variable."""
         return self._secret is not None or self._secret_env is not None
 
     def secret(self, environ: Mapping[str, str]) -> str:
@@ -66,7 +66,7 @@ class Profile:
             return self._secret
         secret = environ.get(self._secret_env or "")
         if not secret:
-            # The name is not shown, in case the secret itself stands in its place.
+            # Without the name: a user may have put the secret itself there.
             raise CouldNotStart(
                 f"{self.where}: the environment variable that secret_env names is not set"
             )
@@ -74,7 +74,7 @@ class Profile:
 
 
 def config_path(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
-    """Name the file of profiles: ``RINGME_CONFIG``, else where the platform keeps such files."""
+    """Return the path of the profiles: ``RINGME_CONFIG``, else the platform's usual place."""
     if environ.get(CONFIG):
         return Path(environ[CONFIG])
     home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
@@ -88,14 +88,14 @@ def config_path(environ: Mapping[str, str], platform: str = sys.platform) -> Pat
 
 
 def is_open_to_others(path: str | Path) -> bool:
-    """Whether others than the owner can read a file; never so where there are no such rights."""
+    """Return True if users other than the owner can read a file; False on Windows."""
     if os.name == "nt":  # pragma: no cover - no Windows among the machines that run the tests
         return False
     return bool(os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
 def read_profile(name: str, environ: Mapping[str, str]) -> Profile:
-    """Read the profile of this name.
+    """Read a profile by its name.
 
     Raises:
         CouldNotStart: There is no such profile, or it is malformed.
@@ -105,7 +105,7 @@ def read_profile(name: str, environ: Mapping[str, str]) -> Profile:
     table = profiles.get(name)
     if not isinstance(table, dict):
         raise CouldNotStart(
-            f"{path}: there is no profile {name!r:.60}{meant(name, list(profiles))}"
+            f"{path}: there is no profile {name!r:.60}{did_you_mean(name, list(profiles))}"
         )
     return _checked(cast("dict[str, object]", table), name, path)
 
@@ -115,10 +115,10 @@ def default_profile(environ: Mapping[str, str], *, required: bool) -> Profile | 
 
     Args:
         environ: The environment variables.
-        required: Whether a file that ``RINGME_CONFIG`` names, or that exists, must have it.
+        required: Whether a file that exists, or that ``RINGME_CONFIG`` names, must have it.
 
     Raises:
-        CouldNotStart: The file is malformed, or has to have the profile and does not.
+        CouldNotStart: The file is malformed, or lacks the required profile.
     """
     path = config_path(environ)
     named = bool(environ.get(CONFIG))
@@ -130,7 +130,7 @@ def default_profile(environ: Mapping[str, str], *, required: bool) -> Profile | 
 
 
 def check_base_url(base_url: str | None, where: str) -> None:
-    """Check a base URL that the place ``where`` holds.
+    """Check a base URL; ``where`` is its source, for the message.
 
     Raises:
         CouldNotStart: It is malformed.
@@ -146,7 +146,7 @@ def _checked(table: Mapping[str, object], name: str, path: Path) -> Profile:
     unknown = sorted(set(table) - set(_KEYS))
     if unknown:
         known = ", ".join(_KEYS)
-        named = ", ".join(f"{key}{meant(key, _KEYS)}" for key in unknown)
+        named = ", ".join(f"{key}{did_you_mean(key, _KEYS)}" for key in unknown)
         raise CouldNotStart(f"{where}: unknown keys: {named}; there are {known}")
     for key, value in table.items():
         if not isinstance(value, str) or not value:
@@ -172,9 +172,9 @@ def _profiles(path: Path) -> dict[str, object]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CouldNotStart(told_of_file(path, error)) from None
+        raise CouldNotStart(describe_file_error(path, error)) from None
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
     except ValueError as error:
-        # Those of tomllib name line and column, and those of decode() no more than a byte.
+        # These messages show no secret: tomllib names line and column, decode() one byte.
         raise CouldNotStart(f"{path}: {error}") from None

@@ -1,4 +1,4 @@
-"""What the commands for many tenants came to, as rows of a table: how many, of what, a remark."""
+"""Turns the reports of commands for many tenants into rows: name, count, remark."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ringme_async import Conflict, Failed, Plan
 from ringme_async.cli.show import Count
 from ringme_async.cli.spellings import for_shell
 from ringme_async.mirror import ApplyReport, FailureKind, RefreshReport
-from ringme_async.mirror.failures import Kinds
+from ringme_async.mirror.failures import FailureCounter
 
 __all__ = ["applied", "planned", "refreshed"]
 
@@ -16,7 +16,7 @@ _NOT_ATTEMPTED = "the deadline came before, or the host was down; --resume goes 
 
 
 def refreshed(report: RefreshReport, into: str, failures: str | None) -> Iterator[Count]:
-    """Tell of a refresh."""
+    """Yield the rows of a refresh."""
     yield "read", report.read, f"into {into}"
     if failures is None:
         yield "fields changed", report.changed, "since they were read before: table history"
@@ -27,17 +27,17 @@ def refreshed(report: RefreshReport, into: str, failures: str | None) -> Iterato
 
 
 def planned(plan: Plan, out: str | None) -> Iterator[Count]:
-    """Tell of a plan."""
+    """Yield the rows of a plan."""
     yield "to change", len(plan), "" if out is None else f"in {out}"
     yield "as wished", plan.as_wished, "already"
     if plan.failures:
         errors = [one.error for one in plan.failures if isinstance(one, Failed)]
         yield "not planned", len(plan.failures), "they are not in the plan"
-        yield from _by_kind(Kinds(errors).commonest(), len(errors))
+        yield from _by_kind(FailureCounter(errors).most_common(), len(errors))
 
 
 def applied(report: ApplyReport, journal: str, failures: str) -> Iterator[Count]:
-    """Tell of a plan that was applied."""
+    """Yield the rows of an applied plan."""
     yield "changed", report.applied, f"listed in {journal}"
     if report.rewritten:
         yield "of these rewritten", report.rewritten, "the server writes a value in its own form"
@@ -63,7 +63,7 @@ def _failed(count: int, where: str) -> Iterator[Count]:
 
 
 def _by_kind(kinds: Sequence[FailureKind], failed: int) -> Iterator[Count]:
-    """Tell what the failures were, as what many have in common is mostly one thing to mend."""
+    """Yield a row for each kind of failure, as a common kind mostly has one cause."""
     for kind in kinds:
         remark = "; ".join(filter(None, (for_shell(kind.example), for_shell(kind.next_step))))
         yield f"  {kind.error}", kind.count, remark

@@ -1,4 +1,4 @@
-"""Reads lists that people keep: CSV as Excel writes it, JSON lines, or a JSON array."""
+"""Reads lists: CSV as Excel writes it, JSON lines, or a JSON array."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from attrs import field, frozen
 
 from ringme_async import JSON
 from ringme_async.cli.columns import Columns
-from ringme_async.cli.errors import CouldNotStart, Flaws, WrongUsage
+from ringme_async.cli.errors import CouldNotStart, LineErrors, WrongUsage
 from ringme_async.cli.inputs import input_name, read_input
 from ringme_async.cli.json_lists import json_objects
 
 __all__ = ["Row", "Rows", "read_rows"]
 
-# UTF-16 is what Excel calls Unicode Text.
+# Excel's "Unicode Text" is UTF-16.
 _MARKS: Final = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -32,8 +32,8 @@ class Row:
     """One line of a list.
 
     Attributes:
-        line: Its number; the first one's, if it is spread over several.
-        cells: What stands in it, by column; a cell of a CSV that is empty is left out.
+        line: The number of its first line.
+        cells: Its values, by column, without the empty cells of a CSV.
     """
 
     line: int
@@ -45,25 +45,25 @@ class Rows:
     """A list.
 
     Attributes:
-        rows: Its lines; empty ones are left out.
-        flaws: What is wrong with the others, to which more may be added.
-        is_csv: Whether all its values are text.
+        rows: Its lines, without empty ones.
+        errors: The errors of lines; the caller may add more.
+        is_csv: Whether the list is CSV, so that all values are text.
     """
 
     rows: Sequence[Row] = field(repr=False)
-    flaws: Flaws
+    errors: LineErrors
     is_csv: bool
 
 
 def read_rows(path: str, encoding: str, known: Columns) -> Rows:
     """Read a list.
 
-    It is JSON lines if it begins with a brace, a JSON array if it begins with a bracket, else CSV
-    with a header, whose cells are separated by semicolons, commas or tabs.
+    A list that begins with a brace is JSON lines, and one with a bracket a JSON array. Any other is
+    CSV with a header, separated by semicolons, commas or tabs.
 
     Args:
         path: The file; ``-`` for standard input.
-        encoding: Of its text; a byte order mark at its start, of UTF-8 or UTF-16, overrules it.
+        encoding: The encoding of its text; a byte order mark of UTF-8 or UTF-16 overrules it.
         known: The columns that it may have.
 
     Raises:
@@ -72,10 +72,10 @@ def read_rows(path: str, encoding: str, known: Columns) -> Rows:
     """
     name = input_name(path)
     text = _text_of(path, encoding)
-    flaws = Flaws(name)
+    errors = LineErrors(name)
     is_csv = not text.lstrip().startswith(("{", "["))
-    rows = _csv_rows(text, flaws, known) if is_csv else _json_rows(text, flaws, known)
-    return Rows(list(rows), flaws, is_csv)
+    rows = _csv_rows(text, errors, known) if is_csv else _json_rows(text, errors, known)
+    return Rows(list(rows), errors, is_csv)
 
 
 def _text_of(path: str, encoding: str) -> str:
@@ -93,7 +93,7 @@ def _text_of(path: str, encoding: str) -> str:
     raise CouldNotStart(f"{input_name(path)}, line {where}: this is no {encoding}{hint}")
 
 
-def _csv_rows(text: str, flaws: Flaws, known: Columns) -> Iterator[Row]:
+def _csv_rows(text: str, errors: LineErrors, known: Columns) -> Iterator[Row]:
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     columns: list[str] | None = None
     start = 1
@@ -101,7 +101,7 @@ def _csv_rows(text: str, flaws: Flaws, known: Columns) -> Iterator[Row]:
         try:
             cells = next(lines, None)
         except csv.Error as error:
-            flaws.add(start, f"the CSV is malformed from here on: {error}")
+            errors.add(start, f"the CSV is malformed from here on: {error}")
             return
         if cells is None:
             return
@@ -110,9 +110,9 @@ def _csv_rows(text: str, flaws: Flaws, known: Columns) -> Iterator[Row]:
         if not any(cells):
             continue
         if columns is None:
-            columns = _columns(cells, flaws.path, known)
+            columns = _columns(cells, errors.path, known)
         elif any(cells[len(columns) :]):
-            flaws.add(line, f"it has {len(cells)} cells, and the header {len(columns)}")
+            errors.add(line, f"it has {len(cells)} cells, and the header {len(columns)}")
         else:
             pairs = zip(columns, cells, strict=False)
             yield Row(line, {column: cell for column, cell in pairs if cell})
@@ -128,18 +128,18 @@ def _columns(cells: list[str], path: str, known: Columns) -> list[str]:
     while not columns[-1]:
         columns.pop()
     if len(known.unknown(columns)) == len(columns):
-        # What stands here is not shown: it may be the first tenant, with the secret.
+        # Without the line itself, which may be the first tenant, with its secret.
         raise CouldNotStart(f"{path}: the first line is to name the columns, and names none")
-    flaw = known.flaw_in(columns)
-    if flaw:
-        raise CouldNotStart(f"{path}: {flaw}")
+    message = known.error_in(columns)
+    if message:
+        raise CouldNotStart(f"{path}: {message}")
     return columns
 
 
-def _json_rows(text: str, flaws: Flaws, known: Columns) -> Iterator[Row]:
-    for line, cells in json_objects(text, flaws):
-        flaw = known.flaw_in([*cells], "field")
-        if flaw:
-            flaws.add(line, flaw)
+def _json_rows(text: str, errors: LineErrors, known: Columns) -> Iterator[Row]:
+    for line, cells in json_objects(text, errors):
+        message = known.error_in([*cells], "field")
+        if message:
+            errors.add(line, message)
         else:
             yield Row(line, cells)

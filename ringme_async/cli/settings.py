@@ -1,4 +1,4 @@
-"""Where to and with which credentials, unless a tenant has its own: options, environment, profile."""
+"""Host and credentials for tenants without their own: from options, environment or profile."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["CONFIG", "Settings", "config_path", "is_open_to_others", "read_setti
 
 @frozen
 class Settings:
-    """What holds for a tenant that has nothing of its own.
+    """Host and credentials for tenants without their own.
 
     Attributes:
         base_url: The provider's URL; None if there is none.
         auth: The credentials; None if there are none.
-        warning: What the person should know of the profile; empty if there is nothing.
-        withheld: Why credentials that were found are not used; empty if none were withheld.
+        warning: A warning about the profile; empty for none.
+        withheld: Why found credentials are not used; empty if they are.
     """
 
     base_url: str | None = None
@@ -39,7 +39,7 @@ class Settings:
     withheld: str = field(default="", eq=False)
 
     def require_base_url(self) -> None:
-        """See to it that there is a host.
+        """Check that there is a host.
 
         Raises:
             CouldNotStart: There is none.
@@ -50,7 +50,7 @@ class Settings:
             )
 
     def require_auth(self) -> None:
-        """See to it that there are credentials.
+        """Check that there are credentials.
 
         Raises:
             CouldNotStart: There are none.
@@ -66,23 +66,23 @@ class Settings:
 def read_settings(
     base_url: str | None, profile: str | None, environ: Mapping[str, str]
 ) -> Settings:
-    """Find the settings.
+    """Find the base URL and the credentials.
 
-    There are two: the base URL and the credentials. For each, an option counts before the
-    environment, and the environment before the profile ``default``. A profile that was asked for
-    is an option. An App ID and its App Secret may come from two places.
+    For each of them, an option counts before the environment, and the environment before the
+    profile ``default``. A profile named by ``--profile`` counts as an option. An App ID and its App
+    Secret may come from two sources.
 
-    A secret is sent to no other host than that of the place that holds it. ``base_url`` alone
-    overrules this, as it names the host for this command.
+    A secret is sent only to the host of the source that holds it. Only ``base_url`` overrules this,
+    as it names the host for this command.
 
     Args:
-        base_url: What was asked for.
-        profile: The name of the profile that was asked for.
+        base_url: The option ``--base-url``.
+        profile: The option ``--profile``.
         environ: The environment variables.
 
     Raises:
-        CouldNotStart: A place is malformed, there is no such profile, or half of the credentials is
-            for another host or another App ID.
+        CouldNotStart: A source is malformed, there is no such profile, or half of the credentials
+            is for another host or another App ID.
         WrongUsage: ``base_url`` is malformed.
     """
     if base_url is not None:
@@ -91,59 +91,59 @@ def read_settings(
         except InvalidRequest as error:
             raise WrongUsage(f"--base-url: {error.reason}") from None
     if profile is not None:
-        return _of_profile(read_profile(profile, environ), base_url, environ)
-    return _of_environment(base_url, environ)
+        return _from_profile(read_profile(profile, environ), base_url, environ)
+    return _from_environment(base_url, environ)
 
 
-def _of_environment(asked: str | None, environ: Mapping[str, str]) -> Settings:
-    """Take what the environment says, and what it leaves open from the profile ``default``."""
+def _from_environment(option: str | None, environ: Mapping[str, str]) -> Settings:
+    """Read the environment, and the rest from the profile ``default``."""
     own = _own_base_url(environ)
-    host = asked or own
+    host = option or own
     is_whole = bool(environ.get(TOKEN) or (environ.get(APP_ID) and environ.get(APP_SECRET)))
-    begun = any(environ.get(name) for name in (APP_ID, APP_SECRET, USERNAME))
+    has_part = any(environ.get(name) for name in (APP_ID, APP_SECRET, USERNAME))
     profile: Profile | None = None
     if host is None or not is_whole:
-        profile = default_profile(environ, required=not (own or is_whole or begun))
+        profile = default_profile(environ, required=not (own or is_whole or has_part))
     base_url = host or (profile.base_url if profile else None)
     warning = profile.warning if profile else ""
-    if is_whole or (begun and profile is None):
+    if is_whole or (has_part and profile is None):
         return Settings(base_url, _auth_in(environ), warning)
     if profile is None:
         return Settings(base_url)
-    kept = None if asked else _conflict(base_url, profile.base_url, profile.where)
-    if begun:
-        return Settings(base_url, _auth_in(_completed(environ, profile, kept)), warning)
-    if kept and profile.has_secret:
+    refusal = None if option else _conflict(base_url, profile.base_url, profile.where)
+    if has_part:
+        return Settings(base_url, _auth_in(_with_profile_half(environ, profile, refusal)), warning)
+    if refusal and profile.has_secret:
         advice = f"set {APP_ID} and {APP_SECRET}, or choose the profile with --profile"
-        return Settings(base_url, None, warning, f"{kept}; {advice}")
+        return Settings(base_url, None, warning, f"{refusal}; {advice}")
     return Settings(base_url, _auth_of(profile, environ), warning)
 
 
-def _of_profile(profile: Profile, asked: str | None, environ: Mapping[str, str]) -> Settings:
-    """Take what a profile says that was asked for, and what it leaves open from the environment."""
+def _from_profile(profile: Profile, option: str | None, environ: Mapping[str, str]) -> Settings:
+    """Read the profile of ``--profile``, and the rest from the environment."""
     own = _own_base_url(environ)
-    base_url = asked or profile.base_url or own
-    kept = None if asked else _conflict(base_url, own, "the environment")
+    base_url = option or profile.base_url or own
+    refusal = None if option else _conflict(base_url, own, "the environment")
     if profile.app_id is not None or profile.has_secret:
-        auth = _with_environment(profile, environ, kept)
+        auth = _with_environment(profile, environ, refusal)
         return Settings(base_url, auth, profile.warning)
     if not any(environ.get(name) for name in (TOKEN, APP_ID, APP_SECRET, USERNAME)):
         return Settings(base_url, None, profile.warning)
-    if kept:
+    if refusal:
         advice = f"put app_id and secret_env into {profile.where}"
-        return Settings(base_url, None, profile.warning, f"{kept}; {advice}")
+        return Settings(base_url, None, profile.warning, f"{refusal}; {advice}")
     return Settings(base_url, _auth_in(environ), profile.warning)
 
 
 def _with_environment(
-    profile: Profile, environ: Mapping[str, str], kept: str | None
+    profile: Profile, environ: Mapping[str, str], refusal: str | None
 ) -> ClientCredentials | None:
-    """Take the credentials of a profile, and the half that it lacks from the environment."""
+    """Return a profile's credentials, with a missing half from the environment."""
     if profile.app_id is None and environ.get(APP_ID):
         profile = evolve(profile, app_id=environ[APP_ID])
     elif not profile.has_secret and environ.get(APP_SECRET):
-        if kept:
-            raise CouldNotStart(f"{kept}; give the profile a secret_env")
+        if refusal:
+            raise CouldNotStart(f"{refusal}; give the profile a secret_env")
         if environ.get(APP_ID) not in {None, "", profile.app_id}:
             raise CouldNotStart(
                 f"{profile.where}: it has no secret, and {APP_SECRET} is for another App ID;"
@@ -153,14 +153,16 @@ def _with_environment(
     return _auth_of(profile, environ)
 
 
-def _completed(environ: Mapping[str, str], profile: Profile, kept: str | None) -> Mapping[str, str]:
-    """Complete an App ID or an App Secret of the environment by the other half, of the profile."""
+def _with_profile_half(
+    environ: Mapping[str, str], profile: Profile, refusal: str | None
+) -> Mapping[str, str]:
+    """Add the profile's half of the credentials to the half in the environment."""
     halves: dict[str, str] = {}
     if not environ.get(APP_ID) and profile.app_id is not None:
         halves[APP_ID] = profile.app_id
     if not environ.get(APP_SECRET) and profile.has_secret:
-        if kept:
-            raise CouldNotStart(f"{kept}; set {APP_SECRET} as well")
+        if refusal:
+            raise CouldNotStart(f"{refusal}; set {APP_SECRET} as well")
         if environ.get(APP_ID) and profile.app_id not in {None, environ[APP_ID]}:
             raise CouldNotStart(
                 f"{APP_SECRET} is not set, and the secret of {profile.where} is for another App ID"
@@ -170,7 +172,7 @@ def _completed(environ: Mapping[str, str], profile: Profile, kept: str | None) -
 
 
 def _conflict(base_url: str | None, bound: str | None, where: str) -> str | None:
-    """Say why a secret of a place is not sent to a host; None if it may be."""
+    """Return why a source's secret is not sent to a host; None if it may be."""
     if bound is None or Tenant(base_url=base_url).origin == Tenant(base_url=bound).origin:
         return None
     return f"the credentials of {where} are for {bound}, and are not sent to {base_url}"
@@ -203,6 +205,6 @@ def _client_credentials(app_id: str, secret: str, where: str) -> ClientCredentia
     try:
         return ClientCredentials(app_id, secret)
     except InvalidRequest as error:
-        flaw = error.reason
+        message = error.reason
     # Outside the `except`, so that no frame that holds the secret is chained.
-    raise CouldNotStart(f"{where}: {flaw}")
+    raise CouldNotStart(f"{where}: {message}")

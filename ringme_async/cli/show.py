@@ -1,4 +1,4 @@
-"""How results look: tables and JSON on stdout, progress on stderr where that is a terminal."""
+"""Prints results: tables and JSON on stdout, progress on stderr if that is a terminal."""
 
 from __future__ import annotations
 
@@ -29,24 +29,32 @@ from ringme_async import JSON, CallEnded, Event, Observer, Progress
 from ringme_async.cli.demo import DemoReport
 from ringme_async.cli.text import print_json, printable
 
-__all__ = ["Bars", "Count", "Display", "columns_for", "show_counts", "show_demo", "show_fields"]
+__all__ = [
+    "Count",
+    "Display",
+    "ProgressBars",
+    "columns_for",
+    "show_counts",
+    "show_demo",
+    "show_fields",
+]
 
 Count: TypeAlias = tuple[str, int, str]
-"""What, how many, and a remark."""
+"""Name, count and remark."""
 
 # Widths of terminals.
 _ROOM_FOR_MORE: Final = 60
 _ROOM_FOR_BAR: Final = 80
 _LIMITS: Final = {"consumer": "output"}
-# A call that ended so will be made again.
+# A call that ended with one of these will be repeated; the bar counts only its last end.
 _NOT_OVER: Final = ("RateLimited", "CancelledError")
 
 
 class Display(RichProgress):
-    """Bars, each with what there is to note in a line below."""
+    """Progress bars, each with a line of notes below."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Give each bar and its notes."""
+        """Yield each bar and its notes."""
         for task in self.tasks:
             yield self.make_tasks_table([task])
             notes = [task.fields["limit"], task.fields["note"]]
@@ -54,11 +62,11 @@ class Display(RichProgress):
                 yield Text("  " + "; ".join(filter(None, notes)), style="dim")
 
 
-class Bars:
+class ProgressBars:
     """Shows a bar for each step of a run; shows nothing if stderr is no terminal."""
 
     def __init__(self) -> None:
-        # Not as rich sees it, to which any place is a terminal if the environment forces colour.
+        # Not rich's own check: it takes any stream for a terminal if the environment forces colour.
         console = Console(stderr=True)
         self._bars = Display(
             *columns_for(console.width), console=console, disable=not sys.stderr.isatty()
@@ -81,15 +89,15 @@ class Bars:
 
     @property
     def tasks(self) -> Sequence[Task]:
-        """The steps so far, and how far each is."""
+        """The steps so far, with their progress."""
         return self._bars.tasks
 
     @contextmanager
-    def follow(self, what: str, total: int) -> Generator[Callable[[Progress], None]]:
-        """Give what the progress of a step is told to, while the block lasts."""
+    def track(self, what: str, total: int) -> Generator[Callable[[Progress], None]]:
+        """Yield a callback for the progress of a step."""
         task = self._bars.add_task(what, total=total, note="", pace="", limit="")
 
-        def tell(progress: Progress) -> None:
+        def update(progress: Progress) -> None:
             self._bars.update(
                 task,
                 completed=progress.finished,
@@ -99,11 +107,11 @@ class Bars:
                 limit=_limit(progress),
             )
 
-        yield tell
+        yield update
 
     @contextmanager
     def count(self, what: str, total: int) -> Generator[Observer]:
-        """Give an observer that counts the calls of a step, while the block lasts."""
+        """Yield an observer that counts the calls of a step."""
         task = self._bars.add_task(what, total=total, note="", pace="", limit="")
 
         def observe(event: Event) -> None:
@@ -114,7 +122,7 @@ class Bars:
 
 
 def columns_for(width: int) -> Sequence[ProgressColumn]:
-    """Choose what a line has room for: the counts and the pace always, then the rest."""
+    """Choose the columns that fit: always counts and pace, then the others."""
     counts, pace = MofNCompleteColumn(), TextColumn("{task.fields[pace]}")
     if width < _ROOM_FOR_MORE:
         return TextColumn("{task.description}"), counts, pace
@@ -145,7 +153,7 @@ def _note(progress: Progress) -> str:
 
 
 def _limit(progress: Progress) -> str:
-    """Name what would have to be more for the run to go faster; nothing more can at its end."""
+    """Name the limit that holds the run back; empty once all input has been pulled."""
     limit = progress.held_by
     if limit == "input" and progress.pulled == progress.total:
         return ""
@@ -164,7 +172,7 @@ def _duration(seconds: float) -> str:
 
 
 def show_demo(report: DemoReport, *, as_json: bool) -> None:
-    """Print what the demo did."""
+    """Print the result of the demo."""
     if as_json:
         print_json(_as_json(report))
         return
@@ -204,7 +212,7 @@ def _table(report: DemoReport) -> Table:
 
 
 def show_counts(rows: Iterable[Count]) -> None:
-    """Print how many there were of what, with a remark to each."""
+    """Print rows of name, count and remark."""
     Console().print(_table_of((what, f"{count:,}", remark) for what, count, remark in rows))
 
 
@@ -225,6 +233,6 @@ def _table_of(rows: Iterable[tuple[str, str, str]]) -> Table:
     table.add_column(justify="right")
     table.add_column(style="dim", overflow="fold")
     for row in rows:
-        # Text, as brackets in the name of a file are no markup.
+        # Text, as rich would take brackets in a file name for markup.
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table

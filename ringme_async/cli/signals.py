@@ -23,7 +23,7 @@ def handle_signals(handler: _Handler | signal.Handlers) -> dict[int, Any]:
     A signal that the caller has ignored, as ``nohup`` does, stays ignored.
 
     Returns:
-        The handlers that were there.
+        The previous handlers.
     """
     before: dict[int, Any] = {}
     for number in ENDING:
@@ -35,4 +35,4 @@ def handle_signals(handler: _Handler | signal.Handlers) -> dict[int, Any]:
 
 
 def ignore(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the end has begun."""
+    """Ignore the signal, as an earlier one is already ending the run."""

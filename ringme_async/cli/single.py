@@ -16,8 +16,8 @@ from ringme_async import (
 )
 from ringme_async.cli import interruption
 from ringme_async.cli.codes import ExitCode
-from ringme_async.cli.columns import flaw_in_field_name
-from ringme_async.cli.connect import Ready, complain
+from ringme_async.cli.columns import field_name_error
+from ringme_async.cli.connect import CommandContext, print_to_stderr
 from ringme_async.cli.errors import WrongUsage
 from ringme_async.cli.show import show_fields
 from ringme_async.cli.spellings import for_shell
@@ -30,28 +30,28 @@ __all__ = ["get_or_set", "update_from"]
 
 
 def update_from(options: Mapping[str, str | None], extra: Sequence[str]) -> ClientUpdate:
-    """Make the update that the options of the command line wish for.
+    """Create an update from the options of the command line.
 
     Args:
-        options: A text for each field that was named.
+        options: The text of each field; None leaves it alone.
         extra: ``NAME=VALUE`` for fields that the SDK does not know.
 
     Raises:
-        WrongUsage: Nothing is named, or a value is malformed.
+        WrongUsage: No field is named, or a value is malformed.
     """
-    wishes = {name: value_of(name, text) for name, text in options.items() if text is not None}
+    updates = {name: value_of(name, text) for name, text in options.items() if text is not None}
     pairs = [pair.partition("=") for pair in extra]
     if not all(name and equals for name, equals, _ in pairs):
         raise WrongUsage("--extra takes NAME=VALUE")
     names = [name for name, _, _ in pairs]
     for name in names:
-        flaw = flaw_in_field_name(name)
-        if flaw is None and names.count(name) > 1:
-            flaw = "it is given twice"
-        if flaw:
-            raise WrongUsage(f"--extra {name!r:.60}: {flaw}")
+        message = field_name_error(name)
+        if message is None and names.count(name) > 1:
+            message = "it is given twice"
+        if message:
+            raise WrongUsage(f"--extra {name!r:.60}: {message}")
     try:
-        update = update_of(wishes, {name: any_value(text) for name, _, text in pairs})
+        update = update_of(updates, {name: any_value(text) for name, _, text in pairs})
     except InvalidRequest as error:
         raise WrongUsage(error.reason) from None
     if not update:
@@ -59,24 +59,26 @@ def update_from(options: Mapping[str, str | None], extra: Sequence[str]) -> Clie
     return update
 
 
-def get_or_set(ready: Ready, name: str, update: ClientUpdate | None, *, as_json: bool) -> int:
-    """Read a client, or change it, and print its record, or why there is none.
+def get_or_set(
+    context: CommandContext, name: str, update: ClientUpdate | None, *, as_json: bool
+) -> int:
+    """Read or change a client, and print its record or the error.
 
     Args:
-        ready: What to work with.
-        name: Whom: a client id, or a name in the list of tenants.
-        update: What to change; None to read.
+        context: The command's context.
+        name: A client id, or a name in the list of tenants.
+        update: The change; None to read.
         as_json: Print the record as the server sent it, or the error, as one JSON object.
     """
-    who = ready.who(name)
+    who = context.who(name)
     try:
-        client = interruption.run(_call(ready, who, update))
+        client = interruption.run(_call(context, who, update))
     except RingMeError as error:
         if as_json:
             failed = Failed(who, 0, error.attempts, error)
-            told = describe(failed)
-            print_json({"tenant": key_of(who), **told, "message": for_shell(str(error))})
-        complain(f"{who.name}: {error}" if isinstance(who, Tenant) else str(error))
+            fields = describe(failed)
+            print_json({"tenant": key_of(who), **fields, "message": for_shell(str(error))})
+        print_to_stderr(f"{who.name}: {error}" if isinstance(who, Tenant) else str(error))
         return ExitCode.SOME_FAILED
     record = client_to_json(client)
     if as_json:
@@ -88,8 +90,8 @@ def get_or_set(ready: Ready, name: str, update: ClientUpdate | None, *, as_json:
     return ExitCode.ALL_WELL
 
 
-async def _call(ready: Ready, who: Who, update: ClientUpdate | None) -> Client:
-    async with ready.ringme() as ringme:
+async def _call(context: CommandContext, who: Who, update: ClientUpdate | None) -> Client:
+    async with context.ringme() as ringme:
         if update is None:
             return await ringme.clients.get(who)
         return await ringme.clients.update(who, update)

@@ -1,4 +1,4 @@
-"""Advice to programmers, put into the words of the command line."""
+"""Turns advice for Python into advice for the command line."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Final
 
 __all__ = ["for_shell"]
 
-# What programs are told to write, and what the command line has instead. The first ones count.
-_SPELLINGS: Final = (
+# Patterns of Python advice, and the command line's replacements, applied in this order.
+_REPLACEMENTS: Final = (
     (r', or pass on_quota="wait"', ""),
     (r', or pass on_quota="park"', ", or give --on-quota park"),
     (r"raise timeout= if", "try again later if"),
@@ -34,7 +34,7 @@ _SPELLINGS: Final = (
 
 
 def for_shell(text: str) -> str:
-    """Put advice to programmers into the words of the command line."""
-    for pattern, spelling in _SPELLINGS:
+    """Replace advice for Python by advice for the command line."""
+    for pattern, spelling in _REPLACEMENTS:
         text = re.sub(pattern, spelling, text)
     return text

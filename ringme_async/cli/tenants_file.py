@@ -1,4 +1,4 @@
-"""Reads the list of tenants that a command is about, whole, before anything is sent."""
+"""Reads a command's list of tenants completely, before anything is sent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TenantsFile:
     Attributes:
         path: The file.
         tenants: Each with a name of its own.
-        warning: What the person should know of the file; empty if there is nothing.
+        warning: A warning about the file; empty for none.
     """
 
     path: str
@@ -38,7 +38,7 @@ class TenantsFile:
     warning: str
 
     def named(self, name: str) -> Tenant | None:
-        """Find a tenant; None if there is none of that name."""
+        """Find a tenant by its name; None if there is none."""
         return next((tenant for tenant in self.tenants if tenant.name == name), None)
 
 
@@ -47,19 +47,23 @@ def read_tenants(
 ) -> TenantsFile:
     """Read a list of tenants: CSV, JSON lines or a JSON array.
 
-    The columns are ``name`` (else the tenant goes by its ``client_id``), ``client_id`` (else
-    ``@me``), ``app_id``, ``secret`` or ``secret_env``, which is the name of the environment variable
-    that holds it, and ``base_url``. A tenant without an ``app_id`` is reached with the credentials
-    of the settings, by its ``client_id``.
+    The columns:
+
+    - ``name``, by default the ``client_id``;
+    - ``client_id``, by default ``@me``;
+    - ``app_id``, and either ``secret`` or ``secret_env``, the environment variable that holds it;
+    - ``base_url``.
+
+    A tenant without an ``app_id`` uses the credentials of the settings and its ``client_id``.
 
     Args:
         path: The file; ``-`` for standard input.
-        encoding: Of its text.
-        settings: What holds for tenants that have no credentials or no host of their own.
+        encoding: The encoding of its text.
+        settings: Host and credentials for tenants without their own.
         environ: The environment variables.
 
     Raises:
-        CouldNotStart: The file cannot be read, or lines are wrong, all of which are named.
+        CouldNotStart: The file cannot be read, or lines are wrong; the error names all of them.
         WrongUsage: There is no such encoding.
     """
     found = read_rows(path, encoding, Columns(COLUMNS))
@@ -71,14 +75,14 @@ def read_tenants(
             tenant = _tenant(row, settings, environ)
             name = key_of(tenant)
         except InvalidRequest as error:
-            found.flaws.add(row.line, error.reason)
+            found.errors.add(row.line, error.reason)
             continue
         known = lines.setdefault(name, row.line)
         if known == row.line:
             tenants.append(tenant)
         else:
-            found.flaws.add(row.line, f"the name {name!r:.100} is on line {known} already")
-    found.flaws.refuse()
+            found.errors.add(row.line, f"the name {name!r:.100} is on line {known} already")
+    found.errors.raise_if_any()
     if not tenants:
         raise CouldNotStart(f"{input_name(path)}: there is no tenant in it")
     has_secrets = any("secret" in row.cells for row in found.rows)
@@ -89,7 +93,7 @@ def read_tenants(
 
 
 def _require_what_no_line_has(rows: Sequence[Row], settings: Settings) -> None:
-    """Tell once what would be wrong with every line."""
+    """Report once a setting that every line lacks, instead of once a line."""
     if not any(row.cells.get("base_url") for row in rows):
         settings.require_base_url()
     if not any(row.cells.get("app_id") for row in rows):
@@ -114,7 +118,7 @@ def _tenant(row: Row, settings: Settings, environ: Mapping[str, str]) -> Tenant:
 
 
 def _auth(row: Row, environ: Mapping[str, str]) -> ClientCredentials | None:
-    """Read the credentials of a line; messages show nothing of what may be a secret."""
+    """Read the credentials of a line; messages show no value, which may be a secret."""
     app_id = _text(row, "app_id")
     given = [column for column in ("secret", "secret_env") if _text(row, column) is not None]
     if app_id is None:
@@ -126,7 +130,7 @@ def _auth(row: Row, environ: Mapping[str, str]) -> ClientCredentials | None:
     if given == ["secret"]:
         return ClientCredentials(app_id, _text(row, "secret") or "")
     if not environ.get(_text(row, "secret_env") or ""):
-        # Its name is not shown, in case it is the secret itself that stands there.
+        # Without the name: a user may have put the secret itself there.
         raise InvalidRequest("the environment variable that secret_env names is not set")
     return ClientCredentials(app_id, environ[_text(row, "secret_env") or ""])
 
@@ -137,7 +141,7 @@ def _client_id(row: Row) -> str | None:
         value = str(value)
     if value is None or (isinstance(value, str) and _CLIENT_ID.fullmatch(value)):
         return value
-    # It is not shown: in a line whose cells are out of place, it may be the secret.
+    # Without the value: in a line with shifted cells, it may be the secret.
     raise InvalidRequest("client_id is neither a number nor @me")
 
 

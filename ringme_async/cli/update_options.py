@@ -1,4 +1,4 @@
-"""Turns what people write into the wish for a change: ``null`` clears, digits are a number."""
+"""Turns texts into an update: ``null`` clears, digits are a number."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ringme_async.cli.spellings import for_shell
 
 __all__ = ["LOCKED", "WRITABLE", "any_value", "update_of", "value_of"]
 
-WRITABLE: Final = tuple(one.name for one in fields(ClientUpdate) if one.name != "extra")
-LOCKED: Final = frozenset(one.name for one in fields(Client)) - {"extra", *WRITABLE}
+WRITABLE: Final = tuple(field.name for field in fields(ClientUpdate) if field.name != "extra")
+LOCKED: Final = frozenset(field.name for field in fields(Client)) - {"extra", *WRITABLE}
 
 _NUMBERS: Final = frozenset(
     {"dial_rule_id", "sip_network_permission_id", "hold_music", "disk_space_notify_threshold"}
@@ -24,14 +24,14 @@ _INTEGER: Final = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 
 
 def value_of(name: str, text: str) -> str | int | None:
-    """Read the value of one of the writable fields; whether it will do, the update says."""
+    """Parse the value of a writable field; ``ClientUpdate`` checks it later."""
     if text == "null":
         return None
     return int(text) if name in _NUMBERS and _INTEGER.fullmatch(text) else text
 
 
 def any_value(text: str) -> JSON:
-    """Read the value of a field that is not known: JSON, else the text as it is."""
+    """Parse the value of an unknown field: JSON, else the text as it is."""
     try:
         value: JSON = json.loads(text)
     except (ValueError, RecursionError):
@@ -39,15 +39,15 @@ def any_value(text: str) -> JSON:
     return value
 
 
-def update_of(wishes: Mapping[str, JSON], extra: Mapping[str, JSON]) -> ClientUpdate:
-    """Make the update.
+def update_of(updates: Mapping[str, JSON], extra: Mapping[str, JSON]) -> ClientUpdate:
+    """Create an update.
 
     Raises:
         InvalidRequest: A value is malformed; the message names the field.
     """
-    named: dict[str, Any] = dict(wishes)
+    named: dict[str, Any] = dict(updates)
     try:
         return ClientUpdate(**named, extra=extra)
     except InvalidRequest as error:
-        flaw = for_shell(error.reason)
-    raise InvalidRequest(flaw)
+        message = for_shell(error.reason)
+    raise InvalidRequest(message)

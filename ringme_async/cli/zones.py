@@ -1,4 +1,4 @@
-"""Warns of time zones that this machine does not know: most of them are misspelt."""
+"""Warns of time zones that this machine does not know, as most of them are misspelt."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from typing import Final
 from zoneinfo import available_timezones
 
 from ringme_async import ClientUpdate
-from ringme_async.cli.connect import complain
+from ringme_async.cli.connect import print_to_stderr
 
-__all__ = ["warn_of_zones", "warnings_of"]
+__all__ = ["warn_unknown_zones", "zone_warnings"]
 
-_MOST_TOLD: Final = 10
-# A database of fewer zones is a part of one, such as that of a small container.
+_MOST_SHOWN: Final = 10
+# A smaller database is incomplete, as in a small container, and would warn of valid zones.
 _FEWEST: Final = 300
 
 
-def warn_of_zones(updates: Iterable[ClientUpdate]) -> None:
+def warn_unknown_zones(updates: Iterable[ClientUpdate]) -> None:
     """Warn of the time zones of updates, on stderr."""
-    zones = Counter(one.timezone for one in updates if isinstance(one.timezone, str))
+    zones = Counter(update.timezone for update in updates if isinstance(update.timezone, str))
     if zones:
-        for warning in warnings_of(zones, available_timezones()):
-            complain(f"warning: {warning}")
+        for warning in zone_warnings(zones, available_timezones()):
+            print_to_stderr(f"warning: {warning}")
 
 
-def warnings_of(zones: Counter[str], known: Collection[str]) -> list[str]:
-    """Say which time zones are not known, and which ones may be meant.
+def zone_warnings(zones: Counter[str], known: Collection[str]) -> list[str]:
+    """Return a warning for each unknown time zone, with a close known name.
 
-    The server has a database of its own, so that this is no error. Without a database on this
-    machine there is nothing to say.
+    These are warnings, not errors, as the server has a database of its own. Without a database on
+    this machine there are no warnings.
 
     Args:
-        zones: How many changes name each.
+        zones: The number of changes for each zone.
         known: The names in the database of this machine.
     """
     if len(known) < _FEWEST:
         return []
     unknown = [zone for zone in zones if zone not in known]
     warnings = [
-        f"this machine knows no time zone {zone!r:.60}{_meant(zone, known)}; {_times(zones[zone])}"
-        for zone in unknown[:_MOST_TOLD]
+        f"this machine knows no time zone {zone!r:.60}{_did_you_mean(zone, known)}; {_times(zones[zone])}"
+        for zone in unknown[:_MOST_SHOWN]
     ]
-    if len(unknown) > _MOST_TOLD:
-        warnings.append(f"this machine does not know {len(unknown) - _MOST_TOLD} more time zones")
+    if len(unknown) > _MOST_SHOWN:
+        warnings.append(f"this machine does not know {len(unknown) - _MOST_SHOWN} more time zones")
     return warnings
 
 
@@ -52,7 +52,7 @@ def _times(count: int) -> str:
     return "one change names it" if count == 1 else f"{count:,} changes name it"
 
 
-def _meant(zone: str, known: Collection[str]) -> str:
+def _did_you_mean(zone: str, known: Collection[str]) -> str:
     folded = {name.lower(): name for name in sorted(known)}
     wanted = zone.lower()
     city = wanted.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""Read many tenants into JSON lines or a database, apply plans, and go on after ``kill -9``."""
+"""Read many tenants into JSON lines or a database, apply plans, and resume after ``kill -9``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Applies a plan and keeps a journal of it, so that it can be gone on with after it was killed."""
+"""Applies a plan and keeps a journal of it, so that a killed run can be resumed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ringme_async import (
     client_to_json,
 )
 from ringme_async.mirror.failures import FailureKind
-from ringme_async.mirror.jsonl_file import LineFile
-from ringme_async.mirror.jsonl_sink import Form, open_journal
+from ringme_async.mirror.jsonl_file import JSONLFile
+from ringme_async.mirror.jsonl_sink import LineFormat, open_journal
 from ringme_async.mirror.keys import add_new, checked_key
-from ringme_async.mirror.pump import Concurrency, Tell, drive
+from ringme_async.mirror.pump import Concurrency, Tell, write_outcomes
 from ringme_async.mirror.sink import Clock, now
 from ringme_async.mirror.write_log import open_writes, writes_beside
 
@@ -35,21 +35,21 @@ _FOREIGN: Final = "this line is of another plan; resume with that one, or choose
 
 @frozen(kw_only=True)
 class ApplyReport:
-    """What applying a plan came to.
+    """The counts of an applied plan.
 
     Attributes:
-        run: The id of the run, as it stands in the journal.
-        applied: How many tenants were changed.
-        rewritten: How many of these hold a value in the server's own form; an earlier part of the
-            run was answered so, and has told of it as ``NotApplied``.
-        as_wished: How many were as wished already, so that nothing was sent.
-        failed: How many failed; the conflicts are among them.
-        conflicts: How many somebody else has changed since the plan was made.
-        unclear: How many failed because a write had no answer and a field now holds a third value:
-            the server's own form of what was sent, or somebody else's change.
-        skipped: How many an earlier part of the run had dealt with.
-        not_attempted: How many the deadline came before, or whose host was given up.
-        kinds: The failures by kind: the three commonest, the most frequent first.
+        run: The id of the run, as in the journal.
+        applied: Tenants changed.
+        rewritten: Changed tenants with a value in the server's own form. An earlier part of the run
+            reported this as ``NotApplied``.
+        as_wished: Tenants that already had the planned values, so nothing was sent.
+        failed: Tenants that failed, conflicts included.
+        conflicts: Tenants that somebody else has changed since the plan was made.
+        unclear: Tenants whose write had no answer and where a field now holds a third value: the
+            server's own form of the value sent, or somebody else's change.
+        skipped: Tenants that an earlier part of the run has finished.
+        not_attempted: Tenants left out because the deadline passed or the run gave up their host.
+        kinds: The three commonest kinds of failure, the most frequent first.
     """
 
     run: str
@@ -65,7 +65,7 @@ class ApplyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every tenant of the plan is as wished now, or as the server writes the wish."""
+        """True if every tenant now has the planned values, possibly in the server's own form."""
         return self.failed == 0 and self.not_attempted == 0
 
 
@@ -82,38 +82,40 @@ async def apply_plan(
     on_progress: Tell | None = None,
     clock: Clock = now,
 ) -> ApplyReport:
-    """Make the changes of a plan, with a line in a journal for each tenant that is as wished.
+    """Make the changes of a plan, with a journal line for each finished tenant.
 
     A line is ``{"run": ..., "tenant": ..., "at": ..., "plan": ..., "client_id": ..., "sent":
-    {...}}``: the fields that were sent, none if all were as wished already. Conflicts and other
-    failures go to a file of their own, as those of a ``Journal`` do.
+    {...}}``. ``sent`` holds the fields sent; it is empty if all had the planned values already.
+    Conflicts and other failures go to a file of their own, as with a ``Journal``.
 
-    A further file, ``apply.writes.jsonl`` for ``apply.jsonl``, has a line for each change before it
-    is sent. At the end of the run it holds only the writes whose end is open, and mostly it is gone.
-    With it, a run that is resumed tells its own writes from changes by others. If the server
-    writes a value in its own form, the first answer is ``NotApplied``; to resume then takes a field
-    that still holds that answer as done, and its line has it under ``rewritten``. If a write had
-    no answer and a field holds a third value, nobody can say whose it is: the ``Conflict`` has
-    ``maybe_applied`` and counts as ``unclear``.
+    A second file, ``apply.writes.jsonl`` for ``apply.jsonl``, logs each change before it is sent.
+    At the end of the run it holds only writes without a known result; without any, it is removed.
+    From this log, a resumed run tells its own writes from changes by others:
 
-    Each tenant is in the journal at most once; its change may be made more than once, which does
-    no harm, as it sets absolute values. A change that was made without leaving a line, because the
-    process was killed in between, reads as wished already when the run is resumed: no conflict.
+    - The server may write a value in its own form. The first answer is then ``NotApplied``. A
+      resumed run accepts a field that still holds that answer; the line lists it under
+      ``rewritten``.
+    - A write had no answer, and a field holds a third value. Nobody can say whose it is. The
+      ``Conflict`` has ``maybe_applied`` and counts as ``unclear``.
+
+    Each tenant is in the journal at most once. Its change may be sent more than once, which does
+    no harm: it sets absolute values. If the process is killed between a change and its line, the
+    resumed run finds the planned values and reports no conflict.
 
     Args:
-        plan: What is to change, from ``clients.plan`` or ``clients.load_plan``.
-        path: The journal; it is made if it is missing.
-        resume: Go on where the run that the journal is of has stopped: skip whom it has dealt
-            with, try again what failed. If the journal is empty, begin.
-        overwrite: Begin anew although there is something in the journal, which is lost.
-        concurrency: How many clients may be under way at once, or ``"auto"`` to have it found, 256
-            at most; default 64.
-        deadline: Seconds for the run as a whole; default none.
-        on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it ``"fail"``.
-        on_outage: ``"wait"`` for a host that is down and try again what failed by that, for half an
-            hour at most, a minute if it never answered; or let it ``"fail"``.
+        plan: The plan, from ``clients.plan`` or ``clients.load_plan``.
+        path: The journal; created if missing.
+        resume: Continue the journal's run: skip finished tenants, retry failures. An empty journal
+            starts a new run.
+        overwrite: Start over and discard what the journal holds.
+        concurrency: Clients in flight at once, or ``"auto"`` to find the number, 256 at most;
+            default 64.
+        deadline: Seconds for the whole run; default none.
+        on_quota: ``"park"`` tenants with a used-up quota until it resets, or let them ``"fail"``.
+        on_outage: ``"wait"`` for a host that is down and retry what failed, for half an hour at
+            most, a minute if it never answered; or let it ``"fail"``.
         on_progress: Called with the progress five times a second, and at the end.
-        clock: Tells the time of day.
+        clock: Returns the time of day.
 
     Returns:
         The counts of this run, without its earlier parts.
@@ -121,68 +123,71 @@ async def apply_plan(
     Raises:
         InvalidRequest: Two tenants of the plan have one name, or an argument is out of bounds.
         OutputInUse: Another run writes into the journal.
-        OutputError: The journal is of another plan, cannot be used as it is, or could not be
-            written.
+        OutputError: The journal is of another plan, is unusable, or could not be written.
         RingMeClosed: The ``RingMe`` was closed in mid-run.
     """
     changes = _by_key(plan)
     head: Mapping[str, JSON] = {"plan": _fingerprint(plan)}
-    form = Form(_telling(changes), "sent", head, _FOREIGN)
+    form = LineFormat(_line_fields(changes), "sent", head, _FOREIGN)
     path = os.fspath(path)
-    writes = LineFile(writes_beside(path))
+    writes = JSONLFile(writes_beside(path))
     journal = open_journal(
         path, form, resume=resume, overwrite=overwrite, clock=clock, beside=[writes]
     )
-    tally = _Tally()
+    counter = _OutcomeCounter()
     async with (
         journal as session,
         open_writes(writes, session, head, _FOREIGN, _key, clock) as log,
     ):
-        left = [log.recall(one) for key, one in changes.items() if not session.is_done(key)]
+        open_changes = [
+            log.with_earlier_writes(change)
+            for key, change in changes.items()
+            if not session.is_done(key)
+        ]
 
-        def look(outcome: Done[Applied] | Failed) -> None:
-            tally.look(outcome)
+        def on_written(outcome: Done[Applied] | Failed) -> None:
+            counter.count(outcome)
             if isinstance(outcome, Done):
-                log.settle(left[outcome.index])
+                log.forget(open_changes[outcome.index])
 
-        run = evolve(plan, changes=tuple(left)).apply(
+        run = evolve(plan, changes=tuple(open_changes)).apply(
             concurrency=concurrency,
             deadline=deadline,
             on_quota=on_quota,
             on_outage=on_outage,
-            on_write=log.note,
+            on_write=log.record,
         )
-        counts = await drive(
-            run, session, lambda outcome: _key(left[outcome.index]), on_progress, look
+        counts = await write_outcomes(
+            run, session, lambda outcome: _key(open_changes[outcome.index]), on_progress, on_written
         )
     return ApplyReport(
         run=session.run,
-        applied=counts.done - tally.as_wished,
-        as_wished=tally.as_wished,
+        applied=counts.done - counter.as_wished,
+        as_wished=counter.as_wished,
         failed=counts.failed,
-        conflicts=tally.conflicts,
-        skipped=len(changes) - len(left),
+        conflicts=counter.conflicts,
+        skipped=len(changes) - len(open_changes),
         not_attempted=counts.not_attempted,
-        kinds=counts.kinds.commonest(),
-        rewritten=tally.rewritten,
-        unclear=tally.unclear,
+        kinds=counts.kinds.most_common(),
+        rewritten=counter.rewritten,
+        unclear=counter.unclear,
     )
 
 
 @define
-class _Tally:
+class _OutcomeCounter:
     as_wished: int = 0
     rewritten: int = 0
     conflicts: int = 0
     unclear: int = 0
 
-    def look(self, outcome: Done[Applied] | Failed) -> None:
+    def count(self, outcome: Done[Applied] | Failed) -> None:
         if isinstance(outcome, Done):
             applied = outcome.value
             self.as_wished += not (applied.sent or applied.rewritten)
             self.rewritten += bool(applied.rewritten)
         elif isinstance(outcome.error, Conflict):
-            # One that is sure holds no write of this plan.
+            # Without maybe_applied, no write of this plan can be the cause.
             self.unclear += outcome.error.maybe_applied
             self.conflicts += not outcome.error.maybe_applied
 
@@ -198,10 +203,10 @@ def _by_key(plan: Plan) -> dict[str, PlannedChange]:
     return {_key(change): change for change in plan}
 
 
-def _telling(
+def _line_fields(
     changes: Mapping[str, PlannedChange],
 ) -> Callable[[str, Applied], Mapping[str, JSON]]:
-    def tell(key: str, applied: Applied) -> Mapping[str, JSON]:
+    def fields_of(key: str, applied: Applied) -> Mapping[str, JSON]:
         change = changes[key]
         by_run = {*applied.sent, *applied.rewritten}
         sent = {item.field: item.after for item in change.fields if item.field in by_run}
@@ -211,7 +216,7 @@ def _telling(
             line["rewritten"] = {name: current.get(name) for name in applied.rewritten}
         return line
 
-    return tell
+    return fields_of
 
 
 def _fingerprint(plan: Plan) -> str:

@@ -1,4 +1,4 @@
-"""What can be wrong with the output of a run."""
+"""Errors of a run's output."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 
 from ringme_async import RingMeError
-from ringme_async._internal.text import told_of_file, words_of
+from ringme_async._internal.text import describe_file_error, describe_os_error
 
 __all__ = [
     "OutputError",
     "OutputInUse",
     "TransientOutputError",
     "closed_by",
-    "told_of",
-    "told_of_file",
-    "words_of",
+    "describe_file_error",
+    "describe_os_error",
+    "translate_os_errors",
 ]
 
 
 class OutputError(RingMeError):
-    """The output of a run cannot be used as it is, or could not be written."""
+    """The output of a run is unusable, or could not be written."""
 
 
 class OutputInUse(OutputError):
@@ -28,28 +28,28 @@ class OutputInUse(OutputError):
 
 
 class TransientOutputError(OutputError):
-    """A connection was lost, or a lock is held: the same work may succeed later."""
+    """A lost connection or a held lock: the same work may succeed later."""
 
 
 @contextmanager
-def told_of(path: str) -> Generator[None, None, None]:
-    """Turn what the operating system says of a file into an error that names it.
+def translate_os_errors(path: str) -> Generator[None, None, None]:
+    """Turn an OSError of the block into an error that names the file.
 
     Raises:
-        OutputError: The block raised an OSError.
+        OutputError: The block raised an ``OSError``.
     """
     try:
         yield
     except OSError as error:
-        raise OutputError(told_of_file(path, error)) from error
+        raise OutputError(describe_file_error(path, error)) from error
 
 
 @asynccontextmanager
 async def closed_by(close: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, None]:
-    """Close an output after the block; the block's own error is the one that gets out.
+    """Close an output after the block; the block's own error takes precedence.
 
     Raises:
-        OutputError: It could not be closed in order, and the block had no error.
+        OutputError: Closing failed, and the block had no error.
     """
     try:
         yield

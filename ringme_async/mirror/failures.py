@@ -1,4 +1,4 @@
-"""What is kept of failures: never a secret, for no error holds one."""
+"""Records and counts of failures; never a secret, as no error holds one."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from attrs import frozen
 from ringme_async import JSON, ApiError, Failed, RingMeError, TokenError
 from ringme_async.mirror.jsonl_file import Entry
 
-__all__ = ["FailureKind", "Kinds", "describe"]
+__all__ = ["FailureCounter", "FailureKind", "describe"]
 
 _Key: TypeAlias = tuple[str, int | None]
 
-_MOST_TOLD: Final = 3
+_MOST_SHOWN: Final = 3
 
 
 @frozen(kw_only=True)
 class FailureKind:
-    """Failures that are alike.
+    """Failures with the same class and HTTP status.
 
     Attributes:
-        error: The name of their class.
-        status_code: The HTTP status that they have in common; None if there was no answer.
-        count: How many there are.
-        example: The first sentence of what the first of them says.
-        next_step: What to do next; empty where there is nothing to do.
+        error: The name of the error class.
+        status_code: The common HTTP status; None without an answer.
+        count: The number of failures.
+        example: The first sentence of the first failure's message.
+        next_step: What to do next; empty if there is nothing to do.
     """
 
     error: str
@@ -37,8 +37,8 @@ class FailureKind:
     next_step: str
 
 
-class Kinds:
-    """Counts failures by their kind, of which it keeps one each, however many there are."""
+class FailureCounter:
+    """Counts failures by kind and keeps one example of each, so memory stays flat."""
 
     __slots__ = ("_counts", "_first")
 
@@ -54,8 +54,8 @@ class Kinds:
         self._counts[key] += 1
         self._first.setdefault(key, error)
 
-    def commonest(self) -> tuple[FailureKind, ...]:
-        """Give the three commonest kinds, the most frequent first."""
+    def most_common(self) -> tuple[FailureKind, ...]:
+        """Return the three commonest kinds, the most frequent first."""
         return tuple(
             FailureKind(
                 error=key[0],
@@ -64,12 +64,12 @@ class Kinds:
                 example=self._first[key].reason.partition(". ")[0].removesuffix("."),
                 next_step=self._first[key].next_step,
             )
-            for key, count in self._counts.most_common(_MOST_TOLD)
+            for key, count in self._counts.most_common(_MOST_SHOWN)
         )
 
 
 def describe(failed: Failed) -> Entry:
-    """Put a failure into words and numbers."""
+    """Return the journal's fields for a failure."""
     error = failed.error
     status: JSON = None
     if isinstance(error, ApiError):

@@ -1,4 +1,4 @@
-"""A file of JSON lines that grows by one write a line, so that killing the writer loses none."""
+"""A file of JSON lines with one system write a line, so that a killed writer loses none."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from attrs import define, field
 
 from ringme_async import JSON
 from ringme_async._internal.atomic_write import write_atomically
-from ringme_async.mirror.errors import OutputError, told_of
+from ringme_async.mirror.errors import OutputError, translate_os_errors
 from ringme_async.mirror.output_path import refuse_moved
 
-__all__ = ["Entry", "LineFile", "json_text"]
+__all__ = ["Entry", "JSONLFile", "json_text"]
 
 Entry = Mapping[str, JSON]
 
-# Reading a long file must let others have their turn.
-_LINES_IN_A_ROW: Final = 500
+# Yield to the event loop after this many lines: a long file would block it.
+_LINES_BETWEEN_YIELDS: Final = 500
 _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
 def json_text(value: JSON | Entry) -> str:
-    """Write JSON in one line, readable, and such that it has a UTF-8 form."""
+    """Write JSON as one readable line that can be encoded as UTF-8."""
     text = json.dumps(value, ensure_ascii=False)
     try:
         text.encode()
     except UnicodeEncodeError:
-        # Half of a surrogate pair has no UTF-8; escaped, it comes through.
+        # Half of a surrogate pair has no UTF-8 form; the escaped form has.
         return json.dumps(value)
     return text
 
 
 @define(eq=False)
-class LineFile:
-    """JSON objects, one a line; nothing is there until the first one is written.
+class JSONLFile:
+    """JSON objects, one a line; the first write creates the file.
 
-    Each line is handed to the system in one write, past any buffer of the process: what ``append``
-    has returned from is in the file however the process ends. A power cut may lose the last
-    seconds, up to ``sync``.
+    ``append`` hands each line to the system in one write, without a buffer. A line is in the file
+    once ``append`` returns, however the process ends. A power cut may lose lines written since the
+    last ``sync``.
     """
 
     path: str
@@ -52,12 +52,12 @@ class LineFile:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no lines, or is not there.
+        """True if the file has no lines or does not exist.
 
         Raises:
-            OutputError: It is something else than a file.
+            OutputError: The path is not a regular file.
         """
-        with told_of(self.path):
+        with translate_os_errors(self.path):
             try:
                 found = os.stat(self.path)
             except FileNotFoundError:
@@ -66,34 +66,34 @@ class LineFile:
             raise OutputError(f"{self.path} is no ordinary file")
         return found.st_size == 0
 
-    async def read(self, take: Callable[[int, Entry, bytes], None]) -> None:
-        """Give every line to ``take``, with its number, and cut off a half-written last one.
+    async def read(self, on_line: Callable[[int, Entry, bytes], None]) -> None:
+        """Pass every line and its number to ``on_line``; cut off a half-written last line.
 
         Raises:
-            OutputError: A line is garbled, or ``take`` does not like it; nothing was cut off.
+            OutputError: A line is malformed, or ``on_line`` refused it; nothing was cut off.
         """
         if self.is_empty:
             return
         whole = 0
-        with told_of(self.path), open(self.path, "rb") as file:  # noqa: ASYNC230 - no pipe: no wait
+        with translate_os_errors(self.path), open(self.path, "rb") as file:  # noqa: ASYNC230 - no pipe: no wait
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     break
-                take(number, self._entry(number, line), line)
+                on_line(number, self._parse(number, line), line)
                 whole += len(line)
-                if number % _LINES_IN_A_ROW == 0:
+                if number % _LINES_BETWEEN_YIELDS == 0:
                     await asyncio.sleep(0)
-        self.cut(whole)
+        self.truncate(whole)
 
     def append(self, entry: Entry) -> None:
         """Write one line.
 
         Raises:
-            OutputError: It could not be written whole; what was written of it is taken back.
+            OutputError: The line could not be written whole; a written part was removed.
         """
         line = memoryview(f"{json_text(entry)}\n".encode())
         fd = self.open()
-        with told_of(self.path):
+        with translate_os_errors(self.path):
             try:
                 written = 0
                 while written < len(line):
@@ -105,42 +105,42 @@ class LineFile:
         self._size += len(line)
 
     def open(self) -> int:
-        """Make the file if it is missing, and open it for writing.
+        """Open the file for writing; create it if missing.
 
         Raises:
-            OutputError: That cannot be done.
+            OutputError: The file cannot be opened.
         """
         if self._fd is None:
-            with told_of(self.path):
+            with translate_os_errors(self.path):
                 self._fd = os.open(self.path, _FLAGS, 0o666)
                 self._size = os.fstat(self._fd).st_size
         return self._fd
 
-    def cut(self, size: int) -> None:
-        """Leave the first ``size`` bytes."""
-        with told_of(self.path):
+    def truncate(self, size: int) -> None:
+        """Keep the first ``size`` bytes."""
+        with translate_os_errors(self.path):
             if os.path.getsize(self.path) > size:
                 os.truncate(self.path, size)
                 self._size = size
 
     def remove(self) -> None:
-        """Remove the file, if it is there."""
+        """Remove the file if it exists."""
         self.close()
-        with told_of(self.path), suppress(FileNotFoundError):
+        with translate_os_errors(self.path), suppress(FileNotFoundError):
             os.unlink(self.path)
 
     def replace(self, lines: Iterable[bytes]) -> None:
-        """Put other lines in the place of all, at one blow; no lines: remove the file."""
+        """Replace all lines atomically; without lines, remove the file."""
         kept = b"".join(lines)
         if not kept:
             self.remove()
             return
         self.close()
-        with told_of(self.path):
+        with translate_os_errors(self.path):
             write_atomically(self.path, kept)
 
     def refuse_changed(self) -> None:
-        """See to it that the file, if it is open, is where it was, with all that was written.
+        """Check that an open file is still at its path and holds exactly what was written.
 
         Raises:
             OutputError: Somebody else has moved or changed it; the message says what is lost.
@@ -160,28 +160,28 @@ class LineFile:
             )
 
     def sync(self) -> None:
-        """Have the system put what was written onto the disk."""
+        """Flush written lines to the disk."""
         if self._fd is not None:
-            with told_of(self.path):
+            with translate_os_errors(self.path):
                 os.fsync(self._fd)
 
     def close(self) -> None:
-        """Close the file; writing opens it again."""
+        """Close the file; the next write opens it again."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
-    def _entry(self, number: int, line: bytes) -> Entry:
+    def _parse(self, number: int, line: bytes) -> Entry:
         try:
             entry: object = json.loads(line)
         except (ValueError, RecursionError):
             entry = None
         if not isinstance(entry, dict):
-            raise self.garbled(number)
+            raise self.malformed_line(number)
         return cast("Entry", entry)
 
-    def garbled(self, number: int) -> OutputError:
-        """Say that a line is none that a run has written."""
+    def malformed_line(self, number: int) -> OutputError:
+        """Return the error for a line that no run has written."""
         return OutputError(
             f"{self.path}, line {number}: this is no line of such a run; mend it or remove it"
         )

@@ -1,4 +1,4 @@
-"""An output of JSON lines: one file for what was done, one beside it for what failed."""
+"""An output of JSON lines: a file of records, and beside it a file of failures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from attrs import define, field, frozen
 
 from ringme_async import JSON, Client, Done, Failed, InvalidRequest, client_to_json
 from ringme_async._internal.file_kind import FILES_OF_LINES, FileKind, foreign_file
-from ringme_async.mirror.errors import OutputError, closed_by, told_of
+from ringme_async.mirror.errors import OutputError, closed_by, translate_os_errors
 from ringme_async.mirror.failures import describe
-from ringme_async.mirror.jsonl_file import Entry, LineFile
+from ringme_async.mirror.jsonl_file import Entry, JSONLFile
 from ringme_async.mirror.output_lock import locked
 from ringme_async.mirror.output_path import refuse_database_url
 from ringme_async.mirror.sink import Clock, new_run_id, now
@@ -23,7 +23,7 @@ __all__ = ["Journal", "JournalSession", "open_journal"]
 V = TypeVar("V")
 
 _NOTHING: Final[Mapping[str, JSON]] = {}
-# Of an output by what its lines hold: its own kind, and that of the failures beside it.
+# By the payload of the lines: the kinds of the output and of its file of failures.
 _KINDS: Final = {
     "client": (FileKind.RECORDS, FileKind.FAILURES),
     "sent": (FileKind.JOURNAL, FileKind.APPLY_FAILURES),
@@ -42,21 +42,19 @@ class Journal:
     record as the server sent it. Failures go to ``clients.failures.jsonl``, each with the error's
     class, message, status and HTTP status, whether a change may have been made, and the attempts.
 
-    The promise is exactly once in the output, at least once at the server: however a run ends,
-    ``kill -9`` included, a tenant whose line is in the file is not read again when the run is
-    resumed, and one that was read without leaving a line is read again. A line is written in one
-    piece, without a buffer; a power cut may lose those of the last seconds, as only the end of a
-    run puts them onto the disk.
+    The promise is exactly once in the output, at least once at the server. It holds however a run
+    ends, ``kill -9`` included. A resumed run skips tenants with a line in the file and reads all
+    others again. A line is written in one piece, without a buffer. A power cut may lose the last
+    seconds, as only the end of a run flushes lines to the disk.
 
-    A run that is resumed keeps its id. It cuts off a half-written last line and skips whom the
-    file has; failures are tried again, and leave the failures when they succeed: the file of
-    failures is tidied up at the start and at the end of such a run.
+    A resumed run keeps its id, cuts off a half-written last line, and skips tenants in the file. It
+    retries failures and removes the successful ones from the file of failures, at its start and at
+    its end.
 
     Args:
-        path: The file; it is made if it is missing.
-        overwrite: Begin anew although an earlier run's output is in the file, which is lost. A file
-            that no such run has written is left alone.
-        clock: Tells the time of day.
+        path: The file; created if missing.
+        overwrite: Start over and discard an earlier run's output. Any other file is left alone.
+        clock: Returns the time of day.
     """
 
     path: str = field(converter=_as_path)
@@ -65,88 +63,87 @@ class Journal:
 
     @asynccontextmanager
     async def open(self, *, resume: bool) -> AsyncGenerator[JournalSession[Client], None]:
-        """Take hold of the files for a run.
+        """Open the files for a run.
 
         Args:
-            resume: Go on with what is in the files; without it, they must be empty or missing.
+            resume: Continue the run in the files; without it, they must be empty or missing.
 
         Raises:
             OutputInUse: Another run writes into them.
-            OutputError: There is something in them, and neither ``resume`` nor ``overwrite`` is
-                asked for; a line in the middle is garbled, which the message names; or they cannot
-                be read or written.
-            InvalidRequest: Both ``resume`` and ``overwrite`` are asked for.
+            OutputError: The files are not empty, without ``resume`` or ``overwrite``. Or a line in
+                the middle is malformed; the message names it. Or they cannot be read or written.
+            InvalidRequest: Both ``resume`` and ``overwrite`` are set.
         """
-        form = Form(_in_line, "client")
+        line_format = LineFormat(_client_fields, "client")
         async with open_journal(
-            self.path, form, resume=resume, overwrite=self.overwrite, clock=self.clock
+            self.path, line_format, resume=resume, overwrite=self.overwrite, clock=self.clock
         ) as session:
             yield session
 
 
 @frozen
-class Form(Generic[V]):
-    """What the lines of a journal hold beside run, tenant and time.
+class LineFormat(Generic[V]):
+    """The fields of a journal's lines beside run, tenant and time.
 
     Attributes:
-        told: Gives what there is to tell of a tenant that is done.
-        payload: The name by which a line is known to be of this form.
-        constant: What every line holds; lines that hold something else are of another journal.
-        foreign: What to say of those.
+        fields_of: Returns the fields of a tenant that is done.
+        payload: The field that identifies a line of this format.
+        constant: Fields with the same value in every line; other values mean another journal.
+        mismatch: The message for a line of another journal.
     """
 
-    told: Callable[[str, V], Mapping[str, JSON]]
+    fields_of: Callable[[str, V], Mapping[str, JSON]]
     payload: str
     constant: Mapping[str, JSON] = _NOTHING
-    foreign: str = ""
+    mismatch: str = ""
 
 
-def _in_line(_key: str, client: Client) -> Mapping[str, JSON]:
+def _client_fields(_key: str, client: Client) -> Mapping[str, JSON]:
     return {"client": client_to_json(client)}
 
 
 @define(eq=False)
 class JournalSession(Generic[V]):
-    """One run's hold on a journal."""
+    """A journal that is open for one run."""
 
     run: str
-    _form: Form[V]
-    _output: LineFile
-    _failures: LineFile
+    _format: LineFormat[V]
+    _output: JSONLFile
+    _failures: JSONLFile
     _clock: Clock
     _done: set[str] = field(factory=set[str], init=False)
-    # Whom an earlier part of the run has failed for, and who has a newer outcome since.
+    # Keys with a failure from an earlier part of the run, and those with a newer outcome since.
     _failed_before: set[str] = field(factory=set[str], init=False)
-    _overtaken: set[str] = field(factory=set[str], init=False)
-    _flaw: OutputError | None = field(default=None, init=False)
+    _retried: set[str] = field(factory=set[str], init=False)
+    _failure: OutputError | None = field(default=None, init=False)
 
     def is_done(self, key: str) -> bool:
-        """Whether the output had a line of this tenant at the start."""
+        """True if the output has a line of this tenant from an earlier part of the run."""
         return key in self._done
 
     async def write(self, key: str, outcome: Done[V] | Failed) -> None:
         """Write a line for a tenant.
 
         Raises:
-            OutputError: It could not be written.
+            OutputError: The line could not be written.
         """
         head = {
             "run": self.run,
             "tenant": key,
             "at": self._clock().isoformat(timespec="milliseconds"),
-            **self._form.constant,
+            **self._format.constant,
         }
         if isinstance(outcome, Done):
-            self._output.append({**head, **self._form.told(key, outcome.value)})
+            self._output.append({**head, **self._format.fields_of(key, outcome.value)})
         else:
             self._failures.append({**head, **describe(outcome)})
         if key in self._failed_before:
-            self._overtaken.add(key)
+            self._retried.add(key)
             if isinstance(outcome, Done):
                 self._done.add(key)
 
     async def tick(self) -> None:
-        """Look after the files: all is written.
+        """Check the files; there is nothing left to write.
 
         Raises:
             OutputError: Somebody else has moved or changed them.
@@ -154,30 +151,30 @@ class JournalSession(Generic[V]):
         self._refuse_changed()
 
     async def finish(self, *, complete: bool) -> int:
-        """Do nothing more than the end of the block does; nobody knows what has changed."""
+        """Return 0: a journal keeps no earlier values to compare with."""
         return 0
 
-    async def begin_anew(self) -> None:
+    async def start_over(self) -> None:
         """Empty both files."""
         self._output.open()
-        self._output.cut(0)
+        self._output.truncate(0)
         self._failures.remove()
 
-    async def go_on(self) -> None:
-        """Take in what the files hold."""
+    async def resume_run(self) -> None:
+        """Read the tenants that the files hold."""
         self._output.open()
         await self._output.read(self._take_done)
         await self._tidy_failures()
 
     async def close(self) -> None:
-        """Leave one line for each failure that still is one, and put all onto the disk.
+        """Keep one line for each open failure, and flush all lines to the disk.
 
         Raises:
-            OutputError: It could not be done, or somebody else has moved or changed the files.
+            OutputError: Writing failed, or somebody else has moved or changed the files.
         """
         try:
             self._refuse_changed()
-            if self._overtaken:
+            if self._retried:
                 await self._tidy_failures()
             self._output.sync()
             self._failures.sync()
@@ -186,19 +183,19 @@ class JournalSession(Generic[V]):
             self._failures.close()
 
     def _refuse_changed(self) -> None:
-        if self._flaw is None:
+        if self._failure is None:
             try:
                 self._output.refuse_changed()
                 self._failures.refuse_changed()
-            except OutputError as flaw:
-                self._flaw = flaw
-        if self._flaw is not None:
-            raise self._flaw
+            except OutputError as error:
+                self._failure = error
+        if self._failure is not None:
+            raise self._failure
 
     def _take_done(self, number: int, entry: Entry, _line: bytes) -> None:
         key = self._key_in(self._output, number, entry)
-        if not isinstance(entry.get(self._form.payload), dict):
-            raise self._output.garbled(number)
+        if not isinstance(entry.get(self._format.payload), dict):
+            raise self._output.malformed_line(number)
         if key in self._done:
             raise OutputError(
                 f"{self._output.path}, line {number}: {key!r:.100} is there for the second time"
@@ -206,11 +203,11 @@ class JournalSession(Generic[V]):
         self._done.add(key)
 
     async def _tidy_failures(self) -> None:
-        """Keep of each tenant that is not done the last failure."""
+        """Keep the last failure of each tenant that is not done."""
         lines: dict[str, bytes] = {}
         count = 0
 
-        def take(number: int, entry: Entry, line: bytes) -> None:
+        def on_line(number: int, entry: Entry, line: bytes) -> None:
             nonlocal count
             count += 1
             key = self._key_in(self._failures, number, entry)
@@ -218,19 +215,19 @@ class JournalSession(Generic[V]):
             if key not in self._done:
                 lines[key] = line
 
-        await self._failures.read(take)
+        await self._failures.read(on_line)
         if len(lines) < count:
             self._failures.replace(lines.values())
         self._failed_before = set(lines)
-        self._overtaken.clear()
+        self._retried.clear()
 
-    def _key_in(self, file: LineFile, number: int, entry: Entry) -> str:
+    def _key_in(self, file: JSONLFile, number: int, entry: Entry) -> str:
         key, run = entry.get("tenant"), entry.get("run")
         if not (isinstance(key, str) and isinstance(run, str)):
-            raise file.garbled(number)
-        for name, value in self._form.constant.items():
+            raise file.malformed_line(number)
+        for name, value in self._format.constant.items():
             if entry.get(name) != value:
-                raise OutputError(f"{file.path}, line {number}: {self._form.foreign}")
+                raise OutputError(f"{file.path}, line {number}: {self._format.mismatch}")
         self.run = run
         return key
 
@@ -238,55 +235,55 @@ class JournalSession(Generic[V]):
 @asynccontextmanager
 async def open_journal(
     path: str,
-    form: Form[V],
+    line_format: LineFormat[V],
     *,
     resume: bool,
     overwrite: bool,
     clock: Clock,
-    beside: Sequence[LineFile] = (),
+    beside: Sequence[JSONLFile] = (),
 ) -> AsyncGenerator[JournalSession[V], None]:
-    """Take hold of a journal and of the file of failures beside it; see ``Journal.open``.
+    """Open a journal and its file of failures; see ``Journal.open``.
 
-    The log of open writes of the same run is the file ``beside`` it.
+    ``beside`` holds further files of the same run, such as the log of open writes.
     """
     refuse_database_url(path)
     if resume and overwrite:
         raise InvalidRequest("a run either goes on with its output or overwrites it")
-    output, failures = LineFile(path), LineFile(failures_beside(path))
+    output, failures = JSONLFile(path), JSONLFile(failures_beside(path))
     with locked(path):
-        kinds = zip((output, failures), _KINDS[form.payload], strict=True)
+        kinds = zip((output, failures), _KINDS[line_format.payload], strict=True)
         _refuse_foreign([*kinds, *((file, FileKind.WRITES) for file in beside)], resume=resume)
-        full = [file.path for file in (output, failures, *beside) if not file.is_empty]
-        if full and not (resume or overwrite):
+        non_empty = [file.path for file in (output, failures, *beside) if not file.is_empty]
+        if non_empty and not (resume or overwrite):
             raise OutputError(
-                f"{full[0]} is not empty: resume the run that it is of (resume=True, --resume),"
+                f"{non_empty[0]} is not empty: resume the run that it is of (resume=True, --resume),"
                 " or overwrite it (overwrite=True, --overwrite)"
             )
-        session = JournalSession(new_run_id(), form, output, failures, clock)
+        session = JournalSession(new_run_id(), line_format, output, failures, clock)
         async with closed_by(session.close):
             if resume:
-                await session.go_on()
+                await session.resume_run()
             else:
-                await session.begin_anew()
+                await session.start_over()
                 for file in beside:
                     file.remove()
             yield session
 
 
-def _refuse_foreign(files: Sequence[tuple[LineFile, FileKind]], *, resume: bool) -> None:
-    """See to it that neither emptying the files nor cutting off half a line destroys anything.
+def _refuse_foreign(files: Sequence[tuple[JSONLFile, FileKind]], *, resume: bool) -> None:
+    """Refuse files of other programs, before emptying or cutting them would destroy something.
 
     Raises:
-        OutputError: One of them is no output of such a run.
+        OutputError: A file is not the output of such a run.
     """
-    # Resuming reads every line before it cuts anything, and names a line that is not of the run.
+    # A resumed run reads every line before it cuts anything, and names a foreign line.
     also = FILES_OF_LINES if resume else {FileKind.HALF_A_LINE}
     for file, kind in files:
         if not file.is_empty:
-            with told_of(file.path):
-                flaw = foreign_file(file.path, kind, *also)
-            if flaw is not None:
-                raise OutputError(flaw)
+            with translate_os_errors(file.path):
+                message = foreign_file(file.path, kind, *also)
+            if message is not None:
+                raise OutputError(message)
 
 
 def failures_beside(path: str) -> str:

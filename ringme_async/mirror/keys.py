@@ -10,10 +10,10 @@ __all__ = ["add_new", "checked_key", "key_of", "refuse_repeated"]
 
 
 def key_of(who: Who) -> str:
-    """Name a tenant as the output does: by its name, else by its client id.
+    """Return a tenant's key in the output: its name, else its client id.
 
     Raises:
-        InvalidRequest: It is no tenant, or its name cannot stand in a file or database.
+        InvalidRequest: This is not a tenant, or no file or database can hold its name.
     """
     if isinstance(who, Tenant):
         key = str(who.client_id) if who.name is None else who.name
@@ -25,10 +25,10 @@ def key_of(who: Who) -> str:
 
 
 def checked_key(key: str) -> str:
-    """Check that a key can stand in every kind of output.
+    """Check that every kind of output can hold a key.
 
     Raises:
-        InvalidRequest: It is empty, or cannot stand in a file or database.
+        InvalidRequest: The key is empty, or no file or database can hold it.
     """
     if not key or "\0" in key or not _is_text(key):
         raise InvalidRequest(f"a tenant cannot be called {key!r:.100} in the output of a run")
@@ -36,10 +36,10 @@ def checked_key(key: str) -> str:
 
 
 def add_new(key: str, known: set[str]) -> None:
-    """Take in a key that is new.
+    """Add a key that is not known yet.
 
     Raises:
-        InvalidRequest: It is not new.
+        InvalidRequest: The key is known.
     """
     if key in known:
         raise InvalidRequest(
@@ -49,10 +49,10 @@ def add_new(key: str, known: set[str]) -> None:
 
 
 def refuse_repeated(tenants: Iterable[Who]) -> None:
-    """Look through all tenants.
+    """Check that all tenants have a key, and different ones.
 
     Raises:
-        InvalidRequest: Two have one key, or one has none.
+        InvalidRequest: Two tenants share a key, or one has none.
     """
     known: set[str] = set()
     for who in tenants:

@@ -1,4 +1,4 @@
-"""A lock that keeps two runs off one output; the system lets go of it when its process dies."""
+"""A lock against two runs on one output; the system releases it when the process dies."""
 
 from __future__ import annotations
 
@@ -7,55 +7,55 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from ringme_async._internal.os_lock import grab, let_go
-from ringme_async._internal.text import told_of_file
-from ringme_async.mirror.errors import OutputError, OutputInUse, told_of
+from ringme_async._internal.text import describe_file_error
+from ringme_async.mirror.errors import OutputError, OutputInUse, translate_os_errors
 
 __all__ = ["locked"]
 
 
 @contextmanager
 def locked(target: str) -> Generator[None, None, None]:
-    """Hold the lock on an output, which is a file beside it; never wait for it.
+    """Hold the lock file beside an output, without waiting for it.
 
-    However the holder ends, ``kill -9`` included, the lock is free then. The file is removed at
-    the end; if it is left behind, it does no harm.
+    The lock is free once its holder has ended, even by ``kill -9``. The block removes the file at
+    its end; a file that is left behind does no harm.
 
     Args:
-        target: The output's path. All names that lead to one file by links share one lock.
+        target: The output's path. All links to one file share one lock.
 
     Raises:
-        OutputInUse: Another run holds it.
-        OutputError: The file beside the output cannot be made, or is a file of somebody else.
+        OutputInUse: Another run holds the lock.
+        OutputError: The lock file cannot be created, or belongs to somebody else.
     """
-    # A database may be a path's end or a link to it; what counts is the file itself.
+    # Resolved, as two links to one database would have two locks.
     path = os.path.realpath(target) + ".lock"
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
-        # Else it would be the lock, of which nobody has heard, that is not there.
+        # Checked here, as an error of the lock file would name a path that the user never gave.
         raise OutputError(f"{target}: there is no folder {folder}")
-    with told_of(target):
-        fd = _take(path, target)
+    with translate_os_errors(target):
+        fd = _acquire(path, target)
     try:
         yield
     finally:
-        # Removed while it is held: who has opened it meanwhile finds that it is no longer there.
+        # Removed while held: a run that has opened it meanwhile finds it gone and opens a new one.
         with suppress(OSError):
             os.unlink(path)
         let_go(fd)
         os.close(fd)
 
 
-def _take(path: str, target: str) -> int:
+def _acquire(path: str, target: str) -> int:
     while True:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except PermissionError as error:
-            folder = told_of_file(os.path.dirname(path), error)
+            folder = describe_file_error(os.path.dirname(path), error)
             raise OutputError(f"{target}: a run needs a lock file beside it; {folder}") from error
         held = False
         try:
             if os.fstat(fd).st_size:
-                # A lock is always empty; the end of the run would remove this file.
+                # A lock is always empty. The end of the run would delete somebody's file.
                 raise OutputError(f"{path} is not empty, so it is no lock; it is left alone")
             if not grab(fd):
                 raise OutputInUse(f"{target} is being written by another run; wait for its end")

@@ -1,4 +1,4 @@
-"""Where an output is: what its name stands for, and whether it is still there."""
+"""Checks of an output's path: its kind, and whether the file is still there."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final
 
 from ringme_async import InvalidRequest
 from ringme_async._internal.file_kind import FileKind, file_kind, foreign_file
-from ringme_async.mirror.errors import OutputError, told_of
+from ringme_async.mirror.errors import OutputError, translate_os_errors
 
-__all__ = ["in_full", "refuse_database_url", "refuse_for_plan", "refuse_moved"]
+__all__ = ["normalize_output", "refuse_database_url", "refuse_for_plan", "refuse_moved"]
 
 _DATABASE: Final = re.compile(
     r"(?:jdbc:)?(sqlite|postgres|postgresql|mysql|mariadb|mssql|oracle)(?:\+\w+)?:(.*)",
@@ -19,18 +19,18 @@ _DATABASE: Final = re.compile(
 )
 
 
-def in_full(into: str) -> str:
-    """Give the URL of a database that is named without ``sqlite:///``; anything else as it is.
+def normalize_output(into: str) -> str:
+    """Turn the path of a SQLite database into its URL; return anything else unchanged.
 
     Raises:
-        InvalidRequest: It is a URL of a database, misspelt.
+        InvalidRequest: This is a misspelt database URL.
     """
     found = _DATABASE.match(into)
     if found is not None:
         if not found[2].startswith("//") or into[: len("jdbc:")].lower() == "jdbc:":
             refuse_database_url(into)
         return into
-    # What cannot be read is named when it is opened.
+    # An unreadable file gets its error when it is opened.
     with suppress(OSError):
         if file_kind(into) is FileKind.DATABASE and "?" not in into:
             return f"sqlite:///{into}"
@@ -38,10 +38,10 @@ def in_full(into: str) -> str:
 
 
 def refuse_database_url(path: str) -> None:
-    """See to it that no file is made that is called like a database.
+    """Refuse a database URL where a file is meant, as it would become the file's name.
 
     Raises:
-        InvalidRequest: The path is a URL of a database; the message shows no password of it.
+        InvalidRequest: The path is a database URL; the message hides its password.
     """
     found = _DATABASE.match(path)
     if found is None:
@@ -64,21 +64,21 @@ def refuse_database_url(path: str) -> None:
 
 
 def refuse_for_plan(path: str) -> None:
-    """See to it that saving a plan would destroy nothing but an earlier plan.
+    """Check that saving a plan destroys nothing but an earlier plan.
 
     Raises:
-        InvalidRequest: The path is a URL of a database.
-        OutputError: The file is something else than a plan, or cannot be read.
+        InvalidRequest: The path is a database URL.
+        OutputError: The file is not a plan, or cannot be read.
     """
     refuse_database_url(path)
-    with told_of(path):
-        flaw = foreign_file(path, FileKind.PLAN)
-    if flaw is not None:
-        raise OutputError(flaw)
+    with translate_os_errors(path):
+        message = foreign_file(path, FileKind.PLAN)
+    if message is not None:
+        raise OutputError(message)
 
 
 def refuse_moved(path: str, ours: os.stat_result) -> None:
-    """See to it that a path still leads to the file that a run writes.
+    """Check that a path still leads to the file that a run writes.
 
     Args:
         path: The path of the output.
@@ -91,7 +91,7 @@ def refuse_moved(path: str, ours: os.stat_result) -> None:
         if os.path.samestat(ours, os.stat(path)):
             return
     except OSError:
-        # Whatever the reason: nobody finds the output at its path.
+        # Unreachable for any reason: the user cannot find the output at its path.
         pass
     if ours.st_nlink == 0:
         raise OutputError(

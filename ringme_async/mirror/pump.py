@@ -1,4 +1,4 @@
-"""Brings the outcomes of a run into its output, as they come."""
+"""Writes the outcomes of a run into its output as they come."""
 
 from __future__ import annotations
 
@@ -17,64 +17,64 @@ from ringme_async import (
     Progress,
     RingMeClosed,
 )
-from ringme_async.mirror.failures import Kinds
+from ringme_async.mirror.failures import FailureCounter
 from ringme_async.mirror.sink import Session
 
-__all__ = ["Concurrency", "Counts", "Tell", "drive"]
+__all__ = ["Concurrency", "Counts", "Tell", "write_outcomes"]
 
 V = TypeVar("V")
 
 Tell: TypeAlias = Callable[[Progress], None]
 Concurrency: TypeAlias = int | Literal["auto"]
 
-_BEAT: Final = 0.2
+_TICK_INTERVAL: Final = 0.2
 
 
 @define
 class Counts:
-    """How many outcomes of each kind came, and what the failures were."""
+    """Outcomes by kind, and the kinds of failures."""
 
     done: int = 0
     failed: int = 0
     not_attempted: int = 0
-    kinds: Kinds = field(factory=Kinds)
+    kinds: FailureCounter = field(factory=FailureCounter)
 
 
-async def drive(
+async def write_outcomes(
     run: BulkRun[V],
     session: Session[V],
-    name: Callable[[Outcome[V]], str],
-    tell: Tell | None,
-    look: Callable[[Done[V] | Failed], None] = lambda _outcome: None,
+    key_of: Callable[[Outcome[V]], str],
+    on_progress: Tell | None,
+    on_written: Callable[[Done[V] | Failed], None] = lambda _outcome: None,
 ) -> Counts:
-    """Write every outcome of a run into its output, and tell of the progress meanwhile.
+    """Write every outcome of a run into its output, and report progress meanwhile.
 
     Args:
-        run: A run that has not begun.
-        session: The hold on the output.
-        name: Gives the key of an outcome's tenant.
-        tell: Called with the progress five times a second, and at the end.
-        look: Called with every outcome that was written.
+        run: A run that has not started.
+        session: The open output.
+        key_of: Returns the key of an outcome's tenant.
+        on_progress: Called with the progress five times a second, and at the end.
+        on_written: Called with every written outcome.
 
     Raises:
         RingMeClosed: The ``RingMe`` was closed before the input was read to its end.
     """
     counts = Counts()
     async with run:
-        reader = _Reader(run, session, tell)
+        reader = _Reader(run, session, on_progress)
         while (outcome := await reader.next()) is not None:
             if isinstance(outcome, NotAttempted):
                 counts.not_attempted += 1
                 continue
-            await session.write(name(outcome), outcome)
-            look(outcome)
+            await session.write(key_of(outcome), outcome)
+            on_written(outcome)
             if isinstance(outcome, Done):
                 counts.done += 1
             else:
                 counts.failed += 1
                 counts.kinds.add(outcome.error)
-        if tell is not None:
-            tell(run.progress)
+        if on_progress is not None:
+            on_progress(run.progress)
     if not run.report.complete:
         raise RingMeClosed("the RingMe was closed before all tenants had a turn")
     return counts
@@ -82,33 +82,33 @@ async def drive(
 
 @define(eq=False)
 class _Reader(Generic[V]):
-    """Reads outcomes, and does what has to be done a few times a second even if none comes."""
+    """Reads outcomes, and ticks a few times a second even if none comes."""
 
     run: BulkRun[V]
     session: Session[V]
-    tell: Tell | None
+    on_progress: Tell | None
     _due: float = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._due = asyncio.get_running_loop().time() + _BEAT
+        self._due = asyncio.get_running_loop().time() + _TICK_INTERVAL
 
     async def next(self) -> Outcome[V] | None:
-        """Wait for an outcome; None: that was all."""
+        """Wait for an outcome; return None at the end."""
         while True:
-            await self._beat()
-            patience = asyncio.timeout_at(self._due)
+            await self._tick_if_due()
+            tick = asyncio.timeout_at(self._due)
             try:
-                async with patience:
+                async with tick:
                     return await anext(self.run, None)
             except TimeoutError:
-                if not patience.expired():
+                if not tick.expired():
                     raise
 
-    async def _beat(self) -> None:
+    async def _tick_if_due(self) -> None:
         now = asyncio.get_running_loop().time()
         if now < self._due:
             return
-        self._due = now + _BEAT
-        if self.tell is not None:
-            self.tell(self.run.progress)
+        self._due = now + _TICK_INTERVAL
+        if self.on_progress is not None:
+            self.on_progress(self.run.progress)
         await self.session.tick()

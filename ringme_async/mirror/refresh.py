@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from ringme_async import Client, InvalidRequest, RingMe, Who
 from ringme_async.mirror.failures import FailureKind
 from ringme_async.mirror.keys import add_new, key_of, refuse_repeated
-from ringme_async.mirror.pump import Concurrency, Tell, drive
+from ringme_async.mirror.pump import Concurrency, Tell, write_outcomes
 from ringme_async.mirror.sink import Session, Sink
 
 __all__ = ["RefreshReport", "refresh"]
@@ -19,17 +19,17 @@ __all__ = ["RefreshReport", "refresh"]
 
 @frozen(kw_only=True)
 class RefreshReport:
-    """What a refresh came to.
+    """The counts of a refresh.
 
     Attributes:
-        run: The id of the run, as it stands in the output.
-        read: How many tenants were read.
-        failed: How many could not be read.
-        skipped: How many an earlier part of the run had read.
-        not_attempted: How many the deadline came before, or whose host was given up.
-        changed: How many fields the run found changed since the last read; 0 for a ``Journal``,
-            which does not know what was before.
-        kinds: The failures by kind: the three commonest, the most frequent first.
+        run: The id of the run, as in the output.
+        read: Tenants read.
+        failed: Tenants that could not be read.
+        skipped: Tenants that an earlier part of the run has read.
+        not_attempted: Tenants left out because the deadline passed or the run gave up their host.
+        changed: Fields that differ from the last read; 0 for a ``Journal``, which keeps no earlier
+            values.
+        kinds: The three commonest kinds of failure, the most frequent first.
     """
 
     run: str
@@ -42,7 +42,7 @@ class RefreshReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every tenant is in the output now."""
+        """True if every tenant is in the output now."""
         return self.failed == 0 and self.not_attempted == 0
 
 
@@ -60,36 +60,34 @@ async def refresh(
 ) -> RefreshReport:
     """Read tenants and write each into the output as it comes.
 
-    Each tenant is in the output exactly once for each run, however often the run is stopped and
-    resumed; the server may be asked for one more than once. If the run is cancelled, or something
-    raises, what has come is written, and the output is closed in order.
+    A run writes each tenant exactly once, however often it is stopped and resumed. It may read a
+    tenant more than once. A cancelled or failed run writes what has come and closes the output.
 
     A tenant's key in the output is its name, else its client id; keys must be unique. A list, or
-    any other collection, is looked through before anything is sent. An iterator is pulled lazily,
-    so that it may be of any length; it is looked through on the way, and a key that it gives twice
-    ends the run before that tenant is read again.
+    any other collection, is checked before anything is sent. An iterator of any length is pulled
+    lazily and checked on the way. A repeated key ends the run before that tenant is read again.
 
     Args:
-        ringme: What to read them with.
+        ringme: Sends the requests.
         tenants: Ids and tenants.
         sink: The output: a ``Journal`` or a ``Mirror``.
-        resume: Go on with the run that the output is of, the latest one in a ``Mirror``: skip whom
-            it has read, try again what failed. If there is none, one begins.
-        concurrency: How many calls may be under way at once, or ``"auto"`` to have it found, 256 at
-            most; default 64.
-        deadline: Seconds for the run as a whole; default none.
-        on_quota: ``"park"`` what a used-up quota holds up until it is reset, or let it ``"fail"``.
-        on_outage: ``"wait"`` for a host that is down and try again what failed by that, for half an
-            hour at most, a minute if it never answered; or let it ``"fail"``.
+        resume: Continue the output's run, the latest one in a ``Mirror``: skip read tenants, retry
+            failures. Without a run, start one.
+        concurrency: Calls in flight at once, or ``"auto"`` to find the number, 256 at most; default
+            64.
+        deadline: Seconds for the whole run; default none.
+        on_quota: ``"park"`` tenants with a used-up quota until it resets, or let them ``"fail"``.
+        on_outage: ``"wait"`` for a host that is down and retry what failed, for half an hour at
+            most, a minute if it never answered; or let it ``"fail"``.
         on_progress: Called with the progress five times a second, and at the end.
 
     Returns:
-        The counts of this run, without its earlier parts, but for ``changed``.
+        The counts of this run. Only ``changed`` includes its earlier parts.
 
     Raises:
-        InvalidRequest: A key is there twice, or an argument is out of bounds.
+        InvalidRequest: A key is repeated, or an argument is out of bounds.
         OutputInUse: Another run writes into the output.
-        OutputError: The output cannot be used as it is, or could not be written.
+        OutputError: The output is unusable, or could not be written.
         RingMeClosed: The ``RingMe`` was closed in mid-run.
     """
     if isinstance(tenants, str | bytes):
@@ -98,40 +96,42 @@ async def refresh(
         raise InvalidRequest(
             "an output is a Journal or a Mirror; sink_for(...) makes one of a path"
         )
-    # What can be looked through twice is, so that nothing is sent for a list with a repeated key.
+    # A collection is checked first, so that nothing is sent for a list with a repeated key.
     known: set[str] | None = set()
     if isinstance(tenants, Collection):
         refuse_repeated(tenants)
         known = None
     async with sink.open(resume=resume) as session:
-        left = _left_of(tenants, session, known)
+        unread = _unread_tenants(tenants, session, known)
         run = ringme.clients.get_many(
-            left,
+            unread,
             concurrency=concurrency,
             deadline=deadline,
             on_quota=on_quota,
             on_outage=on_outage,
         )
-        counts = await drive(run, session, lambda outcome: key_of(outcome.who), on_progress)
+        counts = await write_outcomes(
+            run, session, lambda outcome: key_of(outcome.who), on_progress
+        )
         changed = await session.finish(complete=counts.not_attempted == 0)
     return RefreshReport(
         run=session.run,
         read=counts.done,
         failed=counts.failed,
-        skipped=left.skipped,
+        skipped=unread.skipped,
         not_attempted=counts.not_attempted,
         changed=changed,
-        kinds=counts.kinds.commonest(),
+        kinds=counts.kinds.most_common(),
     )
 
 
 @define(eq=False)
-class _Left(Iterable[Who]):
-    """Gives the tenants that an earlier part of the run has not read.
+class _UnreadTenants(Iterable[Who]):
+    """Yields the tenants that no earlier part of the run has read.
 
     Attributes:
-        known: The keys that came so far; None if they have been looked through before.
-        skipped: How many it has passed over.
+        known: The keys so far; None if they were checked before.
+        skipped: Tenants passed over.
     """
 
     tenants: Iterable[Who]
@@ -151,8 +151,8 @@ class _Left(Iterable[Who]):
 
 
 @define(eq=False)
-class _Counted(_Left):
-    """The same, where it is known how many there are."""
+class _CountedTenants(_UnreadTenants):
+    """Unread tenants of a collection, so that progress knows their number."""
 
     count: int = field(kw_only=True)
 
@@ -160,8 +160,10 @@ class _Counted(_Left):
         return self.count
 
 
-def _left_of(tenants: Iterable[Who], session: Session[Client], known: set[str] | None) -> _Left:
+def _unread_tenants(
+    tenants: Iterable[Who], session: Session[Client], known: set[str] | None
+) -> _UnreadTenants:
     if known is not None:
-        return _Left(tenants, session, known)
+        return _UnreadTenants(tenants, session, known)
     count = sum(not session.is_done(key_of(who)) for who in tenants)
-    return _Counted(tenants, session, None, count=count)
+    return _CountedTenants(tenants, session, None, count=count)

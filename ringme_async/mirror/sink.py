@@ -1,4 +1,4 @@
-"""What a run writes into."""
+"""The protocols of an output: ``Sink``, and ``Session`` for one run."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ __all__ = ["Clock", "Session", "Sink", "new_run_id", "now"]
 V_contra = TypeVar("V_contra", contravariant=True)
 
 Clock = Callable[[], datetime]
-"""Tells the time of day, with its zone."""
+"""Returns the time of day, with its zone."""
 
 
 class Session(Protocol[V_contra]):
-    """One run's hold on an output; nobody else writes into it meanwhile."""
+    """An output that is open for one run; no other run writes into it meanwhile."""
 
     @property
     def run(self) -> str:
-        """The run's id; a run that is resumed keeps it."""
+        """The run's id; a resumed run keeps it."""
         ...
 
     def is_done(self, key: str) -> bool:
-        """Whether an earlier part of this run has dealt with a tenant."""
+        """True if an earlier part of this run has finished a tenant."""
         ...
 
     async def write(self, key: str, outcome: Done[V_contra] | Failed) -> None:
-        """Take in what became of a tenant.
+        """Write a tenant's outcome.
 
         Raises:
-            OutputError: It could not be written.
+            OutputError: The outcome could not be written.
         """
         ...
 
     async def tick(self) -> None:
-        """Write what has waited long enough; called a few times a second."""
+        """Write outcomes that have waited long enough; called a few times a second."""
         ...
 
     async def finish(self, *, complete: bool) -> int:
-        """Write all that is left.
+        """Write all waiting outcomes.
 
         Args:
             complete: Whether every tenant was tried.
 
         Returns:
-            How many fields this run, its earlier parts included, found changed.
+            The number of changed fields that this run has found, earlier parts included.
         """
         ...
 
@@ -58,25 +58,25 @@ class Sink(Protocol):
     """An output for clients: ``Journal``, ``Mirror``, or one of your own."""
 
     def open(self, *, resume: bool) -> AbstractAsyncContextManager[Session[Client]]:
-        """Take hold of the output for a run.
+        """Open the output for a run.
 
-        However the block is left, what was taken in is written, and the output is let go of.
+        The end of the block, by an error or not, writes what has come and releases the output.
 
         Args:
-            resume: Go on with the run that stopped; if there is none, begin one.
+            resume: Continue the stopped run; without one, start a new run.
 
         Raises:
-            OutputInUse: Another run holds it.
-            OutputError: It cannot be used as it is.
+            OutputInUse: Another run writes into the output.
+            OutputError: The output is unusable.
         """
         ...
 
 
 def now() -> datetime:
-    """Tell the time."""
+    """Return the current time, in UTC."""
     return datetime.now(UTC)
 
 
 def new_run_id() -> str:
-    """Make an id that no other run has."""
+    """Create a unique run id."""
     return uuid.uuid4().hex

@@ -1,4 +1,4 @@
-"""The way to a database: its URL, its driver, its lock, and its errors in words."""
+"""The connection to a database: its URL, driver, lock and error messages."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from ringme_async.mirror.errors import (
     OutputError,
     OutputInUse,
     TransientOutputError,
-    told_of,
+    translate_os_errors,
 )
 from ringme_async.mirror.output_lock import locked
 
 __all__ = [
-    "Link",
-    "connected",
+    "ExclusiveConnection",
+    "connect_exclusively",
     "database_url",
+    "run_shielded",
     "shown_url",
-    "told_of_database",
-    "undisturbed",
+    "translate_database_errors",
     "with_driver",
 ]
 
@@ -42,29 +42,29 @@ _DRIVERS: Final = {
     "postgres": "postgresql+asyncpg",
 }
 _SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    # Short, as nothing can be cancelled meanwhile: a session tries again.
+    # Short, as a waiting driver cannot be cancelled; the session retries.
     "aiosqlite": {"timeout": 1.0},
-    # What cannot be cancelled has to end by itself.
+    # Commands are shielded from cancellation, so they need timeouts of their own.
     "asyncpg": {"timeout": 10.0, "command_timeout": 60.0},
 }
-# Of PostgreSQL: lost connection, serialization failure and deadlock, too many connections, lock not
+# PostgreSQL: lost connection, serialization failure and deadlock, too many connections, lock not
 # available, and shutting down or starting up.
 _TRANSIENT: Final = ("08", "40", "53300", "55P03", "57P")
 _LOCK: Final = 0x52_4D_4D_49
-_LOOKS: Final = 30
-_BETWEEN_LOOKS: Final = 0.1
-_LONGEST: Final = 300
+_LOCK_ATTEMPTS: Final = 30
+_LOCK_INTERVAL: Final = 0.1
+_LONGEST_MESSAGE: Final = 300
 
 
 def database_url(given: str) -> URL:
-    """Read a database's URL; messages show it as it was given.
+    """Parse a database's URL.
 
     Raises:
-        InvalidRequest: It is malformed, is of another kind of database, or names no file; neither
+        InvalidRequest: It is malformed, is of another kind of database, or names no file. Neither
             the message nor a frame holds its password.
     """
     url = _parsed(given)
-    # A traceback may show this frame's locals; what is left of the password, a URL hides.
+    # A traceback may show this frame's locals; a parsed URL hides its password.
     del given
     if url is None:
         raise InvalidRequest(
@@ -88,42 +88,42 @@ def _parsed(given: str) -> URL | None:
     try:
         url = make_url(given)
     except (ArgumentError, ValueError):
-        # What they say may hold the password.
+        # Their messages may hold the password.
         return None
     password = url.query.get("password")
     if password is None:
         return url
-    # Beside the user's name it means the same, and is never shown. Of several, the last one counts.
-    told = password if isinstance(password, str) else password[-1]
-    return url.set(password=told).difference_update_query(["password"])
+    # Moved beside the user's name, where SQLAlchemy hides it. The last of several counts.
+    last = password if isinstance(password, str) else password[-1]
+    return url.set(password=last).difference_update_query(["password"])
 
 
 def shown_url(url: URL) -> str:
-    """Show a database's URL without what may be secret in it: the password and the settings."""
+    """Show a database's URL without its password and settings, which may be secret."""
     return url.set(query={}).render_as_string(hide_password=True)
 
 
 @define(eq=False)
-class Link:
-    """The one connection of a run, with nobody else writing; it can be made anew."""
+class ExclusiveConnection:
+    """The only connection of a run, which excludes other runs and can reconnect."""
 
     url: URL
     _engine: AsyncEngine
     connection: AsyncConnection = field(init=False)
 
     async def begin(self) -> None:
-        """Connect, and exclude other runs; those on a file have been excluded before.
+        """Connect, and exclude other runs; for a file, its lock has done so before.
 
         Raises:
             OutputInUse: Another run writes into the database.
         """
         self.connection = self._engine.connect()
-        await undisturbed(_start(self.connection))
+        await run_shielded(_start(self.connection))
         if not _is_file(self.url):
             await _exclude_others(self.connection, shown_url(self.url))
 
-    async def renew(self) -> None:
-        """Connect anew after a failure; what was not committed is rolled back.
+    async def reconnect(self) -> None:
+        """Connect again after a failure; uncommitted work is rolled back.
 
         Raises:
             OutputInUse: Another run writes into the database.
@@ -135,32 +135,32 @@ class Link:
         """Close the connection, if there is one.
 
         Args:
-            broken: Do not say goodbye to the server.
+            broken: Drop the connection without a last message to the server.
         """
         if self.connection.sync_connection is None:
             return
         if broken and not self.connection.invalidated:
-            await undisturbed(self.connection.invalidate())
-        await undisturbed(self.connection.close())
+            await run_shielded(self.connection.invalidate())
+        await run_shielded(self.connection.close())
 
 
 @asynccontextmanager
-async def connected(url: URL) -> AsyncGenerator[Link, None]:
-    """Hold the one connection of a run, with nobody else writing.
+async def connect_exclusively(url: URL) -> AsyncGenerator[ExclusiveConnection, None]:
+    """Hold the only connection of a run, and exclude other runs.
 
     Raises:
         OutputInUse: Another run writes into the database.
-        OutputError: It cannot be reached, or its driver is missing.
+        OutputError: The database cannot be reached, or its driver is missing.
     """
     with locked(str(url.database)) if _is_file(url) else nullcontext():
         if _is_file(url):
             _check_file(str(url.database))
-        link = Link(url, _engine_for(url, shown_url(url)))
+        database = ExclusiveConnection(url, _engine_for(url, shown_url(url)))
         try:
-            await told_of_database(link.begin(), url)
-            yield link
+            await translate_database_errors(database.begin(), url)
+            yield database
         finally:
-            await link.close()
+            await database.close()
 
 
 def _is_file(url: URL) -> bool:
@@ -168,16 +168,16 @@ def _is_file(url: URL) -> bool:
 
 
 def _check_file(path: str) -> None:
-    """Refuse what SQLite could not open: it does not say why."""
-    with told_of(path):
+    """Refuse a file that SQLite could not open, as SQLite gives no reason."""
+    with translate_os_errors(path):
         if os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, "")
         if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
             raise PermissionError(errno.EACCES, "")
 
 
-async def told_of_database(work: Coroutine[Any, Any, T], url: URL) -> T:
-    """Turn whatever a driver raises into an error that names the database, without its password.
+async def translate_database_errors(work: Coroutine[Any, Any, T], url: URL) -> T:
+    """Turn any driver's error into one that names the database, without its password.
 
     Raises:
         TransientOutputError: The work may succeed later, over a new connection.
@@ -188,18 +188,18 @@ async def told_of_database(work: Coroutine[Any, Any, T], url: URL) -> T:
     except RingMeError:
         raise
     except Exception as error:  # noqa: BLE001 - each driver has errors of its own
-        words = _in_words(error, url)
-        kind = TransientOutputError if _may_pass(error) else OutputError
-    # Raised here, so that nothing is chained, not even unseen: drivers' frames hold the password.
+        words = _message_of(error, url)
+        kind = TransientOutputError if _is_transient(error) else OutputError
+    # Outside the `except`, so that nothing is chained: drivers' frames hold the password.
     raise kind(f"{shown_url(url)}: {words}")
 
 
-def _may_pass(error: Exception) -> bool:
-    """Tell whether a failure is of the connection or of a lock, and not of the work."""
+def _is_transient(error: Exception) -> bool:
+    """Return True if the connection or a lock failed, and not the work."""
     if isinstance(error, OSError):
         return True
     if not isinstance(error, DBAPIError):
-        # A driver raises its own class if the server does not take the connection yet.
+        # A driver raises a class of its own while the server starts up.
         return _has_transient_state(error)
     if error.connection_invalidated:
         return True
@@ -216,10 +216,10 @@ def _has_transient_state(error: object) -> bool:
     return isinstance(state, str) and state.startswith(_TRANSIENT)
 
 
-async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
-    """Let a piece of work come to its end before a cancellation takes effect.
+async def run_shielded(work: Coroutine[Any, Any, T]) -> T:
+    """Finish work before a cancellation takes effect.
 
-    A driver that is cancelled in mid-way leaves it open whether something was committed.
+    A driver cancelled halfway leaves it unknown whether the work was committed.
     """
     task = asyncio.create_task(work)
     cancelled: asyncio.CancelledError | None = None
@@ -238,7 +238,7 @@ async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
 def _engine_for(url: URL, name: str) -> AsyncEngine:
     url = with_driver(url)
     driver = url.get_driver_name()
-    flaw: RingMeError
+    failure: RingMeError
     try:
         return create_async_engine(
             url,
@@ -251,10 +251,10 @@ def _engine_for(url: URL, name: str) -> AsyncEngine:
         )
     except ImportError:
         extra = "ringme-async[mirror]" if driver == "aiosqlite" else driver
-        flaw = OutputError(f"{name} needs {driver}: pip install '{extra}'")
+        failure = OutputError(f"{name} needs {driver}: pip install '{extra}'")
     except (SQLAlchemyError, ValueError) as error:
-        flaw = InvalidRequest(f"{name}: {_in_words(error, url)}")
-    raise flaw
+        failure = InvalidRequest(f"{name}: {_message_of(error, url)}")
+    raise failure
 
 
 def _as_is(value: str) -> str:
@@ -266,19 +266,19 @@ async def _start(connection: AsyncConnection) -> None:
 
 
 async def _exclude_others(connection: AsyncConnection, name: str) -> None:
-    """Take the lock of this mirror, which the server lets go of when the connection ends.
+    """Take the lock of this mirror, which the server releases when the connection ends.
 
-    It may take a moment to see that a killed process is gone.
+    Several attempts, as the server may take a moment to notice that a killed process is gone.
     """
-    for _ in range(_LOOKS):
-        if await undisturbed(_take_lock(connection)):
+    for _ in range(_LOCK_ATTEMPTS):
+        if await run_shielded(_try_lock(connection)):
             return
-        await asyncio.sleep(_BETWEEN_LOOKS)
+        await asyncio.sleep(_LOCK_INTERVAL)
     raise OutputInUse(f"{name} is being written by another run; wait for its end")
 
 
-async def _take_lock(connection: AsyncConnection) -> bool:
-    # Mirrors in other schemas of the database are others.
+async def _try_lock(connection: AsyncConnection) -> bool:
+    # Keyed by schema: mirrors in different schemas of one database do not exclude each other.
     schema = func.hashtext(func.current_schema())
     taken = await connection.scalar(
         select(func.pg_try_advisory_lock(literal(_LOCK, Integer), schema))
@@ -287,9 +287,9 @@ async def _take_lock(connection: AsyncConnection) -> bool:
     return bool(taken)
 
 
-def _in_words(error: Exception, url: URL) -> str:
+def _message_of(error: Exception, url: URL) -> str:
     origin = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     words = " ".join(str(origin).split()) or type(origin).__name__
     if url.password:
         words = words.replace(url.password, "***")
-    return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "\u2026"
+    return words if len(words) <= _LONGEST_MESSAGE else words[: _LONGEST_MESSAGE - 1] + "\u2026"

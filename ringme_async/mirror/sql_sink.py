@@ -1,4 +1,4 @@
-"""An output in a database: the current records, what failed, and what has changed."""
+"""An output in a database: current records, last errors and changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attrs import field, frozen
 from ringme_async import Client, InvalidRequest
 from ringme_async.mirror.errors import OutputError
 from ringme_async.mirror.jsonl_sink import Journal
-from ringme_async.mirror.output_path import in_full
+from ringme_async.mirror.output_path import normalize_output
 from ringme_async.mirror.sink import Clock, Session, Sink, now
 
 __all__ = ["Mirror", "sink_for"]
@@ -28,39 +28,38 @@ class Mirror:
     Tables (the field names of JSON in ``record``, ``before`` and ``after`` are the API's):
 
     - ``clients``: ``tenant`` (its key), ``client_id``, ``record``, ``read_at`` and ``run`` (of the
-      last time it was read), ``last_error``, ``last_error_at`` and ``error_run`` (null once it was
-      read again).
-    - ``history``: ``tenant``, ``field``, ``before``, ``after``, ``at``, ``run``: a row whenever a
-      field is not what it was at the last read.
+      last read), ``last_error``, ``last_error_at`` and ``error_run`` (null after a later read).
+    - ``history``: ``tenant``, ``field``, ``before``, ``after``, ``at``, ``run``: a row for each
+      field that differs from the last read.
     - ``runs``: ``number``, ``id``, ``started``, ``finished`` (null until every tenant was tried, and
-      again while it is gone on with), and how many were ``read``, ``failed`` and found ``changed``.
-    - ``mirror_version``: the version of all this; a newer one than this package knows is refused.
+      again while the run is resumed), and the totals ``read``, ``failed`` and ``changed``.
+    - ``mirror_version``: the version of the tables; a version newer than this package is refused.
 
-    A NUL in a text, or half of a surrogate pair, is escaped in the columns of JSON, so that each row
-    can be queried; ``decode_json`` gives it back.
+    A NUL, or half of a surrogate pair, is escaped in the columns of JSON, so that each row can be
+    queried; ``decode_json`` restores it.
 
-    Times are UTC. The promise is exactly once in each run, at least once at the server: outcomes
-    are committed in batches, and one counts as done once it is committed, so that ``kill -9`` loses
-    at most the last batch, whose tenants are read again when the run is resumed.
+    Times are UTC. The promise is exactly once in each run, at least once at the server. Outcomes
+    are committed in batches, and a committed tenant is done. ``kill -9`` loses at most the last
+    batch; the resumed run reads its tenants again.
 
-    To resume is to go on with the latest run, finished or not, as with a ``Journal``: it keeps its
-    id, skips whom it has read, and tries again what failed. Where nothing is left to do, nothing is
-    read. A run that was killed before anything was sent may have left no trace, and then the latest
-    is the one before it: to read everything anew, begin a run rather than resume one.
+    To resume is to continue the latest run, finished or not, as with a ``Journal``: it keeps its
+    id, skips read tenants, and retries failures. If nothing is left to do, nothing is read. A run
+    killed before its first request may leave no trace; the latest run is then the one before it. To
+    read every tenant again, start a new run.
 
-    It needs SQLAlchemy and the database's driver: ``pip install 'ringme-async[mirror]'`` brings
+    It needs SQLAlchemy and the database's driver. ``pip install 'ringme-async[mirror]'`` brings
     them for SQLite; for PostgreSQL, add ``asyncpg``. Two runs on one database exclude each other,
     by a file beside it or by an advisory lock.
 
     Args:
-        url: ``"sqlite:///clients.db"``, or ``"postgresql+asyncpg://user:password@host/name"``; the
-            password is never shown, and may be left to ``PGPASSWORD`` or ``~/.pgpass``.
-        batch: How many outcomes are committed at once, at the most.
-        every: Seconds that an outcome waits for others to be committed with, at the most.
-        retry_for: Seconds for which a run connects anew to a database that has ended the
-            connection, and waits for one that another program has locked; 0: not at all. Nothing is
-            lost or written twice by that. After a cancellation it is 10 seconds at most.
-        clock: Tells the time of day.
+        url: ``"sqlite:///clients.db"``, or ``"postgresql+asyncpg://user:password@host/name"``. The
+            password is never shown; ``PGPASSWORD`` or ``~/.pgpass`` may hold it instead.
+        batch: Outcomes in one commit, at most.
+        every: Seconds that an outcome waits for its commit, at most.
+        retry_for: Seconds for which a run reconnects after a lost connection, or waits for a
+            database that another program has locked; 0 disables both. Nothing is lost or written
+            twice. After a cancellation the limit is 10 seconds.
+        clock: Returns the time of day.
 
     Raises:
         InvalidRequest: ``batch`` or ``retry_for`` is out of its range.
@@ -82,7 +81,7 @@ class Mirror:
         clock: Clock = now,
     ) -> None:
         if not _is_count(batch):
-            # A traceback may show this frame's locals, and there is no self to show yet.
+            # A traceback may show this frame's locals, and self has no fields to show yet.
             del self, url
             raise InvalidRequest(f"batch is a number of tenants from 1 up, not {batch!r}")
         if not retry_for >= 0:
@@ -96,16 +95,16 @@ class Mirror:
 
     @asynccontextmanager
     async def open(self, *, resume: bool) -> AsyncGenerator[Session[Client], None]:
-        """Take hold of the database for a run.
+        """Open the database for a run.
 
         Args:
-            resume: Go on with the latest run: skip whom it has read, try again what failed. If
-                there is none, or without it, a new run begins.
+            resume: Continue the latest run: skip read tenants, retry failures. Without a run, or
+                without ``resume``, a new run starts.
 
         Raises:
             InvalidRequest: The URL is malformed, or is of another kind of database.
             OutputInUse: Another run writes into the database.
-            OutputError: The database cannot be used, or what it needs is not installed.
+            OutputError: The database is unusable, or a package it needs is not installed.
         """
         try:
             # Imported here, so that JSON lines work without the extra.
@@ -120,17 +119,17 @@ class Mirror:
 
 
 def sink_for(into: str | os.PathLike[str], *, overwrite: bool = False) -> Sink:
-    """Give the output that a path or a URL stands for.
+    """Return the output for a path or a URL.
 
     Args:
         into: A path such as ``"clients.jsonl"``, or a URL such as ``"sqlite:///clients.db"``. The
-            path of a file that is a SQLite database stands for that database.
-        overwrite: Begin anew although an earlier run's output is in the file.
+            path of a SQLite database means that database.
+        overwrite: Start over and discard an earlier run's output in the file.
 
     Raises:
-        InvalidRequest: A database is to be overwritten, or its URL is misspelt.
+        InvalidRequest: ``overwrite`` is set for a database, or a database URL is misspelt.
     """
-    into = in_full(os.fspath(into))
+    into = normalize_output(os.fspath(into))
     if not _URL.match(into):
         return Journal(into, overwrite=overwrite)
     if overwrite:

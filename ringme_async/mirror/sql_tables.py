@@ -30,10 +30,10 @@ VERSION: Final = 1
 
 
 class JSONText(TypeDecorator[str]):
-    """JSON as text: what was written is what is read, to the last digit.
+    """JSON as text, so that a value is read back exactly as written, to the last digit.
 
-    PostgreSQL gets its own type ``json``, which keeps the text as well and can be queried. What
-    queries do not take is escaped.
+    PostgreSQL uses its type ``json``, which keeps the text and can be queried. Characters that
+    queries refuse are escaped.
     """
 
     impl: TypeEngine[Any] | type[TypeEngine[Any]] = Text
@@ -94,17 +94,17 @@ _version = Table("mirror_version", MetaData(), Column("version", Integer, nullab
 
 
 async def prepare(connection: AsyncConnection) -> None:
-    """Make the tables if they are missing.
+    """Create missing tables.
 
-    The table of the version comes first and its row last, so that making them can be gone on with
-    after it was cut short.
+    The version's table comes first and its row last, so that an interrupted creation can be
+    continued.
 
     Raises:
         OutputError: The tables are of a newer version, or are not a mirror's.
     """
-    there = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
-    if _version.name not in there:
-        foreign = sorted(there & _metadata.tables.keys())
+    existing = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+    if _version.name not in existing:
+        foreign = sorted(existing & _metadata.tables.keys())
         if foreign:
             raise OutputError(f"there is a table {foreign[0]} already that is not a mirror's")
         await connection.run_sync(_version.create)

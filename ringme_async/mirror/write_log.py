@@ -1,4 +1,4 @@
-"""The writes of an applied plan whose end is open: noted before they leave."""
+"""The log of an applied plan's writes without a known result, each recorded before it is sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 
 from ringme_async import JSON, Applied, PlannedChange, Written
 from ringme_async.mirror.errors import OutputError, closed_by
-from ringme_async.mirror.jsonl_file import Entry, LineFile, json_text
+from ringme_async.mirror.jsonl_file import Entry, JSONLFile, json_text
 from ringme_async.mirror.jsonl_sink import JournalSession
 from ringme_async.mirror.sink import Clock
 
@@ -22,27 +22,27 @@ _NOTHING: Final = Written({}, {})
 
 @define(eq=False)
 class WriteLog:
-    """Notes what is sent for a tenant, so that its own writes are known when a run is resumed.
+    """Records the fields sent for each tenant, so that a resumed run knows its own writes.
 
     A line is ``{"run": ..., "tenant": ..., "at": ..., "plan": ..., "client_id": ..., "sent":
-    {...}, "answered": {...}}``; the last one of a tenant counts. ``answered`` holds the fields
-    whose answer is known. A tenant with a line in the journal of the plan needs none here: at the
-    end of a run only those lines are left whose end is open, and mostly no file.
+    {...}, "answered": {...}}``; a tenant's last line counts. ``answered`` holds the fields with a
+    known answer. A tenant in the plan's journal needs no line here. The end of a run removes such
+    lines, and a file without lines.
     """
 
     run: str
-    _file: LineFile
+    _file: JSONLFile
     _head: Mapping[str, JSON]
-    _foreign: str
+    _mismatch: str
     _key: Callable[[PlannedChange], str]
     _clock: Clock
     _open: dict[str, Entry] = field(factory=dict[str, Entry], init=False)
 
-    def note(self, change: PlannedChange) -> None:
-        """Write down what has been sent for a tenant, or is about to be.
+    def record(self, change: PlannedChange) -> None:
+        """Write a line with the fields sent for a tenant, or about to be sent.
 
         Raises:
-            OutputError: It could not be written.
+            OutputError: The line could not be written.
         """
         written = change.written or _NOTHING
         key = self._key(change)
@@ -58,8 +58,8 @@ class WriteLog:
         self._file.append(entry)
         self._keep(key, entry)
 
-    def recall(self, change: PlannedChange) -> PlannedChange:
-        """Give a change with what an earlier part of the run has sent for it."""
+    def with_earlier_writes(self, change: PlannedChange) -> PlannedChange:
+        """Return a change with the fields that an earlier part of the run has sent for it."""
         entry = self._open.get(self._key(change))
         if entry is None:
             return change
@@ -67,26 +67,26 @@ class WriteLog:
         answered = cast("Mapping[str, JSON]", entry["answered"])
         return evolve(change, written=Written(sent, answered))
 
-    def settle(self, change: PlannedChange) -> None:
-        """Forget the writes for a tenant that is in the journal."""
+    def forget(self, change: PlannedChange) -> None:
+        """Drop the writes of a tenant that is in the journal."""
         self._open.pop(self._key(change), None)
 
     async def read(self, is_done: Callable[[str], bool]) -> None:
-        """Take in what earlier parts of the run have left open.
+        """Read the open writes of earlier parts of the run.
 
         Raises:
-            OutputError: A line is garbled, or of another plan.
+            OutputError: A line is malformed, or of another plan.
         """
 
-        def take(number: int, entry: Entry, _line: bytes) -> None:
+        def on_line(number: int, entry: Entry, _line: bytes) -> None:
             key = self._key_in(number, entry)
             if not is_done(key):
                 self._keep(key, entry)
 
-        await self._file.read(take)
+        await self._file.read(on_line)
 
     async def close(self) -> None:
-        """Leave the lines whose end is open, and put them onto the disk."""
+        """Keep the lines without a known result, and flush them to the disk."""
         try:
             self._file.replace(f"{json_text(entry)}\n".encode() for entry in self._open.values())
         finally:
@@ -104,33 +104,33 @@ class WriteLog:
         if not (isinstance(key, str) and isinstance(run, str)) or not all(
             isinstance(part, dict) for part in parts
         ):
-            raise self._file.garbled(number)
+            raise self._file.malformed_line(number)
         if any(entry.get(name) != value for name, value in self._head.items()):
-            raise OutputError(f"{self._file.path}, line {number}: {self._foreign}")
+            raise OutputError(f"{self._file.path}, line {number}: {self._mismatch}")
         self.run = run
         return key
 
 
 @asynccontextmanager
 async def open_writes(
-    file: LineFile,
+    file: JSONLFile,
     session: JournalSession[Applied],
     head: Mapping[str, JSON],
-    foreign: str,
+    mismatch: str,
     key: Callable[[PlannedChange], str],
     clock: Clock,
 ) -> AsyncGenerator[WriteLog, None]:
-    """Take hold of the writes of the run that a journal is of.
+    """Open the log of writes of a journal's run.
 
     Args:
-        file: The file, see ``writes_beside``.
-        session: The hold on the journal; a run of which only writes are left gets its id back.
-        head: What every line holds; lines that hold something else are of another plan.
-        foreign: What to say of those.
-        key: Gives the key of a change's tenant.
-        clock: Tells the time of day.
+        file: The log, see ``writes_beside``.
+        session: The open journal. If only writes are left of its run, it gets that run's id.
+        head: Fields with the same value in every line; other values mean another plan.
+        mismatch: The message for a line of another plan.
+        key: Returns the key of a change's tenant.
+        clock: Returns the time of day.
     """
-    log = WriteLog(session.run, file, head, foreign, key, clock)
+    log = WriteLog(session.run, file, head, mismatch, key, clock)
     await log.read(session.is_done)
     session.run = log.run
     async with closed_by(log.close):
@@ -138,6 +138,6 @@ async def open_writes(
 
 
 def writes_beside(path: str) -> str:
-    """Name the file of writes: that of ``plan.journal.jsonl`` is ``plan.journal.writes.jsonl``."""
+    """Return the log's path: ``plan.journal.writes.jsonl`` for ``plan.journal.jsonl``."""
     stem, suffix = os.path.splitext(path)
     return f"{stem}.writes{suffix}"

@@ -1,4 +1,4 @@
-"""Observers that are ready to install: for ``logging`` here, for OpenTelemetry in ``.otel``."""
+"""Ready-made observers: for ``logging`` here, for OpenTelemetry in ``.otel``."""
 
 from __future__ import annotations
 

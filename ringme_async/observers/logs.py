@@ -1,4 +1,4 @@
-"""Tells the standard library's logging what the SDK does."""
+"""Logs the SDK's events with the standard library."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _tokens = logging.getLogger("ringme_async.tokens")
 
 
 class LoggingObserver:
-    """Logs what happens: retries and waits for quota at INFO, calls, attempts and logins at DEBUG.
+    """Logs events: retries and waits for quota at INFO, calls, attempts and logins at DEBUG.
 
-    The loggers are ``ringme_async.retries``, ``ringme_async.policies.quota``, ``ringme_async.calls`` and
-    ``ringme_async.tokens``. No line holds a body, a token, a secret or a query string; those of a
+    The loggers are ``ringme_async.retries``, ``ringme_async.quota``, ``ringme_async.calls`` and
+    ``ringme_async.tokens``. No line holds a body, a token, a secret or a query string. Lines of a
     call hold its path, and with it the client's id.
     """
 
@@ -38,18 +38,18 @@ class LoggingObserver:
         """Log one event."""
         match event:
             case RetryScheduled() | Parked() | Woken():
-                _tell_of_a_wait(event)
+                _log_wait(event)
             case AttemptSent() | AttemptEnded():
                 if _calls.isEnabledFor(logging.DEBUG):
-                    _tell_of_an_attempt(event)
+                    _log_attempt(event)
             case CallStarted() | CallEnded():
                 if _calls.isEnabledFor(logging.DEBUG):
-                    _tell_of_a_call(event)
+                    _log_call(event)
             case _:
-                _tell_of_a_token(event)
+                _log_token(event)
 
 
-def _tell_of_a_wait(event: RetryScheduled | Parked | Woken) -> None:
+def _log_wait(event: RetryScheduled | Parked | Woken) -> None:
     match event:
         case RetryScheduled():
             _retries.info(
@@ -61,16 +61,16 @@ def _tell_of_a_wait(event: RetryScheduled | Parked | Woken) -> None:
                 event.delay,
             )
         case Parked(client_id=client_id, delay=delay):
-            _quota.info("%s waits %.0f s for its quota", _named(client_id), delay)
+            _quota.info("%s waits %.0f s for its quota", _client_label(client_id), delay)
         case _:
-            _quota.info("%s goes on", _named(event.client_id))
+            _quota.info("%s goes on", _client_label(event.client_id))
 
 
-def _tell_of_a_token(event: TokenFetched) -> None:
+def _log_token(event: TokenFetched) -> None:
     _tokens.debug("%s gave a token for %s in %.3f s", event.host, event.grant, event.seconds)
 
 
-def _tell_of_an_attempt(event: AttemptSent | AttemptEnded) -> None:
+def _log_attempt(event: AttemptSent | AttemptEnded) -> None:
     where = (event.call, event.method, event.host, event.path)
     if isinstance(event, AttemptSent):
         _calls.debug("call %d: %s %s %s, attempt %d", *where, event.attempt)
@@ -82,7 +82,7 @@ def _tell_of_an_attempt(event: AttemptSent | AttemptEnded) -> None:
     )
 
 
-def _tell_of_a_call(event: CallStarted | CallEnded) -> None:
+def _log_call(event: CallStarted | CallEnded) -> None:
     if isinstance(event, CallStarted):
         _calls.debug("call %d: %s %s", event.call, event.method, event.path)
         return
@@ -98,5 +98,5 @@ def _tell_of_a_call(event: CallStarted | CallEnded) -> None:
     )
 
 
-def _named(client_id: str | None) -> str:
+def _client_label(client_id: str | None) -> str:
     return "a call" if client_id is None else f"client {client_id}"

@@ -1,7 +1,7 @@
-"""Tells OpenTelemetry what the SDK does: spans, metrics, and the trace context in the headers.
+"""Reports the SDK's events to OpenTelemetry: spans, metrics, and trace context in headers.
 
-It needs the extra ``otel``, which is OpenTelemetry's API alone. Without an SDK of OpenTelemetry
-installed and set up by the program, all of this does nothing.
+It needs the extra ``otel``, which is OpenTelemetry's API alone. It does nothing unless the program
+installs and sets up an OpenTelemetry SDK.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _W3C = TraceContextTextMapPropagator()
 
 
 @define(eq=False)
-class _Open:
-    """A span that has begun, and is the current one of its task."""
+class _ActiveSpan:
+    """A started span, the current one of its task."""
 
     span: Span
     context: Context
@@ -63,37 +63,37 @@ class _Open:
 
 @define(eq=False)
 class _Call:
-    """What is known of a call that is under way."""
+    """The spans and target of a call in flight."""
 
-    open: _Open
-    attempt: _Open | None = None
+    active: _ActiveSpan
+    attempt: _ActiveSpan | None = None
     target: Target | None = None
 
 
-class _IntoDict(Setter[dict[str, str]]):
+class _DictSetter(Setter[dict[str, str]]):
     def set(self, carrier: dict[str, str], key: str, value: str) -> None:
         carrier[key] = value
 
 
-_INTO_DICT = _IntoDict()
+_DICT_SETTER = _DictSetter()
 
 
 class OpenTelemetryObserver:
-    """Makes spans and metrics by OpenTelemetry's semantic conventions for HTTP clients.
+    """Creates spans and metrics by OpenTelemetry's semantic conventions for HTTP clients.
 
-    Each call has a span, whose parent is the span that was the current one when it was made, and
-    each of its attempts has a CLIENT span beneath. Their trace context goes with each request.
+    Each call has a span under the caller's current span, and each attempt has a CLIENT span under
+    the call's. Each request carries the trace context of its attempt.
 
     The metrics are ``http.client.request.duration`` in seconds, and the counters
-    ``ringme.client.retries``, ``ringme.client.parks`` and ``ringme.client.tokens``. None of them
-    has a client's id among its attributes; spans have it.
+    ``ringme.client.retries``, ``ringme.client.parks`` and ``ringme.client.tokens``. Spans have the
+    client's id as an attribute; metrics never do.
 
     Args:
-        tracer_provider: Makes the spans; default the global one.
-        meter_provider: Makes the metrics; default the global one.
-        propagator: Writes the trace context into the headers of each attempt; default W3C's
-            ``traceparent`` and ``tracestate``, without baggage, for the server is another company's.
-            None writes nothing.
+        tracer_provider: Creates the spans; default the global one.
+        meter_provider: Creates the metrics; default the global one.
+        propagator: Writes the trace context into the headers of each attempt. The default writes
+            W3C's ``traceparent`` and ``tracestate``, and no baggage, as the server is another
+            company's. None writes nothing.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class OpenTelemetryObserver:
         )
 
     def __call__(self, event: Event) -> None:
-        """Take one event."""
+        """Handle one event."""
         match event:
             case CallStarted():
                 self._start_call(event)
@@ -138,12 +138,12 @@ class OpenTelemetryObserver:
                 self._end_attempt(event)
             case RetryScheduled(call=call, delay=delay, error_type=error_type):
                 self._retries.add(1, {"error.type": error_type})
-                self._note(call, "retry", {"ringme.delay": delay, "error.type": error_type})
+                self._add_event(call, "retry", {"ringme.delay": delay, "error.type": error_type})
             case Parked(call=call, delay=delay):
                 self._parks.add(1)
-                self._note(call, "parked", {"ringme.delay": delay})
+                self._add_event(call, "parked", {"ringme.delay": delay})
             case Woken(call=call):
-                self._note(call, "woken", {})
+                self._add_event(call, "woken", {})
             case TokenFetched(host=host, grant=grant):
                 address = Target.of(f"//{host}", None).address
                 self._tokens.add(1, {"server.address": address, "ringme.grant": grant})
@@ -151,17 +151,19 @@ class OpenTelemetryObserver:
                 self._end_call(event)
 
     def headers_for(self, event: AttemptSent) -> Mapping[str, str]:
-        """Give the trace context of an attempt."""
+        """Return the trace context of an attempt."""
         carrier: dict[str, str] = {}
         call = self._calls.get(event.call)
         if self._propagator is not None and call is not None and call.attempt is not None:
-            self._propagator.inject(carrier, call.attempt.context, _INTO_DICT)
+            self._propagator.inject(carrier, call.attempt.context, _DICT_SETTER)
         return carrier
 
     def _start_call(self, event: CallStarted) -> None:
         template = template_of(event.path, event.client_id)
         name = " ".join(word for word in ("ringme", event.method, template) if word)
-        self._calls[event.call] = _Call(self._open(name, SpanKind.INTERNAL, _whose(event)))
+        self._calls[event.call] = _Call(
+            self._start_span(name, SpanKind.INTERNAL, _client_attributes(event))
+        )
 
     def _start_attempt(self, event: AttemptSent) -> None:
         call = self._calls.get(event.call)
@@ -173,7 +175,7 @@ class OpenTelemetryObserver:
             "http.request.method": method,
             "url.full": event.url,
             **target.server,
-            **_whose(event),
+            **_client_attributes(event),
         }
         if method != event.method:
             attributes["http.request.method_original"] = event.method
@@ -183,7 +185,7 @@ class OpenTelemetryObserver:
             attributes["http.request.resend_count"] = event.attempt - 1
         verb = "HTTP" if method == "_OTHER" else method
         name = verb if target.template is None else f"{verb} {target.template}"
-        call.attempt = self._open(name, SpanKind.CLIENT, attributes)
+        call.attempt = self._start_span(name, SpanKind.CLIENT, attributes)
 
     def _end_attempt(self, event: AttemptEnded) -> None:
         call = self._calls.get(event.call)
@@ -209,21 +211,25 @@ class OpenTelemetryObserver:
         call = self._calls.pop(event.call, None)
         if call is None:
             return
-        call.open.span.set_attribute("ringme.attempts", event.attempts)
-        call.open.end(event.error_type, event.error_type)
+        call.active.span.set_attribute("ringme.attempts", event.attempts)
+        call.active.end(event.error_type, event.error_type)
 
-    def _open(self, name: str, kind: SpanKind, attributes: Mapping[str, str | int]) -> _Open:
-        """Begin a span beneath the current one, and make it the current one."""
+    def _start_span(
+        self, name: str, kind: SpanKind, attributes: Mapping[str, str | int]
+    ) -> _ActiveSpan:
+        """Start a span under the current one, and make it the current one."""
         span = self._tracer.start_span(name, kind=kind, attributes=attributes)
-        return _Open(span, trace.set_span_in_context(span))
+        return _ActiveSpan(span, trace.set_span_in_context(span))
 
-    def _note(self, number: int | None, name: str, attributes: Mapping[str, str | float]) -> None:
+    def _add_event(
+        self, number: int | None, name: str, attributes: Mapping[str, str | float]
+    ) -> None:
         call = None if number is None else self._calls.get(number)
         if call is not None:
-            call.open.span.add_event(name, attributes)
+            call.active.span.add_event(name, attributes)
 
 
-def _whose(event: CallStarted | AttemptSent) -> dict[str, str | int]:
+def _client_attributes(event: CallStarted | AttemptSent) -> dict[str, str | int]:
     return {} if event.client_id is None else {"ringme.client_id": event.client_id}
 
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry's words for what happens: its semantic conventions for HTTP clients."""
+"""Names and values of OpenTelemetry's semantic conventions for HTTP clients."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def method_of(method: str) -> str:
-    """Give a method as the conventions do, which know nine."""
+    """Return a method as the conventions spell it: one of nine, or ``_OTHER``."""
     return method if method in _METHODS else "_OTHER"
 
 
 @frozen
 class Target:
-    """Where a request goes.
+    """The target of a request.
 
     Attributes:
         address: The host's name.
-        port: Its port, written or not.
-        template: The URL's path with the client's id left open; None if it has no id.
+        port: Its port, explicit or the scheme's default.
+        template: The URL's path with a placeholder for the client's id; None without an id.
     """
 
     address: str
@@ -41,19 +41,19 @@ class Target:
 
     @classmethod
     def of(cls, url: str, client_id: str | None) -> Target:
-        """Take a URL apart."""
+        """Parse a URL."""
         parts = urlsplit(url)
         port = parts.port or _PORTS.get(parts.scheme, 0)
         return cls(parts.hostname or "", port, template_of(parts.path, client_id))
 
     @property
     def server(self) -> dict[str, str | int]:
-        """The attributes that say which server it is."""
+        """The attributes that identify the server."""
         return {"server.address": self.address, "server.port": self.port}
 
 
 def template_of(path: str, client_id: str | None) -> str | None:
-    """Leave the client's id in a path open, so that spans of all clients have one name."""
+    """Replace the client's id in a path, so that spans of all clients share one name."""
     if client_id is None:
         return None
     segments = ("{client_id}" if part == client_id else part for part in path.split("/"))

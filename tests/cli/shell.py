@@ -35,8 +35,8 @@ class Ended:
 
     @property
     def json(self) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(self.out)
-        return told
+        result: dict[str, Any] = json.loads(self.out)
+        return result
 
 
 @define
@@ -93,14 +93,14 @@ class Shell:
         assert process.returncode is not None
         return Ended(process.returncode, out.decode(), err.decode())
 
-    async def stop_after(self, requests: int, how: signal.Signals, *arguments: str) -> Ended:
+    async def stop_after(self, requests: int, stop: signal.Signals, *arguments: str) -> Ended:
         """Start a command, and send it a signal once the server has had so many requests."""
         before = self.fake.requests.total
         process = await self.start(*arguments)
         while self.fake.requests.total < before + requests:
             assert process.returncode is None, "it ended before its time"
             await asyncio.sleep(0.005)
-        process.send_signal(how)
+        process.send_signal(stop)
         return await self.end_of(process)
 
     def write(self, name: str, content: str | bytes, mode: int = 0o600) -> str:

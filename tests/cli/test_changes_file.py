@@ -41,7 +41,7 @@ def refusal(read: Read, content: str, **arguments: object) -> list[str]:
     return [re.sub(r"^/.*?/(?=tenants|changes)", "", one) for one in caught.value.sentences]
 
 
-def test_the_columns_are_the_fields_that_can_be_written() -> None:
+def test_the_columns_are_the_writable_fields() -> None:
     assert WRITABLE == REALLY_WRITABLE
 
 
@@ -71,7 +71,7 @@ def test_json_lines_have_values_of_json(read: Read) -> None:
     ]
 
 
-def test_fields_that_are_not_known_are_columns_with_a_dot(read: Read) -> None:
+def test_unknown_fields_are_columns_with_a_dot(read: Read) -> None:
     content = "client_id,extra.colour,extra.depth,extra.shape\n1,red,3,null\n"
     (change,) = read(content)
     assert change == ("1", ClientUpdate(extra={"colour": "red", "depth": 3, "shape": None}))
@@ -97,8 +97,8 @@ def test_a_wrong_line_of_csv_is_named(row: str, flaw: str | None, read: Read) ->
     if flaw is None:
         assert len(read(content)) == 2
         return
-    (said,) = refusal(read, content)
-    assert said.startswith(f"changes, line 3: {flaw}")
+    (message,) = refusal(read, content)
+    assert message.startswith(f"changes, line 3: {flaw}")
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_a_wrong_line_of_csv_is_named(row: str, flaw: str | None, read: Read) ->
     ],
 )
 def test_a_wrong_object_is_named(row: str, flaw: str, read: Read) -> None:
-    (said,) = refusal(read, f'{{"client_id": 2, "hold_music": 5}}\n{row}\n')
-    assert said.startswith(f"changes, line 2: {flaw}")
+    (message,) = refusal(read, f'{{"client_id": 2, "hold_music": 5}}\n{row}\n')
+    assert message.startswith(f"changes, line 2: {flaw}")
 
 
-def test_who_is_named_twice_is_refused(read: Read) -> None:
+def test_a_repeated_tenant_is_refused(read: Read) -> None:
     content = "client_id,tenant,hold_music\n12,,5\n,acme,5\n012,,6\n,acme,7\n"
     assert refusal(read, content) == [
         "changes, line 4: client_id '12' is on line 2 already",
@@ -133,24 +133,24 @@ def test_a_client_id_needs_credentials_in_the_settings(read: Read) -> None:
     ]
 
 
-def test_without_a_list_of_tenants_there_is_none_by_name(read: Read) -> None:
+def test_a_name_without_a_list_of_tenants_is_refused(read: Read) -> None:
     assert refusal(read, "tenant,hold_music\nacme,5\n", tenants=None) == [
         "changes, line 2: a tenant by its name needs a list of tenants: --tenants FILE"
     ]
 
 
-def test_a_column_that_is_not_known_is_told_with_those_that_are(read: Read) -> None:
-    (said,) = refusal(read, "client_id,timezon\n1,Asia/Omsk\n")
-    assert said.startswith(
+def test_an_unknown_column_is_reported_with_the_known_ones(read: Read) -> None:
+    (message,) = refusal(read, "client_id,timezon\n1,Asia/Omsk\n")
+    assert message.startswith(
         "changes: unknown columns: 'timezon' (did you mean 'timezone'?);"
         " there are tenant, client_id, "
     )
-    assert said.endswith(", timezone, extra, extra.NAME")
+    assert message.endswith(", timezone, extra, extra.NAME")
 
 
-def test_a_value_that_will_not_do_is_told_in_the_words_of_a_list(read: Read) -> None:
-    (said,) = refusal(read, "client_id,hold_music\n1,five\n")
-    assert said.endswith(", or null to clear it; not 'five'")
+def test_a_refused_value_is_reported_in_the_terms_of_a_list(read: Read) -> None:
+    (message,) = refusal(read, "client_id,hold_music\n1,five\n")
+    assert message.endswith(", or null to clear it; not 'five'")
 
 
 def test_an_empty_list_is_refused(read: Read) -> None:

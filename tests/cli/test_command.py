@@ -36,14 +36,14 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return main()
 
 
-def test_it_tells_its_version(
+def test_the_version_is_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "--version") == ExitCode.ALL_WELL
     assert capsys.readouterr().out == f"{__version__}\n"
 
 
-def test_it_prints_into_whatever_stands_for_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_version_is_printed_into_a_replaced_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
     monkeypatch.setattr(sys, "stdout", text)
     assert run(monkeypatch, "--version") == ExitCode.ALL_WELL
@@ -51,13 +51,13 @@ def test_it_prints_into_whatever_stands_for_stdout(monkeypatch: pytest.MonkeyPat
 
 
 def entry() -> tuple[str, str]:
-    """Give the module and the function that the installed script calls."""
+    """Return the module and the function that the installed script calls."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
     module, _, function = scripts["ringme"].partition(":")
     return module, function
 
 
-def test_telling_the_version_loads_nothing_that_it_does_not_need() -> None:
+def test_printing_the_version_imports_no_more_than_it_needs() -> None:
     module, function = entry()
     program = (
         "import sys; sys.argv[1:] = ['--version']\n"
@@ -88,7 +88,7 @@ def test_help_is_no_failure(
     assert "Usage: ringme" in capsys.readouterr().out
 
 
-def test_help_has_the_commands_in_the_order_in_which_they_are_met(
+def test_help_lists_the_commands_in_order_of_use(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(monkeypatch, "--help")
@@ -98,7 +98,7 @@ def test_help_has_the_commands_in_the_order_in_which_they_are_met(
 
 
 @pytest.mark.parametrize("command", ["get", "set", "refresh", "apply"])
-def test_help_does_not_say_that_what_is_not_asked_for_is_not_done(
+def test_help_shows_no_default_of_a_flag(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(monkeypatch, command, "--help")
@@ -151,7 +151,7 @@ def test_running_the_package_is_running_the_command() -> None:
     ],
     ids=["script", "module"],
 )
-def test_without_its_extra_it_says_in_one_line_how_to_get_it(missing: str, start: str) -> None:
+def test_a_missing_extra_is_reported_in_one_line(missing: str, start: str) -> None:
     program = f"import sys; sys.argv[1:] = ['demo']; sys.modules[{missing!r}] = None\n{start}"
     ended = subprocess.run(
         [sys.executable, "-c", program], check=False, capture_output=True, text=True, cwd=ROOT
@@ -163,7 +163,7 @@ def test_without_its_extra_it_says_in_one_line_how_to_get_it(missing: str, start
     )
 
 
-def test_another_missing_module_is_no_matter_of_the_extra(
+def test_another_missing_module_is_not_blamed_on_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "ringme_async.cli.app", None)
@@ -172,7 +172,7 @@ def test_another_missing_module_is_no_matter_of_the_extra(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
-def test_whoever_has_read_enough_is_no_cause_for_a_traceback() -> None:
+def test_a_reader_that_closes_the_pipe_causes_no_traceback() -> None:
     program = "import sys; from ringme_async.cli import main; sys.exit(main())"
     nobody, stdout = os.pipe()
     os.close(nobody)
@@ -187,7 +187,7 @@ def test_whoever_has_read_enough_is_no_cause_for_a_traceback() -> None:
     assert (ended.returncode, ended.stderr) == (ExitCode.SOME_FAILED, b"")
 
 
-def test_what_is_left_to_write_when_nobody_reads_goes_nowhere(
+def test_the_rest_of_the_output_is_discarded_after_the_pipe_is_closed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with open(tmp_path / "read-no-more", "wb") as reader:
@@ -207,7 +207,7 @@ def test_what_is_left_to_write_when_nobody_reads_goes_nowhere(
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is full")
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
-def test_a_result_that_there_is_no_room_for_is_told_in_one_line(arguments: list[str]) -> None:
+def test_a_full_disk_is_reported_in_one_line(arguments: list[str]) -> None:
     with open("/dev/full", "wb") as full:
         ended = subprocess.run(
             [sys.executable, "-m", "ringme_async", *arguments],
@@ -224,7 +224,7 @@ def test_a_result_that_there_is_no_room_for_is_told_in_one_line(arguments: list[
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (
             PermissionError(errno.EACCES, "denied", "a.csv"),
@@ -237,24 +237,27 @@ def test_a_result_that_there_is_no_room_for_is_told_in_one_line(arguments: list[
         (OSError("odd"), "odd"),
     ],
 )
-def test_another_error_of_the_system_is_told_in_one_line(
-    error: OSError, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_another_system_error_is_reported_in_one_line(
+    error: OSError,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail(_arguments: list[str]) -> int:
         raise error
 
     monkeypatch.setattr(app, "run", fail)
-    monkeypatch.setattr(cli, "_write_nothing_more", lambda: None)
+    monkeypatch.setattr(cli, "_discard_stdout", lambda: None)
     assert run(monkeypatch, "get", "12") == ExitCode.SOME_FAILED
-    assert capsys.readouterr().err == f"ringme: {told}\n"
+    assert capsys.readouterr().err == f"ringme: {message}\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no shell to close a stream with")
 @pytest.mark.parametrize(
-    ("closed", "told"),
+    ("closed", "message"),
     [(">&-", ("", "ringme: Unknown")), ("2>&-", ("", "")), (">&- 2>&-", ("", ""))],
 )
-def test_what_is_told_to_a_closed_stream_goes_nowhere(closed: str, told: tuple[str, str]) -> None:
+def test_output_to_a_closed_stream_is_discarded(closed: str, message: tuple[str, str]) -> None:
     program = f"exec {sys.executable} -X dev -W error -m ringme_async"
     wrong = subprocess.run(
         ["sh", "-c", f"{program} frob {closed}"],
@@ -263,8 +266,8 @@ def test_what_is_told_to_a_closed_stream_goes_nowhere(closed: str, told: tuple[s
         cwd=ROOT,
         text=True,
     )
-    assert (wrong.returncode, wrong.stdout) == (ExitCode.WRONG_USAGE, told[0])
-    assert wrong.stderr[:15] == told[1]
+    assert (wrong.returncode, wrong.stdout) == (ExitCode.WRONG_USAGE, message[0])
+    assert wrong.stderr[:15] == message[1]
     right = subprocess.run(
         ["sh", "-c", f"{program} --version {closed}"], check=False, cwd=ROOT, capture_output=True
     )

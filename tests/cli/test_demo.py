@@ -1,4 +1,4 @@
-"""The demo, as a person runs it, and what it says when the books do not agree."""
+"""The demo as a user runs it, and its message if the server's records disagree."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from attrs import evolve, fields
 from ringme_async import Client, Done, Progress
 from ringme_async.cli import app
 from ringme_async.cli.codes import ExitCode
-from ringme_async.cli.demo import CallState, DemoReport, disagreements
+from ringme_async.cli.demo import DemoReport, DemoSteps, disagreements
 from ringme_async.cli.demo_world import make_world
-from ringme_async.cli.show import Bars
+from ringme_async.cli.show import ProgressBars
 
 ROOT = Path(__file__).parent.parent.parent
 # What the installed script does.
@@ -38,51 +38,51 @@ def demo() -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def told(demo: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(demo.stdout)
-    return told
+def result(demo: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(demo.stdout)
+    return result
 
 
-def test_it_ends_well_and_says_nothing_where_no_terminal_is(
+def test_without_a_terminal_the_demo_succeeds_and_shows_no_progress(
     demo: subprocess.CompletedProcess[str],
 ) -> None:
     assert (demo.returncode, demo.stderr) == (ExitCode.ALL_WELL, "")
 
 
-def test_every_tenant_is_read_or_failed(told: dict[str, Any]) -> None:
-    assert told["tenants"] == 1_000
-    assert told["read"] + told["failed"] == 1_000
+def test_every_tenant_is_read_or_failed(result: dict[str, Any]) -> None:
+    assert result["tenants"] == 1_000
+    assert result["read"] + result["failed"] == 1_000
 
 
-def test_those_that_fail_are_the_blocked_ones(told: dict[str, Any]) -> None:
-    assert told["failed"] == len(make_world().blocked) > 0
+def test_only_blocked_tenants_fail(result: dict[str, Any]) -> None:
+    assert result["failed"] == len(make_world().blocked) > 0
 
 
-def test_what_was_changed_shows_when_it_is_read_again(told: dict[str, Any]) -> None:
-    assert told["changed"] == told["read_back"] == len(make_world().to_change)
+def test_changed_tenants_show_the_change_when_read_again(result: dict[str, Any]) -> None:
+    assert result["changed"] == result["read_back"] == len(make_world().to_change)
 
 
-def test_each_application_logs_in_and_dead_tokens_are_replaced(told: dict[str, Any]) -> None:
-    assert told["own_applications"] == 100
-    assert told["logins"] > 101
+def test_each_application_logs_in_and_dead_tokens_are_replaced(result: dict[str, Any]) -> None:
+    assert result["own_applications"] == 100
+    assert result["logins"] > 101
 
 
-def test_faults_are_got_over_by_trying_again(told: dict[str, Any]) -> None:
-    assert told["retried"] >= told["faults"] > 0
+def test_retries_overcome_the_faults(result: dict[str, Any]) -> None:
+    assert result["retried"] >= result["faults"] > 0
 
 
-def test_the_pace_is_that_of_all_records_that_came_back(told: dict[str, Any]) -> None:
-    records = told["read"] + told["changed"] + told["read_back"]
-    assert told["records_per_second"] == pytest.approx(records / told["seconds"], rel=0.01)
+def test_the_rate_counts_all_records(result: dict[str, Any]) -> None:
+    records = result["read"] + result["changed"] + result["read_back"]
+    assert result["records_per_second"] == pytest.approx(records / result["seconds"], rel=0.01)
 
 
-def test_the_servers_books_agree(told: dict[str, Any]) -> None:
-    assert told["books_agree"] is True
-    assert told["disagreements"] == []
+def test_the_servers_books_agree(result: dict[str, Any]) -> None:
+    assert result["books_agree"] is True
+    assert result["disagreements"] == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is a thing of Unix")
-def test_interrupted_under_way_it_says_so_and_ends() -> None:
+def test_an_interrupted_demo_says_so_and_ends() -> None:
     import pty
 
     terminal, stderr = pty.openpty()
@@ -98,13 +98,13 @@ def test_interrupted_under_way_it_says_so_and_ends() -> None:
 
 
 def read_until(mark: bytes | None, terminal: int) -> bytes:
-    """Read what a terminal shows, until a mark or until nobody writes to it any more."""
+    """Read a terminal's output up to a mark, or to its end."""
     shown = b""
     while mark is None or mark not in shown:
         try:
             part = os.read(terminal, 1024)
         except OSError:
-            # How Linux says that the other end is closed.
+            # Linux reports a closed other end as an error.
             part = b""
         if not part:
             break
@@ -130,7 +130,7 @@ REPORT = DemoReport(
 def run_with(
     outcome: DemoReport | BaseException, monkeypatch: pytest.MonkeyPatch, *arguments: str
 ) -> int:
-    async def run_demo(follow: object) -> DemoReport:
+    async def run_demo(track: object) -> DemoReport:
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -139,7 +139,7 @@ def run_with(
     return app.run(["demo", *arguments])
 
 
-def test_its_table_names_what_happened(
+def test_the_table_shows_every_count(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_with(REPORT, monkeypatch) == ExitCode.ALL_WELL
@@ -149,7 +149,7 @@ def test_its_table_names_what_happened(
     assert "The server's own books say the same." in shown
 
 
-def test_it_ends_in_failure_when_the_books_disagree(
+def test_the_demo_fails_if_the_servers_records_disagree(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = evolve(REPORT, disagreements=("1 and 2",))
@@ -159,7 +159,7 @@ def test_it_ends_in_failure_when_the_books_disagree(
     assert json.loads(capsys.readouterr().out)["books_agree"] is False
 
 
-def test_a_server_that_does_not_start_is_told_in_one_line(
+def test_a_server_that_does_not_start_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = OSError("address already in use")
@@ -171,19 +171,19 @@ def test_a_server_that_does_not_start_is_told_in_one_line(
 
 def test_a_record_too_many_or_too_few_is_a_disagreement() -> None:
     world = make_world()
-    first = Done(who=world.whos[0], index=0, attempts=2, value=Client(id=world.ids[0]))
-    found = list(disagreements(world, CallState({0: first}, {}, {}), logins=1))
+    first = Done(who=world.targets[0], index=0, attempts=2, value=Client(id=world.ids[0]))
+    found = list(disagreements(world, DemoSteps({0: first}, {}, {}), logins=1))
     assert "1 tenants have an outcome by the SDK's account, 1000 by the server's" in found
     assert "2 requests were sent by the SDK's account, 0 by the server's" in found
     assert "1 tokens were fetched by the SDK's account, 0 by the server's" in found
 
 
-def test_progress_is_noted_beside_the_bar() -> None:
+def test_progress_is_noted_below_the_bar() -> None:
     nothing = dict.fromkeys((attribute.name for attribute in fields(Progress)), 0)
     counts = {"done": 2, "failed": 3, "not_attempted": 0, "waiting_for_login": 4, "retried": 1_000}
     progress = Progress(**(nothing | counts))
-    with Bars() as bars, bars.follow("reading", 10) as tell:
-        tell(progress)
+    with ProgressBars() as bars, bars.track("reading", 10) as update:
+        update(progress)
         (task,) = bars.tasks
     assert task.completed == 5
     assert task.fields["note"] == "3 failed, 1,000 retried, 4 waiting for a login"

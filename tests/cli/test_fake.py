@@ -1,4 +1,4 @@
-"""The fake as a server, as a person starts it and ends it."""
+"""The fake as a server, started and ended by a user."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Started:
         return self.shown
 
     async def facts(self) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(await self.read_until("\n}\n"))
-        return told
+        facts: dict[str, Any] = json.loads(await self.read_until("\n}\n"))
+        return facts
 
-    async def end(self, how: signal.Signals) -> int:
-        self.process.send_signal(how)
+    async def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
         _, complaint = await self.process.communicate()
         self.complaint = complaint.decode()
         assert self.process.returncode is not None
@@ -81,7 +81,7 @@ async def refused(folder: Path, *arguments: str) -> tuple[int | None, str]:
     return fake.process.returncode, complaint.decode()
 
 
-async def test_its_facts_are_enough_to_read_every_client(tmp_path: Path) -> None:
+async def test_the_printed_facts_are_enough_to_read_every_client(tmp_path: Path) -> None:
     async with running(tmp_path, "--port", "0", "--tenants", "7", "--json") as fake:
         facts = await fake.facts()
         auth = ClientCredentials(facts["app_id"], facts["app_secret"])
@@ -94,16 +94,16 @@ async def test_its_facts_are_enough_to_read_every_client(tmp_path: Path) -> None
 
 
 async def test_the_id_and_the_secret_are_the_same_at_every_start(tmp_path: Path) -> None:
-    told: list[tuple[str, str]] = []
+    applications: list[tuple[str, str]] = []
     for _ in range(2):
         async with running(tmp_path, "--port", "0", "--json") as fake:
             facts = await fake.facts()
-            told.append((facts["app_id"], facts["app_secret"]))
-    assert told[0] == told[1]
+            applications.append((facts["app_id"], facts["app_secret"]))
+    assert applications[0] == applications[1]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
-async def test_the_lines_that_it_prints_work_as_they_stand(tmp_path: Path) -> None:
+async def test_the_printed_commands_work_unchanged(tmp_path: Path) -> None:
     async with running(tmp_path, "--port", "0", "--tenants", "3") as fake:
         shown = await fake.read_until("is forgotten.\n")
         lines = shown[shown.index("TOKEN=") : shown.index("\nCtrl-C")]
@@ -119,7 +119,7 @@ async def test_the_lines_that_it_prints_work_as_they_stand(tmp_path: Path) -> No
     assert json.loads(after) == {**json.loads(before), "timezone": "Asia/Omsk"}
 
 
-async def test_the_environment_that_it_prints_is_enough(tmp_path: Path) -> None:
+async def test_the_printed_environment_is_enough(tmp_path: Path) -> None:
     async with running(tmp_path, "--port", "0", "--tenants", "3") as fake:
         shown = await fake.read_until("is forgotten.\n")
         environ = dict(re.findall(r"^export (\w+)=(.*)$", shown, re.MULTILINE))
@@ -127,7 +127,7 @@ async def test_the_environment_that_it_prints_is_enough(tmp_path: Path) -> None:
             assert (await ringme.clients.get(3)).id == 3
 
 
-async def test_what_it_prints_names_the_page_and_the_description(tmp_path: Path) -> None:
+async def test_the_output_names_the_docs_page_and_the_description(tmp_path: Path) -> None:
     async with running(tmp_path, "--port", "0") as fake:
         shown = await fake.read_until("is forgotten.\n")
     assert re.search(r"100 clients listens on http://127\.0\.0\.1:\d+\n", shown)
@@ -136,45 +136,47 @@ async def test_what_it_prints_names_the_page_and_the_description(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("how", "code", "complaint"),
+    ("number", "code", "complaint"),
     [
         (signal.SIGINT, ExitCode.INTERRUPTED, "ringme: interrupted\n"),
         (signal.SIGTERM, ExitCode.ALL_WELL, ""),
     ],
 )
-async def test_it_ends_when_it_is_told_to(
-    tmp_path: Path, how: signal.Signals, code: ExitCode, complaint: str
+async def test_signals_end_the_fake(
+    tmp_path: Path, number: signal.Signals, code: ExitCode, complaint: str
 ) -> None:
     async with running(tmp_path, "--port", "0", "--json") as fake:
         await fake.facts()
-        assert await fake.end(how) == code, fake.complaint
+        assert await fake.end(number) == code, fake.complaint
     assert fake.complaint == complaint
 
 
-async def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         ended = await refused(tmp_path, "--port", str(port))
-    told = f"ringme: port {port} of 127.0.0.1 is in use; --port 0 takes a free one\n"
-    assert ended == (ExitCode.COULD_NOT_START, told)
+    message = f"ringme: port {port} of 127.0.0.1 is in use; --port 0 takes a free one\n"
+    assert ended == (ExitCode.COULD_NOT_START, message)
 
 
-async def test_an_address_of_another_machine_is_told_in_one_line(tmp_path: Path) -> None:
-    code, told = await refused(tmp_path, "--host", "203.0.113.1")
+async def test_an_address_of_another_machine_is_reported_in_one_line(tmp_path: Path) -> None:
+    code, message = await refused(tmp_path, "--host", "203.0.113.1")
     assert code == ExitCode.COULD_NOT_START
-    assert re.fullmatch(r"ringme: the fake cannot listen on port 8080 of 203.0.113.1: .+\n", told)
+    assert re.fullmatch(
+        r"ringme: the fake cannot listen on port 8080 of 203.0.113.1: .+\n", message
+    )
 
 
 @pytest.mark.parametrize("wrong", [("--port", "65536"), ("--tenants", "0"), ("--secret", "x")])
-async def test_a_wrong_command_line_is_told(tmp_path: Path, wrong: tuple[str, str]) -> None:
-    code, told = await refused(tmp_path, *wrong)
+async def test_a_wrong_command_line_is_reported(tmp_path: Path, wrong: tuple[str, str]) -> None:
+    code, message = await refused(tmp_path, *wrong)
     assert code == ExitCode.WRONG_USAGE
-    assert wrong[0] in told
+    assert wrong[0] in message
 
 
-async def test_what_listens_everywhere_is_named_by_an_address_that_can_be_reached(
+async def test_a_server_on_all_addresses_is_shown_with_a_reachable_one(
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path, "--host", "0.0.0.0", "--port", "0", "--json") as fake:

@@ -1,4 +1,4 @@
-"""What the operating system says of files, as a person is told: which file, what, and what to do."""
+"""Messages for file errors: which file, what went wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from ringme_async._internal.text import told_of_file, words_of
+from ringme_async._internal.text import describe_file_error, describe_os_error
 from ringme_async.cli.codes import ExitCode
 from tests.cli.conftest import Here
 from tests.cli.shell import Shell
@@ -60,7 +60,7 @@ async def test_an_output_that_cannot_be_written_is_named(
     lay_out(shell)
     ended = await here(*(part.format(place) for part in command))
     assert ended.code != ExitCode.ALL_WELL
-    # Of a folder that is not there, the folder is named.
+    # A missing folder is named instead of the file.
     assert place in ended.err or (os.path.dirname(place) or place) in ended.err
     assert RAW.search(ended.err) is None
     assert len(ended.err.splitlines()) == 1
@@ -79,10 +79,10 @@ async def test_a_folder_without_permission_is_named_beside_the_output(
 
     monkeypatch.setattr(os, "open", refuse)
     ended = await here("refresh", "--tenants", "t.csv", "--into", "clients.jsonl")
-    told = f"clients.jsonl: a run needs a lock file beside it; {shell.folder}: Permission denied"
+    message = f"clients.jsonl: a run needs a lock file beside it; {shell.folder}: Permission denied"
     assert (ended.code, ended.err) == (
         ExitCode.COULD_NOT_START,
-        f"ringme: {told}; check who may use it\n",
+        f"ringme: {message}; check who may use it\n",
     )
 
 
@@ -103,10 +103,12 @@ async def test_a_database_that_may_not_be_written_is_named(
     )
 
 
-def test_every_error_has_words_without_its_number() -> None:
+def test_every_system_error_has_a_message_without_its_number() -> None:
     for number in errno.errorcode:
         error = OSError(number, f"[Errno {number}] odd", "some/path")
-        told = told_of_file("path", error)
-        assert told.startswith(f"path: {os.strerror(number)}")
-    assert words_of(OSError(-2, "Name or service not known")) == "Name or service not known"
-    assert words_of(OSError("odd")) == "odd"
+        message = describe_file_error("path", error)
+        assert message.startswith(f"path: {os.strerror(number)}")
+    assert (
+        describe_os_error(OSError(-2, "Name or service not known")) == "Name or service not known"
+    )
+    assert describe_os_error(OSError("odd")) == "odd"

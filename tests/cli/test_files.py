@@ -1,4 +1,4 @@
-"""No command writes into a file that it reads, or into a file that ringme has not written."""
+"""No command writes into a file that it reads, or into a foreign file."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def test_two_outputs_are_never_one_file(shell: Shell, here: Here) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/stdin"), reason="a thing of Unix")
 @pytest.mark.parametrize("stream", ["<", ">>"])
-async def test_a_file_that_the_shell_has_opened_is_one_of_the_command(
+async def test_a_file_that_the_shell_has_opened_counts_as_an_input(
     stream: str, shell: Shell
 ) -> None:
     shell.write_tenants(range(1, 4))
@@ -144,7 +144,7 @@ FOREIGN = {
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
 @pytest.mark.parametrize("mode", ["", "--overwrite", "--resume"])
 @pytest.mark.parametrize("name", ["mine", "mine.failures"])
-async def test_a_file_that_ringme_has_not_written_is_left_alone(
+async def test_a_foreign_file_is_left_alone(
     content: bytes, mode: str, name: str, shell: Shell, here: Here
 ) -> None:
     shell.write_tenants(range(1, 4))
@@ -158,7 +158,7 @@ async def test_a_file_that_ringme_has_not_written_is_left_alone(
     assert shell.fake.requests.total == 0
 
 
-async def test_a_lock_that_is_no_lock_is_left_alone(shell: Shell, here: Here) -> None:
+async def test_a_foreign_file_with_the_locks_name_is_left_alone(shell: Shell, here: Here) -> None:
     shell.write_tenants(range(1, 4))
     shell.write("uv.lock", "version = 1\n")
     ended = await here("refresh", "--tenants", "tenants.csv", "--into", "uv")
@@ -246,7 +246,7 @@ async def test_a_database_is_no_journal_and_no_plan(shell: Shell, here: Here) ->
 
 
 @pytest.mark.parametrize(
-    ("into", "told"),
+    ("into", "message"),
     [
         ("sqlite:c.db", "sqlite:///c.db\n"),
         ("sqlite:/c.db", "sqlite:///c.db, or sqlite:////c.db from the root\n"),
@@ -260,7 +260,7 @@ async def test_a_database_is_no_journal_and_no_plan(shell: Shell, here: Here) ->
     ],
 )
 async def test_a_misspelt_url_of_a_database_makes_no_file(
-    into: str, told: str, shell: Shell, here: Here
+    into: str, message: str, shell: Shell, here: Here
 ) -> None:
     before = await prepared(shell, here)
     for arguments in (
@@ -270,7 +270,7 @@ async def test_a_misspelt_url_of_a_database_makes_no_file(
     ):
         ended = await here(*arguments)
         assert ended.code == ExitCode.WRONG_USAGE, arguments
-        assert ended.err.endswith(told)
+        assert ended.err.endswith(message)
         assert ended.err.count("\n") == 1
     assert contents(shell) == before
 

@@ -1,4 +1,4 @@
-"""What all lists have in common: their form, their columns, and where they come from."""
+"""Common to all lists: their form, columns and source."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_one_object_over_several_lines_is_a_list_of_one(read: Read) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("[]", "changes: there is no change in it"),
         ("[1]", "changes, line 1: this is no JSON object"),
@@ -94,12 +94,12 @@ def test_one_object_over_several_lines_is_a_list_of_one(read: Read) -> None:
         ('{"client_id": 1, "extra.": 5}', "changes, line 1: field 'extra.': it does not name a"),
     ],
 )
-def test_what_is_wrong_with_json_is_told_with_its_line(content: str, said: str, read: Read) -> None:
-    assert refusal(read, content)[0].startswith(said)
+def test_an_error_in_json_is_reported_with_its_line(content: str, message: str, read: Read) -> None:
+    assert refusal(read, content)[0].startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "message"),
     [
         ("client_id,extra.", "column 'extra.': it does not name a field"),
         ("client_id,EXTRA. ", "column 'extra.': it does not name a field"),
@@ -115,9 +115,9 @@ def test_what_is_wrong_with_json_is_told_with_its_line(content: str, said: str, 
         ("client_id,\ufefftimezone", "unknown columns: '\\ufefftimezone' (did you mean 'timezone'"),
     ],
 )
-def test_a_column_that_names_no_field_is_refused(header: str, said: str, read: Read) -> None:
+def test_a_column_that_names_no_field_is_refused(header: str, message: str, read: Read) -> None:
     (sentence,) = refusal(read, f"{header}\n1,5,6\n")
-    assert sentence.startswith(f"changes: {said}")
+    assert sentence.startswith(f"changes: {message}")
 
 
 def test_the_name_of_another_field_keeps_its_case(read: Read) -> None:
@@ -126,7 +126,7 @@ def test_the_name_of_another_field_keeps_its_case(read: Read) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extra", "said"),
+    ("extra", "message"),
     [
         (("=5",), "--extra takes NAME=VALUE"),
         (("a b=5",), "--extra 'a b': the name of a field has letters"),
@@ -135,13 +135,13 @@ def test_the_name_of_another_field_keeps_its_case(read: Read) -> None:
         (("name=5",), "name cannot be changed"),
     ],
 )
-async def test_an_option_for_another_field_is_held_to_the_same(
-    extra: tuple[str, ...], said: str, here: Here
+async def test_the_option_extra_checks_field_names_too(
+    extra: tuple[str, ...], message: str, here: Here
 ) -> None:
     options = [part for one in extra for part in ("--extra", one)]
     ended = await here("set", "12", *options)
     assert ended.code == ExitCode.WRONG_USAGE
-    assert ended.err.startswith(f"ringme: {said}")
+    assert ended.err.startswith(f"ringme: {message}")
 
 
 @pytest.mark.parametrize("stdin", ["-", "/dev/stdin"])
@@ -172,7 +172,7 @@ async def test_standard_input_is_named_in_messages(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["plan", "-", "--tenants", "/dev/stdin"], "standard input can be only one of the inputs"),
         (["plan", "c.csv", "--out", "-"], "--out -: name a file, or print the plan with --json"),
@@ -185,18 +185,18 @@ async def test_standard_input_is_named_in_messages(shell: Shell) -> None:
         (["get", "acme", "--tenants", ""], "the name of a list is empty: name a file, or -"),
     ],
 )
-async def test_a_stream_where_a_file_has_to_be_is_refused(
-    arguments: list[str], said: str, here: Here, shell: Shell
+async def test_a_stream_in_place_of_a_file_is_refused(
+    arguments: list[str], message: str, here: Here, shell: Shell
 ) -> None:
     shell.write("t.csv", "client_id\n12\n")
     shell.write("c.csv", "client_id,hold_music\n12,5\n")
     ended = await here(*arguments)
     assert (ended.code, ended.out) == (ExitCode.WRONG_USAGE, "")
-    assert ended.err.startswith(f"ringme: {said}")
+    assert ended.err.startswith(f"ringme: {message}")
     assert not (shell.folder / "-").exists()
 
 
-def test_a_standard_input_that_is_closed_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_standard_input_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(CouldNotStart, match="standard input is closed: name a file"):
         read_input("-")

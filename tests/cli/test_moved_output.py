@@ -1,4 +1,4 @@
-"""An output that somebody moves, removes or empties in mid-run is never reported as written."""
+"""A run never reports an output as written that was moved, removed or emptied meanwhile."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def disturbed(
 
 
 @pytest.mark.parametrize("disturb", [remove, rename, replace, empty, append])
-async def test_a_refresh_tells_that_its_file_was_disturbed(
+async def test_a_refresh_reports_a_moved_or_changed_file(
     disturb: Callable[[Path], None], shell: Shell
 ) -> None:
     shell.fake.add_tenants(180)
@@ -61,12 +61,12 @@ async def test_a_refresh_tells_that_its_file_was_disturbed(
     assert (ended.code, ended.out) == (ExitCode.SOME_FAILED, "")
     assert ended.err.startswith("ringme: c.jsonl was ")
     assert ended.err.count("\n") == 1
-    # It is told at once, and not after all tenants were read for nothing.
+    # The run stops at once, and does not read all tenants for nothing.
     assert shell.fake.requests.total < 190
 
 
 @pytest.mark.parametrize("disturb", [remove, rename, replace, empty])
-async def test_an_apply_tells_that_its_journal_was_disturbed(
+async def test_an_apply_reports_a_moved_or_changed_journal(
     disturb: Callable[[Path], None], shell: Shell, here: Here
 ) -> None:
     shell.fake.add_tenants(180)
@@ -79,7 +79,7 @@ async def test_an_apply_tells_that_its_journal_was_disturbed(
     assert ended.err.startswith("ringme: plan.journal.jsonl was ")
 
 
-async def test_the_file_of_failures_is_looked_after_as_well(shell: Shell) -> None:
+async def test_a_moved_or_changed_file_of_failures_is_reported_too(shell: Shell) -> None:
     shell.write_tenants(range(1, 61))
     shell.fake.faults.next(faults.ServerError(), times=10_000)
     shell.fake.latency = 0.01
@@ -90,7 +90,7 @@ async def test_the_file_of_failures_is_looked_after_as_well(shell: Shell) -> Non
 
 
 @pytest.mark.parametrize("disturb", [remove, rename, replace, empty])
-async def test_a_refresh_tells_that_its_database_was_disturbed(
+async def test_a_refresh_reports_a_moved_or_changed_database(
     disturb: Callable[[Path], None], shell: Shell
 ) -> None:
     shell.write_tenants(range(1, 21))

@@ -1,4 +1,4 @@
-"""The way to the hosts: what is asked for, what the environment says, and what of it is shown."""
+"""Network settings: from options, from the environment, and without secrets in messages."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def ca(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_by_itself_a_command_goes_straight_and_trusts_what_the_system_trusts() -> None:
+def test_by_default_a_command_uses_no_proxy_and_the_systems_cas() -> None:
     assert read_network(None, None, {"RINGME_PROXY": "", "RINGME_CA": ""}) == Network(None, None)
 
 
-def test_what_is_asked_for_wins_over_the_environment(ca: str) -> None:
+def test_an_option_wins_over_the_environment(ca: str) -> None:
     environ = {"RINGME_PROXY": WITH_PASSWORD, "RINGME_CA": "nowhere.pem"}
     network = read_network(PROXY, ca, environ)
     assert network.proxy == PROXY
@@ -63,19 +63,19 @@ async def test_a_password_on_the_command_line_is_refused_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize("proxy", ["", "proxy:3128", "http://user:s3cret@[::1"])
-def test_a_proxy_that_is_none_is_told_without_showing_it(proxy: str) -> None:
+def test_a_malformed_proxy_is_reported_without_showing_it(proxy: str) -> None:
     with pytest.raises(WrongUsage, match=r"^--proxy: proxy must be a URL") as caught:
         read_network(proxy, None, {})
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_proxy_in_the_environment_that_is_none_is_told_without_showing_it() -> None:
+def test_a_malformed_proxy_in_the_environment_is_reported_without_showing_it() -> None:
     with pytest.raises(CouldNotStart, match=r"^RINGME_PROXY: proxy must be a URL") as caught:
         read_network(None, None, {"RINGME_PROXY": "user:s3cret@proxy"})
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_ca_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_ca_is_reported(tmp_path: Path) -> None:
     text = tmp_path / "ca.txt"
     text.write_text("no certificate")
     with pytest.raises(CouldNotStart, match=r"^--ca: nowhere\.pem: No such file"):
@@ -116,7 +116,7 @@ async def test_a_command_goes_through_a_proxy_whose_password_it_does_not_show(
         }
         ended = await here("get", "1")
     assert ended.code == ExitCode.SOME_FAILED
-    told = f"the proxy 127.0.0.1:{proxy.port} gives no way to pbx.example.com:443: status 407"
-    assert told in ended.err
+    message = f"the proxy 127.0.0.1:{proxy.port} gives no way to pbx.example.com:443: status 407"
+    assert message in ended.err
     assert asked[0].startswith(b"CONNECT pbx.example.com:443 HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic dXNlcjpzM2NyZXQ=\r\n" in asked[0]

@@ -1,4 +1,4 @@
-"""``ringme plan`` and ``ringme apply``: look first, change then, and go on where it stopped."""
+"""``ringme plan`` and ``ringme apply``: plan first, apply then, and resume a stopped run."""
 
 from __future__ import annotations
 
@@ -47,23 +47,21 @@ async def test_a_plan_is_shown_as_a_diff_and_nothing_is_changed(shell: Shell) ->
     assert {path.name for path in shell.folder.iterdir()} == {"changes.csv"}
 
 
-async def test_as_json_it_is_the_plan_with_what_could_not_be_planned(
-    here: Here, shell: Shell
-) -> None:
+async def test_as_json_a_plan_includes_its_failures(here: Here, shell: Shell) -> None:
     shell.write(
         "changes.jsonl", '{"client_id": 1, "timezone": null}\n{"client_id": 99, "hold_music": 5}'
     )
     ended = await here("plan", "changes.jsonl", "--out", "plan.json", "--json")
     assert (ended.code, ended.err) == (ExitCode.SOME_FAILED, "")
-    told = ended.json
-    (failure,) = told.pop("failures")
+    result = ended.json
+    (failure,) = result.pop("failures")
     assert (failure["tenant"], failure["error"]) == ("99", "ClientNotFound")
-    assert told == json.loads((shell.folder / "plan.json").read_text("utf-8"))
-    (change,) = told["changes"]
+    assert result == json.loads((shell.folder / "plan.json").read_text("utf-8"))
+    (change,) = result["changes"]
     assert change["fields"] == {"timezone": {"from": "Europe/Moscow", "to": None}}
 
 
-async def test_whoever_cannot_be_read_is_named_and_the_rest_is_planned(
+async def test_an_unreadable_tenant_is_named_and_the_rest_is_planned(
     here: Here, shell: Shell
 ) -> None:
     rows = [f"{number},Asia/Omsk" for number in range(1, 51)]
@@ -77,19 +75,19 @@ async def test_whoever_cannot_be_read_is_named_and_the_rest_is_planned(
     assert len(json.loads((shell.folder / "plan.json").read_text("utf-8"))["changes"]) == 20
 
 
-async def test_whoever_the_deadline_comes_before_is_not_planned(here: Here, shell: Shell) -> None:
+async def test_tenants_after_the_deadline_are_not_planned(here: Here, shell: Shell) -> None:
     shell.fake.latency = 30.0
     shell.write("changes.csv", CHANGES)
     arguments = ("plan", "changes.csv", "--deadline", "0.5", "--concurrency", "1")
     ended = await here(*arguments, "--json")
     assert ended.code == ExitCode.SOME_FAILED
     assert {one["error"] for one in ended.json["failures"]} == {"DeadlineExceeded", "NotAttempted"}
-    told = await here(*arguments)
-    assert "the run's deadline passed" in told.err
+    result = await here(*arguments)
+    assert "the run's deadline passed" in result.err
 
 
 @pytest.mark.parametrize("out", [".", "nowhere/plan.json"])
-async def test_where_no_plan_can_be_written_nothing_is_read_for_it(
+async def test_nothing_is_read_for_a_plan_that_cannot_be_written(
     out: str, here: Here, shell: Shell
 ) -> None:
     shell.write("changes.csv", CHANGES)
@@ -135,17 +133,17 @@ async def test_only_what_differs_is_sent_and_only_where_it_differs(
     }
 
 
-async def test_as_json_applying_tells_its_counts(here: Here, shell: Shell) -> None:
+async def test_as_json_an_apply_prints_its_counts(here: Here, shell: Shell) -> None:
     await make_plan(here, shell)
     shell.fake.tenant(1).set(timezone="Asia/Omsk")
     shell.fake.tenant(2).set(geo_list="US")
     ended = await here("apply", "plan.json", "--journal", "done.jsonl", "--json")
     assert (ended.code, ended.err) == (ExitCode.SOME_FAILED, "")
-    told = ended.json
-    assert told.pop("run") == shell.lines("done.jsonl")[0]["run"]
-    (kind,) = told.pop("kinds")
+    result = ended.json
+    assert result.pop("run") == shell.lines("done.jsonl")[0]["run"]
+    (kind,) = result.pop("kinds")
     assert (kind["error"], kind["count"]) == ("Conflict", 1)
-    assert told == {
+    assert result == {
         "applied": 0,
         "as_wished": 1,
         "failed": 1,
@@ -173,29 +171,31 @@ async def test_a_change_made_behind_the_plans_back_is_a_conflict(here: Here, she
 
 
 @pytest.mark.parametrize(
-    ("how", "code"),
+    ("stop", "code"),
     [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)],
 )
-async def test_applying_that_was_stopped_is_gone_on_with_and_no_false_conflict_comes(
-    how: signal.Signals, code: int, here: Here, shell: Shell
+async def test_a_stopped_apply_is_resumed_without_a_false_conflict(
+    stop: signal.Signals, code: int, here: Here, shell: Shell
 ) -> None:
     shell.fake.add_tenants(100)
     await make_plan(here, shell, 120)
     shell.fake.latency = 0.02
-    stopped = await shell.stop_after(100, how, "apply", "plan.json", "--concurrency", "8")
+    stopped = await shell.stop_after(100, stop, "apply", "plan.json", "--concurrency", "8")
     assert (stopped.code, stopped.out) == (code, "")
     ended = await shell.run("apply", "plan.json", "--resume", "--json")
     assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
-    told = ended.json
-    assert told["applied"] + told["as_wished"] + told["skipped"] == 120
-    assert told["skipped"] > 0
+    result = ended.json
+    assert result["applied"] + result["as_wished"] + result["skipped"] == 120
+    assert result["skipped"] > 0
     journal = Counter(line["tenant"] for line in shell.lines("plan.journal.jsonl"))
     assert journal == Counter(str(number) for number in range(1, 121))
     for number in range(1, 121):
         assert shell.fake.records[number]["timezone"] == "Asia/Omsk"
 
 
-async def test_what_is_no_plan_needs_no_list_of_tenants(here: Here, shell: Shell) -> None:
+async def test_a_malformed_plan_does_not_ask_for_a_list_of_tenants(
+    here: Here, shell: Shell
+) -> None:
     shell.write("changes.csv", CHANGES)
     ended = await here("apply", "changes.csv")
     assert ended.code == ExitCode.COULD_NOT_START
@@ -203,7 +203,7 @@ async def test_what_is_no_plan_needs_no_list_of_tenants(here: Here, shell: Shell
     assert "--tenants" not in ended.err
 
 
-async def test_a_tenant_that_cannot_be_planned_is_told_under_its_name(
+async def test_a_tenant_that_cannot_be_planned_is_reported_by_name(
     here: Here, shell: Shell
 ) -> None:
     shell.write("tenants.csv", "name,client_id\nacme,777\n")
@@ -230,7 +230,7 @@ async def test_a_plan_of_tenants_by_name_is_applied_with_the_same_list(shell: Sh
     shell.fake.assert_updated(5, timezone="Asia/Omsk")
 
 
-async def test_what_is_no_plan_is_not_applied(here: Here, shell: Shell) -> None:
+async def test_a_file_that_is_no_plan_is_not_applied(here: Here, shell: Shell) -> None:
     missing = await here("apply", "plan.json")
     assert missing.code == ExitCode.COULD_NOT_START
     assert missing.err == "ringme: plan.json: No such file or directory\n"
@@ -264,9 +264,7 @@ async def test_a_journal_of_another_plan_is_left_alone(here: Here, shell: Shell)
     assert anew.code == ExitCode.ALL_WELL
 
 
-async def test_whom_an_earlier_part_of_the_run_has_done_is_skipped(
-    here: Here, shell: Shell
-) -> None:
+async def test_tenants_of_an_earlier_part_of_the_run_are_skipped(here: Here, shell: Shell) -> None:
     await make_plan(here, shell, 5)
     await here("apply", "plan.json")
     before = shell.fake.requests.total
@@ -276,9 +274,7 @@ async def test_whom_an_earlier_part_of_the_run_has_done_is_skipped(
     assert shell.fake.requests.total == before
 
 
-async def test_a_plan_that_was_made_for_another_host_is_applied_only_if_told_so(
-    here: Here, shell: Shell
-) -> None:
+async def test_a_plan_for_another_host_needs_any_host(here: Here, shell: Shell) -> None:
     await make_plan(here, shell)
     plan = (shell.folder / "plan.json").read_text("utf-8")
     made_for = json.loads(plan)["changes"][0]["base_url"]

@@ -15,7 +15,7 @@ import pytest
 
 from ringme_async.cli.codes import ExitCode
 from ringme_async.mirror import OutputError
-from ringme_async.mirror.jsonl_file import LineFile
+from ringme_async.mirror.jsonl_file import JSONLFile
 from ringme_async.testing import faults
 from tests.cli.conftest import Here
 from tests.cli.shell import COMMAND, Shell, clean_environment
@@ -47,9 +47,9 @@ async def test_as_json_the_counts_are_one_object(shell: Shell) -> None:
     shell.fake.block(7)
     ended = await shell.run(*INTO_FILE, "--json")
     assert (ended.code, ended.err) == (ExitCode.SOME_FAILED, "")
-    told = ended.json
-    assert told.pop("run") == shell.lines("clients.jsonl")[0]["run"]
-    assert told == {
+    result = ended.json
+    assert result.pop("run") == shell.lines("clients.jsonl")[0]["run"]
+    assert result == {
         "read": 19,
         "failed": 1,
         "skipped": 0,
@@ -63,14 +63,14 @@ async def test_as_json_the_counts_are_one_object(shell: Shell) -> None:
                 "error": "UserBlocked",
                 "status_code": 403,
                 "count": 1,
-                "example": told["kinds"][0]["example"],
+                "example": result["kinds"][0]["example"],
                 "next_step": "the provider has to unblock the user or the client",
             }
         ],
     }
 
 
-async def test_a_summary_tells_what_many_failures_have_in_common(here: Here, shell: Shell) -> None:
+async def test_a_summary_groups_failures_by_kind(here: Here, shell: Shell) -> None:
     shell.write_tenants(range(1, 21))
     shell.variables |= {"RINGME_APP_SECRET": "wrong-s3cret", "COLUMNS": "200"}
     ended = await here(*INTO_FILE)
@@ -79,9 +79,7 @@ async def test_a_summary_tells_what_many_failures_have_in_common(here: Here, she
     assert re.search(r"TokenError +\S +20 \S .*invalid_client.*; check the App ID, ", row)
 
 
-async def test_what_to_do_next_is_told_in_the_words_of_the_command_line(
-    here: Here, shell: Shell
-) -> None:
+async def test_the_next_step_is_in_the_terms_of_the_command_line(here: Here, shell: Shell) -> None:
     small = shell.fake.add_dealer("small", "small-s3cret", ceiling=5)
     shell.variables |= {"RINGME_APP_ID": small.app_id, "RINGME_APP_SECRET": "small-s3cret"}
     shell.variables |= {"COLUMNS": "200"}
@@ -125,7 +123,7 @@ async def test_tenants_with_applications_of_their_own_need_no_settings(shell: Sh
     assert b"s3cret" not in written
 
 
-async def test_nothing_is_sent_until_the_whole_list_reads_well(here: Here, shell: Shell) -> None:
+async def test_nothing_is_sent_for_a_list_with_an_error(here: Here, shell: Shell) -> None:
     shell.write("tenants.csv", "name,client_id\nt1,1\nt2,two\nt1,3\n")
     ended = await here(*INTO_FILE)
     assert (ended.code, ended.out) == (ExitCode.COULD_NOT_START, "")
@@ -138,7 +136,7 @@ async def test_nothing_is_sent_until_the_whole_list_reads_well(here: Here, shell
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--into", "clients.jsonl"], "refresh needs a list of tenants: --tenants FILE"),
         (["--tenants", "tenants.csv"], "requires an argument"),
@@ -155,17 +153,19 @@ async def test_nothing_is_sent_until_the_whole_list_reads_well(here: Here, shell
         ([*INTO_FILE[1:-1], "mysql://host/name"], "SQLite or PostgreSQL"),
     ],
 )
-async def test_wrong_usage_is_told_before_anything_is_sent(
-    arguments: list[str], said: str, here: Here, shell: Shell
+async def test_wrong_usage_is_reported_before_anything_is_sent(
+    arguments: list[str], message: str, here: Here, shell: Shell
 ) -> None:
     shell.write_tenants(range(1, 4))
     ended = await here("refresh", *arguments)
     assert (ended.code, ended.out) == (ExitCode.WRONG_USAGE, "")
-    assert said in ended.err
+    assert message in ended.err
     assert shell.fake.requests.total == 0
 
 
-async def test_a_full_file_is_not_written_to_unless_asked_for(here: Here, shell: Shell) -> None:
+async def test_a_non_empty_file_is_written_only_if_resumed_or_overwritten(
+    here: Here, shell: Shell
+) -> None:
     shell.write_tenants(range(1, 4))
     await here(*INTO_FILE)
     before = shell.fake.requests.total
@@ -216,7 +216,7 @@ async def test_a_database_keeps_records_errors_and_history(shell: Shell) -> None
     assert count == 20
 
 
-async def test_the_password_of_a_database_is_warned_of_and_not_shown(
+async def test_a_password_in_a_database_url_causes_a_warning_and_is_not_shown(
     here: Here, shell: Shell
 ) -> None:
     shell.write_tenants(range(1, 4))
@@ -231,7 +231,7 @@ async def test_the_password_of_a_database_is_warned_of_and_not_shown(
     assert shell.fake.requests.total == 0
 
 
-async def test_whoever_the_deadline_comes_before_is_not_attempted(here: Here, shell: Shell) -> None:
+async def test_tenants_after_the_deadline_are_not_attempted(here: Here, shell: Shell) -> None:
     shell.write_tenants(range(1, 21))
     shell.fake.latency = 30.0
     arguments = (*INTO_FILE, "--deadline", "0.5", "--concurrency", "2")
@@ -244,9 +244,7 @@ async def test_whoever_the_deadline_comes_before_is_not_attempted(here: Here, sh
     assert read_into_file(shell) == each_once(range(1, 21))
 
 
-async def test_a_used_up_quota_fails_if_it_is_not_to_be_waited_for(
-    here: Here, shell: Shell
-) -> None:
+async def test_on_quota_fail_does_not_wait_for_a_used_up_quota(here: Here, shell: Shell) -> None:
     small = shell.fake.add_dealer("small", "small-s3cret", ceiling=5)
     shell.variables |= {"RINGME_APP_ID": small.app_id, "RINGME_APP_SECRET": "small-s3cret"}
     shell.write_tenants(range(1, 21))
@@ -255,7 +253,9 @@ async def test_a_used_up_quota_fails_if_it_is_not_to_be_waited_for(
     assert {line["error"] for line in shell.lines("clients.failures.jsonl")} == {"RateLimited"}
 
 
-async def test_a_host_that_is_down_is_not_waited_for_if_so_told(here: Here, shell: Shell) -> None:
+async def test_on_outage_fail_does_not_wait_for_a_host_that_is_down(
+    here: Here, shell: Shell
+) -> None:
     shell.write_tenants(range(1, 61))
     shell.fake.faults.next(faults.ServerError(), times=10_000)
     ended = await here(*INTO_FILE, "--on-outage", "fail", "--concurrency", "auto", "--json")
@@ -265,41 +265,41 @@ async def test_a_host_that_is_down_is_not_waited_for_if_so_told(here: Here, shel
 
 @pytest.mark.parametrize("into", ["clients.jsonl", "sqlite:///clients.db"])
 @pytest.mark.parametrize(
-    ("how", "code"),
+    ("stop", "code"),
     [
         (signal.SIGINT, ExitCode.INTERRUPTED),
         (signal.SIGTERM, ExitCode.INTERRUPTED),
         (signal.SIGKILL, -signal.SIGKILL),
     ],
 )
-async def test_a_run_that_was_stopped_is_gone_on_with(
-    into: str, how: signal.Signals, code: int, shell: Shell
+async def test_a_stopped_run_is_resumed(
+    into: str, stop: signal.Signals, code: int, shell: Shell
 ) -> None:
     shell.fake.add_tenants(180)
     shell.write_tenants(range(1, 201))
     shell.fake.latency = 0.02
     arguments = ("refresh", "--tenants", "tenants.csv", "--into", into)
-    stopped = await shell.stop_after(80, how, *arguments, "--concurrency", "8")
+    stopped = await shell.stop_after(80, stop, *arguments, "--concurrency", "8")
     assert (stopped.code, stopped.out) == (code, "")
-    if how == signal.SIGINT:
+    if stop == signal.SIGINT:
         assert stopped.err == (
             f"ringme: what has come is in {into}; go on with --resume\nringme: interrupted\n"
         )
         shell.fake.assert_quiet()
     ended = await shell.run(*arguments, "--resume", "--json")
     assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
-    told = ended.json
-    assert told["read"] + told["skipped"] == 200
-    assert told["read"] < 200 or "sqlite" in into
+    result = ended.json
+    assert result["read"] + result["skipped"] == 200
+    assert result["read"] < 200 or "sqlite" in into
     if "sqlite" in into:
         with closing(sqlite3.connect(shell.folder / "clients.db")) as database:
-            rows = database.execute("SELECT tenant FROM clients WHERE run = ?", [told["run"]])
+            rows = database.execute("SELECT tenant FROM clients WHERE run = ?", [result["run"]])
             assert Counter(tenant for (tenant,) in rows) == each_once(range(1, 201))
     else:
         assert read_into_file(shell) == each_once(range(1, 201))
 
 
-async def test_where_stderr_is_no_terminal_there_is_no_progress(shell: Shell) -> None:
+async def test_without_a_terminal_there_is_no_progress(shell: Shell) -> None:
     shell.write_tenants(range(1, 21))
     shell.variables |= {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}
     ended = await shell.run(*INTO_FILE)
@@ -317,7 +317,7 @@ async def test_on_a_terminal_the_progress_says_which_limit_the_run_is_at(shell: 
 
 
 async def seen_on_terminal(shell: Shell, *arguments: str) -> str:
-    """Run a command whose stderr is a terminal, and give what that shows."""
+    """Run a command with a terminal as stderr, and return its output."""
     ours, theirs = os.openpty()
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
@@ -340,26 +340,26 @@ def read_all(terminal: int) -> bytes:
             while part := file.read(65536):
                 shown += part
         except OSError:
-            # How Linux says that the other end is closed.
+            # Linux reports a closed other end as an error.
             pass
     return shown
 
 
-async def test_a_run_whose_output_breaks_is_no_run_that_did_not_start(
+async def test_an_output_that_breaks_during_a_run_is_a_failure_and_not_a_failed_start(
     here: Here, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shell.write_tenants(range(1, 21))
 
-    def full(_file: LineFile, _entry: object) -> None:
+    def full(_file: JSONLFile, _entry: object) -> None:
         raise OutputError("clients.jsonl: No space left on device")
 
-    monkeypatch.setattr(LineFile, "append", full)
+    monkeypatch.setattr(JSONLFile, "append", full)
     ended = await here(*INTO_FILE)
     assert ended.code == ExitCode.SOME_FAILED
     assert ended.err == "ringme: clients.jsonl: No space left on device\n"
 
 
-async def test_what_goes_wrong_after_an_interruption_is_told(
+async def test_an_error_after_an_interruption_is_reported(
     here: Here, shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shell.write_tenants(range(1, 3))
@@ -381,7 +381,7 @@ async def test_what_goes_wrong_after_an_interruption_is_told(
     )
 
 
-async def test_faults_on_the_way_are_got_over(here: Here, shell: Shell, tmp_path: Path) -> None:
+async def test_retries_overcome_faults(here: Here, shell: Shell, tmp_path: Path) -> None:
     shell.write_tenants(range(1, 21))
     shell.fake.faults.next(faults.TokenDeath(), on="GET")
     shell.fake.faults.next(faults.ResetBefore(), times=2, on="GET")

@@ -1,4 +1,4 @@
-"""What a run came to, in the rows of its table."""
+"""The rows of a run's table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refresh(failed: int, *kinds: FailureKind) -> list[Count]:
     return list(refreshed(report, "clients.jsonl", "clients.failures.jsonl"))
 
 
-def test_failures_are_told_by_kind_with_an_example_and_what_to_do_next() -> None:
+def test_failures_are_reported_by_kind_with_an_example_and_a_next_step() -> None:
     assert refresh(42, USED_UP, DOWN)[1:] == [
         ("failed", 42, "see clients.failures.jsonl"),
         (
@@ -46,7 +46,7 @@ def test_failures_are_told_by_kind_with_an_example_and_what_to_do_next() -> None
     ]
 
 
-def test_what_is_rarer_is_counted_together() -> None:
+def test_rarer_kinds_are_counted_together() -> None:
     assert refresh(50, USED_UP, DOWN)[-1] == ("  other errors", 8, "")
 
 

@@ -1,4 +1,4 @@
-"""Where settings come from, which of them wins, and what is said if they are wrong."""
+"""The sources of settings, their precedence, and the messages for wrong ones."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def refusal(profile: str | None, **environ: str) -> str:
     return sentence
 
 
-def test_the_environment_says_where_and_with_which_credentials() -> None:
+def test_the_environment_holds_the_host_and_credentials() -> None:
     settings = read_settings(None, None, ENVIRONMENT)
     assert settings == Settings(URL, ClientCredentials("app", "s3cret"))
     assert "s3cret" not in repr(settings)
@@ -77,7 +77,7 @@ def test_an_argument_overrules_the_base_url(config: str) -> None:
     assert found == Settings(there)
 
 
-def test_a_profile_that_is_asked_for_wins_over_the_environment_whole(config: str) -> None:
+def test_the_option_profile_wins_over_the_whole_environment(config: str) -> None:
     environ = ENVIRONMENT | {"RINGME_CONFIG": config, "OTHER": "other-s3cret"}
     assert read_settings(None, "other", environ) == Settings(
         "https://other.example.com", ClientCredentials("other-app", "other-s3cret")
@@ -85,7 +85,7 @@ def test_a_profile_that_is_asked_for_wins_over_the_environment_whole(config: str
     assert read_settings(None, "host", environ).auth is None
 
 
-def test_the_profile_default_is_for_those_without_an_environment(config: str) -> None:
+def test_the_profile_default_applies_without_an_environment(config: str) -> None:
     assert read_settings(None, None, {"RINGME_CONFIG": config}) == Settings(
         "https://default.example.com", ClientCredentials("default-app", "default-s3cret")
     )
@@ -96,7 +96,7 @@ def test_no_secret_of_the_default_profile_goes_to_a_host_of_the_environment(conf
     assert read_settings(None, None, environ) == Settings(URL)
 
 
-def test_nothing_anywhere_is_fine_for_now(tmp_path: Path) -> None:
+def test_missing_settings_are_no_error_until_needed(tmp_path: Path) -> None:
     assert read_settings(None, None, {"HOME": str(tmp_path)}) == Settings()
 
 
@@ -121,7 +121,7 @@ def test_the_home_folder_need_not_be_in_the_environment() -> None:
     assert config_path({}, "linux") == Path.home() / ".config/ringme/config.toml"
 
 
-def test_a_secret_that_others_can_read_is_warned_of(config: str) -> None:
+def test_a_secret_readable_by_others_causes_a_warning(config: str) -> None:
     environ = {"RINGME_CONFIG": config, "OTHER": "s3cret"}
     assert read_settings(None, "default", environ).warning == ""
     Path(config).chmod(0o644)
@@ -135,7 +135,7 @@ def test_a_malformed_argument_is_wrong_usage() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "message"),
     [
         ({"RINGME_BASE_URL": "pbx"}, "RINGME_BASE_URL: base_url needs a scheme and a host"),
         ({"RINGME_APP_ID": "app"}, "the environment variable RINGME_APP_SECRET is not set"),
@@ -143,12 +143,12 @@ def test_a_malformed_argument_is_wrong_usage() -> None:
         ({"RINGME_TOKEN": "s3cret\n"}, "BearerToken: token "),
     ],
 )
-def test_a_malformed_environment_is_told_of(environ: dict[str, str], said: str) -> None:
-    assert refusal(None, **environ).startswith(said)
+def test_a_malformed_environment_is_reported(environ: dict[str, str], message: str) -> None:
+    assert refusal(None, **environ).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "there is no profile 'one'"),
         ("one = 5", "there is no profile 'one'"),
@@ -169,25 +169,25 @@ def test_a_malformed_environment_is_told_of(environ: dict[str, str], said: str) 
         ('[one]\napp_id = "app"\nsecret = "s3cret\\u0001s3cret"', "ClientCredentials: app_secret"),
     ],
 )
-def test_a_malformed_profile_is_told_of(content: str, said: str, tmp_path: Path) -> None:
+def test_a_malformed_profile_is_reported(content: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(content, encoding="utf-8")
     sentence = refusal("one", RINGME_CONFIG=str(path))
     assert str(path) in sentence
-    assert said in sentence
+    assert message in sentence
 
 
-def test_bytes_that_are_no_text_are_told_of(tmp_path: Path) -> None:
+def test_undecodable_bytes_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(b"[one]\n# \xff\n")
     assert str(path) in refusal("one", RINGME_CONFIG=str(path))
 
 
-def test_a_file_of_profiles_that_is_not_there_is_told_of(tmp_path: Path) -> None:
+def test_a_missing_file_of_profiles_is_reported(tmp_path: Path) -> None:
     missing = str(tmp_path / "config.toml")
     for profile in (None, "one"):
-        said = refusal(profile, RINGME_CONFIG=missing)
-        assert said == f"{missing}: No such file or directory"
+        message = refusal(profile, RINGME_CONFIG=missing)
+        assert message == f"{missing}: No such file or directory"
 
 
 HOSTS = ("https://a.example.com", "https://b.example.com", None)
@@ -207,9 +207,7 @@ def secrets_of(settings: Settings) -> set[str]:
 
 
 @pytest.mark.parametrize("profile", [None, "default"])
-def test_a_secret_goes_only_to_the_host_of_the_place_that_holds_it(
-    profile: str | None, tmp_path: Path
-) -> None:
+def test_a_secret_goes_only_to_the_host_of_its_source(profile: str | None, tmp_path: Path) -> None:
     pairs = ((), ("app_id",), ("secret",), ("app_id", "secret"))
     used = 0
     for url, profile_url, mine, theirs in product(HOSTS, HOSTS, pairs, pairs):
@@ -291,21 +289,21 @@ def withheld(profile: str | None, environ: dict[str, str]) -> str:
     return sentence
 
 
-def test_credentials_that_are_for_another_host_are_told_of(config: str) -> None:
-    said = withheld(None, {"RINGME_CONFIG": config, "RINGME_BASE_URL": URL})
-    assert said == (
+def test_credentials_for_another_host_are_reported(config: str) -> None:
+    message = withheld(None, {"RINGME_CONFIG": config, "RINGME_BASE_URL": URL})
+    assert message == (
         f"the credentials of profile 'default' in {config} are for https://default.example.com, and"
         f" are not sent to {URL}; set RINGME_APP_ID and RINGME_APP_SECRET, or choose the profile"
         " with --profile"
     )
-    said = withheld("host", ENVIRONMENT | {"RINGME_CONFIG": config})
-    assert said.startswith(
+    message = withheld("host", ENVIRONMENT | {"RINGME_CONFIG": config})
+    assert message.startswith(
         f"the credentials of the environment are for {URL}, and are not sent to"
         " https://host.example.com; put app_id and secret_env into profile 'host'"
     )
 
 
-def test_credentials_without_a_host_go_to_that_of_the_profile(config: str) -> None:
+def test_credentials_without_a_host_use_the_profiles_host(config: str) -> None:
     environ = {"RINGME_CONFIG": config, "RINGME_TOKEN": "token"}
     for profile, host in ((None, "default"), ("host", "host")):
         found = read_settings(None, profile, environ)
@@ -313,7 +311,7 @@ def test_credentials_without_a_host_go_to_that_of_the_profile(config: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("profile", "table", "environ", "said"),
+    ("profile", "table", "environ", "message"),
     [
         (
             None,
@@ -345,11 +343,11 @@ def test_halves_that_do_not_belong_together_are_refused(
     profile: str | None,
     table: dict[str, str],
     environ: dict[str, str],
-    said: str,
+    message: str,
     tmp_path: Path,
 ) -> None:
     environ = environ | {"RINGME_CONFIG": profile_file(tmp_path, table)}
-    assert said in refusal(profile, **environ)
+    assert message in refusal(profile, **environ)
 
 
 async def test_the_command_reads_with_one_variable_and_the_profile(shell: Shell) -> None:

@@ -1,4 +1,4 @@
-"""What a terminal shows of a run under way."""
+"""The progress of a run on a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import TextColumn
 
 from ringme_async import CallEnded, Observer, Progress, TokenFetched
-from ringme_async.cli.show import Bars, Display, columns_for, show_counts
+from ringme_async.cli.show import Display, ProgressBars, columns_for, show_counts
 
 
 def progress(**differing: object) -> Progress:
@@ -35,9 +35,9 @@ def progress(**differing: object) -> Progress:
     return Progress(**(usual | differing))  # type: ignore[arg-type]
 
 
-def fields_of(told: Progress) -> dict[str, str]:
-    with Bars() as bars, bars.follow("reading", 100) as tell:
-        tell(told)
+def fields_of(reported: Progress) -> dict[str, str]:
+    with ProgressBars() as bars, bars.track("reading", 100) as update:
+        update(reported)
         (task,) = bars.tasks
     return task.fields
 
@@ -55,33 +55,35 @@ def fields_of(told: Progress) -> dict[str, str]:
         ({"unread": 8}, "limit: output"),
     ],
 )
-def test_it_says_which_limit_the_run_is_at(differing: dict[str, object], limit: str) -> None:
+def test_the_line_names_the_limit_of_the_run(differing: dict[str, object], limit: str) -> None:
     assert fields_of(progress(**differing))["limit"] == limit
 
 
-def test_the_pace_comes_with_the_time_that_is_left() -> None:
+def test_the_rate_is_shown_with_the_remaining_time() -> None:
     assert fields_of(progress())["pace"] == "12/s, 1:23 left"
     assert fields_of(progress(eta=7384.2))["pace"] == "12/s, 2:03:04 left"
     assert fields_of(progress(eta=None, per_second=1234.5))["pace"] == "1,234/s"
     assert fields_of(progress(eta=0.0))["pace"] == "12/s"
 
 
-async def test_it_says_when_the_first_of_those_that_wait_for_their_hour_goes_on() -> None:
+async def test_the_notes_show_when_the_first_parked_tenant_resumes() -> None:
     until = asyncio.get_running_loop().time() + 1800.2
-    told = progress(in_flight=0, parked=30, parked_until=until, input_blocked=True)
-    assert fields_of(told)["note"] == ("30 parked, first goes on in 30:00, the input is held back")
+    reported = progress(in_flight=0, parked=30, parked_until=until, input_blocked=True)
+    assert fields_of(reported)["note"] == (
+        "30 parked, first goes on in 30:00, the input is held back"
+    )
 
 
 def test_a_total_that_is_known_later_is_taken_over() -> None:
-    with Bars() as bars, bars.follow("reading", 100) as tell:
-        tell(progress(total=40))
+    with ProgressBars() as bars, bars.track("reading", 100) as update:
+        update(progress(total=40))
         assert bars.tasks[0].total == 40
 
 
 @pytest.mark.parametrize(
     ("width", "has_time", "has_bar"), [(40, False, False), (60, True, False), (80, True, True)]
 )
-def test_even_a_narrow_terminal_shows_the_counts_and_the_pace_whole(
+def test_even_a_narrow_terminal_shows_the_whole_counts_and_rate(
     width: int, has_time: bool, has_bar: bool
 ) -> None:
     display = Display(*columns_for(width), get_time=lambda: 0.0, disable=True)
@@ -97,7 +99,7 @@ def test_even_a_narrow_terminal_shows_the_counts_and_the_pace_whole(
     assert (" 0:00:00 " in line, "\u2501" in line) == (has_time, has_bar)
 
 
-def test_notes_stand_in_a_line_below_the_bar() -> None:
+def test_notes_are_in_a_line_below_the_bar() -> None:
     display = Display(TextColumn("{task.completed}/{task.total}"), disable=True)
     display.add_task("x", total=100, completed=22, limit="limit: logins", note="2 failed, 1 parked")
     display.add_task("y", total=5, limit="", note="")
@@ -129,8 +131,8 @@ def test_a_long_word_is_whole_on_a_narrow_terminal(
     assert remark == f"App ID{'0123456789abcdef' * 2}"
 
 
-def test_calls_that_come_to_an_end_are_counted() -> None:
-    with Bars() as bars, bars.count("planning", 3) as count:
+def test_ended_calls_are_counted() -> None:
+    with ProgressBars() as bars, bars.count("planning", 3) as count:
         for error_type in (None, "NotFound", "RateLimited", "CancelledError"):
             end(count, error_type)
         count(TokenFetched("host", "client_credentials", 0.1))

@@ -1,4 +1,4 @@
-"""Whatever signals end a run, and however many, its outputs are whole and the code is one."""
+"""A run ended by any signals, however many, has whole outputs and one exit code."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ async def test_a_run_ends_with_its_outputs_whole(
     else:
         with closing(sqlite3.connect(shell.folder / "c.db")) as database:
             written = {tenant for (tenant,) in database.execute("SELECT tenant FROM clients")}
-            (told,) = database.execute("SELECT read FROM runs").fetchone()
-        assert told == len(written)
+            (read,) = database.execute("SELECT read FROM runs").fetchone()
+        assert read == len(written)
     assert 0 < len(written) < 100
     shell.fake.latency = 0.0
     again = await shell.run(*INTO, into, "--resume", "--json")
@@ -136,11 +136,11 @@ def test_a_cancellation_without_a_signal_stays_one() -> None:
 
 
 def test_a_signal_before_the_work_begins_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = False
+    started = False
 
     async def work() -> None:
-        nonlocal begun
-        begun = True
+        nonlocal started
+        started = True
 
     original = asyncio.Runner.run
 
@@ -157,4 +157,4 @@ def test_a_signal_before_the_work_begins_ends_it(monkeypatch: pytest.MonkeyPatch
         for one, handler in handlers.items():
             signal.signal(one, handler)
     assert caught.value.by == TERM
-    assert not begun
+    assert not started

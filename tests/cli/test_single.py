@@ -1,4 +1,4 @@
-"""``ringme get`` and ``ringme set``, as a person or a script runs them."""
+"""``ringme get`` and ``ringme set``, run by a user or a script."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def test_as_json_it_is_the_record_as_the_server_sent_it(shell: Shell) -> N
     assert ended.json == shell.fake.records[12]
 
 
-async def test_letters_that_stdout_has_no_bytes_for_are_escaped_in_json(shell: Shell) -> None:
+async def test_letters_that_stdout_cannot_encode_are_escaped_in_json(shell: Shell) -> None:
     shell.fake.tenant(12).set(name="\u0420\u043e\u043c\u0430\u0448\u043a\u0430")
     shell.variables["PYTHONIOENCODING"] = "ascii"
     ended = await shell.run("get", "12", "--json")
@@ -34,7 +34,7 @@ async def test_letters_that_stdout_has_no_bytes_for_are_escaped_in_json(shell: S
     assert r"\u0420\u043e" in table.out
 
 
-async def test_what_a_terminal_would_obey_is_not_passed_on_to_it(here: Here, shell: Shell) -> None:
+async def test_control_characters_do_not_reach_the_terminal(here: Here, shell: Shell) -> None:
     shell.fake.tenant(12).set(name="\x1b[2J [bold]\x9b2J")
     ended = await here("get", "12")
     assert "\x9b" not in ended.out
@@ -42,7 +42,7 @@ async def test_what_a_terminal_would_obey_is_not_passed_on_to_it(here: Here, she
     assert "[bold]" in ended.out
 
 
-async def test_a_client_that_is_not_there_is_a_failure(shell: Shell) -> None:
+async def test_a_missing_client_is_a_failure(shell: Shell) -> None:
     ended = await shell.run("get", "404")
     assert (ended.code, ended.out) == (ExitCode.SOME_FAILED, "")
     assert ended.err.startswith("ringme: client 404: 404 Not Found (client_not_found)")
@@ -51,9 +51,9 @@ async def test_a_client_that_is_not_there_is_a_failure(shell: Shell) -> None:
 async def test_as_json_a_failure_is_an_object_too(here: Here, shell: Shell) -> None:
     ended = await here("get", "404", "--json")
     assert ended.code == ExitCode.SOME_FAILED
-    told = ended.json
-    assert told.pop("message").startswith("client 404: ")
-    assert told == {
+    result = ended.json
+    assert result.pop("message").startswith("client 404: ")
+    assert result == {
         "tenant": "404",
         "error": "ClientNotFound",
         "status_code": 404,
@@ -63,7 +63,7 @@ async def test_as_json_a_failure_is_an_object_too(here: Here, shell: Shell) -> N
     }
 
 
-async def test_what_is_set_is_sent_and_null_clears(shell: Shell) -> None:
+async def test_set_sends_the_named_fields_and_null_clears(shell: Shell) -> None:
     shell.fake.tenant(12).set(hold_music=7)
     ended = await shell.run(
         "set", "12", "--timezone", "Asia/Omsk", "--hold-music", "null", "--dial-rule-id", "21"
@@ -91,7 +91,7 @@ async def test_a_write_whose_answer_is_lost_for_good_says_so(here: Here, shell: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["set", "12"], "name at least one field"),
         (["set", "12", "--timezone", "not a zone"], "timezone must be an IANA zone"),
@@ -106,11 +106,11 @@ async def test_a_write_whose_answer_is_lost_for_good_says_so(here: Here, shell: 
     ],
 )
 async def test_a_wrong_argument_is_wrong_usage_and_nothing_is_sent(
-    arguments: list[str], said: str, here: Here, shell: Shell
+    arguments: list[str], message: str, here: Here, shell: Shell
 ) -> None:
     ended = await here(*arguments)
     assert (ended.code, ended.out) == (ExitCode.WRONG_USAGE, "")
-    assert said in ended.err
+    assert message in ended.err
     assert shell.fake.requests.total == 0
 
 
@@ -121,7 +121,7 @@ async def test_fields_that_the_program_does_not_know_can_be_set(here: Here, shel
     assert put.sent == {"colour": "red", "depth": 3}
 
 
-async def test_a_field_that_nobody_can_change_is_told_as_such(here: Here, shell: Shell) -> None:
+async def test_a_read_only_field_is_reported_as_such(here: Here, shell: Shell) -> None:
     ended = await here("set", "1", "--domain-prefix=1")
     assert (ended.code, ended.out) == (ExitCode.WRONG_USAGE, "")
     assert ended.err == (
@@ -147,7 +147,7 @@ async def test_a_tenant_is_found_by_its_name_in_a_list(here: Here, shell: Shell)
     )
 
 
-async def test_a_failure_of_a_tenant_is_told_under_its_name(here: Here, shell: Shell) -> None:
+async def test_a_failure_of_a_tenant_is_reported_by_name(here: Here, shell: Shell) -> None:
     shell.fake.block(5)
     shell.fake.add_application("own", "own-s3cret", tenant=5)
     shell.write("tenants.csv", "name;app_id;secret\nacme;own;own-s3cret\n")
@@ -156,7 +156,7 @@ async def test_a_failure_of_a_tenant_is_told_under_its_name(here: Here, shell: S
     assert ended.err.startswith("ringme: acme: client @me: 403 Forbidden (user_blocked)")
 
 
-async def test_a_list_with_secrets_that_others_can_read_is_warned_of(
+async def test_a_list_with_secrets_readable_by_others_causes_a_warning(
     here: Here, shell: Shell
 ) -> None:
     shell.fake.add_application("own", "own-s3cret", tenant=5)
@@ -169,7 +169,7 @@ async def test_a_list_with_secrets_that_others_can_read_is_warned_of(
     )
 
 
-async def test_a_profile_says_where_and_with_which_credentials(shell: Shell) -> None:
+async def test_a_profile_holds_the_host_and_credentials(shell: Shell) -> None:
     config = f'[test]\nbase_url = "{shell.url}"\napp_id = "dealer"\nsecret = "dealer-s3cret"\n'
     (shell.folder / ".config" / "ringme").mkdir(parents=True)
     shell.write(".config/ringme/config.toml", config)
@@ -183,7 +183,7 @@ async def test_a_profile_says_where_and_with_which_credentials(shell: Shell) -> 
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"),
+    ("missing", "message"),
     [
         ("RINGME_BASE_URL", "there is no base URL: "),
         ("RINGME_APP_SECRET", "the environment variable RINGME_APP_SECRET is not set"),
@@ -191,7 +191,7 @@ async def test_a_profile_says_where_and_with_which_credentials(shell: Shell) -> 
     ],
 )
 async def test_without_settings_it_does_not_start(
-    missing: str, said: str, here: Here, shell: Shell
+    missing: str, message: str, here: Here, shell: Shell
 ) -> None:
     if missing == "all":
         shell.variables = {"RINGME_BASE_URL": shell.url}
@@ -199,7 +199,7 @@ async def test_without_settings_it_does_not_start(
         del shell.variables[missing]
     ended = await here("get", "12")
     assert (ended.code, ended.out) == (ExitCode.COULD_NOT_START, "")
-    assert ended.err.startswith(f"ringme: {said}")
+    assert ended.err.startswith(f"ringme: {message}")
     assert shell.fake.requests.total == 0
 
 
@@ -211,7 +211,7 @@ async def test_a_secret_that_is_refused_is_not_shown(shell: Shell) -> None:
     assert ended.json["status"] == "invalid_client"
 
 
-async def test_a_host_that_is_not_there_is_a_failure(here: Here, shell: Shell) -> None:
+async def test_an_unreachable_host_is_a_failure(here: Here, shell: Shell) -> None:
     shell.variables["RINGME_BASE_URL"] = "http://127.0.0.1:1"
     ended = await here("get", "12", "--base-url", "http://127.0.0.1:2", "--json")
     assert ended.code == ExitCode.SOME_FAILED

@@ -1,4 +1,4 @@
-"""Advice of errors, in the words of the command line and of the command that shows it."""
+"""Advice of errors, in the terms of the command line and of the command that shows it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def kinds() -> Iterator[type[RingMeError]]:
 
 
 def advice_of(kind: type[RingMeError]) -> set[str]:
-    said = {kind("it broke").next_step}
-    return said | {getattr(kind, name) for name in dir(kind) if name.startswith("advice")}
+    advice = {kind("it broke").next_step}
+    return advice | {getattr(kind, name) for name in dir(kind) if name.startswith("advice")}
 
 
 def options_of(command: str) -> set[str]:
@@ -38,17 +38,17 @@ def options_of(command: str) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", list(kinds()))
-def test_no_error_advises_a_word_of_python_on_the_command_line(kind: type[RingMeError]) -> None:
+def test_no_advice_on_the_command_line_is_for_python(kind: type[RingMeError]) -> None:
     for advice in advice_of(kind):
-        told = for_shell(advice)
-        assert PYTHON.search(told) is None, told
-        # Advice that is the same for all commands names no option that some of them lack.
+        message = for_shell(advice)
+        assert PYTHON.search(message) is None, message
+        # Advice for all commands must not name an option that some of them lack.
         if advice != DeadlineExceeded.advice_on_run:
-            assert set(OPTION.findall(told)) <= options_of("get")
+            assert set(OPTION.findall(message)) <= options_of("get")
 
 
 @pytest.mark.parametrize("command", ["refresh", "plan", "apply"])
-def test_what_a_run_is_advised_its_command_has(command: str) -> None:
+def test_advice_names_only_options_of_the_command(command: str) -> None:
     refused = RateLimited("no", reset_after=725)
     refused.remedy = 'on_quota="park"'
     for advice in (DeadlineExceeded.advice_on_run, refused.next_step):
@@ -58,7 +58,7 @@ def test_what_a_run_is_advised_its_command_has(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "shown"),
+    ("message", "shown"),
     [
         (str(RateLimited("no", reset_after=725)), "no; try again in 12 min 5 s"),
         (str(DeadlineExceeded("no")), "no; try again later if the server is merely slow"),
@@ -67,11 +67,11 @@ def test_what_a_run_is_advised_its_command_has(command: str) -> None:
         ("trust it with ssl= or --ca", "trust it with --ca"),
     ],
 )
-def test_programs_and_people_are_told_the_same_in_their_own_words(told: str, shown: str) -> None:
-    assert for_shell(told) == shown
+def test_advice_for_python_becomes_advice_for_the_command_line(message: str, shown: str) -> None:
+    assert for_shell(message) == shown
 
 
-def test_a_known_field_is_not_looked_for_among_the_others() -> None:
+def test_advice_on_a_known_field_in_extra_is_for_the_command_line() -> None:
     with pytest.raises(InvalidRequest) as caught:
         ClientUpdate(extra={"timezone": "Asia/Omsk"})
     assert for_shell(caught.value.reason) == "timezone is named by itself, not in extra"
@@ -86,11 +86,11 @@ async def test_a_used_up_hour_says_when_to_try_again(
     ended = await here("get", "12", *form)
     while ended.code == ExitCode.ALL_WELL:
         ended = await here("get", "12", *form)
-    for told in (ended.err, ended.json["message"] if form else ended.err):
-        assert re.search(r"; try again in [0-9]+ (h|min)( [0-9]+ (min|s))*$", told.strip())
+    for message in (ended.err, ended.json["message"] if form else ended.err):
+        assert re.search(r"; try again in [0-9]+ (h|min)( [0-9]+ (min|s))*$", message.strip())
 
 
-async def test_kinds_of_failures_in_json_speak_of_options(here: Here, shell: Shell) -> None:
+async def test_failure_kinds_in_json_name_options(here: Here, shell: Shell) -> None:
     small = shell.fake.add_dealer("small", "small-s3cret", ceiling=5)
     shell.variables |= {"RINGME_APP_ID": small.app_id, "RINGME_APP_SECRET": "small-s3cret"}
     tenants = shell.write_tenants(range(1, 21))

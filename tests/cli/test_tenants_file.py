@@ -38,7 +38,7 @@ def read(tmp_path: Path) -> Read:
 
 
 def refusal(read: Read, content: str | bytes, *arguments: object, **environ: str) -> list[str]:
-    """Give what is said of a list that is refused, without the names of its folders."""
+    """Return the messages for a refused list, without the names of its folders."""
     with pytest.raises(CouldNotStart) as caught:
         read(content, *arguments, **environ)
     assert "s3cret" not in str(caught.value)
@@ -69,7 +69,7 @@ def test_csv_is_read_however_excel_writes_it(
     assert tenants[0] == ACME
 
 
-def test_a_list_in_cp1251_needs_to_be_told(read: Read) -> None:
+def test_a_list_in_cp1251_needs_the_option_encoding(read: Read) -> None:
     content = "name;client_id\n\u041b\u044e\u0442\u0438\u043a;1\n".encode("cp1251")
     (tenant,) = read(content, SETTINGS, "cp1251").tenants
     assert tenant.name == "\u041b\u044e\u0442\u0438\u043a"
@@ -79,19 +79,19 @@ def test_a_list_in_cp1251_needs_to_be_told(read: Read) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
-def test_a_byte_order_mark_overrules_what_was_told(encoding: str, read: Read) -> None:
+def test_a_byte_order_mark_overrules_the_option_encoding(encoding: str, read: Read) -> None:
     content = "\ufeffname;client_id\n\u041b\u044e\u0442\u0438\u043a;1\n".encode(encoding)
     (tenant,) = read(content, SETTINGS, "cp1251").tenants
     assert tenant.name == "\u041b\u044e\u0442\u0438\u043a"
 
 
 @pytest.mark.parametrize("encoding", ["klingon", "base64"])
-def test_what_is_no_encoding_of_text_is_wrong_usage(encoding: str, read: Read) -> None:
+def test_an_unknown_encoding_is_wrong_usage(encoding: str, read: Read) -> None:
     with pytest.raises(WrongUsage, match="there is no encoding"):
         read("client_id\n1\n", SETTINGS, encoding)
 
 
-def test_a_byte_that_cp1251_does_not_know_is_told_without_a_hint(read: Read) -> None:
+def test_an_undecodable_byte_in_cp1251_is_reported_without_a_hint(read: Read) -> None:
     assert refusal(read, b"client_id\n1\x98\n", SETTINGS, "cp1251") == [
         "tenants, line 2: this is no cp1251"
     ]
@@ -111,7 +111,7 @@ def test_json_lines_are_read_too(read: Read) -> None:
     ]
 
 
-def test_whoever_has_no_name_goes_by_the_client_id(read: Read) -> None:
+def test_a_tenant_without_a_name_is_named_by_its_client_id(read: Read) -> None:
     found = read("client_id\n12\n13\n")
     assert list(found.tenants) == [Tenant("12", name="12"), Tenant("13", name="13")]
     assert found.named("13") == Tenant("13", name="13")
@@ -121,10 +121,10 @@ def test_whoever_has_no_name_goes_by_the_client_id(read: Read) -> None:
 def test_the_secret_can_be_in_the_environment(read: Read) -> None:
     content = "name,app_id,secret_env\nacme,app,ACME\n"
     assert list(read(content, ACME="s3cret").tenants) == [ACME]
-    said = ["tenants, line 2: the environment variable that secret_env names is not set"]
-    assert refusal(read, content) == said
-    # It may be the secret itself that somebody put there.
-    assert refusal(read, "name,app_id,secret_env\nacme,app,s3cret\n") == said
+    message = ["tenants, line 2: the environment variable that secret_env names is not set"]
+    assert refusal(read, content) == message
+    # A user may have put the secret itself there.
+    assert refusal(read, "name,app_id,secret_env\nacme,app,s3cret\n") == message
 
 
 def test_headers_may_be_in_capitals_and_end_in_empty_cells(read: Read) -> None:
@@ -157,8 +157,8 @@ def test_a_wrong_line_is_named_with_its_number(row: str, flaw: str | None, read:
     if flaw is None:
         assert len(read(content).tenants) == 1
         return
-    (said,) = refusal(read, content)
-    assert said.startswith(f"tenants, line 3: {flaw}")
+    (message,) = refusal(read, content)
+    assert message.startswith(f"tenants, line 3: {flaw}")
 
 
 @pytest.mark.parametrize(
@@ -177,11 +177,11 @@ def test_a_wrong_line_is_named_with_its_number(row: str, flaw: str | None, read:
     ],
 )
 def test_a_wrong_object_is_named_with_its_number(row: str, flaw: str, read: Read) -> None:
-    (said,) = refusal(read, f'{{"client_id": 1}}\n\n{row}\n')
-    assert said.startswith(f"tenants, line 3: {flaw}")
+    (message,) = refusal(read, f'{{"client_id": 1}}\n\n{row}\n')
+    assert message.startswith(f"tenants, line 3: {flaw}")
 
 
-def test_all_wrong_lines_are_told_at_once_with_those_of_all_kinds_in_order(read: Read) -> None:
+def test_all_wrong_lines_are_reported_at_once_in_order(read: Read) -> None:
     content = "name,client_id\na,one\nb,2\nb,3,4\nc,\n"
     assert refusal(read, content) == [
         "tenants, line 2: client_id is neither a number nor @me",
@@ -191,16 +191,18 @@ def test_all_wrong_lines_are_told_at_once_with_those_of_all_kinds_in_order(read:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [(100, "tenants: 80 more lines are wrong"), (21, "tenants: one more line is wrong")],
 )
-def test_of_very_many_wrong_lines_the_first_are_named(wrong: int, told: str, read: Read) -> None:
-    said = refusal(read, "name,client_id\n" + "a,x\n" * wrong)
-    assert len(said) == 21
-    assert said[-1] == told
+def test_only_the_first_of_very_many_wrong_lines_are_named(
+    wrong: int, message: str, read: Read
+) -> None:
+    sentences = refusal(read, "name,client_id\n" + "a,x\n" * wrong)
+    assert len(sentences) == 21
+    assert sentences[-1] == message
 
 
-def test_the_number_of_a_line_is_that_of_the_file_even_after_a_cell_of_two_lines(
+def test_line_numbers_are_the_files_even_after_a_cell_of_two_lines(
     read: Read,
 ) -> None:
     assert refusal(read, 'name,client_id\n"two\nlines",1\nb,x\n') == [
@@ -216,7 +218,7 @@ def test_a_repeated_name_is_refused_and_both_lines_are_named(read: Read) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (
             "name;client_id;colour;depth\na;1;;\n",
@@ -229,27 +231,27 @@ def test_a_repeated_name_is_refused_and_both_lines_are_named(read: Read) -> None
         ("", "there is no tenant in it"),
     ],
 )
-def test_what_is_no_list_of_tenants_is_refused_as_a_whole(
-    content: str, said: str, read: Read
+def test_a_file_that_is_no_list_of_tenants_is_refused_as_a_whole(
+    content: str, message: str, read: Read
 ) -> None:
-    assert refusal(read, content) == [f"tenants: {said}"]
+    assert refusal(read, content) == [f"tenants: {message}"]
 
 
-def test_a_list_that_is_not_there_is_told_of(tmp_path: Path) -> None:
+def test_a_missing_list_is_reported(tmp_path: Path) -> None:
     path = str(tmp_path / "tenants.csv")
     with pytest.raises(CouldNotStart, match=r"tenants\.csv: No such file or directory"):
         read_tenants(path, "utf-8", SETTINGS, {})
 
 
-def test_what_no_line_has_and_the_settings_lack_is_told_once(read: Read) -> None:
+def test_a_setting_missing_in_every_line_is_reported_once(read: Read) -> None:
     content = "name,client_id\na,1\nb,2\n"
-    (said,) = refusal(read, content, NOTHING)
-    assert said.startswith("there is no base URL")
-    (said,) = refusal(read, content, HOST_ALONE)
-    assert said.startswith("there are no credentials")
+    (message,) = refusal(read, content, NOTHING)
+    assert message.startswith("there is no base URL")
+    (message,) = refusal(read, content, HOST_ALONE)
+    assert message.startswith("there are no credentials")
 
 
-def test_what_some_lines_lack_is_told_of_them(read: Read) -> None:
+def test_a_setting_missing_in_some_lines_is_reported_for_each(read: Read) -> None:
     content = (
         "name,client_id,app_id,secret,base_url\n"
         f"a,1,app,s3cret,{URL}\n"
@@ -262,7 +264,7 @@ def test_what_some_lines_lack_is_told_of_them(read: Read) -> None:
     ]
 
 
-def test_secrets_that_others_can_read_are_warned_of(read: Read, tmp_path: Path) -> None:
+def test_secrets_readable_by_others_cause_a_warning(read: Read, tmp_path: Path) -> None:
     with_secret = read("name,app_id,secret\nacme,app,s3cret\n")
     assert with_secret.warning == ""
     assert "s3cret" not in repr(with_secret)

@@ -1,17 +1,17 @@
-"""Texts for people: names that they have misspelt."""
+"""Hints for misspelt names."""
 
 from __future__ import annotations
 
-from ringme_async.cli.text import meant
+from ringme_async.cli.text import did_you_mean
 
 
-def test_the_name_that_comes_closest_is_asked_for() -> None:
-    assert meant("timezon", ["geo_list", "timezone"]) == " (did you mean 'timezone'?)"
+def test_the_closest_name_is_suggested() -> None:
+    assert did_you_mean("timezon", ["geo_list", "timezone"]) == " (did you mean 'timezone'?)"
 
 
-def test_a_name_that_nothing_comes_close_to_is_not_asked_for() -> None:
-    assert meant("colour", ["geo_list", "timezone"]) == ""
+def test_no_name_is_suggested_if_none_is_close() -> None:
+    assert did_you_mean("colour", ["geo_list", "timezone"]) == ""
 
 
 def test_very_many_names_are_not_compared() -> None:
-    assert meant("tenant1", [f"tenant{number}" for number in range(2_001)]) == ""
+    assert did_you_mean("tenant1", [f"tenant{number}" for number in range(2_001)]) == ""

@@ -1,4 +1,4 @@
-"""Time zones that are misspelt, as the command line warns of them."""
+"""Warnings of the command line for misspelt time zones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringme_async.cli.codes import ExitCode
-from ringme_async.cli.zones import warnings_of
+from ringme_async.cli.zones import zone_warnings
 from tests.cli.conftest import Here
 from tests.cli.shell import Shell
 
@@ -22,7 +22,7 @@ needs_zones = pytest.mark.skipif(not available_timezones(), reason="there is no 
 
 
 def warning(zone: str) -> str:
-    (said,) = warnings_of(Counter([zone]), ZONES)
+    (said,) = zone_warnings(Counter([zone]), ZONES)
     return said
 
 
@@ -44,37 +44,37 @@ def test_a_misspelt_zone_is_told_with_the_one_that_may_be_meant(zone: str, meant
 
 
 def test_a_zone_like_no_other_is_told_alone() -> None:
-    said = warnings_of(Counter({"Mars/Olympus_Mons": 2_000}), ZONES)
+    said = zone_warnings(Counter({"Mars/Olympus_Mons": 2_000}), ZONES)
     assert said == ["this machine knows no time zone 'Mars/Olympus_Mons'; 2,000 changes name it"]
 
 
 def test_a_few_of_many_zones_are_told() -> None:
-    said = warnings_of(Counter(f"Nowhere/Z{number}" for number in range(12)), ZONES)
+    said = zone_warnings(Counter(f"Nowhere/Z{number}" for number in range(12)), ZONES)
     assert len(said) == 11
     assert said[-1] == "this machine does not know 2 more time zones"
 
 
 @given(st.sampled_from(sorted(ZONES)))
 def test_a_known_zone_is_not_warned_of(zone: str) -> None:
-    assert warnings_of(Counter([zone]), ZONES) == []
+    assert zone_warnings(Counter([zone]), ZONES) == []
 
 
 @pytest.mark.parametrize("known", [frozenset[str](), frozenset({"UTC"})])
 def test_without_a_database_there_is_nothing_to_say(known: frozenset[str]) -> None:
-    assert warnings_of(Counter(["Asia/Omks"]), known) == []
+    assert zone_warnings(Counter(["Asia/Omks"]), known) == []
 
 
 @needs_zones
 async def test_plan_and_set_warn_and_go_on(here: Here, shell: Shell) -> None:
     shell.write("changes.csv", "client_id,timezone\n12,Asia/Omks\n13,Asia/Omsk\n14,null\n")
-    told = (
+    message = (
         "ringme: warning: this machine knows no time zone 'Asia/Omks' (did you mean 'Asia/Omsk'?)"
     )
     ended = await here("plan", "changes.csv", "--json")
     assert (ended.code, len(ended.json["changes"])) == (ExitCode.ALL_WELL, 3)
-    assert ended.err == f"{told}; one change names it\n"
+    assert ended.err == f"{message}; one change names it\n"
     ended = await here("set", "12", "--timezone", "Asia/Omks")
-    assert ended.err.startswith(told)
+    assert ended.err.startswith(message)
     ended = await here("set", "12", "--timezone", "Asia/Omsk")
     assert (ended.code, ended.err) == (ExitCode.ALL_WELL, "")
 

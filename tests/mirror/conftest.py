@@ -1,4 +1,4 @@
-"""Databases for the tests of the mirror: a file, and a server of our own where there is one."""
+"""Databases for the tests of the mirror: a SQLite file, and PostgreSQL where it is installed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def world() -> World:
 
 @pytest.fixture
 async def ringme(world: World) -> AsyncIterator[RingMe]:
-    """A RingMe that reaches them."""
+    """A RingMe for these tenants."""
     async with ringme_on(world) as ringme:
         yield ringme
 

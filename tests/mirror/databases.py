@@ -1,4 +1,4 @@
-"""A look into databases past the mirror."""
+"""Reads databases directly, without the mirror."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ringme_async.mirror.sql_connection import database_url, with_driver
 
 
 async def ask(url: str, *statements: str, alone: bool = False) -> list[dict[str, Any]]:
-    """Run statements, and give the rows of the last one."""
+    """Run statements, and return the rows of the last one."""
     engine = create_async_engine(with_driver(database_url(url)), poolclass=NullPool)
     rows: list[dict[str, Any]] = []
     async with engine.connect() as connection:
@@ -27,7 +27,7 @@ async def ask(url: str, *statements: str, alone: bool = False) -> list[dict[str,
 
 
 async def clients_in(url: str) -> dict[str, dict[str, Any]]:
-    """Give the rows of the clients by tenant, their records as JSON."""
+    """Return the rows of the clients by tenant, their records as JSON."""
     rows = await ask(
         url,
         "SELECT tenant, client_id, CAST(record AS TEXT) AS record, read_at, run,"
@@ -39,7 +39,7 @@ async def clients_in(url: str) -> dict[str, dict[str, Any]]:
 
 
 async def history_in(url: str) -> list[dict[str, Any]]:
-    """Give the rows of the history, in their order."""
+    """Return the rows of the history, in order."""
     rows = await ask(
         url,
         "SELECT tenant, field, CAST(before AS TEXT) AS before, CAST(after AS TEXT) AS after,"
@@ -52,5 +52,5 @@ async def history_in(url: str) -> list[dict[str, Any]]:
 
 
 async def runs_in(url: str) -> list[dict[str, Any]]:
-    """Give the rows of the runs, in their order."""
+    """Return the rows of the runs, in order."""
     return await ask(url, "SELECT * FROM runs ORDER BY number")

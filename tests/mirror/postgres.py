@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own, in a directory of its own, for as long as it is needed."""
+"""Runs a temporary PostgreSQL server in a directory of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _USER = "postgres"
 
 
 def why_not() -> str | None:
-    """Say why no server can be started here; None: one can."""
+    """Return why no server can be started here; None if one can."""
     if _binaries() is None:
         return "no PostgreSQL server is installed"
     if os.geteuid() == 0 and _user() is None:
@@ -30,7 +30,7 @@ def why_not() -> str | None:
 
 @contextmanager
 def running_postgres() -> Iterator[str]:
-    """Run a server; gives its host and port."""
+    """Run a server; yield its host and port."""
     binaries = _binaries()
     assert binaries is not None
     directory = Path(tempfile.mkdtemp(prefix="ringme-pg-"))
@@ -71,7 +71,7 @@ def _binaries() -> Path | None:
 
 
 def _user() -> str | None:
-    """Name the user to run as; None: as oneself, or as nobody that is there."""
+    """Return the user for the server, as it refuses root; None for the current user."""
     if os.geteuid() != 0:
         return None
     try:

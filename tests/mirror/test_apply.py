@@ -30,17 +30,17 @@ async def plan_for(ringme: RingMe, *whos: Who) -> Plan:
     return await ringme.clients.plan([(who, OMSK) for who in whos])
 
 
-async def test_a_line_tells_what_was_sent_or_that_all_was_as_wished(
+async def test_a_line_holds_the_sent_fields_or_none(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     plan = await plan_for(ringme, 1, Tenant(2, name="acme"), 3)
     world.records[2]["hold_music"] = 5
     world.records[3].update(timezone="Asia/Omsk", hold_music=5)
-    told: list[Progress] = []
+    reported: list[Progress] = []
     report = await apply_plan(
         plan,
         path,
-        on_progress=told.append,
+        on_progress=reported.append,
         clock=lambda: datetime(2026, 11, 23, 10, 42, 5, 123_456, UTC),
     )
     assert report == ApplyReport(
@@ -53,7 +53,7 @@ async def test_a_line_tells_what_was_sent_or_that_all_was_as_wished(
         not_attempted=0,
     )
     assert report.ok
-    assert told[-1].done == 3
+    assert reported[-1].done == 3
     lines = by_tenant(path)
     plans = {line.pop("plan") for line in lines.values()}
     assert len(plans) == 1
@@ -86,7 +86,7 @@ async def test_conflicts_and_other_failures_go_to_a_file_of_their_own(
     assert list(by_tenant(path)) == ["3"]
 
 
-async def test_to_resume_skips_who_is_dealt_with_and_tries_failures_again(
+async def test_a_resumed_apply_skips_finished_tenants_and_retries_failures(
     ringme: RingMe, world: World, path: Path, failures: Path
 ) -> None:
     plan = await plan_for(ringme, 1, 2, 3)
@@ -101,7 +101,7 @@ async def test_to_resume_skips_who_is_dealt_with_and_tries_failures_again(
     assert sorted(by_tenant(path)) == ["1", "2", "3"]
 
 
-async def test_a_change_that_left_no_line_is_as_wished_and_no_conflict(
+async def test_a_change_without_a_line_is_as_wished_and_no_conflict(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     plan = await plan_for(ringme, 1, 2)
@@ -114,7 +114,7 @@ async def test_a_change_that_left_no_line_is_as_wished_and_no_conflict(
     assert sorted(by_tenant(path)) == ["1", "2"]
 
 
-async def test_a_plan_that_was_saved_and_loaded_goes_on_with_its_journal(
+async def test_a_saved_and_loaded_plan_resumes_its_journal(
     ringme: RingMe, path: Path, tmp_path: Path
 ) -> None:
     acme = Tenant("2", name="acme")
@@ -142,7 +142,7 @@ async def test_the_journal_of_a_refresh_is_refused(ringme: RingMe, path: Path) -
         await apply_plan(await plan_for(ringme, 2), path, resume=True)
 
 
-async def test_a_journal_that_is_not_empty_is_resumed_or_overwritten(
+async def test_a_non_empty_journal_must_be_resumed_or_overwritten(
     ringme: RingMe, path: Path
 ) -> None:
     await apply_plan(await plan_for(ringme, 1), path)
@@ -164,7 +164,7 @@ async def test_two_tenants_of_one_name_are_refused_before_anything_is_sent(
 
 
 @pytest.mark.jumping
-async def test_what_the_deadline_came_before_is_counted(
+async def test_tenants_after_the_deadline_are_counted_as_not_attempted(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     plan = await plan_for(ringme, 1, 2, 3)
@@ -175,7 +175,7 @@ async def test_what_the_deadline_came_before_is_counted(
 
 
 @pytest.mark.jumping
-async def test_a_host_that_is_down_is_not_waited_for_if_so_told(
+async def test_on_outage_fail_does_not_wait_for_a_host_that_is_down(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     plan = await plan_for(ringme, *range(1, 21))
@@ -185,7 +185,7 @@ async def test_a_host_that_is_down_is_not_waited_for_if_so_told(
     assert asyncio.get_running_loop().time() < 60
 
 
-async def test_a_cancelled_run_has_written_what_came(
+async def test_a_cancelled_run_has_written_its_outcomes(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     plan = await plan_for(ringme, *range(1, 21))
@@ -203,7 +203,7 @@ async def test_a_cancelled_run_has_written_what_came(
     assert len(by_tenant(path)) == 20
 
 
-async def test_lines_of_one_plan_tell_that_they_are(ringme: RingMe, path: Path) -> None:
+async def test_lines_of_one_plan_share_its_fingerprint(ringme: RingMe, path: Path) -> None:
     plan = await plan_for(ringme, 1)
     await apply_plan(plan, path)
     mark = lines_of(path)[0]["plan"]

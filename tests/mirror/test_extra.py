@@ -1,4 +1,4 @@
-"""What works without the extra, and what is said where it is missing."""
+"""Without the extra, JSON lines work and a database names the missing extra."""
 
 from __future__ import annotations
 

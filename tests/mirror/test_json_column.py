@@ -1,4 +1,4 @@
-"""Every row of a mirror can be queried as JSON, whatever its texts, and nothing of them is lost."""
+"""Every row of a mirror can be queried as JSON, and every character comes back."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_json_comes_back_from_a_column_as_it_was(value: Any) -> None:
 
 @given(st.lists(TEXTS, min_size=2, max_size=2, unique=True))
 def test_different_texts_are_different_in_a_column(texts: list[str]) -> None:
-    one, other = (json.loads(escaped(json_text(text))) for text in texts)
-    assert one != other
+    first, second = (json.loads(escaped(json_text(text))) for text in texts)
+    assert first != second
 
 
 def queries(url: str) -> list[str]:
@@ -90,7 +90,7 @@ async def test_every_row_can_be_queried_and_nothing_is_lost(
             assert last[str(number)] == after
 
 
-async def test_a_row_that_an_earlier_version_has_written_is_mended_when_it_is_read_again(
+async def test_reading_a_tenant_again_repairs_a_row_of_an_earlier_version(
     postgres_url: str,
 ) -> None:
     async with Mirror(postgres_url).open(resume=False) as session:

@@ -1,4 +1,4 @@
-"""Real processes, killed at random moments in mid-run, and gone on with to the end."""
+"""Runs in real processes, killed at random moments and resumed to the end."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ async def whole_lines(path: Path) -> list[str]:
 
 @pytest.fixture
 async def expected(server: RunningStandIn, records: dict[str, Any]) -> dict[str, Any]:
-    """The records that an undisturbed run reads."""
+    """The records of an uninterrupted run."""
     if not records:
         for tenant in TENANTS:
             if tenant not in BLOCKED:
@@ -128,7 +128,7 @@ async def expected(server: RunningStandIn, records: dict[str, Any]) -> dict[str,
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_json_lines_equal_those_of_an_undisturbed_run(
+async def test_json_lines_equal_those_of_an_uninterrupted_run(
     zygote: Zygote, server: RunningStandIn, expected: dict[str, Any], tmp_path: Path, seed: int
 ) -> None:
     path = tmp_path / "clients.jsonl"
@@ -187,7 +187,7 @@ async def a_mirror_equals_that_of_an_undisturbed_run(
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_a_mirror_in_sqlite_equals_that_of_an_undisturbed_run(
+async def test_a_mirror_in_sqlite_equals_that_of_an_uninterrupted_run(
     zygote: Zygote,
     server: RunningStandIn,
     expected: dict[str, Any],
@@ -201,7 +201,7 @@ async def test_a_mirror_in_sqlite_equals_that_of_an_undisturbed_run(
     assert os.listdir(tmp_path) == ["clients.db"]
 
 
-async def test_a_mirror_in_postgres_equals_that_of_an_undisturbed_run(
+async def test_a_mirror_in_postgres_equals_that_of_an_uninterrupted_run(
     zygote: Zygote, server: RunningStandIn, expected: dict[str, Any], postgres_url: str
 ) -> None:
     await a_mirror_equals_that_of_an_undisturbed_run(
@@ -256,7 +256,7 @@ async def test_a_plan_is_applied_whole_without_a_false_conflict(
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_kills_over_a_server_with_its_own_forms_blame_nobody(
+async def test_kills_with_a_rewriting_server_report_no_false_conflict(
     zygote: Zygote, server: RunningStandIn, ringme: RingMe, tmp_path: Path, seed: int
 ) -> None:
     first = 1_501 + 100 * seed
@@ -288,7 +288,7 @@ async def test_kills_over_a_server_with_its_own_forms_blame_nobody(
     assert all(line["rewritten"] == {"timezone": "Asia/Kolkata"} for line in lines.values())
 
 
-async def test_a_killed_run_lets_go_of_its_output(
+async def test_a_killed_run_releases_its_output(
     zygote: Zygote, server: RunningStandIn, tmp_path: Path
 ) -> None:
     path = tmp_path / "clients.jsonl"
@@ -305,7 +305,7 @@ async def test_a_killed_run_lets_go_of_its_output(
         assert session.is_done(lines_of(path)[0]["tenant"])
 
 
-async def test_a_killed_run_lets_go_of_its_database(
+async def test_a_killed_run_releases_its_database(
     zygote: Zygote,
     server: RunningStandIn,
     url: str,
@@ -318,7 +318,7 @@ async def test_a_killed_run_lets_go_of_its_database(
     while not await clients_in(url):
         await asyncio.sleep(0.001)
     with monkeypatch.context() as patch, pytest.raises(OutputInUse):
-        patch.setattr(connection, "_LOOKS", 1)
+        patch.setattr(connection, "_LOCK_ATTEMPTS", 1)
         async with Mirror(url).open(resume=True):
             pass
     os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A lost connection or a locked database holds a run up for a while, and changes nothing in it."""
+"""A lost connection or a locked database delays a run, and changes nothing in its result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ringme_async import Client, Done, InvalidRequest, RingMe
 from ringme_async.mirror import Mirror, OutputError, OutputInUse, Session, refresh
 from ringme_async.mirror import sql_connection as connection
 from ringme_async.mirror.errors import TransientOutputError
-from ringme_async.mirror.sql_connection import told_of_database
+from ringme_async.mirror.sql_connection import translate_database_errors
 from ringme_async.resources.clients.codec import client_from_json
 from tests.mirror.databases import ask, clients_in, history_in, runs_in
 from tests.mirror.world import World, record_of
@@ -46,7 +46,7 @@ async def end_backends(url: str) -> None:
 
 @contextmanager
 def locked_by_a_process(path: Path) -> Iterator[Callable[[], None]]:
-    """Have another process hold the database until the block ends, or until it is let go."""
+    """Let another process lock the database until the block ends or it is told to unlock."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -73,18 +73,18 @@ async def until_tried(attempts: list[str], count: int) -> None:
 @pytest.fixture
 def attempts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every failure of a database, in order."""
-    told: list[str] = []
-    original = connection._may_pass
+    messages: list[str] = []
+    original = connection._is_transient
 
     def noted(error: Exception) -> bool:
-        told.append(str(error))
+        messages.append(str(error))
         return original(error)
 
-    monkeypatch.setattr(connection, "_may_pass", noted)
-    return told
+    monkeypatch.setattr(connection, "_is_transient", noted)
+    return messages
 
 
-async def test_a_run_goes_on_when_its_backend_was_ended_again_and_again(
+async def test_a_run_continues_after_repeated_loss_of_its_backend(
     ringme: RingMe, world: World, postgres_url: str
 ) -> None:
     await refresh(ringme, range(1, 21), Mirror(postgres_url))
@@ -101,8 +101,8 @@ async def test_a_run_goes_on_when_its_backend_was_ended_again_and_again(
     assert {row["run"] for row in rows.values()} == {session.run}
     changes = [(row["tenant"], row["field"]) for row in await history_in(postgres_url)]
     assert sorted(changes) == sorted((str(number), "timezone") for number in range(1, 21))
-    books = [(row["read"], row["changed"]) for row in await runs_in(postgres_url)]
-    assert books == [(20, 0), (20, 20)]
+    totals = [(row["read"], row["changed"]) for row in await runs_in(postgres_url)]
+    assert totals == [(20, 0), (20, 20)]
 
 
 @pytest.mark.parametrize("lost", range(1, 8))
@@ -145,14 +145,16 @@ async def test_a_run_waits_for_a_file_that_another_process_has_locked(
             let_go()
             await writing
     assert list(await clients_in(sqlite_url)) == ["1"]
-    assert {"database is locked"} <= {told.split(") ")[-1].splitlines()[0] for told in attempts}
+    assert {"database is locked"} <= {
+        messages.split(") ")[-1].splitlines()[0] for messages in attempts
+    }
 
 
 async def as_coroutine(work: Awaitable[None]) -> None:
     await work
 
 
-async def test_a_run_starts_as_soon_as_the_file_is_let_go(
+async def test_a_run_starts_once_the_file_is_unlocked(
     sqlite_url: str, tmp_path: Path, attempts: list[str]
 ) -> None:
     async with Mirror(sqlite_url).open(resume=False):
@@ -171,14 +173,15 @@ async def test_a_run_starts_as_soon_as_the_file_is_let_go(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0, r"is locked$"), (0.5, r"is locked; it was tried for 0\.5 seconds$")]
+    ("seconds", "message"),
+    [(0, r"is locked$"), (0.5, r"is locked; it was tried for 0\.5 seconds$")],
 )
 async def test_the_wait_is_bounded(
-    seconds: float, told: str, sqlite_url: str, tmp_path: Path
+    seconds: float, message: str, sqlite_url: str, tmp_path: Path
 ) -> None:
     async with Mirror(sqlite_url).open(resume=False):
         pass
-    with locked_by_a_process(tmp_path / "clients.db"), pytest.raises(OutputError, match=told):
+    with locked_by_a_process(tmp_path / "clients.db"), pytest.raises(OutputError, match=message):
         async with Mirror(sqlite_url, retry_for=seconds).open(resume=True):
             pytest.fail("it did not wait for the lock")
 
@@ -186,17 +189,17 @@ async def test_the_wait_is_bounded(
 async def test_a_cancelled_run_does_not_wait_out_the_bound(
     sqlite_url: str, tmp_path: Path, attempts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ringme_async.mirror.sql_session._LAST_PATIENCE", 0.0)
+    monkeypatch.setattr("ringme_async.mirror.sql_session._CLOSING_RETRY_FOR", 0.0)
 
     async def write() -> None:
         async with Mirror(sqlite_url, batch=1, retry_for=1e9).open(resume=False) as session:
-            begun.set()
+            started.set()
             await held.wait()
             await session.write("1", done(1))
 
-    begun, held = asyncio.Event(), asyncio.Event()
+    started, held = asyncio.Event(), asyncio.Event()
     writing = asyncio.create_task(write())
-    await begun.wait()
+    await started.wait()
     with locked_by_a_process(tmp_path / "clients.db"):
         held.set()
         await until_tried(attempts, 1)
@@ -206,7 +209,7 @@ async def test_a_cancelled_run_does_not_wait_out_the_bound(
     assert caught.value.__notes__[0].endswith("database is locked")
 
 
-async def test_a_run_that_another_has_overtaken_meanwhile_ends(postgres_url: str) -> None:
+async def test_a_run_ends_if_another_began_while_its_connection_was_lost(postgres_url: str) -> None:
     with pytest.raises(OutputError, match="another run began while the connection was lost"):
         async with Mirror(postgres_url, batch=1).open(resume=False) as session:
             await end_backends(postgres_url)
@@ -216,10 +219,10 @@ async def test_a_run_that_another_has_overtaken_meanwhile_ends(postgres_url: str
     assert await clients_in(postgres_url) == {}
 
 
-async def test_a_run_that_meets_another_after_the_loss_waits_for_it_no_longer_than_the_bound(
+async def test_after_a_lost_connection_a_run_waits_for_another_no_longer_than_the_bound(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_LOOKS", 1)
+    monkeypatch.setattr(connection, "_LOCK_ATTEMPTS", 1)
     with pytest.raises(OutputInUse, match="is being written by another run"):
         async with Mirror(postgres_url, batch=1, retry_for=0.01).open(resume=False) as session:
             await end_backends(postgres_url)
@@ -240,17 +243,17 @@ async def test_a_run_that_meets_another_after_the_loss_waits_for_it_no_longer_th
         (OperationalError("SELECT", {}, sqlite3.OperationalError("not of a database")), False),
     ],
 )
-async def test_only_what_time_may_mend_is_tried_again(error: Exception, transient: bool) -> None:
+async def test_only_transient_failures_are_retried(error: Exception, transient: bool) -> None:
     async def fail() -> None:
         raise error
 
     url = connection.database_url("sqlite:///a.db")
     with pytest.raises(OutputError) as caught:
-        await told_of_database(fail(), url)
+        await translate_database_errors(fail(), url)
     assert isinstance(caught.value, TransientOutputError) == transient
 
 
-def test_the_bound_is_no_negative_number() -> None:
+def test_a_negative_bound_is_refused() -> None:
     for seconds in (-1, float("nan")):
         with pytest.raises(InvalidRequest, match="retry_for is a number of seconds from 0 up"):
             Mirror("sqlite:///clients.db", retry_for=seconds)

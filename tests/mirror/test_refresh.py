@@ -1,4 +1,4 @@
-"""Refreshing into an output: who is read, who is skipped, and what is told of it."""
+"""Refreshing into an output: tenants read, tenants skipped, and the report."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_every_tenant_is_written_once_and_counted(
     assert {line["run"] for line in by_tenant(path).values()} == {report.run}
 
 
-async def test_a_resumed_run_reads_only_who_is_left_and_who_failed(
+async def test_a_resumed_run_reads_only_unread_and_failed_tenants(
     ringme: RingMe, world: World, path: Path, failures: Path
 ) -> None:
     world.broken = {3: 403}
@@ -71,7 +71,7 @@ async def test_a_resumed_run_reads_only_who_is_left_and_who_failed(
     assert not failures.exists()
 
 
-async def test_a_tenant_is_known_by_its_name_else_by_its_client_id(
+async def test_the_key_of_a_tenant_is_its_name_else_its_client_id(
     ringme: RingMe, path: Path
 ) -> None:
     tenants: list[Who] = [Tenant(1, name="acme"), Tenant(2), 3, "4"]
@@ -98,7 +98,7 @@ async def test_a_repeated_key_in_a_list_is_refused_before_anything_is_sent_or_wr
 
 
 @pytest.mark.parametrize("who", [True, None, 1.0, "", Tenant(1, name="a\0b"), "\ud800"])
-async def test_what_cannot_be_a_key_is_refused_before_anything_is_sent(
+async def test_an_unusable_key_is_refused_before_anything_is_sent(
     ringme: RingMe, world: World, path: Path, who: Who
 ) -> None:
     with pytest.raises(InvalidRequest, match=r"a tenant (is a client id|cannot be called)"):
@@ -144,7 +144,7 @@ async def test_a_key_that_an_iterator_repeats_ends_the_run_with_what_came_before
     assert list(by_tenant(path)) == ["1", "2", "3"]
 
 
-async def test_an_iterator_is_looked_through_when_it_is_resumed_too(
+async def test_a_resumed_run_checks_an_iterator_for_repeated_keys_too(
     ringme: RingMe, path: Path
 ) -> None:
     await refresh(ringme, [1, 2], Journal(path))
@@ -162,41 +162,43 @@ async def test_a_malformed_id_is_a_failure_like_any_other(
     assert by_tenant(failures)["../2"]["error"] == "InvalidRequest"
 
 
-async def test_progress_knows_how_many_are_left_of_a_list_and_comes_to_the_end(
+async def test_progress_counts_the_rest_of_a_list_and_reaches_its_end(
     ringme: RingMe, path: Path
 ) -> None:
     await refresh(ringme, range(1, 6), Journal(path))
-    told: list[Progress] = []
-    await refresh(ringme, range(1, 21), Journal(path), resume=True, on_progress=told.append)
-    assert told[-1].total == 15
-    assert told[-1].done == 15
+    reported: list[Progress] = []
+    await refresh(ringme, range(1, 21), Journal(path), resume=True, on_progress=reported.append)
+    assert reported[-1].total == 15
+    assert reported[-1].done == 15
 
 
 @pytest.mark.jumping
-async def test_progress_is_told_while_nothing_comes(
+async def test_progress_is_reported_while_no_outcome_comes(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     world.held = {2}
-    told: list[Progress] = []
+    reported: list[Progress] = []
     tenants = [1, Tenant(2, auth=BearerToken("of its own")), 3]
-    report = await refresh(ringme, tenants, Journal(path), deadline=1.05, on_progress=told.append)
+    report = await refresh(
+        ringme, tenants, Journal(path), deadline=1.05, on_progress=reported.append
+    )
     assert (report.read, report.failed) == (2, 1)
-    assert [progress.done for progress in told] == [2] * 6
-    assert [progress.in_flight for progress in told] == [1] * 5 + [0]
+    assert [progress.done for progress in reported] == [2] * 6
+    assert [progress.in_flight for progress in reported] == [1] * 5 + [0]
 
 
-async def test_an_error_in_the_callback_gets_out_bare_with_what_came_written(
+async def test_an_error_of_the_callback_is_raised_bare_after_outcomes_are_written(
     ringme: RingMe, path: Path
 ) -> None:
-    def tell(progress: Progress) -> None:
+    def on_progress(progress: Progress) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await refresh(ringme, range(1, 21), Journal(path), on_progress=tell)
+        await refresh(ringme, range(1, 21), Journal(path), on_progress=on_progress)
     assert len(by_tenant(path)) == 20
 
 
-async def test_a_timeout_of_the_input_is_no_timeout_of_ours(ringme: RingMe, path: Path) -> None:
+async def test_a_timeout_error_of_the_input_is_raised(ringme: RingMe, path: Path) -> None:
     def ids() -> Iterator[int]:
         yield 1
         raise TimeoutError("the user's own")
@@ -207,7 +209,7 @@ async def test_a_timeout_of_the_input_is_no_timeout_of_ours(ringme: RingMe, path
 
 
 @pytest.mark.jumping
-async def test_what_the_deadline_came_before_is_counted_and_left_for_the_next_time(
+async def test_tenants_after_the_deadline_are_counted_and_left_for_the_next_part(
     ringme: RingMe, world: World, path: Path, failures: Path
 ) -> None:
     world.held = {1, 2}
@@ -220,7 +222,7 @@ async def test_what_the_deadline_came_before_is_counted_and_left_for_the_next_ti
     assert not failures.exists()
 
 
-async def test_one_whose_ringme_is_closed_has_written_what_came_and_says_so(
+async def test_closing_the_ringme_ends_a_run_with_its_outcomes_written(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     world.held = {5}
@@ -234,16 +236,16 @@ async def test_one_whose_ringme_is_closed_has_written_what_came_and_says_so(
     assert set(by_tenant(path)) >= {"1", "2", "3", "4"}
 
 
-async def test_the_number_of_calls_at_once_is_found_if_so_asked(ringme: RingMe, path: Path) -> None:
-    told: list[Progress] = []
+async def test_concurrency_auto_finds_the_number_of_calls(ringme: RingMe, path: Path) -> None:
+    reported: list[Progress] = []
     report = await refresh(
-        ringme, range(1, 21), Journal(path), concurrency="auto", on_progress=told.append
+        ringme, range(1, 21), Journal(path), concurrency="auto", on_progress=reported.append
     )
-    assert (report.read, told[-1].concurrency) == (20, 8)
+    assert (report.read, reported[-1].concurrency) == (20, 8)
 
 
 @pytest.mark.jumping
-async def test_a_host_that_is_down_is_not_waited_for_if_so_told(
+async def test_on_outage_fail_does_not_wait_for_a_host_that_is_down(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     world.broken = dict.fromkeys(range(1, 41), 503)
@@ -252,7 +254,7 @@ async def test_a_host_that_is_down_is_not_waited_for_if_so_told(
     assert asyncio.get_running_loop().time() < 60
 
 
-async def test_a_cancelled_run_has_written_what_came_and_lets_go_of_its_output(
+async def test_a_cancelled_run_has_written_its_outcomes_and_releases_its_output(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     world.held = {5}
@@ -278,9 +280,9 @@ async def test_no_secret_is_in_an_output(path: Path, failures: Path, world: Worl
         await refresh(ringme, tenants, Journal(path))
         with pytest.raises(InvalidRequest) as caught:
             await refresh(ringme, [*tenants, *tenants], Journal(path), resume=True)
-    told = path.read_text() + failures.read_text()
-    told += "".join(
+    reported = path.read_text() + failures.read_text()
+    reported += "".join(
         traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()
     )
-    assert "hush-hush" not in told
-    assert "s3cret" not in told
+    assert "hush-hush" not in reported
+    assert "s3cret" not in reported

@@ -68,7 +68,7 @@ def once(moment: str) -> Callable[[str, int], None]:
     return step
 
 
-async def test_an_answer_in_the_servers_form_is_told_once_and_then_done(
+async def test_an_answer_in_the_servers_form_is_reported_once_and_then_accepted(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     world.form = renamed
@@ -91,7 +91,7 @@ async def test_an_answer_in_the_servers_form_is_told_once_and_then_done(
     assert sorted(file.name for file in path.parent.iterdir()) == ["apply.jsonl"]
 
 
-async def test_the_writes_tell_by_themselves_what_was_sent_and_answered(
+async def test_the_log_of_writes_holds_sent_and_answered_fields(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     world.form = renamed
@@ -124,7 +124,7 @@ async def test_a_change_after_the_servers_answer_is_a_conflict(
     )
 
 
-async def test_a_server_that_ignores_a_change_is_asked_again_and_told_of(
+async def test_a_change_that_the_server_ignores_is_sent_again_and_reported(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     world.form = lambda tenant, name, _value: world.records[tenant].get(name)
@@ -138,7 +138,7 @@ async def test_a_server_that_ignores_a_change_is_asked_again_and_told_of(
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-async def test_a_lost_answer_is_no_change_by_somebody_else(
+async def test_a_lost_answer_is_not_taken_for_a_foreign_change(
     ringme: RingMe, world: World, path: Path, moment: str
 ) -> None:
     world.form, world.step = renamed, once(moment)
@@ -187,7 +187,7 @@ async def test_a_refused_write_makes_a_third_value_a_conflict(
     assert (report.conflicts, report.unclear) == (1, 0)
 
 
-async def test_another_field_is_sent_beside_one_that_the_server_has_rewritten(
+async def test_an_open_field_is_sent_beside_a_rewritten_one(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     world.form = renamed
@@ -203,7 +203,7 @@ async def test_another_field_is_sent_beside_one_that_the_server_has_rewritten(
     assert (line["sent"], line["rewritten"]) == (WISHES, {"timezone": "Asia/Kolkata"})
 
 
-async def test_writes_alone_are_a_run_to_be_resumed_or_overwritten(
+async def test_a_log_of_writes_alone_must_be_resumed_or_overwritten(
     ringme: RingMe, world: World, path: Path
 ) -> None:
     world.form = renamed
@@ -226,26 +226,26 @@ async def test_to_overwrite_forgets_the_writes(ringme: RingMe, world: World, pat
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"plan": "another"}, "line 1: this line is of another plan"),
         ({"sent": 5}, "line 1: this is no line of such a run"),
         ({"tenant": 5}, "line 1: this is no line of such a run"),
     ],
 )
-async def test_writes_of_something_else_are_refused(
-    ringme: RingMe, world: World, path: Path, change: Mapping[str, Any], said: str
+async def test_a_foreign_log_of_writes_is_refused(
+    ringme: RingMe, world: World, path: Path, change: Mapping[str, Any], message: str
 ) -> None:
     world.form = renamed
     plan = await plan_for(ringme, 1)
     await apply_plan(plan, path)
     (line,) = writes_of(path)
     path.with_name("apply.writes.jsonl").write_text(json.dumps({**line, **change}) + "\n")
-    with pytest.raises(OutputError, match=said):
+    with pytest.raises(OutputError, match=message):
         await apply_plan(plan, path, resume=True)
 
 
-async def test_in_python_a_change_keeps_what_was_written(ringme: RingMe, world: World) -> None:
+async def test_a_planned_change_keeps_its_written_values(ringme: RingMe, world: World) -> None:
     world.form = renamed
     plan = await plan_for(ringme, 1)
     seen: list[PlannedChange] = []
@@ -259,7 +259,7 @@ async def test_in_python_a_change_keeps_what_was_written(ringme: RingMe, world: 
 
 
 @pytest.mark.jumping
-async def test_a_second_look_in_one_run_knows_that_it_has_written(world: World) -> None:
+async def test_a_second_read_in_one_run_knows_the_first_write(world: World) -> None:
     world.form = renamed
     healthy = deepcopy(world.records)
 
@@ -324,7 +324,7 @@ OTHERS = "Pacific/Auckland"
     interfered=st.sets(st.integers(1, 3), max_size=2),
     resumes=st.integers(1, 2),
 )
-def test_a_kill_at_any_step_leaves_an_honest_account(
+def test_a_kill_at_any_step_leaves_a_true_report(
     form: str, wish: ClientUpdate, interfered: set[int], resumes: int
 ) -> None:
     with TemporaryDirectory() as folder:
@@ -376,7 +376,7 @@ def _is_honest(
         for name, line in failures.items()
         if line["error"] == "Conflict" and not line["maybe_applied"]
     }
-    # Nobody is blamed who has changed nothing, and no change of others is overwritten.
+    # No false conflict is reported, and no foreign change is overwritten.
     assert sure <= interfered
     assert report.conflicts == len(sure)
     for tenant in interfered:

@@ -1,4 +1,4 @@
-"""A server in memory that answers from a dict, and fails for whom it is told."""
+"""A server in memory that answers from a dict, with scripted failures for some tenants."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class World:
     """Tenants by id; an answer for a tenant may be an error's status, or held up.
 
     Attributes:
-        records: What is answered.
+        records: The answers.
         broken: Tenants that get a status instead.
         held: Tenants whose answer never comes.
         asked: How often each tenant was asked for.

@@ -1,4 +1,4 @@
-"""Starts processes that refresh or apply, quickly: it has imported everything, and forks.
+"""Starts processes that refresh or apply quickly, by forking after all imports.
 
 Run by the tests: ``python -m tests.mirror.zygote``. Each line of its input is an order in JSON. It
 answers with the process id of the process that carries it out and, once that has ended, with how:
@@ -37,13 +37,13 @@ class Zygote:
         self._answers = answers
 
     def start(self, **order: Any) -> int:
-        """Have an order carried out; gives the id of the process that does."""
+        """Start a process for an order; return its id."""
         self._orders.write(json.dumps(order) + "\n")
         self._orders.flush()
         return int(self._answers.readline())
 
     def wait(self) -> int:
-        """Wait for the end of that process; gives its exit code."""
+        """Wait for the end of a process; return its exit code."""
         return int(self._answers.readline())
 
 

@@ -1,4 +1,4 @@
-"""Headers that observers give to attempts: sent along, and never in the place of ours."""
+"""Headers from observers are sent with attempts, and never replace the SDK's own."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Giver:
     asked: list[AttemptSent] = field(factory=list)
 
     def __call__(self, event: Event) -> None:
-        """Hear of everything."""
+        """Ignore the event."""
 
     def headers_for(self, event: AttemptSent) -> Mapping[str, str]:
-        """Give them."""
+        """Return the headers."""
         self.asked.append(event)
         return self.given
 
@@ -123,20 +123,20 @@ async def test_an_observer_that_cannot_give_headers_breaks_no_call(
     assert f"{type(broken).__name__} failed on headers" in caplog.text
 
 
-async def test_a_function_gives_no_headers() -> None:
-    told: list[Event] = []
+async def test_a_plain_function_sends_no_headers() -> None:
+    events: list[Event] = []
 
-    assert not isinstance(told.append, HeaderObserver)
-    assert await sent_with(told.append) == await sent_with()
+    assert not isinstance(events.append, HeaderObserver)
+    assert await sent_with(events.append) == await sent_with()
 
 
-async def test_the_last_of_two_observers_has_its_way() -> None:
+async def test_the_last_of_two_observers_wins() -> None:
     sent = await sent_with(Giver({"b3": "1", "x": "1"}), Giver({"B3": "2"}))
 
     assert (sent["b3"], sent["x"]) == ("2", "1")
 
 
-async def test_a_header_that_may_not_be_set_is_warned_of_once(
+async def test_a_forbidden_header_causes_one_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     giver = Giver({"Cookie": "a=b", "x": "\r\n"})

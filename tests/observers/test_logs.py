@@ -1,4 +1,4 @@
-"""What the logging observer writes, where, and what it never writes."""
+"""The logging observer's lines, loggers and levels; no line holds a secret."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lines(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[t
     ]
 
 
-async def test_a_retry_is_told_at_info(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_retry_is_logged_at_info(caplog: pytest.LogCaptureFixture) -> None:
     fake = make_fake()
     fake.faults.next(faults.ServerError(503))
     with caplog.at_level(logging.INFO, "ringme_async"):
@@ -48,7 +48,7 @@ async def test_a_retry_is_told_at_info(caplog: pytest.LogCaptureFixture) -> None
     assert len(caplog.records) == 1
 
 
-async def test_a_wait_for_quota_is_told_at_info(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_wait_for_quota_is_logged_at_info(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "ringme_async"):
         async with observed(make_fake(ceiling=1), LoggingObserver()) as ringme:
             await ringme.clients.get_many([1, 2], concurrency=1)
@@ -67,7 +67,7 @@ def test_a_call_without_a_client_waits_without_a_name(caplog: pytest.LogCaptureF
     assert caplog.messages == ["a call waits 60 s for its quota", "a call goes on"]
 
 
-async def test_calls_attempts_and_logins_are_told_at_debug(
+async def test_calls_attempts_and_logins_are_logged_at_debug(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.DEBUG, "ringme_async"):
@@ -85,7 +85,7 @@ async def test_calls_attempts_and_logins_are_told_at_debug(
     assert lines(caplog) == []
 
 
-async def test_what_failed_is_told_with_its_status_and_the_name_of_its_error(
+async def test_a_failure_is_logged_with_its_status_and_error_class(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.DEBUG, "ringme_async"):
@@ -97,14 +97,14 @@ async def test_what_failed_is_told_with_its_status_and_the_name_of_its_error(
     assert "/client/4040/client/: ClientNotFound after 1 attempt and" in caplog.text
 
 
-def test_several_attempts_are_told_in_the_plural(caplog: pytest.LogCaptureFixture) -> None:
+def test_several_attempts_are_logged_in_the_plural(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "ringme_async"):
         LoggingObserver()(CallEnded(7, "GET", "/x", None, 3, 0.5, None))
 
     assert caplog.messages == ["call 7: GET /x: done after 3 attempts and 0.500 s"]
 
 
-async def test_no_secret_no_query_and_no_body_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_query_or_body_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     fake = make_fake()
     fake.faults.next(faults.ServerError(503))
     with caplog.at_level(logging.DEBUG, "ringme_async"):
@@ -118,7 +118,7 @@ async def test_no_secret_no_query_and_no_body_is_told(caplog: pytest.LogCaptureF
         assert private not in caplog.text
 
 
-async def test_what_is_switched_off_is_not_put_into_words(
+async def test_a_disabled_level_formats_no_message(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Unspeakable(str):

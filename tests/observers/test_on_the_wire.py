@@ -1,4 +1,4 @@
-"""What observers give reaches a server by way of a socket."""
+"""Headers from observers reach a server over a socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spans and metrics as OpenTelemetry's own SDK takes them down."""
+"""Spans and metrics as OpenTelemetry's own SDK records them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def points(metric: Any) -> list[Any]:
 
 @define
 class Telemetry:
-    """An SDK of OpenTelemetry that keeps what it is told."""
+    """An OpenTelemetry SDK that keeps spans and metrics in memory."""
 
     exporter: InMemorySpanExporter = field(factory=InMemorySpanExporter)
     reader: InMemoryMetricReader = field(factory=InMemoryMetricReader)
@@ -184,7 +184,7 @@ class TestSpans:
         assert call.status.status_code is StatusCode.UNSET
         assert [event.name for event in call.events] == ["retry", "retry"]
 
-    async def test_of_a_failed_call_say_what_became_of_it(self, telemetry: Telemetry) -> None:
+    async def test_of_a_failed_call_have_its_error(self, telemetry: Telemetry) -> None:
         async with scripted(telemetry, refusal(404, "client_not_found")) as ringme:
             with pytest.raises(RingMeError):
                 await ringme.clients.get(12)
@@ -228,9 +228,7 @@ class TestSpans:
             "CancelledError",
         ]
 
-    async def test_of_a_call_that_waits_for_quota_tell_of_the_wait(
-        self, telemetry: Telemetry
-    ) -> None:
+    async def test_of_a_parked_call_record_the_wait(self, telemetry: Telemetry) -> None:
         async with observed(make_fake(ceiling=1), telemetry.observer()) as ringme:
             await ringme.clients.get(1)
             await ringme.clients.get(2, on_quota="wait", timeout=7200)
@@ -240,7 +238,7 @@ class TestSpans:
 
 
 class TestNesting:
-    async def test_concurrent_calls_stand_under_the_users_own_spans(
+    async def test_concurrent_calls_are_children_of_the_users_spans(
         self, telemetry: Telemetry
     ) -> None:
         tracer = telemetry.traces.get_tracer("user")
@@ -263,7 +261,7 @@ class TestNesting:
             assert user.name == f"user {number}"
         assert len(telemetry.spans(SpanKind.CLIENT)) == 20
 
-    async def test_the_calls_of_a_bulk_run_stand_under_the_span_it_was_begun_in(
+    async def test_the_calls_of_a_bulk_run_are_children_of_the_span_that_started_it(
         self, telemetry: Telemetry
     ) -> None:
         fake = make_fake(30, latency=lambda random: random.uniform(0.01, 0.2))
@@ -291,11 +289,11 @@ class TestNesting:
     ) -> None:
         current: list[int] = []
 
-        async def look(request: Request) -> Response:
+        async def respond(request: Request) -> Response:
             current.append(get_current_span().get_span_context().span_id)
             return record()
 
-        async with scripted(telemetry, look) as ringme:
+        async with scripted(telemetry, respond) as ringme:
             await ringme.clients.get(12)
 
         (attempt,) = telemetry.spans(SpanKind.CLIENT)
@@ -334,7 +332,7 @@ class TestPropagation:
             trace_id, span_id = span.context.trace_id, span.context.span_id
             assert f"00-{trace_id:032x}-{span_id:016x}-" in request.headers["traceparent"]
 
-    async def test_baggage_stays_at_home_unless_asked_for(self, telemetry: Telemetry) -> None:
+    async def test_baggage_is_not_sent_unless_configured(self, telemetry: Telemetry) -> None:
         token = context.attach(baggage.set_baggage("order", "17"))
         try:
             plain, _ = await self.sent(telemetry.observer())
@@ -347,7 +345,7 @@ class TestPropagation:
         assert laden.headers["baggage"] == "order=17"
         assert "traceparent" in laden.headers
 
-    async def test_none_writes_nothing(self, telemetry: Telemetry) -> None:
+    async def test_propagator_none_writes_no_headers(self, telemetry: Telemetry) -> None:
         requests = await self.sent(telemetry.observer(propagator=None))
 
         assert all("traceparent" not in request.headers for request in requests)
@@ -362,8 +360,8 @@ class TestMetrics:
 
         points = telemetry.points("http.client.request.duration")
         server = {"server.address": "pbx.example.com", "server.port": 443}
-        told = [dict(point.attributes) for point in points]
-        assert sorted(told, key=len) == [
+        attribute_sets = [dict(point.attributes) for point in points]
+        assert sorted(attribute_sets, key=len) == [
             {"http.request.method": "GET", "http.response.status_code": 200, **server},
             {
                 "error.type": "503",
@@ -388,7 +386,7 @@ class TestMetrics:
         assert attributes == {"server.address": host, "ringme.grant": "client_credentials"}
         assert logins == fake.logins
 
-    async def test_never_know_a_tenant(self, telemetry: Telemetry) -> None:
+    async def test_never_hold_a_tenants_id(self, telemetry: Telemetry) -> None:
         fake = FakeRingMe(ceiling=50)
         fake.add_tenants(8, first_id=91000)
         fake.add_dealer("app-id", "app-secret", ceiling=5)
@@ -396,11 +394,11 @@ class TestMetrics:
         async with observed(fake, telemetry.observer()) as ringme:
             await ringme.clients.get_many([*range(91000, 91008), 91999])
 
-        told = [point.attributes for point in telemetry.all_points()]
-        values = {str(value) for attributes in told for value in attributes.values()}
-        assert len(told) > 4
+        attribute_sets = [point.attributes for point in telemetry.all_points()]
+        values = {str(value) for attributes in attribute_sets for value in attributes.values()}
+        assert len(attribute_sets) > 4
         assert not [value for value in values if "910" in value]
-        assert {key for attributes in told for key in attributes} <= {
+        assert {key for attributes in attribute_sets for key in attributes} <= {
             "error.type",
             "http.request.method",
             "http.response.status_code",
@@ -413,7 +411,7 @@ class TestMetrics:
 
 
 class TestByItself:
-    def test_what_began_before_it_was_there_is_left_alone(self, telemetry: Telemetry) -> None:
+    def test_calls_started_before_the_observer_are_left_alone(self, telemetry: Telemetry) -> None:
         observer = telemetry.observer()
         sent = AttemptSent(1, "GET", "/", "a", 1, None, "https://a/")
 
@@ -425,7 +423,7 @@ class TestByItself:
         assert observer.headers_for(sent) == {}
         assert telemetry.spans() == []
 
-    async def test_without_an_sdk_of_opentelemetry_calls_work_and_send_nothing_along(self) -> None:
+    async def test_without_an_opentelemetry_sdk_calls_work_and_send_no_trace_headers(self) -> None:
         transport = ScriptedTransport([record()])
         async with RingMe(
             "https://pbx.example.com",

@@ -1,4 +1,4 @@
-"""Lines that are written whole or not at all, and read however the writer ended."""
+"""Lines are written whole or not at all, and can be read however the writer ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ringme_async.mirror import OutputError
-from ringme_async.mirror.jsonl_file import Entry, LineFile
+from ringme_async.mirror.jsonl_file import Entry, JSONLFile
 
 ENTRIES: list[Entry] = [
     {"n": 1},
@@ -21,7 +21,7 @@ ENTRIES: list[Entry] = [
 
 
 def written(path: Path, entries: list[Entry] = ENTRIES) -> bytes:
-    file = LineFile(str(path))
+    file = JSONLFile(str(path))
     for entry in entries:
         file.append(entry)
     file.sync()
@@ -31,11 +31,11 @@ def written(path: Path, entries: list[Entry] = ENTRIES) -> bytes:
 
 async def read(path: Path) -> list[Entry]:
     found: list[Entry] = []
-    await LineFile(str(path)).read(lambda _number, entry, _line: found.append(entry))
+    await JSONLFile(str(path)).read(lambda _number, entry, _line: found.append(entry))
     return found
 
 
-async def test_what_was_written_is_read(tmp_path: Path) -> None:
+async def test_written_entries_are_read_back(tmp_path: Path) -> None:
     whole = written(tmp_path / "lines")
     assert whole.count(b"\n") == 3
     assert await read(tmp_path / "lines") == ENTRIES
@@ -52,11 +52,11 @@ async def test_a_half_written_last_line_is_cut_off_wherever_it_ends(tmp_path: Pa
         assert path.read_bytes() == b"".join(whole.splitlines(keepends=True)[:lines])
 
 
-async def test_a_line_after_a_cut_stands_where_the_half_one_was(tmp_path: Path) -> None:
+async def test_the_next_line_replaces_a_half_written_one(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     whole = written(path)
     path.write_bytes(whole[:-3])
-    file = LineFile(str(path))
+    file = JSONLFile(str(path))
     file.open()
     await file.read(lambda *_: None)
     file.append(ENTRIES[-1])
@@ -65,29 +65,29 @@ async def test_a_line_after_a_cut_stands_where_the_half_one_was(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "garbled",
+    "malformed",
     [b"{", b"", b'{"n": "\xd0"}', b"[1]", b"\0\0\0", b'{"n": 1}{"n": 2}', b"[" * 100_000],
     ids=["half", "empty", "half a letter", "no object", "zeros", "two", "deep"],
 )
-async def test_a_garbled_line_in_the_middle_is_named_by_its_number(
-    tmp_path: Path, garbled: bytes
+async def test_a_malformed_line_in_the_middle_is_reported_with_its_number(
+    tmp_path: Path, malformed: bytes
 ) -> None:
     path = tmp_path / "lines"
-    content = b'{"n": 1}\n' + garbled + b'\n{"n": 2}\n{"n": '
+    content = b'{"n": 1}\n' + malformed + b'\n{"n": 2}\n{"n": '
     path.write_bytes(content)
     with pytest.raises(OutputError, match=r"lines, line 2: this is no line of such a run"):
         await read(path)
     assert path.read_bytes() == content
 
 
-async def test_half_of_a_surrogate_pair_comes_through(tmp_path: Path) -> None:
+async def test_half_of_a_surrogate_pair_is_read_back(tmp_path: Path) -> None:
     entry: Entry = {"n": "\ud83d \u044f"}
     written(tmp_path / "lines", [entry])
     assert await read(tmp_path / "lines") == [entry]
 
 
-async def test_a_file_that_is_not_there_is_empty_and_is_not_made_by_reading(tmp_path: Path) -> None:
-    file = LineFile(str(tmp_path / "lines"))
+async def test_a_missing_file_is_empty_and_reading_does_not_create_it(tmp_path: Path) -> None:
+    file = JSONLFile(str(tmp_path / "lines"))
     assert file.is_empty
     assert await read(tmp_path / "lines") == []
     file.sync()
@@ -96,7 +96,7 @@ async def test_a_file_that_is_not_there_is_empty_and_is_not_made_by_reading(tmp_
     assert os.listdir(tmp_path) == []
 
 
-async def test_reading_a_long_file_lets_others_have_their_turn(tmp_path: Path) -> None:
+async def test_reading_a_long_file_yields_to_the_event_loop(tmp_path: Path) -> None:
     written(tmp_path / "lines", [{"n": number} for number in range(1_200)])
     turns = 0
 
@@ -112,7 +112,7 @@ async def test_reading_a_long_file_lets_others_have_their_turn(tmp_path: Path) -
     assert turns == 2
 
 
-def test_a_line_that_the_system_takes_in_parts_is_written_whole(
+def test_a_line_is_written_whole_over_short_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = os.write
@@ -120,12 +120,10 @@ def test_a_line_that_the_system_takes_in_parts_is_written_whole(
     assert written(tmp_path / "lines", [{"n": 1}, {"n": 2}]) == b'{"n": 1}\n{"n": 2}\n'
 
 
-def test_a_line_that_finds_no_room_leaves_no_half_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "lines"
     whole = written(path)
-    file = LineFile(str(path))
+    file = JSONLFile(str(path))
     monkeypatch.setattr(os, "write", full_after(3))
     with pytest.raises(OutputError, match="lines: No space left on device"):
         file.append({"n": 4})
@@ -145,10 +143,10 @@ def full_after(count: int) -> Callable[[int, memoryview], int]:
     return write_some
 
 
-def test_other_lines_take_the_place_of_all_at_one_blow(tmp_path: Path) -> None:
+def test_replacing_lines_is_atomic(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     whole = written(path)
-    file = LineFile(str(path))
+    file = JSONLFile(str(path))
     file.open()
     file.replace(whole.splitlines(keepends=True)[1:])
     file.append({"n": 4})
@@ -158,15 +156,15 @@ def test_other_lines_take_the_place_of_all_at_one_blow(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("action", [LineFile.open, lambda file: file.append({})])
-def test_a_file_that_cannot_be_written_is_told_by_its_path(
-    tmp_path: Path, action: Callable[[LineFile], object]
+@pytest.mark.parametrize("action", [JSONLFile.open, lambda file: file.append({})])
+def test_an_unwritable_file_is_reported_with_its_path(
+    tmp_path: Path, action: Callable[[JSONLFile], object]
 ) -> None:
     with pytest.raises(OutputError, match=r"gone.lines: No such file or directory"):
-        action(LineFile(str(tmp_path / "gone" / "lines")))
+        action(JSONLFile(str(tmp_path / "gone" / "lines")))
 
 
-def test_what_is_no_ordinary_file_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OutputError, match="pipe is no ordinary file"):
-        _ = LineFile(str(tmp_path / "pipe")).is_empty
+        _ = JSONLFile(str(tmp_path / "pipe")).is_empty

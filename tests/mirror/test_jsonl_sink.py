@@ -1,4 +1,4 @@
-"""The journal of a run: what it holds, and how a run that stopped goes on with it."""
+"""The journal of a run: its content, and how a stopped run resumes it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_a_line_is_in_the_file_as_soon_as_it_is_written(path: Path) -> Non
         assert [line["tenant"] for line in lines_of(path)] == ["12"]
 
 
-async def test_a_failure_goes_to_a_file_of_its_own_with_what_is_known_of_it(
+async def test_a_failure_goes_to_a_file_of_its_own_with_its_details(
     path: Path, failures: Path
 ) -> None:
     gone = ClientNotFound(
@@ -135,7 +135,7 @@ async def test_a_failure_goes_to_a_file_of_its_own_with_what_is_known_of_it(
 
 
 @pytest.mark.parametrize("name", ["clients", "a.b/clients.of.mine.jsonl"])
-async def test_the_file_of_failures_stands_beside_whatever_the_output_is_called(
+async def test_the_file_of_failures_is_beside_an_output_of_any_name(
     tmp_path: Path, name: str
 ) -> None:
     output = tmp_path / name
@@ -151,16 +151,16 @@ async def test_a_run_without_failures_leaves_one_file(path: Path) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
-async def test_runs_have_ids_of_their_own_and_a_resumed_one_keeps_its(tmp_path: Path) -> None:
-    one = await run(journal_at(tmp_path / "one"), done(1))
-    two = await run(journal_at(tmp_path / "two"), failed(1))
-    assert one != two
-    assert await run(journal_at(tmp_path / "one"), resume=True) == one
-    assert await run(journal_at(tmp_path / "two"), resume=True) == two
+async def test_each_run_has_its_own_id_and_a_resumed_run_keeps_it(tmp_path: Path) -> None:
+    first = await run(journal_at(tmp_path / "one"), done(1))
+    second = await run(journal_at(tmp_path / "two"), failed(1))
+    assert first != second
+    assert await run(journal_at(tmp_path / "one"), resume=True) == first
+    assert await run(journal_at(tmp_path / "two"), resume=True) == second
 
 
 @pytest.mark.parametrize("outcome", [done(1), failed(1)])
-async def test_an_output_that_is_not_empty_is_refused_unless_it_is_resumed_or_overwritten(
+async def test_a_non_empty_output_is_refused_unless_resumed_or_overwritten(
     path: Path, failures: Path, outcome: Done[Any] | Failed
 ) -> None:
     await run(journal_at(path), outcome)
@@ -170,7 +170,7 @@ async def test_an_output_that_is_not_empty_is_refused_unless_it_is_resumed_or_ov
     assert (lines_of(path), lines_of(failures)) == before
 
 
-async def test_an_output_that_is_overwritten_begins_anew(path: Path, failures: Path) -> None:
+async def test_overwriting_an_output_starts_over(path: Path, failures: Path) -> None:
     await run(journal_at(path), done(1), failed(2))
     await run(journal_at(path, overwrite=True), done(3))
     assert [line["tenant"] for line in lines_of(path)] == ["3"]
@@ -182,13 +182,13 @@ async def test_to_resume_and_to_overwrite_contradict_each_other(path: Path) -> N
         await run(journal_at(path, overwrite=True), resume=True)
 
 
-async def test_a_resumed_run_knows_who_is_done_and_no_more(path: Path) -> None:
+async def test_a_resumed_run_knows_only_the_done_tenants(path: Path) -> None:
     await run(journal_at(path), done(1), failed(2))
     async with resumed(path) as session:
         assert [key for key in ("1", "2", "3") if session.is_done(key)] == ["1"]
 
 
-async def test_to_resume_what_is_not_there_begins_it(path: Path) -> None:
+async def test_resuming_a_missing_output_starts_a_run(path: Path) -> None:
     await run(journal_at(path), done(1), resume=True)
     assert list(by_tenant(path)) == ["1"]
 
@@ -220,7 +220,7 @@ async def test_half_a_line_of_failures_is_cut_off(path: Path, failures: Path) ->
         '{"run": "r", "tenant": "3", "client": null}',
     ],
 )
-async def test_a_line_of_something_else_is_named_by_its_number(path: Path, line: str) -> None:
+async def test_a_foreign_line_is_reported_with_its_number(path: Path, line: str) -> None:
     await run(journal_at(path), done(1))
     with path.open("a") as file:
         file.write(f"{line}\n")
@@ -228,7 +228,7 @@ async def test_a_line_of_something_else_is_named_by_its_number(path: Path, line:
         await run(journal_at(path), resume=True)
 
 
-async def test_a_garbled_line_of_failures_is_named_by_its_number(
+async def test_a_malformed_line_of_failures_is_reported_with_its_number(
     path: Path, failures: Path
 ) -> None:
     await run(journal_at(path), failed(1))
@@ -237,16 +237,14 @@ async def test_a_garbled_line_of_failures_is_named_by_its_number(
         await run(journal_at(path), resume=True)
 
 
-async def test_a_tenant_that_is_there_twice_is_named_with_its_line(path: Path) -> None:
+async def test_a_repeated_tenant_is_reported_with_its_line(path: Path) -> None:
     await run(journal_at(path), done(1), done(2))
     path.write_bytes(path.read_bytes() * 2)
     with pytest.raises(OutputError, match="line 3: '1' is there for the second time"):
         await run(journal_at(path), resume=True)
 
 
-async def test_a_failure_leaves_the_failures_when_its_tenant_succeeds(
-    path: Path, failures: Path
-) -> None:
+async def test_a_failure_is_removed_when_its_tenant_succeeds(path: Path, failures: Path) -> None:
     await run(journal_at(path), failed(1), failed(2))
     await run(journal_at(path), done(1), resume=True)
     assert list(by_tenant(path)) == ["1"]
@@ -255,9 +253,7 @@ async def test_a_failure_leaves_the_failures_when_its_tenant_succeeds(
     assert not failures.exists()
 
 
-async def test_a_tenant_that_fails_again_has_its_last_failure_only(
-    path: Path, failures: Path
-) -> None:
+async def test_only_the_last_failure_of_a_tenant_is_kept(path: Path, failures: Path) -> None:
     await run(journal_at(path), failed(1), failed(2), failed(3))
     await run(journal_at(path), failed(2, ResponseLost("again")), resume=True)
     assert [(line["tenant"], line["message"]) for line in lines_of(failures)] == [
@@ -267,7 +263,7 @@ async def test_a_tenant_that_fails_again_has_its_last_failure_only(
     ]
 
 
-async def test_a_failure_that_was_overtaken_before_the_kill_leaves_at_the_next_start(
+async def test_a_resumed_run_removes_failures_of_tenants_that_succeeded_before_the_kill(
     path: Path, failures: Path
 ) -> None:
     run_id = await run(journal_at(path), done(1), failed(2))
@@ -285,7 +281,7 @@ async def test_two_runs_on_one_output_exclude_each_other(path: Path) -> None:
     await run(journal_at(path), resume=True)
 
 
-async def test_the_error_of_the_block_gets_out_with_a_note_of_what_came_after(
+async def test_the_error_of_the_block_is_raised_with_a_note_of_the_closing_error(
     path: Path, failures: Path
 ) -> None:
     await run(journal_at(path), failed(1))
@@ -309,7 +305,7 @@ async def test_a_pipe_is_refused_before_it_is_opened(tmp_path: Path) -> None:
         await run(journal_at(tmp_path / "pipe"), resume=True)
 
 
-async def test_closing_in_order_tells_what_could_not_be_done(path: Path, failures: Path) -> None:
+async def test_a_failed_close_raises_an_error(path: Path, failures: Path) -> None:
     await run(journal_at(path), failed(1))
     with pytest.raises(OutputError, match="line 1: this is no line"):
         async with resumed(path) as session:

@@ -12,7 +12,7 @@ from ringme_async.mirror import output_lock as lock
 from ringme_async.mirror.output_lock import locked
 
 
-def test_an_output_that_is_held_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_locked_output_is_refused_by_name(tmp_path: Path) -> None:
     output = str(tmp_path / "clients.jsonl")
     with (
         locked(output),
@@ -22,7 +22,7 @@ def test_an_output_that_is_held_is_refused_by_name(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_is_free_when_its_block_is_left_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_block_releases_its_lock_and_leaves_no_file(tmp_path: Path) -> None:
     output = str(tmp_path / "clients.jsonl")
     for _ in range(2):
         with locked(output):
@@ -30,7 +30,7 @@ def test_a_lock_is_free_when_its_block_is_left_and_leaves_nothing_behind(tmp_pat
         assert os.listdir(tmp_path) == []
 
 
-def test_a_file_that_a_killed_holder_left_behind_does_no_harm(tmp_path: Path) -> None:
+def test_the_lock_file_of_a_killed_run_does_no_harm(tmp_path: Path) -> None:
     output = tmp_path / "clients.jsonl"
     (tmp_path / "clients.jsonl.lock").touch()
     with locked(str(output)):
@@ -48,7 +48,7 @@ def test_all_names_of_one_file_share_one_lock(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_whose_file_was_removed_under_it_is_no_lock(
+def test_a_lock_on_a_removed_file_is_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "clients.jsonl"
@@ -67,7 +67,7 @@ def test_a_lock_whose_file_was_removed_under_it_is_no_lock(
     assert not interventions
 
 
-def test_a_lock_that_cannot_be_made_is_told_by_its_path(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_created_is_reported_with_its_path(tmp_path: Path) -> None:
     with (
         pytest.raises(OutputError, match=r"clients\.jsonl: there is no folder .*gone"),
         locked(str(tmp_path / "gone" / "clients.jsonl")),

@@ -25,7 +25,7 @@ from ringme_async import (
 from ringme_async.mirror import Journal, Mirror, OutputError, OutputInUse, Sink, refresh, sink_for
 from ringme_async.mirror import sql_connection as connection
 from ringme_async.mirror import sql_tables as schema
-from ringme_async.mirror.sql_connection import undisturbed
+from ringme_async.mirror.sql_connection import run_shielded
 from ringme_async.mirror.sql_session import DatabaseSession
 from ringme_async.resources.clients.codec import client_from_json
 from tests.auth.exposure import assert_keeps, told_by
@@ -34,9 +34,9 @@ from tests.mirror.databases import ask, clients_in, history_in, runs_in
 from tests.mirror.world import World, record_of
 
 
-def same_moment(one: Any, other: datetime) -> bool:
-    # SQLite has no zones, and gives text to who asks past SQLAlchemy.
-    moment = datetime.fromisoformat(one) if isinstance(one, str) else one
+def same_moment(stored: Any, other: datetime) -> bool:
+    # SQLite has no zones, and returns text without SQLAlchemy.
+    moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) == other
 
 
@@ -71,7 +71,7 @@ async def test_the_mirror_holds_the_records_and_the_errors(
     assert await history_in(url) == []
 
 
-async def test_a_new_run_reads_all_again_and_tells_what_has_changed(
+async def test_a_new_run_reads_all_tenants_and_records_changes(
     ringme: RingMe, world: World, url: str
 ) -> None:
     first = await refresh(ringme, range(1, 6), Mirror(url))
@@ -100,7 +100,7 @@ async def test_a_new_run_reads_all_again_and_tells_what_has_changed(
     assert (await clients_in(url))["3"]["record"] == world.records[3]
 
 
-async def test_a_failure_keeps_the_record_and_goes_when_the_tenant_is_read_again(
+async def test_a_failure_keeps_the_record_and_the_next_read_clears_it(
     ringme: RingMe, world: World, url: str
 ) -> None:
     first = await refresh(ringme, [1, 2], Mirror(url))
@@ -115,7 +115,7 @@ async def test_a_failure_keeps_the_record_and_goes_when_the_tenant_is_read_again
     assert (row["run"], row["last_error"], row["error_run"]) == (third.run, None, None)
 
 
-async def test_the_books_of_the_runs(ringme: RingMe, world: World, url: str) -> None:
+async def test_the_table_of_runs_holds_totals(ringme: RingMe, world: World, url: str) -> None:
     world.broken = {1: 403}
     first = await refresh(ringme, range(1, 21), Mirror(url))
     world.records[2]["name"] = "other"
@@ -131,11 +131,11 @@ async def test_the_books_of_the_runs(ringme: RingMe, world: World, url: str) -> 
     assert second.not_attempted == 0
     third = await refresh(ringme, range(1, 41), Mirror(url), deadline=1e-9, concurrency=1)
     assert third.not_attempted
-    books = [
+    totals = [
         (row["number"], row["id"], row["read"], row["failed"], row["changed"])
         for row in await runs_in(url)
     ]
-    assert books == [
+    assert totals == [
         (1, first.run, 19, 1, 0),
         (2, second.run, 18, 2, 1),
         (3, third.run, third.read, third.failed, 0),
@@ -144,9 +144,7 @@ async def test_the_books_of_the_runs(ringme: RingMe, world: World, url: str) -> 
     assert finished == [True, True, False]
 
 
-async def test_to_resume_goes_on_with_a_run_that_is_not_finished(
-    ringme: RingMe, world: World, url: str
-) -> None:
+async def test_resuming_continues_an_unfinished_run(ringme: RingMe, world: World, url: str) -> None:
     async with Mirror(url).open(resume=True) as session:
         await session.write("1", done(1))
         await session.write("2", Failed(2, 1, 1, ResponseLost("it broke")))
@@ -156,8 +154,8 @@ async def test_to_resume_goes_on_with_a_run_that_is_not_finished(
     assert (report.read, report.skipped) == (19, 1)
     assert sorted(world.asked) == list(range(2, 21))
     assert (await clients_in(url))["2"]["last_error"] is None
-    [books] = await runs_in(url)
-    assert (books["read"], books["failed"]) == (20, 0)
+    [totals] = await runs_in(url)
+    assert (totals["read"], totals["failed"]) == (20, 0)
 
 
 @pytest.fixture(params=["sqlite", "postgres", "journal"])
@@ -169,7 +167,7 @@ def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
     return Mirror(found)
 
 
-async def test_to_resume_a_finished_run_tries_its_failures_again(
+async def test_resuming_a_finished_run_retries_its_failures(
     ringme: RingMe, world: World, sink: Sink
 ) -> None:
     world.broken = {3: 403}
@@ -183,7 +181,7 @@ async def test_to_resume_a_finished_run_tries_its_failures_again(
     assert world.asked == {1: 1, 2: 1, 3: 3, 4: 1, 5: 1, 6: 1}
 
 
-async def test_to_resume_a_finished_run_with_nothing_left_reads_nothing(
+async def test_resuming_a_complete_run_reads_nothing(
     ringme: RingMe, world: World, sink: Sink
 ) -> None:
     first = await refresh(ringme, range(1, 6), sink, resume=True)
@@ -193,24 +191,24 @@ async def test_to_resume_a_finished_run_with_nothing_left_reads_nothing(
     assert world.asked.total() == 5
 
 
-async def test_a_finished_run_that_is_gone_on_with_is_finished_when_that_is(
+async def test_a_resumed_run_is_finished_again_at_its_end(
     ringme: RingMe, world: World, url: str
 ) -> None:
     world.broken = {3: 403}
     await refresh(ringme, range(1, 6), Mirror(url))
     async with Mirror(url).open(resume=True):
-        [books] = await runs_in(url)
-        assert books["finished"] is None
+        [totals] = await runs_in(url)
+        assert totals["finished"] is None
     world.broken.clear()
     await refresh(ringme, range(1, 6), Mirror(url), resume=True)
-    [books] = await runs_in(url)
-    assert books["finished"] is not None
-    assert (books["read"], books["failed"]) == (5, 0)
+    [totals] = await runs_in(url)
+    assert totals["finished"] is not None
+    assert (totals["read"], totals["failed"]) == (5, 0)
     row = (await clients_in(url))["3"]
     assert (row["last_error"], row["error_run"]) == (None, None)
 
 
-async def test_to_resume_goes_on_with_the_latest_run_of_several(
+async def test_resuming_continues_the_latest_of_several_runs(
     ringme: RingMe, world: World, url: str
 ) -> None:
     first = await refresh(ringme, range(1, 6), Mirror(url))
@@ -221,17 +219,17 @@ async def test_to_resume_goes_on_with_the_latest_run_of_several(
     assert (third.skipped, third.failed) == (4, 1)
 
 
-async def test_a_cancelled_run_has_committed_what_came(
+async def test_a_cancelled_run_has_committed_its_outcomes(
     ringme: RingMe, world: World, url: str
 ) -> None:
     world.held = {5}
     come = asyncio.Event()
 
-    def tell(progress: Progress) -> None:
+    def on_progress(progress: Progress) -> None:
         if progress.done == 9:
             come.set()
 
-    task = asyncio.create_task(refresh(ringme, range(1, 11), Mirror(url), on_progress=tell))
+    task = asyncio.create_task(refresh(ringme, range(1, 11), Mirror(url), on_progress=on_progress))
     await come.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -278,7 +276,7 @@ async def test_outcomes_are_committed_when_the_first_has_waited_long_enough(
         monkeypatch.undo()
 
 
-async def test_what_no_column_takes_is_escaped_and_records_are_kept_whole(url: str) -> None:
+async def test_unstorable_characters_are_escaped_and_records_stay_whole(url: str) -> None:
     odd = {"a\0b": 1, "\ud800": 2, "big": 10**30, "text": "\0 \ud83d \u044f"}
     async with Mirror(url).open(resume=False) as session:
         await session.write("1", done(10**25, **odd))
@@ -301,7 +299,7 @@ async def test_what_no_column_takes_is_escaped_and_records_are_kept_whole(url: s
     }
 
 
-async def test_an_id_that_no_database_has_room_for_is_in_the_record_alone(url: str) -> None:
+async def test_an_id_too_large_for_the_column_is_only_in_the_record(url: str) -> None:
     async with Mirror(url).open(resume=False) as session:
         await session.write("1", done(10**25))
     row = (await clients_in(url))["1"]
@@ -311,7 +309,7 @@ async def test_an_id_that_no_database_has_room_for_is_in_the_record_alone(url: s
 async def test_two_runs_on_one_database_exclude_each_other(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_LOOKS", 2)
+    monkeypatch.setattr(connection, "_LOCK_ATTEMPTS", 2)
     async with Mirror(url).open(resume=True):
         with pytest.raises(OutputInUse, match="is being written by another run"):
             async with Mirror(url).open(resume=True):
@@ -330,7 +328,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(url: str)
     assert len(await runs_in(url)) == 1
 
 
-async def test_tables_of_somebody_else_are_refused(url: str) -> None:
+async def test_foreign_tables_are_refused(url: str) -> None:
     await ask(url, "CREATE TABLE clients (id INTEGER)")
     with pytest.raises(OutputError, match="there is a table clients already"):
         async with Mirror(url).open(resume=False):
@@ -338,7 +336,7 @@ async def test_tables_of_somebody_else_are_refused(url: str) -> None:
     assert await ask(url, "SELECT * FROM clients") == []
 
 
-async def test_making_the_tables_can_be_gone_on_with(url: str) -> None:
+async def test_an_interrupted_creation_of_tables_is_continued(url: str) -> None:
     await ask(url, "CREATE TABLE mirror_version (version INTEGER NOT NULL)")
     async with Mirror(url).open(resume=True) as session:
         await session.write("1", done(1))
@@ -346,7 +344,7 @@ async def test_making_the_tables_can_be_gone_on_with(url: str) -> None:
     assert list(await clients_in(url)) == ["1"]
 
 
-async def test_a_database_that_breaks_ends_the_run_with_what_it_says(
+async def test_a_broken_database_ends_the_run_with_its_message(
     ringme: RingMe, sqlite_url: str
 ) -> None:
     with pytest.raises(OutputError, match=r"clients\.db: no such table: clients") as caught:
@@ -357,7 +355,9 @@ async def test_a_database_that_breaks_ends_the_run_with_what_it_says(
     assert not hasattr(caught.value, "__notes__")
 
 
-async def test_a_cancellation_stays_one_when_the_database_breaks_after_it(sqlite_url: str) -> None:
+async def test_a_cancellation_is_raised_even_if_the_database_breaks_after_it(
+    sqlite_url: str,
+) -> None:
     async def cancelled_run() -> None:
         async with Mirror(sqlite_url).open(resume=False) as session:
             await session.write("1", done(1))
@@ -369,14 +369,14 @@ async def test_a_cancellation_stays_one_when_the_database_breaks_after_it(sqlite
     assert caught.value.__notes__[0].endswith("no such table: clients")
 
 
-async def test_a_cancellation_in_mid_commit_waits_for_its_end(
+async def test_a_cancellation_during_a_commit_waits_for_its_end(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = DatabaseSession._commit
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     async def slow_commit(self: DatabaseSession) -> None:
-        begun.set()
+        started.set()
         await asyncio.sleep(0.01)
         await commit(self)
 
@@ -388,7 +388,7 @@ async def test_a_cancellation_in_mid_commit_waits_for_its_end(
             pytest.fail("the cancellation got lost")
 
     task = asyncio.create_task(write())
-    await begun.wait()
+    await started.wait()
     task.cancel()
     await asyncio.sleep(0)
     task.cancel()
@@ -397,7 +397,7 @@ async def test_a_cancellation_in_mid_commit_waits_for_its_end(
     assert list(await clients_in(sqlite_url)) == ["1"]
 
 
-async def test_work_that_is_left_undisturbed_keeps_its_own_end() -> None:
+async def test_shielded_work_keeps_its_own_result() -> None:
     async def break_down() -> None:
         await asyncio.sleep(0.01)
         raise KeyError
@@ -407,9 +407,9 @@ async def test_work_that_is_left_undisturbed_keeps_its_own_end() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(KeyError):
-        await undisturbed(break_down())
+        await run_shielded(break_down())
     for work in (break_down, be_cancelled):
-        task = asyncio.create_task(undisturbed(work()))
+        task = asyncio.create_task(run_shielded(work()))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -447,7 +447,7 @@ def test_a_url_without_a_driver_gets_one(given: str, driver: str) -> None:
         "://user:hush-hush@host",
     ],
 )
-async def test_a_url_that_will_not_do_is_refused_without_telling_its_password(given: str) -> None:
+async def test_an_unusable_url_is_refused_without_its_password(given: str) -> None:
     mirror = Mirror(given)
     # What frames hold is looked through too, and must not be this test's own.
     del given
@@ -457,7 +457,7 @@ async def test_a_url_that_will_not_do_is_refused_without_telling_its_password(gi
     assert_keeps(told_by(caught.value) + repr(mirror), "hush-hush")
 
 
-async def test_a_driver_that_quotes_the_password_is_quoted_without_it(
+async def test_a_drivers_message_is_shown_without_the_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def fail(self: AsyncConnection) -> None:
@@ -476,14 +476,14 @@ async def test_a_driver_that_quotes_the_password_is_quoted_without_it(
         assert_keeps(told_by(caught.value), "hush-hush", "other")
 
 
-def test_the_password_may_stand_among_the_settings_of_the_url() -> None:
+def test_the_password_may_be_a_setting_of_the_url() -> None:
     url = connection.database_url("postgresql://user@host/name?password=a%40b&ssl=require")
     assert (url.password, dict(url.query)) == ("a@b", {"ssl": "require"})
     assert connection.shown_url(url) == "postgresql://user:***@host/name"
 
 
 @pytest.mark.parametrize("given", ["sqlite:///", "sqlite+aiosqlite:///"])
-async def test_a_database_is_called_in_messages_as_it_was_given(given: str, tmp_path: Path) -> None:
+async def test_messages_show_a_database_as_given(given: str, tmp_path: Path) -> None:
     path = tmp_path / "clients.db"
     path.write_bytes(b"no database, but a text of some length" * 50)
     with pytest.raises(OutputError) as caught:
@@ -492,7 +492,7 @@ async def test_a_database_is_called_in_messages_as_it_was_given(given: str, tmp_
     assert str(caught.value).startswith(f"{given}{path}: ")
 
 
-def test_an_output_that_will_not_do_is_refused_without_telling_its_password() -> None:
+def test_an_unusable_output_is_refused_without_its_password() -> None:
     parts = ("postgresql://user", "hush-hush@host/name")
     for make in (
         lambda: Mirror(":".join(parts), batch=0),
@@ -505,7 +505,7 @@ def test_an_output_that_will_not_do_is_refused_without_telling_its_password() ->
         assert_keeps(str(caught.value), "hush-hush")
 
 
-async def test_a_driver_that_cannot_wait_is_refused(tmp_path: Path) -> None:
+async def test_a_synchronous_driver_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="async"):
         async with Mirror(f"sqlite+pysqlite:///{tmp_path / 'a.db'}").open(resume=False):
             pass
@@ -517,7 +517,7 @@ async def test_a_missing_driver_is_named() -> None:
             pass
 
 
-async def test_a_server_that_is_not_there_is_told_of_without_the_password() -> None:
+async def test_an_unreachable_server_is_reported_without_the_password() -> None:
     mirror = Mirror("postgresql://user:hush-hush@127.0.0.1:1/name")
     with pytest.raises(OutputError, match=r"user:\*\*\*@127\.0\.0\.1:1/name: .*failed") as caught:
         async with mirror.open(resume=False):
@@ -525,7 +525,7 @@ async def test_a_server_that_is_not_there_is_told_of_without_the_password() -> N
     assert_keeps(told_by(caught.value), "hush-hush")
 
 
-async def test_a_wrong_password_is_not_told(postgres_url: str) -> None:
+async def test_a_wrong_password_is_not_shown(postgres_url: str) -> None:
     mirror = Mirror(postgres_url.replace("p%40ss", "hush-hush"))
     with pytest.raises(OutputError, match="password authentication failed") as caught:
         async with mirror.open(resume=False):
@@ -533,7 +533,7 @@ async def test_a_wrong_password_is_not_told(postgres_url: str) -> None:
     assert_keeps(told_by(caught.value), "hush-hush")
 
 
-async def test_a_postgres_that_hangs_up_ends_a_run_that_is_not_to_try_again(
+async def test_without_retries_a_lost_postgres_connection_ends_the_run(
     postgres_url: str,
 ) -> None:
     with pytest.raises(OutputError, match=r"clos|terminat"):
@@ -573,7 +573,7 @@ def test_a_path_or_a_url_stands_for_its_kind_of_output(tmp_path: Path) -> None:
         sink_for("sqlite:///clients.db", overwrite=True)
 
 
-def test_a_batch_holds_something() -> None:
+def test_a_batch_size_below_one_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="batch is a number of tenants from 1 up, not 0"):
         Mirror("sqlite:///clients.db", batch=0)
 
@@ -589,8 +589,8 @@ async def test_a_tenant_keeps_its_row_by_its_name(ringme: RingMe, url: str) -> N
     }
 
 
-def test_errors_of_drivers_are_told_in_one_bounded_line() -> None:
+def test_a_drivers_error_is_one_bounded_line() -> None:
     url = connection.database_url("sqlite:///a.db")
-    assert connection._in_words(ValueError("a\nb  c"), url) == "a b c"
-    assert connection._in_words(TimeoutError(), url) == "TimeoutError"
-    assert len(connection._in_words(SQLAlchemyError("x" * 1_000), url)) == 300
+    assert connection._message_of(ValueError("a\nb  c"), url) == "a b c"
+    assert connection._message_of(TimeoutError(), url) == "TimeoutError"
+    assert len(connection._message_of(SQLAlchemyError("x" * 1_000), url)) == 300
