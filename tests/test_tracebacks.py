@@ -172,14 +172,14 @@ async def failure_of(call: Awaitable[object]) -> RingMeError:
 async def test_a_failed_call_shows_no_token(way: str, fault: str, fake: FakeRingMe) -> None:
     async with connected(way, fake) as ringme:
         await ringme.clients.get(2)
-        (token,) = fake.engine.oauth.desk._grants
+        (token,) = fake.engine.oauth.token_registry._grants
         fake.faults.always(FAULTS[fault](), tenant=1)
         for call in (
             ringme.clients.get(1, timeout=1),
             ringme.clients.update(1, ClientUpdate(hold_music=5), timeout=1),
         ):
             error = await failure_of(call)
-            tokens = [token, *fake.engine.oauth.desk._grants]
+            tokens = [token, *fake.engine.oauth.token_registry._grants]
             assert exposed(error, SECRET, *tokens) == []
 
 
@@ -204,7 +204,7 @@ async def test_a_call_that_is_tried_again_shows_no_token(way: str, fake: FakeRin
     async with connected(way, fake, retry=TWICE) as ringme:
         fake.faults.always(faults.ResetAfter(), tenant=1)
         error = await failure_of(ringme.clients.get(1))
-        assert exposed(error, SECRET, *fake.engine.oauth.desk._grants) == []
+        assert exposed(error, SECRET, *fake.engine.oauth.token_registry._grants) == []
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -213,7 +213,7 @@ async def test_a_host_that_is_down_shows_no_secret(way: str, fake: FakeRingMe) -
         await ringme.clients.get(2)
         await fake.engine.go_down()
         error = await failure_of(ringme.clients.get(1, timeout=1))
-        assert exposed(error, SECRET, *fake.engine.oauth.desk._grants) == []
+        assert exposed(error, SECRET, *fake.engine.oauth.token_registry._grants) == []
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -225,7 +225,7 @@ async def test_failures_of_a_bulk_run_and_a_plan_show_no_token(way: str, fake: F
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
         assert len(failures) == 3
         for failed in failures:
-            assert exposed(failed.error, SECRET, *fake.engine.oauth.desk._grants) == []
+            assert exposed(failed.error, SECRET, *fake.engine.oauth.token_registry._grants) == []
 
 
 async def test_a_user_and_a_password_are_not_shown(fake: FakeRingMe) -> None:
@@ -255,7 +255,7 @@ async def test_a_call_that_is_cancelled_shows_no_secret(
         task.cancel()
         with pytest.raises(asyncio.CancelledError) as caught:
             await task
-        assert exposed(caught.value, SECRET, *fake.engine.oauth.desk._grants) == []
+        assert exposed(caught.value, SECRET, *fake.engine.oauth.token_registry._grants) == []
 
 
 @pytest.mark.parametrize("way", ["memory"])
@@ -269,7 +269,7 @@ async def test_a_bug_behind_a_transport_shows_no_token(way: str, fake: FakeRingM
     async with RingMe(fake.base_url, auth=auth, transport=InMemoryTransport(broken)) as ringme:
         with pytest.raises(ZeroDivisionError) as caught:
             await ringme.clients.get(1)
-        assert exposed(caught.value, SECRET, *fake.engine.oauth.desk._grants) == []
+        assert exposed(caught.value, SECRET, *fake.engine.oauth.token_registry._grants) == []
 
 
 @pytest.mark.parametrize("on", ["GET", "/oauth"])
@@ -280,4 +280,4 @@ async def test_a_deadline_shows_no_secret(way: str, on: str, fake: FakeRingMe) -
             await ringme.clients.get(2)
         fake.faults.always(faults.Stall(), on=on)
         error = await failure_of(ringme.clients.get(1, timeout=0.1))
-        assert exposed(error, SECRET, *fake.engine.oauth.desk._grants) == []
+        assert exposed(error, SECRET, *fake.engine.oauth.token_registry._grants) == []
