@@ -85,8 +85,13 @@ def exit_codes() -> Iterator[str]:
     yield from (f"exit code {int(code)}: {code.name}" for code in codes)
 
 
+def operations() -> Iterator[str]:
+    clients = import_module("ringme_async.resources.clients.resource").Clients
+    yield from (f"ringme_async.RingMe.clients{member}" for member in members_of(clients))
+
+
 def promises() -> list[str]:
-    return [*(line for door in DOORS for line in lines_of(door)), *exit_codes()]
+    return [*(line for door in DOORS for line in lines_of(door)), *operations(), *exit_codes()]
 
 
 def test_every_public_name_signature_and_exit_code_is_as_recorded() -> None:
