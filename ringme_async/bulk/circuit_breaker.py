@@ -254,7 +254,8 @@ class CircuitBreaker(Generic[J]):
                 return self._decide_on_probe(started, now) if was_probe else Action.RETRY
             case State.GIVEN_UP:
                 return Action.CLEAR_OUT if self._is_certain else Action.RELEASE
-            case State.SUSPECTED:
+            case _:
+                # Suspected: the probes decide.
                 pass
         return Action.HOLD
 

@@ -98,6 +98,11 @@ class FairQueue(Generic[V]):
         return self._registry.network
 
     @property
+    def credentials_on_hold(self) -> int:
+        """How many credentials wait for the answer that tells their quota."""
+        return len(self._holds)
+
+    @property
     def waiting_for_quota(self) -> int:
         """How many jobs wait for an answer that tells whether their quota has a request left."""
         return sum(credential.waiting for credential in self._holds)
@@ -289,9 +294,7 @@ class FairQueue(Generic[V]):
     def drop_waiting(self, host: HostGroup[V], *, include_untried: bool) -> list[QueuedJob[V]]:
         """Drop and return a host's waiting jobs, or the failed ones; parked jobs stay."""
         cleared: list[QueuedJob[V]] = []
-        for credential in list(host.credentials):
-            if credential.parked_until is not None:
-                continue
+        for credential in [one for one in host.credentials if one.parked_until is None]:
             for tenant in list(credential.tenants.values()):
                 cleared += self._drop_waiting(tenant, include_untried)
         return cleared

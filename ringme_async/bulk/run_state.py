@@ -191,14 +191,14 @@ class RunState(Generic[V]):
 
     @property
     def _is_held_briefly(self) -> bool:
-        """Whether jobs that wait for the answer that tells their quota would fill the slots.
+        """Whether the first answer is likely to fill the slots that are free.
 
-        The first answer ends most such waits. So the run reads past them only after it has doubled
-        its read-ahead once: a run of two slots must not pull hundreds of elements at once.
+        A credential on hold has one more job to start as soon as its first answer comes. So a run of
+        two slots must not read hundreds of elements ahead at once.
         """
         if self.read_ahead > _FIRST_READ_AHEAD:
             return False
-        on_hold = self.queue.waiting_for_quota
+        on_hold = self.queue.credentials_on_hold
         return on_hold > 0 and len(self.running) + on_hold >= self.queue.limit.value
 
     def double_read_ahead(self) -> None:
@@ -307,10 +307,12 @@ class RunState(Generic[V]):
 
     def _start_probe_of(self, host: HostGroup[V], now: float) -> QueuedJob[V] | None:
         next_in_order = self._waiting_by_index.get(self.results.next_index)
-        if next_in_order is not None and not self._has_room_for(next_in_order.index):
-            next_in_order = None
+        can_be_read = next_in_order is not None and self._has_room_for(next_in_order.index)
         queued = self.probing.start(
-            host, now, has_room=self._has_room_for(None), next_in_order=next_in_order
+            host,
+            now,
+            has_room=self._has_room_for(None),
+            next_in_order=next_in_order if can_be_read else None,
         )
         if queued is not None and not queued.is_probe and self.results.ordered:
             del self._waiting_by_index[queued.index]

@@ -101,9 +101,9 @@ class Suspects(Generic[V]):
         """Report the held failures: no more evidence will come."""
         for host in self._hosts:
             self._release(host)
-            if not host.breaker.is_down:
-                host.breaker.close()
-                self.probing.update(host)
+        for host in [host for host in self._hosts if not host.breaker.is_down]:
+            host.breaker.close()
+            self.probing.update(host)
 
     def close_all(self) -> None:
         """Report the held failures and let all hosts go on: the run starts nothing more."""
@@ -138,7 +138,7 @@ class Suspects(Generic[V]):
             case Action.RETRY:
                 for suspect in self._take_suspects(host):
                     self.retry(suspect)
-            case Action.GIVE_UP | Action.CLEAR_OUT:
+            case _:
                 self._give_up(host, include_untried=action is Action.CLEAR_OUT)
 
     def _release(self, host: HostGroup[V]) -> None:

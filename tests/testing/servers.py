@@ -173,6 +173,6 @@ def side_of(fake: FakeRingMe, transport: Transport, url: str) -> Side:
         fake.revoke_tokens(name)
 
     async def new_hour() -> None:
-        fake._rate_limits._rate_limits.clear()
+        fake._rate_limits._counters.clear()
 
     return Side(transport, url, revoke, new_hour)
