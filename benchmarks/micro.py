@@ -99,7 +99,7 @@ STEPS = (
     Step("InMemoryTransport.send", 4_000, 0.5, in_memory),
     # It includes making sure that the record is the one asked for.
     Step("clients.get, whole", 2_000, 4.3, single),
-    Step("clients.get_many, whole", 2_000, 8.5, bulk),
+    Step("clients.get_many, whole", 2_000, 9.0, bulk),
 )
 
 
