@@ -62,7 +62,15 @@ DOORS = (
 
 # Types of ours that a signature shows and no user needs to name.
 SHOWN_ONLY = {
-    *("FrozenJSON", "FrozenValue", "JSONLike", "JournalSession", "RingMeOptions", "Unset"),
+    *(
+        "Connection",
+        "FrozenJSON",
+        "FrozenValue",
+        "JSONLike",
+        "JournalSession",
+        "RingMeOptions",
+        "Unset",
+    ),
     *("V", "V_co", "V_contra", "W"),
 }
 
