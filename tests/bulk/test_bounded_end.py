@@ -57,7 +57,7 @@ async def nothing() -> None:
 
 @define
 class Input:
-    """Gives numbers, and then waits or ends; it hangs where it is told to."""
+    """Gives numbers. Then ``at_its_end`` runs, and ``on_close`` when it is closed: both may hang."""
 
     numbers: Iterator[int]
     at_its_end: Callable[[], Any] = nothing
